@@ -1,0 +1,68 @@
+"""Who asks: from an API key to the scope that it opens.
+
+What was found is kept for `CREDENTIAL_CACHE_SECONDS`, so that a busy sender costs no look-up, and a
+key that was revoked stops working within that time.
+"""
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.ledger import accounts, keys
+from meterhouse.metering.model import Scope
+from meterhouse.pipeline.stores import Stores
+from meterhouse.wire import envelope
+from meterhouse.wire.credentials import Access, Permissions, digest, mask, permits
+
+
+class Credential(NamedTuple):
+    """What a key opens: a scope, wholly (`permissions` is None) or in part."""
+
+    scope: Scope
+    permissions: Permissions | None
+    hint: str
+
+    def require(self, resource: str, access: Access) -> None:
+        """Refuse with 403 unless the key may `access` the `resource`."""
+        if self.permissions is not None and not permits(self.permissions, resource, access):
+            raise envelope.permission_denied(self.hint, self.scope.account, f"{resource}:{access}")
+
+
+class Authentication:
+    """Looks keys and connected accounts up, and remembers them for a moment."""
+
+    def __init__(self, stores: Stores, clock: Clock) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[int, Credential]] = {}
+
+    async def credential(self, secret: str, account: str) -> Credential:
+        """Return what `secret` opens; on behalf of the connected `account` where one is named.
+
+        Refuses with 401 a key that is unknown or revoked, with 403 an account that is not
+        connected to the key's own.
+        """
+        now = self._clock.now()
+        known = self._known.get((secret, account))
+        if known is not None and known[0] <= now < known[0] + limits.CREDENTIAL_CACHE_SECONDS * 1000:
+            return known[1]
+        credential = await self._stores.read(_look_up, secret, account)
+        if len(self._known) >= limits.CREDENTIAL_CACHE_KEYS_MAX:
+            self._known.clear()
+        self._known[secret, account] = (now, credential)
+        return credential
+
+
+def _look_up(connection: sa.Connection, secret: str, account: str) -> Credential:
+    key = keys.find_key(connection, digest(secret))
+    if key is None or key.revoked_at is not None:
+        raise envelope.invalid_api_key(mask(secret))
+    permissions = key.permissions if key.kind == "restricted" else None
+    if not account or account == key.scope.account:
+        return Credential(key.scope, permissions, key.hint)
+    scope = accounts.connected_scope(connection, key.scope, account)
+    if scope is None:
+        raise envelope.account_denied(key.hint, account)
+    return Credential(scope, permissions, key.hint)

@@ -1,0 +1,54 @@
+"""One request on its way through the api room, and its answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from meterhouse.api.house import House
+from meterhouse.errors import NO_HEADERS
+from meterhouse.metering.model import Scope
+from meterhouse.wire.body import to_json
+from meterhouse.wire.params import RequestParams, read_params
+from meterhouse.wire.version import ApiVersion
+
+ParamsT = TypeVar("ParamsT", bound=RequestParams)
+
+
+class Answer(NamedTuple):
+    """A status, a body, and headers beyond those that every answer has."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = NO_HEADERS
+    content_type: str = "application/json"
+
+
+def ok(document: Any) -> Answer:
+    """Answer 200 with `document` as JSON."""
+    return Answer(200, to_json(document))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that has passed the gate: authenticated, decoded into a tree, not yet read.
+
+    `ids` are the variable parts of the path. `now` is when the request was received
+    (milliseconds). `strong` tells whether a read must include all that was acknowledged before.
+    """
+
+    house: House
+    request: str
+    method: str
+    path: str
+    ids: tuple[str, ...]
+    tree: dict[str, Any]
+    scope: Scope
+    version: ApiVersion
+    now: int
+    strong: bool
+    idempotency_key: str | None
+    fingerprint: bytes
+
+    def params(self, cls: type[ParamsT]) -> ParamsT:
+        """Read the parameters as a `cls`; refuse what is not in order."""
+        return read_params(cls, self.tree)

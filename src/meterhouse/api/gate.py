@@ -1,0 +1,224 @@
+"""The gate: what every request goes through, whatever it asks for.
+
+In this order: a request id, the route, the body (bounded in size and time), the API key, the API
+version, the permission, the parameters' tree, the handler. Whatever goes wrong on the way becomes
+Stripe's error object with the right status; the sender never sees a traceback. Each request leaves
+one line in the log, without its parameters, and its mark in the metrics.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call
+from meterhouse.api.house import House
+from meterhouse.api.idempotency import fingerprint
+from meterhouse.api.once import refused
+from meterhouse.api.routes import Route, Routes
+from meterhouse.errors import Refusal, StoreError
+from meterhouse.wire import envelope
+from meterhouse.wire.credentials import read_authorization
+from meterhouse.wire.form import parse_form
+from meterhouse.wire.ids import new_id
+from meterhouse.wire.version import DEFAULT_VERSION, ApiVersion, parse_version
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logging.getLogger("meterhouse.request")
+requests = logging.getLogger("meterhouse.request.line")
+
+_FORM = b"application/x-www-form-urlencoded"
+
+
+class Disconnected(Exception):  # noqa: N818 - not an error: the client went away
+    """The client went away before its request was complete."""
+
+
+class Request:
+    """What is known of a request while it passes; filled in step by step."""
+
+    __slots__ = ("account", "headers", "id", "livemode", "method", "path", "query", "route", "version")
+
+    def __init__(self, scope: Scope) -> None:
+        self.id = new_id("req")
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.route: Route | None = None
+        self.version: ApiVersion = DEFAULT_VERSION
+        self.account = ""
+        self.livemode: bool | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """Return a request header as text, None when it is absent."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Gate:
+    """The ASGI application of the API."""
+
+    def __init__(self, house: House, routes: Routes) -> None:
+        self._house = house
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other kinds of connection are not served here."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"no {scope['type']} connections here")
+        started = time.perf_counter()
+        request = Request(scope)
+        try:
+            answer = await self._answer(request, receive)
+        except Disconnected:
+            return
+        await _send(send, request, answer)
+        self._note(request, answer.status, time.perf_counter() - started)
+
+    async def _answer(self, request: Request, receive: Receive) -> Answer:
+        try:
+            route, ids = self._routes.find(request.method, request.path)
+            body = await _read_body(receive, request)
+            if route is None:
+                raise envelope.unrecognized_url(request.method, request.path)
+            request.route = route
+            if route.open is not None:
+                return await route.open(self._house, request.header(b"authorization"))
+            return await self._handle(route, ids, request, body)
+        except Refusal as refusal:
+            return refused(refusal)
+        except StoreError:
+            log.exception("request %s: a store does not answer", request.id)
+            return refused(envelope.unavailable())
+        except Disconnected:
+            raise
+        except Exception:
+            log.exception("request %s failed", request.id)
+            return refused(envelope.api_error())
+
+    async def _handle(
+        self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
+    ) -> Answer:
+        house = self._house
+        secret = read_authorization(request.header(b"authorization"))
+        on_behalf = request.header(b"stripe-context") or request.header(b"stripe-account") or ""
+        credential = await house.authentication.credential(secret, on_behalf.rpartition("/")[2])
+        scope = credential.scope
+        request.account, request.livemode = scope.account, scope.livemode
+        version = request.header(b"stripe-version")
+        if version is not None:
+            request.version = parse_version(version)
+        credential.require(route.resource, route.access)
+        parameters = _parameters(request, body)
+        key = _idempotency_key(request)
+        call = Call(
+            house,
+            request.id,
+            request.method,
+            request.path,
+            ids,
+            parse_form(parameters),
+            scope,
+            request.version,
+            house.clock.now(),
+            _strong(request, livemode=scope.livemode),
+            key,
+            fingerprint(request.method, request.path, parameters) if key else b"",
+        )
+        with house.keys_in_use.hold(scope.id, key):
+            return await route.handler(call)
+
+    def _note(self, request: Request, status: int, seconds: float) -> None:
+        path = request.route.path if request.route else "unrecognized"
+        metrics = self._house.metrics
+        metrics.requests.labels(request.method, path, status).inc()
+        metrics.request_seconds.labels(path).observe(seconds)
+        requests.info(
+            "",
+            extra={
+                "fields": {
+                    "method": request.method,
+                    "path": request.path,
+                    "status": status,
+                    "ms": round(seconds * 1000, 2),
+                    "request": request.id,
+                    "account": request.account,
+                    "livemode": request.livemode,
+                }
+            },
+        )
+
+
+async def _read_body(receive: Receive, request: Request) -> bytes:
+    """Read the body; one that is too large is read to its end and thrown away, so that a client
+    that sends before it listens hears why.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.REQUEST_BODY_READ_SECONDS_MAX):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                chunk: bytes = message.get("body", b"")
+                size += len(chunk)
+                if size <= limits.REQUEST_BODY_BYTES_MAX:
+                    chunks.append(chunk)
+                elif size > limits.REQUEST_BODY_DISCARD_BYTES_MAX:
+                    break
+                else:
+                    chunks.clear()
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise envelope.body_too_slow() from None
+    if size > limits.REQUEST_BODY_BYTES_MAX:
+        raise envelope.body_too_large()
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _parameters(request: Request, body: bytes) -> bytes:
+    """Return the parameters as one form: those of the query and those of the body."""
+    if request.method != "POST":
+        return request.query
+    if body and not request.headers.get(b"content-type", _FORM).lower().startswith(_FORM):
+        raise envelope.wrong_content_type()
+    return request.query + b"&" + body if request.query else body
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.header(b"idempotency-key") if request.method == "POST" else None
+    if key and len(key) > limits.IDEMPOTENCY_KEY_CHARS_MAX:
+        raise envelope.idempotency_key_too_long()
+    return key or None
+
+
+def _strong(request: Request, *, livemode: bool) -> bool:
+    """Whether the request wants to read its writes (design: on for test mode, off for live)."""
+    wish = request.header(b"meterhouse-consistency")
+    if wish not in (None, "strong", "eventual"):
+        raise envelope.invalid_consistency(wish)
+    return not livemode if wish is None else wish == "strong"
+
+
+async def _send(send: Send, request: Request, answer: Answer) -> None:
+    headers = [
+        (b"content-type", answer.content_type.encode("latin-1")),
+        (b"content-length", b"%d" % len(answer.body)),
+        (b"request-id", request.id.encode()),
+        (b"stripe-version", request.version.text.encode()),
+    ]
+    for name in (b"idempotency-key", b"stripe-account"):
+        if name in request.headers:
+            headers.append((name, request.headers[name]))
+    for header, value in answer.headers.items():
+        headers.append((header.lower().encode(), value.encode("latin-1")))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

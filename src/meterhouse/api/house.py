@@ -1,0 +1,29 @@
+"""What the api room works with: everything that `app` has built, in one value."""
+
+from dataclasses import dataclass
+
+from meterhouse.api.authentication import Authentication
+from meterhouse.api.idempotency import KeysInUse
+from meterhouse.clock import Clock
+from meterhouse.config import Config
+from meterhouse.metrics import Metrics
+from meterhouse.pipeline.accept import Acceptor
+from meterhouse.pipeline.process import Processor
+from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.verify import Verification
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The parts that handlers call."""
+
+    config: Config
+    clock: Clock
+    metrics: Metrics
+    stores: Stores
+    acceptor: Acceptor
+    processor: Processor
+    verification: Verification
+    authentication: Authentication
+    keys_in_use: KeysInUse
+    operator_token: str

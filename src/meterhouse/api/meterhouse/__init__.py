@@ -1,0 +1,1 @@
+"""What Stripe lacks, under a path prefix of its own: `/meterhouse/v1/`."""

@@ -1,0 +1,31 @@
+"""`/meterhouse/v1/verification`: the operator's question whether the books balance.
+
+Only the command line of the same machine may ask: it shows the token that the server wrote into
+its data folder at start.
+"""
+
+import hmac
+
+from meterhouse.api.call import Answer, ok
+from meterhouse.api.house import House
+from meterhouse.wire import envelope
+from meterhouse.wire.credentials import mask, read_authorization
+
+
+def _require_operator(house: House, authorization: str | None) -> None:
+    token = read_authorization(authorization)
+    if not hmac.compare_digest(token.encode(), house.operator_token.encode()):
+        raise envelope.invalid_api_key(mask(token))
+
+
+async def start(house: House, authorization: str | None) -> Answer:
+    """Begin a verification, or join the one that is running."""
+    _require_operator(house, authorization)
+    house.verification.start()
+    return ok(house.verification.state())
+
+
+async def retrieve(house: House, authorization: str | None) -> Answer:
+    """Tell how far the verification is, and what it found."""
+    _require_operator(house, authorization)
+    return ok(house.verification.state())

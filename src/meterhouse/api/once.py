@@ -1,0 +1,67 @@
+"""Write, once for each idempotency key."""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call
+from meterhouse.errors import Refusal
+from meterhouse.ledger import idempotency
+from meterhouse.ledger.idempotency import Record
+from meterhouse.wire import envelope
+
+_KEPT_MILLISECONDS = limits.IDEMPOTENCY_V1_HOURS * 3_600_000
+
+Work = Callable[[sa.Connection], Answer]
+
+
+async def once(call: Call, work: Work) -> Answer:
+    """Run `work(connection)` in a ledger transaction, or replay what it answered before.
+
+    A refusal raised by `work` undoes what it wrote and is itself the answer that is kept.
+    """
+    if call.idempotency_key is None:
+        return await call.house.stores.write(work)
+    return await call.house.stores.write(_recorded, call, call.idempotency_key, work)
+
+
+def _recorded(connection: sa.Connection, call: Call, key: str, work: Work) -> Answer:
+    before = idempotency.find(connection, call.scope.id, (key,)).get(key)
+    if before is not None and before.created > call.now - _KEPT_MILLISECONDS:
+        return replay(before, call)
+    if before is not None:
+        idempotency.forget(connection, (before,))
+    try:
+        with connection.begin_nested():
+            answer = work(connection)
+    except Refusal as refusal:
+        answer = refused(refusal)
+    idempotency.put(connection, (record(call, key, answer),))
+    return answer
+
+
+def record(call: Call, key: str, answer: Answer) -> Record:
+    """Return what is kept of `answer` under `key`."""
+    return Record(
+        call.scope.id,
+        key,
+        call.fingerprint,
+        call.request,
+        answer.status,
+        answer.body,
+        call.now,
+    )
+
+
+def replay(before: Record, call: Call) -> Answer:
+    """Answer as the first request under the key was answered; refuse a different request."""
+    if before.fingerprint != call.fingerprint:
+        raise envelope.idempotency_mismatch(before.key)
+    headers = {"Idempotent-Replayed": "true", "Original-Request": before.request}
+    return Answer(before.status, before.body, headers)
+
+
+def refused(refusal: Refusal) -> Answer:
+    """Answer with Stripe's error object."""
+    return Answer(refusal.status, envelope.error_v1(refusal), refusal.headers)

@@ -1,0 +1,134 @@
+"""The composition root: builds everything from a Config and a Clock, and owns start and stop.
+
+Start: lock the folder, open both stores, make accounts and keys, finish what a crash left behind.
+Stop, the other way round: finish the requests in flight, drain what is pending, close both stores.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.authentication import Authentication
+from meterhouse.api.gate import Gate
+from meterhouse.api.house import House
+from meterhouse.api.idempotency import KeysInUse
+from meterhouse.api.routes import ROUTES, Routes
+from meterhouse.clock import Clock
+from meterhouse.config import Config
+from meterhouse.errors import StoreError
+from meterhouse.ledger import accounts, keys
+from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.metrics import Metrics
+from meterhouse.pipeline.accept import Acceptor
+from meterhouse.pipeline.process import Processor
+from meterhouse.pipeline.retain import Retention
+from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.verify import Verification
+from meterhouse.usage.store import UsageStore
+
+_LOCK_FILE = "lock"
+DOOR_FILE = "server.json"
+
+
+class Meterhouse:
+    """One running server: `asgi` answers requests between `start()` and `stop()`."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        """Open both stores; raises `StoreError` when one cannot be opened or is in use."""
+        self.config = config
+        self._lock = _lock(config.data_dir)
+        self._ledger = open_ledger(config.database_url)
+        try:
+            self.first_key = _provision(self._ledger, config, clock)
+            usage = UsageStore.open(config.clickhouse_url)
+        except BaseException:
+            self._ledger.close()
+            raise
+        self._stores = Stores(self._ledger, usage)
+        metrics = Metrics()
+        self._acceptor = Acceptor(
+            self._stores, clock, metrics, config.deduplication_days, self._committed
+        )
+        self._processor = Processor(self._stores, self._acceptor, metrics)
+        self._retention = Retention(self._stores, clock, config.deduplication_days)
+        self.house = House(
+            config,
+            clock,
+            metrics,
+            self._stores,
+            self._acceptor,
+            self._processor,
+            Verification(self._stores, self._processor.stepping),
+            Authentication(self._stores, clock),
+            KeysInUse(),
+            secrets.token_urlsafe(32),
+        )
+        self.asgi = Gate(self.house, Routes(ROUTES))
+
+    def _committed(self, _: int) -> None:
+        self._processor.wake()
+
+    async def start(self) -> None:
+        """Finish what a crash left behind, then take events."""
+        await self._processor.start()
+        self._retention.start()
+
+    async def stop(self) -> None:
+        """Drain what is pending and close both stores; the requests have ended before."""
+        await self._retention.stop()
+        await self._acceptor.drain()
+        await self._processor.stop(limits.STOP_DRAIN_SECONDS_MAX)
+        self._stores.close()
+        (self.config.data_dir / DOOR_FILE).unlink(missing_ok=True)
+        self._lock.close()
+
+    def open_door(self, url: str) -> None:
+        """Write where the server listens, and the operator's token, for the command line."""
+        path = self.config.data_dir / DOOR_FILE
+        door = {"pid": os.getpid(), "url": url, "token": self.house.operator_token}
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            json.dump(door, file)
+
+
+def _lock(data_dir: Path) -> IO[str]:
+    """Lock the data folder for this process; the lock ends with the process."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = (data_dir / _LOCK_FILE).open("a")
+    except OSError as error:
+        raise StoreError(f"The data folder {data_dir} cannot be used: {error.strerror}.") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StoreError(
+            f"The data folder {data_dir} is in use by another Meterhouse. Stop that one, or choose "
+            "another folder with --data-dir."
+        ) from error
+    return file
+
+
+def _provision(ledger: Ledger, config: Config, clock: Clock) -> str | None:
+    """Make the default account and the keys that the configuration names.
+
+    Returns the secret of the test key that a first start without configured keys makes.
+    """
+    now = clock.now()
+
+    def work(connection: sa.Connection) -> str | None:
+        default = accounts.ensure_default(connection, now)
+        keys.provision(connection, config.api_keys, now)
+        if config.api_keys or keys.list_keys(connection):
+            return None
+        _, secret = keys.create_key(connection, default, livemode=False, name="first start", now=now)
+        return secret
+
+    with ledger.write() as connection:
+        return work(connection)

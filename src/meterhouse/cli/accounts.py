@@ -1,0 +1,50 @@
+"""`meterhouse accounts`: the accounts of this installation."""
+
+from typing import Annotated
+
+import typer
+
+from meterhouse.cli import books
+from meterhouse.cli.options import DatabaseUrl, DataDir
+from meterhouse.cli.output import print_table, show_time
+from meterhouse.clock import SystemClock
+from meterhouse.config import Config
+from meterhouse.ledger import accounts
+
+app = typer.Typer(help="Make and list accounts.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make an account that is connected to the default one; print its id.
+
+    A request of the default account acts for it with the header Stripe-Account.
+    """
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config, make=True) as ledger, ledger.write() as connection:
+        account = accounts.create_account(connection, name, SystemClock().now())
+    typer.echo(account.id)
+
+
+@app.command("list")
+def list_accounts(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """List the accounts, the default one first."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config) as ledger, ledger.read() as connection:
+        found = accounts.list_accounts(connection)
+    print_table(
+        ("id", "kind", "name", "created"),
+        [
+            (
+                one.id,
+                "connected" if one.platform else "default",
+                one.name or "",
+                show_time(one.created),
+            )
+            for one in found
+        ],
+    )

@@ -1,0 +1,39 @@
+"""The ledger as the command line opens it: directly, beside a running server or without one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from meterhouse.cli.output import remark
+from meterhouse.config import Config
+from meterhouse.errors import StoreError
+from meterhouse.ledger.engine import Ledger, open_ledger
+
+
+@contextmanager
+def opened(config: Config, *, make: bool = False) -> Iterator[Ledger]:
+    """Open the ledger of `config`; one that does not exist is made only where `make` says so.
+
+    Raises `StoreError` when it does not exist or cannot be opened.
+    """
+    missing = _missing_file(config)
+    if missing and not make:
+        raise StoreError(
+            f"There is no ledger at {missing}. Start `meterhouse serve` once, or point --data-dir "
+            "at the folder of your server."
+        )
+    if missing:
+        remark(f"Making a new ledger at {missing}.")
+    with open_ledger(config.database_url) as ledger:
+        yield ledger
+
+
+def _missing_file(config: Config) -> Path | None:
+    """Return the file of the ledger if it should be there and is not."""
+    url = sa.make_url(config.database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    path = Path(url.database)
+    return None if path.exists() else path

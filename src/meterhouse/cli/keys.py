@@ -1,0 +1,116 @@
+"""`meterhouse keys`: the API keys of this installation."""
+
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+
+from meterhouse.cli import books
+from meterhouse.cli.options import DatabaseUrl, DataDir
+from meterhouse.cli.output import print_table, remark, show_time
+from meterhouse.clock import SystemClock
+from meterhouse.config import Config
+from meterhouse.errors import ConfigError, MeterhouseError
+from meterhouse.ledger import accounts, keys
+from meterhouse.ledger.keys import ApiKey
+from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
+from meterhouse.metering.model import Scope
+from meterhouse.wire.credentials import Permissions, parse_permissions
+
+app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    *,
+    live: Annotated[bool, typer.Option("--live", help="For live mode.")] = False,
+    account: Annotated[
+        str | None,
+        typer.Option(metavar="ACCT", help="Of this account instead of the default one."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    permissions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RESOURCE:ACCESS,…",
+            help="Make a restricted key that may do only this, for example "
+            "billing_meters:read,billing_meter_events:write.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make an API key; print its secret, which is shown only this once."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    permitted = _permissions(permissions)
+    now = SystemClock().now()
+    with books.opened(config, make=True) as ledger, ledger.write() as connection:
+        scope = _scope(connection, account, live, now)
+        key, secret = keys.create_key(connection, scope, now, name=name, permissions=permitted)
+    typer.echo(secret)
+    remark(f"{key.id}: a {_described(key)} of {scope.account}. It is shown only this once.")
+
+
+@app.command("list")
+def list_keys(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """List the API keys, newest first, without their secrets."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config) as ledger, ledger.read() as connection:
+        found = keys.list_keys(connection)
+    print_table(
+        ("id", "secret", "account", "name", "permissions", "created", "revoked"),
+        [
+            (
+                key.id,
+                key.hint,
+                key.scope.account,
+                key.name or "",
+                ",".join(f"{resource}:{access}" for resource, access in key.permissions.items()),
+                show_time(key.created),
+                show_time(key.revoked_at) if key.revoked_at is not None else "",
+            )
+            for key in found
+        ],
+    )
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="The id of the key: key_….")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Revoke an API key."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config) as ledger, ledger.write() as connection:
+        key = keys.revoke_key(connection, key_id, SystemClock().now())
+    if key is None:
+        raise MeterhouseError(f"There is no key '{key_id}'; `meterhouse keys list` shows them.")
+    typer.echo(key.id)
+    remark(
+        f"{key.hint} is revoked; a running server turns it away within "
+        f"{CREDENTIAL_CACHE_SECONDS} second."
+    )
+
+
+def _permissions(text: str | None) -> Permissions | None:
+    if text is None:
+        return None
+    try:
+        return parse_permissions(text)
+    except ValueError as error:
+        raise ConfigError(f"--permissions: {error}") from error
+
+
+def _scope(connection: sa.Connection, account: str | None, live: bool, now: int) -> Scope:
+    account_id = account or accounts.default_account(connection, now).id
+    scope = accounts.scope_of(connection, account_id, live)
+    if scope is None:
+        raise MeterhouseError(
+            f"There is no account '{account_id}'; `meterhouse accounts list` shows them."
+        )
+    return scope
+
+
+def _described(key: ApiKey) -> str:
+    return f"{key.kind} key for {'live' if key.scope.livemode else 'test'} mode"

@@ -1,0 +1,72 @@
+"""`meterhouse serve`: run the server, with every setting as an option."""
+
+from inspect import Parameter, Signature
+from typing import Annotated
+
+from rich.console import Console
+from rich.text import Text
+
+from meterhouse import __version__, logs
+from meterhouse.cli.options import option
+from meterhouse.clock import SystemClock
+from meterhouse.config import SETTINGS, Config
+from meterhouse.server import Listening, run
+
+_STRIPE_CLI_HOSTS = ("http://127.0.0.1:", "http://[::1]:")  # the CLI takes no others
+
+
+def serve(**options: str | None) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    Every option is an environment variable as well; the option wins.
+    """
+    config = Config.read(options)
+    note = logs.configure(config.log_format, config.log_level)
+    run(config, SystemClock(), note, announce)
+
+
+serve.__signature__ = Signature(  # type: ignore[attr-defined] # what typer makes the options from
+    [
+        Parameter(
+            setting.name,
+            Parameter.KEYWORD_ONLY,
+            annotation=Annotated[str | None, option(setting)],
+            default=None,
+        )
+        for setting in SETTINGS
+    ]
+)
+
+
+def announce(listening: Listening) -> None:
+    """Tell on standard output where the server listens, and what to try."""
+    console = Console(highlight=False, soft_wrap=True)
+    where = f"{listening.url} and {listening.uds}" if listening.uds else listening.url
+    facts = [("Listening on", where), ("Data in", str(listening.data_dir))]
+    if listening.first_key:
+        facts.append(("Test key", f"{listening.first_key}  (shown only this once)"))
+    console.print(Text(f"Meterhouse {__version__}", style="bold"))
+    for name, fact in facts:
+        console.print(Text(f"  {name:<14}", style="dim"), Text(fact), sep="")
+    if listening.first_key:
+        console.print(Text("\nTry it:", style="bold"))
+    else:
+        console.print(Text("\nTry it", style="bold"), Text(" with a test key of yours:"), sep="")
+    for command in commands(listening):
+        console.print(Text(f"  {command}"), style="cyan")
+    console.print()
+
+
+def commands(listening: Listening) -> list[str]:
+    """Return commands that work against this server as they stand, once a key is filled in."""
+    url, key = listening.url, listening.first_key or "sk_test_…"
+    curl = (
+        f"curl {url}/v1/billing/meters -u {key}: -d display_name=Calls -d event_name=calls "
+        '-d "default_aggregation[formula]=sum"'
+    )
+    python = (
+        f"python -c \"import stripe; print(stripe.StripeClient('{key}', "
+        f"base_addresses={{'api': '{url}'}}).v1.customers.create({{'name': 'Ada'}}))\""
+    )
+    stripe_cli = f"stripe billing meters list --api-key {key} --api-base {url}"
+    return [curl, python, stripe_cli] if url.startswith(_STRIPE_CLI_HOSTS) else [curl, python]

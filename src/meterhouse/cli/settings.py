@@ -1,0 +1,33 @@
+"""`docs/settings.md`, printed from the table of settings."""
+
+import typer
+
+from meterhouse.config import SETTINGS, Setting
+
+_HEAD = """\
+# Settings
+
+Every setting is an option of `meterhouse serve` and an environment variable; the option wins.
+This page is made from the table in `src/meterhouse/config.py`: run `make docs` after a change.
+
+| option | environment variable | default | what it does |
+|---|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """Return the page as Markdown."""
+    return _HEAD + "".join(map(_row, SETTINGS))
+
+
+def print_settings() -> None:
+    """Print the table of settings as a page of the documentation."""
+    typer.echo(settings_page(), nl=False)
+
+
+def _row(setting: Setting) -> str:
+    option = f"`--{setting.name.replace('_', '-')}`"
+    default = f"`{setting.default}`" if setting.default else ""
+    choices = ", ".join(f"`{choice}`" for choice in setting.choices)
+    text = f"{setting.help} One of {choices}." if choices else setting.help
+    return f"| {option} | `{setting.variable}` | {default} | {text} |\n"

@@ -1,0 +1,190 @@
+"""`meterhouse verify`: whether the books balance and the stores agree with them.
+
+A running server is asked to verify itself, because a usage store in a folder belongs to one
+process. Where no server runs, the stores are opened here.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import httpx
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from meterhouse.app import DOOR_FILE
+from meterhouse.cli import books
+from meterhouse.cli.options import ClickhouseUrl, DatabaseUrl, DataDir
+from meterhouse.cli.output import CANNOT_RUN, FAILED, complain, print_table
+from meterhouse.config import Config
+from meterhouse.errors import MeterhouseError, StoreError
+from meterhouse.limits import VERIFY_POLL_MILLISECONDS
+from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.verify import Verification
+from meterhouse.usage.store import UsageStore
+
+_PATH = "/meterhouse/v1/verification"
+
+
+class State(msgspec.Struct):
+    """How far a verification is, and what it found: what `Verification.state` tells."""
+
+    status: Literal["idle", "running", "balanced", "unbalanced", "failed"]
+    step: str
+    done: int
+    total: int
+    lines: list[dict[str, Any]]
+    problems: list[str]
+
+
+class Door(msgspec.Struct):
+    """Where a running server listens, and the token that shows it that we are its operator."""
+
+    pid: int
+    url: str
+    token: str
+
+
+Ask = Callable[[], Awaitable[State]]
+
+
+def verify(
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    clickhouse_url: ClickhouseUrl = None,
+) -> None:
+    """Check that the books balance; works beside a running server and without one.
+
+    Ends with 0 when every acknowledged event has exactly one outcome and the usage store holds
+    what the ledger says; with 1 when they disagree, and says where; with 2 when it cannot check.
+    """
+    try:
+        config = Config.read(
+            {
+                "data_dir": data_dir,
+                "database_url": database_url,
+                "clickhouse_url": clickhouse_url,
+            }
+        )
+        state = asyncio.run(_verify(config))
+    except MeterhouseError as error:
+        complain(error)
+        raise typer.Exit(CANNOT_RUN) from error
+    _report(state)
+    if state.status == "unbalanced":
+        raise typer.Exit(FAILED)
+    if state.status != "balanced":
+        raise typer.Exit(CANNOT_RUN)
+
+
+async def _verify(config: Config) -> State:
+    door = find_door(config)
+    if door is not None:
+        async with _asking_server(door) as ask:
+            if ask is not None:
+                return await _follow(ask)
+    async with _asking_stores(config) as ask:
+        return await _follow(ask)
+
+
+async def _follow(ask: Ask) -> State:
+    """Show how far the verification is until it ends."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        bar = progress.add_task("", total=None)
+        while True:
+            state = await ask()
+            progress.update(
+                bar, description=state.step, completed=state.done, total=state.total or None
+            )
+            if state.status not in ("idle", "running"):
+                return state
+            await asyncio.sleep(VERIFY_POLL_MILLISECONDS / 1000)
+
+
+def find_door(config: Config) -> Door | None:
+    """Return where the server of this data folder listens; None when no server lives there."""
+    try:
+        door = msgspec.json.decode((config.data_dir / DOOR_FILE).read_bytes(), type=Door)
+        os.kill(door.pid, 0)
+    except PermissionError as error:
+        raise StoreError(
+            f"The server of {config.data_dir} belongs to another user; verify as that user."
+        ) from error
+    except (OSError, msgspec.DecodeError):
+        return None
+    return door
+
+
+@asynccontextmanager
+async def _asking_server(door: Door) -> AsyncIterator[Ask | None]:
+    """Begin a verification in the server; yield None when nobody listens at its door any more."""
+    path = door.url.removeprefix("unix://")
+    unix = path != door.url
+    async with httpx.AsyncClient(
+        base_url="http://meterhouse" if unix else door.url,
+        transport=httpx.AsyncHTTPTransport(uds=path if unix else None),
+        headers={"Authorization": f"Bearer {door.token}"},
+    ) as client:
+
+        async def ask() -> State:
+            try:
+                return _read(await client.get(_PATH))
+            except httpx.HTTPError as error:
+                raise StoreError(f"The server at {door.url} stopped answering: {error}.") from error
+
+        try:
+            _read(await client.post(_PATH))
+        except httpx.ConnectError:
+            yield None
+        else:
+            yield ask
+
+
+def _read(answer: httpx.Response) -> State:
+    if answer.status_code != httpx.codes.OK:
+        raise StoreError(
+            f"The server at {answer.url} refused to verify itself (status {answer.status_code}). "
+            "Is it the server of this data folder?"
+        )
+    return msgspec.json.decode(answer.content, type=State)
+
+
+@asynccontextmanager
+async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
+    """Open the stores here and begin a verification."""
+    with books.opened(config) as ledger:
+        stores = Stores(ledger, UsageStore.open(config.clickhouse_url))
+        verification = Verification(stores, asyncio.Lock())
+        verification.start()
+
+        async def ask() -> State:
+            return msgspec.convert(verification.state(), State)
+
+        try:
+            yield ask
+        finally:
+            stores.close()
+
+
+def _report(state: State) -> None:
+    if state.lines:
+        headers = list(state.lines[0])
+        print_table(headers, [[str(line[name]) for name in headers] for line in state.lines])
+    if state.status == "balanced":
+        Console().print(Text("The books balance.", style="bold green"))
+        return
+    if state.status == "unbalanced":
+        complain("The books do not balance:")
+    else:
+        complain("The verification could not be finished:")
+    for problem in state.problems:
+        Console(stderr=True).print(Text(f"  - {problem}"), soft_wrap=True)

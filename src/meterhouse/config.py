@@ -1,0 +1,193 @@
+"""Settings: one table, read once.
+
+Every setting is an option of `meterhouse serve` and an environment variable `METERHOUSE_<NAME>`;
+the option wins. `docs/settings.md` is generated from the table.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from meterhouse.errors import ConfigError
+
+Role = Literal["all", "api", "worker"]
+LimitsProfile = Literal["off", "stripe"]
+Values = Literal["decimal", "whole"]
+LogFormat = Literal["text", "json"]
+
+
+class Setting(NamedTuple):
+    """One row of the table: the name, its default as a person would type it, and its help."""
+
+    name: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of the setting."""
+        return f"METERHOUSE_{self.name.upper()}"
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", "127.0.0.1", "Address to listen on."),
+    Setting("port", "12111", "TCP port to listen on; 0 takes a free one."),
+    Setting("uds", "", "Path of a Unix socket to listen on as well."),
+    Setting("data_dir", "./meterhouse-data", "Folder that holds both stores."),
+    Setting(
+        "database_url",
+        "",
+        "URL of the ledger. Empty: `sqlite:///<data_dir>/ledger.db`.",
+        secret=True,
+    ),
+    Setting(
+        "clickhouse_url",
+        "",
+        "URL of the usage store. Empty: `chdb:///<data_dir>/usage`.",
+        secret=True,
+    ),
+    Setting(
+        "role", "all", "Which parts run in this process.", choices=("all", "api", "worker")
+    ),
+    Setting(
+        "api_keys",
+        "",
+        "Comma-separated secret keys (`sk_test_…`, `sk_live_…`) of the default account. "
+        "Empty: the first start makes a test key and prints it once.",
+        secret=True,
+    ),
+    Setting(
+        "limits",
+        "off",
+        "`stripe` applies Stripe's published rate and concurrency limits; `off` keeps only the "
+        "protection against overload.",
+        choices=("off", "stripe"),
+    ),
+    Setting(
+        "deduplication_days",
+        "35",
+        "How many days an identifier stays taken after its event was received.",
+    ),
+    Setting(
+        "values",
+        "decimal",
+        "`whole` accepts only whole-number usage values at every API version; `decimal` accepts "
+        "decimals from 2026-04-22.dahlia on.",
+        choices=("decimal", "whole"),
+    ),
+    Setting("log_format", "text", "How log lines are written.", choices=("text", "json")),
+    Setting(
+        "log_level",
+        "info",
+        "The least severe log lines to write; `info` has one line for each request.",
+        choices=("debug", "info", "warning", "error"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of one process, checked."""
+
+    host: str
+    port: int
+    uds: Path | None
+    data_dir: Path
+    database_url: str
+    clickhouse_url: str
+    role: Role
+    api_keys: tuple[str, ...]
+    limits: LimitsProfile
+    deduplication_days: int
+    values: Values
+    log_format: LogFormat
+    log_level: str
+
+    @classmethod
+    def read(
+        cls,
+        options: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> "Config":
+        """Read the settings: an option that is not None wins over the environment.
+
+        Raises `ConfigError` naming the setting, its value and what it may be.
+        """
+        environment = os.environ if environment is None else environment
+        text = {setting.name: _text(setting, options or {}, environment) for setting in SETTINGS}
+        data_dir = Path(text["data_dir"]).absolute()
+        return cls(
+            host=text["host"],
+            port=_whole("port", text["port"], 0, 65_535),
+            uds=Path(text["uds"]).absolute() if text["uds"] else None,
+            data_dir=data_dir,
+            database_url=_url(
+                "database_url",
+                text["database_url"] or f"sqlite:///{data_dir / 'ledger.db'}",
+                ("sqlite", "postgresql", "postgresql+psycopg"),
+            ),
+            clickhouse_url=_url(
+                "clickhouse_url",
+                text["clickhouse_url"] or f"chdb://{data_dir / 'usage'}",
+                ("chdb", "clickhouse", "clickhouses", "http", "https"),
+            ),
+            role=cast("Role", text["role"]),
+            api_keys=_keys(text["api_keys"]),
+            limits=cast("LimitsProfile", text["limits"]),
+            deduplication_days=_whole("deduplication_days", text["deduplication_days"], 1, 3_650),
+            values=cast("Values", text["values"]),
+            log_format=cast("LogFormat", text["log_format"]),
+            log_level=text["log_level"],
+        )
+
+
+assert tuple(field.name for field in fields(Config)) == tuple(row.name for row in SETTINGS)
+
+
+def _text(setting: Setting, options: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    option = options.get(setting.name)
+    value = str(option) if option is not None else environment.get(setting.variable, "")
+    value = value.strip() or setting.default
+    if setting.choices and value not in setting.choices:
+        raise ConfigError(
+            f"{setting.variable} is '{value}', but must be one of: {', '.join(setting.choices)}."
+        )
+    return value
+
+
+def _whole(name: str, text: str, least: int, most: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise ConfigError(
+            f"METERHOUSE_{name.upper()} is '{text}', but must be a whole number "
+            f"from {least} to {most}."
+        )
+    return number
+
+
+def _url(name: str, text: str, schemes: tuple[str, ...]) -> str:
+    if urlsplit(text).scheme not in schemes:
+        raise ConfigError(
+            f"METERHOUSE_{name.upper()} must be a URL that begins with one of: "
+            f"{', '.join(scheme + '://' for scheme in schemes)}."
+        )
+    return text
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    for key in keys:
+        if not key.startswith(("sk_test_", "sk_live_")) or len(key) < len("sk_test_") + 4:
+            raise ConfigError(
+                "METERHOUSE_API_KEYS holds a key that is not a secret key: each must begin with "
+                "sk_test_ or sk_live_ and go on for at least 4 characters."
+            )
+    return keys

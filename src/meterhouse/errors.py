@@ -1,0 +1,55 @@
+"""Every error that Meterhouse raises on purpose, in one tree.
+
+```
+MeterhouseError
+├── ConfigError      a setting is wrong; the program does not start
+├── StoreError       a store cannot be opened or does not answer
+└── Refusal          a request is refused; `wire.envelope` spells it for the client
+```
+
+A refusal of *data* after it was acknowledged is not an error but a value: see
+`metering.validation`.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class MeterhouseError(Exception):
+    """The root of the tree; its text tells what was wrong, where, and what to do."""
+
+
+class ConfigError(MeterhouseError):
+    """A setting has a value that cannot work."""
+
+
+class StoreError(MeterhouseError):
+    """A store cannot be opened, is held by another process, or does not answer."""
+
+
+class Refusal(MeterhouseError):  # noqa: N818 - the design's word for a request that is turned down
+    """A request is refused.
+
+    `status` is the HTTP status, `type`, `code`, `message` and `param` are the members of Stripe's
+    error object (https://docs.stripe.com/api/errors), `headers` are added to the answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = "invalid_request_error",  # noqa: A002 - the wire's name
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.code = code
+        self.param = param
+        self.headers = headers

@@ -1,0 +1,102 @@
+"""Accounts and their scopes: who the books belong to.
+
+- There is one default account, made by the first start. Every other account is connected to it.
+- An account has two scopes, one in each mode, from the moment it exists; scopes are never deleted.
+"""
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.ledger.tables import accounts, journal_head, scopes
+from meterhouse.metering.model import Scope
+from meterhouse.wire.ids import new_id
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account; `platform` is the id of the default account, None for that account itself."""
+
+    id: str
+    platform: str | None
+    name: str | None
+    created: int
+
+
+_accounts = sa.select(*(accounts.c[name] for name in Account.__struct_fields__))
+_scopes = sa.select(scopes.c.id, scopes.c.account, scopes.c.livemode).order_by(scopes.c.id)
+
+
+def default_account(connection: sa.Connection, now: int) -> Account:
+    """Return the default account, which is made if there is none."""
+    found = _find_default(connection)
+    if found is None:
+        # Two processes may start at once: whoever has this lock makes it, the other finds it.
+        connection.execute(sa.select(journal_head.c.id).with_for_update())
+        found = _find_default(connection)
+    return found or _create(connection, platform=None, name=None, now=now)
+
+
+def create_account(connection: sa.Connection, name: str | None, now: int) -> Account:
+    """Make an account that is connected to the default account."""
+    platform = default_account(connection, now)
+    return _create(connection, platform=platform.id, name=name, now=now)
+
+
+def find_account(connection: sa.Connection, account_id: str) -> Account | None:
+    """Return an account by its id."""
+    return _find(connection, accounts.c.id == account_id)
+
+
+def list_accounts(connection: sa.Connection) -> list[Account]:
+    """Return every account, oldest first, so the default account first."""
+    rows = connection.execute(_accounts.order_by(accounts.c.seq)).mappings()
+    return [Account(**row) for row in rows]
+
+
+def scopes_of(connection: sa.Connection, account_id: str) -> list[Scope]:
+    """Return both scopes of an account; nothing when there is no such account."""
+    rows = connection.execute(_scopes.where(scopes.c.account == account_id))
+    return [Scope(*row) for row in rows]
+
+
+def scope_of(connection: sa.Connection, account_id: str, livemode: bool) -> Scope | None:
+    """Return the scope of an account in one mode; None when there is no such account."""
+    found = scopes_of(connection, account_id)
+    return next((scope for scope in found if scope.livemode == livemode), None)
+
+
+def connected_scope(connection: sa.Connection, platform: Scope, account_id: str) -> Scope | None:
+    """Return the scope, in the mode of `platform`, of an account that is connected to it.
+
+    None when `platform` has no such connected account
+    (https://docs.stripe.com/connect/authentication).
+    """
+    account = find_account(connection, account_id)
+    if account is None or account.platform != platform.account:
+        return None
+    return scope_of(connection, account_id, platform.livemode)
+
+
+def scopes_by_id(connection: sa.Connection) -> dict[int, Scope]:
+    """Return every scope by its number."""
+    return {row.id: Scope(*row) for row in connection.execute(_scopes)}
+
+
+def _find_default(connection: sa.Connection) -> Account | None:
+    return _find(connection, accounts.c.platform.is_(None))
+
+
+def _find(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Account | None:
+    row = connection.execute(_accounts.where(condition)).mappings().one_or_none()
+    return Account(**row) if row else None
+
+
+def _create(
+    connection: sa.Connection, *, platform: str | None, name: str | None, now: int
+) -> Account:
+    account = Account(id=new_id("acct"), platform=platform, name=name, created=now)
+    connection.execute(sa.insert(accounts), msgspec.structs.asdict(account))
+    connection.execute(
+        sa.insert(scopes),
+        [{"account": account.id, "livemode": livemode} for livemode in (False, True)],
+    )
+    return account

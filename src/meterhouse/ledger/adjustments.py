@@ -1,0 +1,55 @@
+"""Cancellations that were asked for: at most one for an event, pending until it is applied."""
+
+from collections.abc import Iterable
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.tables import adjustments
+
+
+class Adjustment(msgspec.Struct, frozen=True):
+    """A cancellation of the event with `identifier`, which stands at `position`."""
+
+    id: str
+    scope: int
+    identifier: str
+    event_name: str
+    position: int
+    status: str
+    created: int
+
+
+_COLUMNS = tuple(adjustments.c[name] for name in Adjustment.__struct_fields__)
+
+
+def find(connection: sa.Connection, scope: int, position: int) -> Adjustment | None:
+    """Return the cancellation of the event at `position`, if there is one."""
+    row = connection.execute(
+        sa.select(*_COLUMNS).where(
+            adjustments.c.scope == scope, adjustments.c.position == position
+        )
+    ).one_or_none()
+    return Adjustment(*row) if row else None
+
+
+def put(connection: sa.Connection, adjustment: Adjustment) -> None:
+    """Record a new cancellation."""
+    connection.execute(sa.insert(adjustments), msgspec.structs.asdict(adjustment))
+
+
+def complete(connection: sa.Connection, ids: Iterable[str]) -> None:
+    """Mark cancellations as applied."""
+    connection.execute(
+        sa.update(adjustments).where(any_of(adjustments.c.id, "ids")).values(status="complete"),
+        {"ids": list(ids)},
+    )
+
+
+def count(connection: sa.Connection, status: str) -> int:
+    """Count the cancellations with `status`."""
+    total: int = connection.execute(
+        sa.select(sa.func.count()).where(adjustments.c.status == status)
+    ).scalar_one()
+    return total

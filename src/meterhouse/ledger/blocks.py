@@ -1,0 +1,42 @@
+"""Blocks: judged work on its way to the usage store.
+
+A block is the very bytes that are inserted, kept from the transaction that judged them until the
+usage store has them. After a crash the same bytes go in again under the same token, and the usage
+store drops what it has already: nothing is judged twice, nothing can come out differently.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.tables import blocks
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One insert: a table of the usage store, a token, and an Arrow stream of `rows` rows."""
+
+    token: str
+    destination: str
+    rows: int
+    body: bytes
+
+
+def put(connection: sa.Connection, new: Sequence[Block]) -> None:
+    """Keep blocks until they are released."""
+    if new:
+        connection.execute(sa.insert(blocks), [msgspec.structs.asdict(block) for block in new])
+
+
+def read(connection: sa.Connection) -> list[Block]:
+    """Return every block that is kept, oldest first."""
+    columns = (blocks.c.token, blocks.c.destination, blocks.c.rows, blocks.c.body)
+    return [Block(*row) for row in connection.execute(sa.select(*columns).order_by(blocks.c.seq))]
+
+
+def release(connection: sa.Connection, tokens: Iterable[str]) -> None:
+    """Delete blocks that the usage store has."""
+    connection.execute(
+        sa.delete(blocks).where(any_of(blocks.c.token, "tokens")), {"tokens": list(tokens)}
+    )

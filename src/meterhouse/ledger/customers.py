@@ -1,0 +1,117 @@
+"""Customers: whose usage it is (https://docs.stripe.com/api/customers/object).
+
+A deleted customer keeps its row and the instant of its deletion: its usage stays readable, and
+events that were received before are still its own.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.tables import customers
+from meterhouse.wire.page import PageParams
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer; `deleted_at` is None while it exists.
+
+    `details` are those members of the object that the sender gave and Meterhouse only gives back,
+    as the wire has them: `name`, `description`, `phone`, `address`, `shipping`, `balance` …
+    """
+
+    id: str
+    scope: int
+    email: str | None
+    metadata: dict[str, str]
+    details: dict[str, Any]
+    created: int
+    deleted_at: int | None
+
+
+_customers = sa.select(*(customers.c[name] for name in Customer.__struct_fields__))
+_known = sa.select(customers.c.scope, customers.c.id, customers.c.deleted_at).where(
+    any_of(customers.c.id, "ids")
+)
+
+
+def create_customer(connection: sa.Connection, customer: Customer) -> None:
+    """Store a new customer."""
+    connection.execute(sa.insert(customers), msgspec.structs.asdict(customer))
+
+
+def find_customer(
+    connection: sa.Connection, scope: int, customer_id: str, *, lock: bool = False
+) -> Customer | None:
+    """Return a customer, also a deleted one; None when `scope` never had it.
+
+    With `lock`, inside `Ledger.write()`, nobody else changes it until we commit.
+    """
+    query = _customers.where(customers.c.scope == scope, customers.c.id == customer_id)
+    query = query.with_for_update() if lock else query
+    row = connection.execute(query).mappings().one_or_none()
+    return Customer(**row) if row else None
+
+
+def update_customer(connection: sa.Connection, customer: Customer) -> None:
+    """Store what a customer has become; read it with `lock` before."""
+    connection.execute(
+        sa.update(customers)
+        .where(customers.c.id == customer.id)
+        .values(**msgspec.structs.asdict(customer))
+    )
+
+
+def delete_customer(connection: sa.Connection, scope: int, customer_id: str, now: int) -> bool:
+    """Delete a customer; False when there is none, or it was deleted before."""
+    deleted = connection.execute(
+        sa.update(customers)
+        .where(
+            customers.c.scope == scope,
+            customers.c.id == customer_id,
+            customers.c.deleted_at.is_(None),
+        )
+        .values(deleted_at=now)
+    )
+    return deleted.rowcount == 1
+
+
+def list_customers(
+    connection: sa.Connection,
+    scope: int,
+    page: PageParams,
+    *,
+    email: str | None = None,
+    created: tuple[int | None, int | None] = (None, None),
+) -> tuple[list[Customer], bool] | None:
+    """Return a page of the customers that exist, newest first, and whether there are more.
+
+    `email` is compared exactly; `created` is a half-open window, open where a bound is None.
+    Returns None when the cursor of `page` names no customer.
+    """
+    query = _customers.where(customers.c.deleted_at.is_(None))
+    if email is not None:
+        query = query.where(customers.c.email == email)
+    start, end = created
+    if start is not None:
+        query = query.where(customers.c.created >= start)
+    if end is not None:
+        query = query.where(customers.c.created < end)
+    found = read_page(connection, customers, query, scope, page)
+    return ([Customer(**row) for row in found.rows], found.has_more) if found else None
+
+
+def known(
+    connection: sa.Connection, pairs: Iterable[tuple[int, str]]
+) -> dict[tuple[int, str], int | None]:
+    """Return those of the (scope, id) `pairs` that are customers, and when each was deleted."""
+    wanted = set(pairs)
+    rows = connection.execute(_known, {"ids": [customer_id for _, customer_id in wanted]})
+    return {
+        (scope, customer_id): deleted_at
+        for scope, customer_id, deleted_at in rows
+        if (scope, customer_id) in wanted
+    }

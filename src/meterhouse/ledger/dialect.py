@@ -1,0 +1,110 @@
+"""The few places where SQLite and PostgreSQL want different words for the same thing.
+
+Everything else in the ledger is one statement that both understand.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class _Values(sa.types.TypeDecorator[Sequence[Any]]):
+    """One bound value that holds many: an array for PostgreSQL, a JSON array for SQLite."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, item: sa.types.TypeEngine[Any]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return sa.Text()
+        return postgresql.ARRAY(self.item)
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: sa.Dialect) -> Any:
+        values = list(value or ())
+        return msgspec.json.encode(values).decode() if dialect.name == "sqlite" else values
+
+
+class any_of(FunctionElement[bool]):  # noqa: N801 - it is called like a function of SQL
+    """True where `column` is one of the values bound to `name` when the statement is executed.
+
+    The values are a sequence of whole numbers or of texts, of any length, in one bound value; so
+    the statement is compiled once, and no database limits their number.
+    """
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def __init__(self, column: sa.ColumnElement[Any], name: str) -> None:
+        super().__init__(column, sa.bindparam(name, type_=_Values(column.type)))
+
+    def self_group(self, against: Any = None) -> "any_of":  # noqa: ARG002 - SQLAlchemy's signature
+        """Stand as it is: compared to true, as SQLite's booleans are, it would use no index."""
+        return self
+
+
+@compiles(any_of, "sqlite")
+def _any_of_sqlite(element: any_of, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled clauses
+
+
+@compiles(any_of, "postgresql")
+def _any_of_postgresql(element: any_of, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} = ANY({values})"
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    values: Mapping[str, Any],
+    *,
+    keys: Sequence[str],
+    add: Sequence[str],
+) -> sa.Insert:
+    """Return an INSERT of `values` that adds to the columns `add` where a row has these `keys`."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement: sqlite.Insert | postgresql.Insert = insert(table).values(**values)
+    sums = {name: table.c[name] + statement.excluded[name] for name in add}
+    return statement.on_conflict_do_update(index_elements=keys, set_=sums)
+
+
+def insert_rows(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Insert `rows`, each with a value for each of `columns`, as fast as the driver can.
+
+    Values go to the driver as they are: whole numbers, texts, bytes, booleans and None.
+    """
+    if not rows:
+        return
+    statement = _insert_statement(table, columns, connection.dialect)
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(statement, list(rows))
+    else:
+        connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+
+
+@lru_cache(maxsize=100)
+def _insert_statement(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:
+    quote = dialect.identifier_preparer.quote
+    names = ", ".join(quote(column) for column in columns)
+    insert = f"INSERT INTO {quote(table.name)} ({names})"
+    if dialect.name == "sqlite":
+        return f"{insert} VALUES ({', '.join('?' * len(columns))})"
+    arrays = ", ".join(f"%s::{table.c[column].type.compile(dialect)}[]" for column in columns)
+    return f"{insert} SELECT * FROM unnest({arrays})"  # noqa: S608 - names from tables.py

@@ -1,0 +1,114 @@
+"""The journal: what was acknowledged and is not judged yet.
+
+- A row is one commit's worth of work. Its events have the positions `row.position`, `+ 1`, `+ 2` …
+- Positions are reserved while the head row is locked, so they become visible in order: whoever
+  has read position p will never see a smaller one appear.
+- A row leaves the journal in the transaction that records what became of it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.ledger.tables import journal, journal_head
+from meterhouse.metering.model import MeterEvent
+
+
+class Cancellation(msgspec.Struct, frozen=True, array_like=True):
+    """A request to cancel the accepted event at `position` of `meter`."""
+
+    scope: int
+    adjustment: str
+    meter: str
+    position: int
+
+
+class Entry(NamedTuple):
+    """One row of the journal, decoded: events from `position` on, or a cancellation."""
+
+    position: int
+    events: list[MeterEvent]
+    cancellations: list[Cancellation]
+
+    @property
+    def last(self) -> int:
+        """The highest position of the row."""
+        return self.position + max(len(self.events) + len(self.cancellations), 1) - 1
+
+
+_encoder = msgspec.msgpack.Encoder()
+_events_decoder = msgspec.msgpack.Decoder(list[MeterEvent])
+_cancellations_decoder = msgspec.msgpack.Decoder(list[Cancellation])
+
+_reserve = (
+    sa.update(journal_head)
+    .values(next_position=journal_head.c.next_position + sa.bindparam("count"))
+    .returning(journal_head.c.next_position)
+)
+_read = sa.select(journal).order_by(journal.c.position)
+
+
+def reserve(connection: sa.Connection, count: int) -> int:
+    """Take `count` positions and return the first; other writers wait until we commit."""
+    after: int = connection.execute(_reserve, {"count": count}).scalar_one()
+    return after - count
+
+
+def last_position(connection: sa.Connection) -> int:
+    """Return the highest position given out so far, 0 before the first."""
+    after: int = connection.execute(sa.select(journal_head.c.next_position)).scalar_one()
+    return after - 1
+
+
+def append_events(connection: sa.Connection, position: int, events: Sequence[MeterEvent]) -> None:
+    """Append `events` at the reserved positions from `position` on."""
+    row = {"position": position, "events": len(events), "kind": "events"}
+    connection.execute(sa.insert(journal), row | {"body": _encoder.encode(events)})
+
+
+def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -> int:
+    """Append a cancellation and return its own position."""
+    position = reserve(connection, 1)
+    row = {"position": position, "events": 0, "kind": "adjustments"}
+    connection.execute(sa.insert(journal), row | {"body": _encoder.encode([cancellation])})
+    return position
+
+
+def read(connection: sa.Connection, events_max: int) -> list[Entry]:
+    """Read the oldest rows, at least one if there is any, with about `events_max` events."""
+    entries: list[Entry] = []
+    events = 0
+    with connection.execution_options(yield_per=100).execute(_read) as rows:
+        for row in rows:
+            if entries and events + row.events > events_max:
+                break
+            entries.append(_decode(row.position, row.kind, row.body))
+            events += row.events
+    return entries
+
+
+def _decode(position: int, kind: str, body: bytes) -> Entry:
+    if kind == "events":
+        return Entry(position, _events_decoder.decode(body), [])
+    return Entry(position, [], _cancellations_decoder.decode(body))
+
+
+def release(connection: sa.Connection, last: int) -> None:
+    """Delete every row up to position `last`."""
+    connection.execute(sa.delete(journal).where(journal.c.position <= last))
+
+
+def first_position(connection: sa.Connection) -> int | None:
+    """Return the oldest position that is not judged yet, None when the journal is empty."""
+    found: int | None = connection.execute(sa.select(sa.func.min(journal.c.position))).scalar()
+    return found
+
+
+def pending_events(connection: sa.Connection) -> int:
+    """Count the events that are acknowledged and not judged yet."""
+    total: int = connection.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(journal.c.events), 0))
+    ).scalar_one()
+    return int(total)

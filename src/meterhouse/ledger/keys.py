@@ -1,0 +1,162 @@
+"""API keys: who may speak for a scope.
+
+A secret is never stored: a key is found by the SHA-256 digest of its secret, and shown to people
+by its mask. A key that is revoked stays listed and opens nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.errors import ConfigError
+from meterhouse.ledger.accounts import default_account, scopes_of
+from meterhouse.ledger.tables import api_keys, scopes
+from meterhouse.metering.model import Scope
+from meterhouse.wire.credentials import Access, Kind, Permissions, digest, is_live, mask
+from meterhouse.wire.ids import new_id, new_secret_key
+
+ENVIRONMENT = "environment"  # the name of the keys that METERHOUSE_API_KEYS made
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key. `permissions` say what a restricted key may do; a secret key may do everything."""
+
+    id: str
+    scope: Scope
+    kind: Kind
+    name: str | None
+    hint: str
+    permissions: dict[str, Access]
+    created: int
+    revoked_at: int | None
+
+
+_OWN = ("id", "kind", "name", "hint", "permissions", "created", "revoked_at")
+_keys = sa.select(
+    *(api_keys.c[name] for name in _OWN),
+    scopes.c.id.label("scope_id"),
+    scopes.c.account,
+    scopes.c.livemode,
+).join_from(api_keys, scopes)
+_newest_first = _keys.order_by(api_keys.c.seq.desc())
+
+
+def create_key(
+    connection: sa.Connection,
+    scope: Scope,
+    now: int,
+    *,
+    name: str | None = None,
+    permissions: Permissions | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key of `scope`; return it and its secret, which nobody can read again.
+
+    With `permissions` the key is a restricted one. Raises `ConfigError` when `name` is the one
+    that marks the keys of METERHOUSE_API_KEYS.
+    """
+    if name == ENVIRONMENT:
+        raise ConfigError(f"'{name}' names the keys of METERHOUSE_API_KEYS; choose another name.")
+    kind: Kind = "secret" if permissions is None else "restricted"
+    secret = new_secret_key("sk" if kind == "secret" else "rk", scope.livemode)
+    key = _insert(
+        connection, scope, secret, now, kind=kind, name=name, permissions=permissions or {}
+    )
+    return key, secret
+
+
+def find_key(connection: sa.Connection, secret_digest: bytes) -> ApiKey | None:
+    """Return the key whose secret has this digest; None when none has, or it was revoked."""
+    key = _first(connection, _keys.where(api_keys.c.digest == secret_digest))
+    return key if key and key.revoked_at is None else None
+
+
+def list_keys(connection: sa.Connection) -> list[ApiKey]:
+    """Return every key of every account, newest first, the revoked ones too."""
+    return [_key(row) for row in connection.execute(_newest_first).mappings()]
+
+
+def revoke_key(connection: sa.Connection, key_id: str, now: int) -> ApiKey | None:
+    """Revoke a key; None when there is no such key. A key stays revoked since the first time."""
+    connection.execute(
+        sa.update(api_keys)
+        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    return _first(connection, _keys.where(api_keys.c.id == key_id))
+
+
+def provision(connection: sa.Connection, secrets: Sequence[str], now: int) -> None:
+    """Make the secrets of METERHOUSE_API_KEYS, and no others, the environment's keys.
+
+    They are keys of the default account, each in the mode that its prefix tells. A key that left
+    the setting is revoked, and works again when it comes back. Raises `ConfigError` when a secret
+    is a key of a connected account.
+    """
+    account = default_account(connection, now)
+    digests = [digest(secret) for secret in secrets]
+    connection.execute(
+        sa.update(api_keys)
+        .where(
+            api_keys.c.name == ENVIRONMENT,
+            api_keys.c.revoked_at.is_(None),
+            api_keys.c.digest.not_in(digests),
+        )
+        .values(revoked_at=now)
+    )
+    modes = {scope.livemode: scope for scope in scopes_of(connection, account.id)}
+    for secret in secrets:
+        _provide(connection, modes[is_live(secret)], secret, now)
+
+
+def _provide(connection: sa.Connection, scope: Scope, secret: str, now: int) -> None:
+    known = _first(connection, _keys.where(api_keys.c.digest == digest(secret)))
+    if known is None:
+        _insert(connection, scope, secret, now, kind="secret", name=ENVIRONMENT, permissions={})
+    elif known.scope == scope:
+        connection.execute(
+            sa.update(api_keys)
+            .where(api_keys.c.id == known.id)
+            .values(name=ENVIRONMENT, revoked_at=None)
+        )
+    else:
+        raise ConfigError(
+            f"METERHOUSE_API_KEYS holds {known.hint}, a key of the account {known.scope.account}; "
+            "it may hold only keys of the default account."
+        )
+
+
+def _insert(
+    connection: sa.Connection,
+    scope: Scope,
+    secret: str,
+    now: int,
+    *,
+    kind: Kind,
+    name: str | None,
+    permissions: Permissions,
+) -> ApiKey:
+    key = ApiKey(
+        id=new_id("key"),
+        scope=scope,
+        kind=kind,
+        name=name,
+        hint=mask(secret),
+        permissions=dict(permissions),
+        created=now,
+        revoked_at=None,
+    )
+    row = msgspec.structs.asdict(key) | {"scope": scope.id, "digest": digest(secret)}
+    connection.execute(sa.insert(api_keys), row)
+    return key
+
+
+def _first(connection: sa.Connection, query: sa.Select[Any]) -> ApiKey | None:
+    row = connection.execute(query).mappings().one_or_none()
+    return _key(row) if row else None
+
+
+def _key(row: sa.RowMapping) -> ApiKey:
+    scope = Scope(row["scope_id"], row["account"], row["livemode"])
+    return ApiKey(scope=scope, **{name: row[name] for name in _OWN})

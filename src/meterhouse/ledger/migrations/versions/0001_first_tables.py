@@ -1,0 +1,223 @@
+"""The first tables: accounts, catalog, journal, identifiers, blocks, tallies."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+Whole64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Make the tables, and the one row of the journal's head."""
+    _accounts()
+    _catalog()
+    _journal()
+    _identifiers()
+    _outcomes()
+    _idempotency()
+
+
+def _accounts() -> None:
+    op.create_table(
+        "accounts",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("platform", sa.Text()),
+        sa.Column("name", sa.Text()),
+        sa.Column("created", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_accounts"),
+        sa.UniqueConstraint("id", name="uq_accounts_id"),
+        sa.ForeignKeyConstraint(["platform"], ["accounts.id"], name="fk_accounts_platform"),
+    )
+    op.create_table(
+        "scopes",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column(
+            "livemode",
+            sa.Boolean(create_constraint=True, name="ck_scopes_livemode"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_scopes"),
+        sa.UniqueConstraint("account", "livemode", name="uq_scopes_account_livemode"),
+        sa.ForeignKeyConstraint(["account"], ["accounts.id"], name="fk_scopes_account"),
+    )
+    op.create_table(
+        "api_keys",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text()),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("hint", sa.Text(), nullable=False),
+        sa.Column("permissions", sa.JSON(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("revoked_at", Whole64),
+        sa.PrimaryKeyConstraint("seq", name="pk_api_keys"),
+        sa.UniqueConstraint("id", name="uq_api_keys_id"),
+        sa.UniqueConstraint("digest", name="uq_api_keys_digest"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_api_keys_scope"),
+        sa.CheckConstraint("kind IN ('secret', 'restricted')", name="ck_api_keys_kind"),
+    )
+
+
+def _catalog() -> None:
+    op.create_table(
+        "customers",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("email", sa.Text()),
+        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("deleted_at", Whole64),
+        sa.PrimaryKeyConstraint("seq", name="pk_customers"),
+        sa.UniqueConstraint("id", name="uq_customers_id"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_customers_scope"),
+    )
+    op.create_index("ix_customers_scope_seq", "customers", ["scope", "seq"])
+    op.create_index("ix_customers_scope_email", "customers", ["scope", "email"])
+    op.create_table(
+        "meters",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("event_name", sa.Text(), nullable=False),
+        sa.Column("display_name", sa.Text(), nullable=False),
+        sa.Column("formula", sa.Text(), nullable=False),
+        sa.Column("event_time_window", sa.Text()),
+        sa.Column("customer_key", sa.Text(), nullable=False),
+        sa.Column("value_key", sa.Text(), nullable=False),
+        sa.Column("dimension_keys", sa.JSON()),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("updated", Whole64, nullable=False),
+        sa.Column("deactivated_at", Whole64),
+        sa.PrimaryKeyConstraint("seq", name="pk_meters"),
+        sa.UniqueConstraint("id", name="uq_meters_id"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_meters_scope"),
+        sa.CheckConstraint("formula IN ('count', 'last', 'sum')", name="ck_meters_formula"),
+        sa.CheckConstraint(
+            "event_time_window IN ('day', 'hour')", name="ck_meters_event_time_window"
+        ),
+        sa.CheckConstraint("status IN ('active', 'inactive')", name="ck_meters_status"),
+        sa.CheckConstraint(
+            "(status = 'inactive') = (deactivated_at IS NOT NULL)", name="ck_meters_deactivated_at"
+        ),
+    )
+    op.create_index("ix_meters_scope_seq", "meters", ["scope", "seq"])
+    op.create_index("ix_meters_scope_event_name", "meters", ["scope", "event_name"])
+    op.create_index(
+        "uq_meters_active_event_name",
+        "meters",
+        ["scope", "event_name"],
+        unique=True,
+        sqlite_where=sa.text("status = 'active'"),
+        postgresql_where=sa.text("status = 'active'"),
+    )
+
+
+def _journal() -> None:
+    head = op.create_table(
+        "journal_head",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("next_position", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_journal_head"),
+        sa.CheckConstraint("id = 1", name="ck_journal_head_one_row"),
+    )
+    op.bulk_insert(head, [{"id": 1, "next_position": 1}])
+    op.create_table(
+        "journal",
+        sa.Column("position", Whole64, autoincrement=False, nullable=False),
+        sa.Column("events", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("position", name="pk_journal"),
+        sa.CheckConstraint("events >= 0", name="ck_journal_events"),
+        sa.CheckConstraint("kind IN ('adjustments', 'events')", name="ck_journal_kind"),
+    )
+
+
+def _identifiers() -> None:
+    op.create_table(
+        "identifiers",
+        sa.Column("position", Whole64, autoincrement=False, nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("identifier", sa.Text(), nullable=False),
+        sa.Column("received_at", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("position", name="pk_identifiers"),
+        sa.UniqueConstraint("scope", "identifier", name="uq_identifiers_scope_identifier"),
+    )
+    op.create_table(
+        "adjustments",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("identifier", sa.Text(), nullable=False),
+        sa.Column("event_name", sa.Text(), nullable=False),
+        sa.Column("position", Whole64, nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_adjustments"),
+        sa.UniqueConstraint("id", name="uq_adjustments_id"),
+        sa.UniqueConstraint("position", name="uq_adjustments_position"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_adjustments_scope"),
+        sa.CheckConstraint("status IN ('complete', 'pending')", name="ck_adjustments_status"),
+    )
+
+
+def _outcomes() -> None:
+    op.create_table(
+        "dimension_combinations",
+        sa.Column("meter", sa.Text(), nullable=False),
+        sa.Column("customer", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("meter", "customer", "digest", name="pk_dimension_combinations"),
+    )
+    op.create_table(
+        "blocks",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_blocks"),
+        sa.UniqueConstraint("token", name="uq_blocks_token"),
+        sa.CheckConstraint(
+            "destination IN ('events', 'rejected_events')", name="ck_blocks_destination"
+        ),
+    )
+    op.create_table(
+        "tallies",
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("events", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("scope", "outcome", "code", name="pk_tallies"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_tallies_scope"),
+        sa.CheckConstraint(
+            "outcome IN ('acknowledged', 'accepted', 'duplicate', 'rejected')",
+            name="ck_tallies_outcome",
+        ),
+        sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="ck_tallies_code"),
+    )
+
+
+def _idempotency() -> None:
+    op.create_table(
+        "idempotency_records",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_idempotency_records"),
+        sa.UniqueConstraint("scope", "key", name="uq_idempotency_records_scope_key"),
+    )

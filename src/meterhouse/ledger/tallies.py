@@ -1,0 +1,43 @@
+"""The books: how many events were acknowledged, and what became of them.
+
+`acknowledged = accepted + duplicate + rejected + pending` holds for every scope after every
+commit; pending are the events that the journal still holds.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse.ledger.dialect import upsert
+from meterhouse.ledger.tables import tallies
+
+
+class Line(NamedTuple):
+    """What is counted: a scope's events of one outcome; `code` only says why one was rejected."""
+
+    scope: int
+    outcome: str
+    code: str = ""
+
+
+def add(connection: sa.Connection, counts: Mapping[Line, int]) -> None:
+    """Add counts to the books."""
+    for line, events in counts.items():
+        connection.execute(
+            upsert(
+                connection,
+                tallies,
+                {"scope": line.scope, "outcome": line.outcome, "code": line.code, "events": events},
+                keys=("scope", "outcome", "code"),
+                add=("events",),
+            )
+        )
+
+
+def read(connection: sa.Connection) -> dict[Line, int]:
+    """Return the books."""
+    return {
+        Line(row.scope, row.outcome, row.code): row.events
+        for row in connection.execute(sa.select(tallies))
+    }

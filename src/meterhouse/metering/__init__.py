@@ -1,0 +1,1 @@
+"""What usage means: pure, without I/O and without a clock."""

@@ -1,0 +1,100 @@
+"""The nouns of metering, as plain values.
+
+Instants are milliseconds since the epoch. A *scope* is one account in one mode. A *position*
+numbers acknowledged events in the order in which they were acknowledged, so "most recently
+received" means "highest position".
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+Formula = Literal["count", "last", "sum"]
+EventTimeWindow = Literal["day", "hour"]
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """One account in one mode: the wall between books. `id` is its number in the ledger."""
+
+    id: int
+    account: str
+    livemode: bool
+
+
+class Meter(msgspec.Struct, frozen=True, kw_only=True):
+    """How events of one name become usage (https://docs.stripe.com/api/billing/meter/object)."""
+
+    id: str
+    scope: int
+    event_name: str
+    display_name: str
+    formula: Formula
+    event_time_window: EventTimeWindow | None
+    customer_key: str
+    value_key: str
+    dimension_keys: tuple[str, ...] | None
+    active: bool
+    created: int
+    updated: int
+    deactivated_at: int | None
+
+
+class MeterEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An acknowledged event, as the journal holds it.
+
+    `meter` is the id of the meter that the request was checked against, or None when the request
+    was not checked (the stream). `whole` tells that only whole-number values count.
+    """
+
+    scope: int
+    identifier: str
+    event_name: str
+    timestamp: int
+    received_at: int
+    payload: dict[str, str]
+    meter: str | None
+    whole: bool
+
+
+class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event that counts: whose usage of which meter, and how much.
+
+    `value` is 1 on a meter that counts and has no value in its payload to keep.
+    """
+
+    position: int
+    event: MeterEvent
+    meter: str
+    customer: str
+    value: Decimal
+
+
+class RejectedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An acknowledged event that does not count, and why.
+
+    `meter` is None where no meter was found. `code` is one of Stripe's error-report codes
+    (https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#error-codes).
+    """
+
+    position: int
+    event: MeterEvent
+    meter: str | None
+    code: str
+    message: str
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted event as the usage store holds it; what a cancellation negates."""
+
+    position: int
+    account: str
+    livemode: bool
+    meter: str
+    customer: str
+    timestamp: int
+    received_at: int
+    event_name: str
+    identifier: str
+    value: Decimal
+    payload: dict[str, str]

@@ -1,0 +1,1 @@
+"""Events in, at their own pace: accept, process, retain, verify."""

@@ -1,0 +1,88 @@
+"""How many distinct combinations of dimension values each customer has on each meter.
+
+A combination beyond `DIMENSION_COMBINATIONS_MAX` is refused with the code
+`meter_event_dimension_count_too_high`; combinations seen before go on counting. The ledger keeps
+what was seen; a bounded cache saves the look-ups.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.ledger.dialect import insert_rows
+from meterhouse.ledger.tables import dimension_combinations
+from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent
+from meterhouse.metering.validation import dimension_digest, reject_combination
+
+Pair = tuple[str, str]  # meter, customer
+Combination = tuple[str, str, bytes]  # meter, customer, digest of the values
+
+_seen = sa.select(dimension_combinations.c.digest).where(
+    dimension_combinations.c.meter == sa.bindparam("of_meter"),
+    dimension_combinations.c.customer == sa.bindparam("of_customer"),
+)
+
+
+class Combinations:
+    """What was seen; one instance belongs to the one processor."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Pair, set[bytes]] = {}
+        self._size = 0
+
+    def check(
+        self,
+        connection: sa.Connection,
+        accepted: Sequence[AcceptedEvent],
+        meters: Mapping[str, Meter],
+    ) -> tuple[list[AcceptedEvent], list[RejectedEvent], list[Combination]]:
+        """Split events into those that may count and those whose combination is one too many.
+
+        Also returns the combinations that are new; the caller writes them with the outcomes, or
+        calls `clear` when that fails.
+        """
+        kept: list[AcceptedEvent] = []
+        refused: list[RejectedEvent] = []
+        new: list[Combination] = []
+        self._trim()
+        for one in accepted:
+            meter = meters[one.meter]
+            digest = dimension_digest(meter, one.event.payload)
+            if digest is None:
+                kept.append(one)
+                continue
+            seen = self._of(connection, (one.meter, one.customer))
+            if digest not in seen:
+                if len(seen) >= limits.DIMENSION_COMBINATIONS_MAX:
+                    refused.append(reject_combination(one))
+                    continue
+                seen.add(digest)
+                self._size += 1
+                new.append((one.meter, one.customer, digest))
+            kept.append(one)
+        return kept, refused, new
+
+    @staticmethod
+    def write(connection: sa.Connection, new: Sequence[Combination]) -> None:
+        """Record combinations that `check` found to be new."""
+        if new:
+            insert_rows(connection, dimension_combinations, ("meter", "customer", "digest"), new)
+
+    def clear(self) -> None:
+        """Forget the cache; the ledger tells again what was seen."""
+        self._seen.clear()
+        self._size = 0
+
+    def _of(self, connection: sa.Connection, pair: Pair) -> set[bytes]:
+        seen = self._seen.get(pair)
+        if seen is None:
+            rows = connection.execute(_seen, {"of_meter": pair[0], "of_customer": pair[1]})
+            seen = {digest for (digest,) in rows}
+            self._seen[pair] = seen
+            self._size += len(seen)
+        return seen
+
+    def _trim(self) -> None:
+        if self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX:
+            self.clear()

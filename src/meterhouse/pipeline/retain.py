@@ -1,0 +1,63 @@
+"""Retain: what is over its time leaves the ledger, a little at a time.
+
+Identifiers go after the deduplication window, idempotency records after a day. Each transaction
+deletes few rows, so that no acknowledgement waits long behind it. Rejected events leave the usage
+store by that store's own TTL.
+"""
+
+import asyncio
+import logging
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.ledger import identifiers, idempotency
+from meterhouse.pipeline.stores import Stores
+
+log = logging.getLogger("meterhouse.retain")
+
+_DAY_MILLISECONDS = 86_400_000
+_HOUR_MILLISECONDS = 3_600_000
+
+
+class Retention:
+    """Sweeps the ledger every `RETAIN_INTERVAL_SECONDS`."""
+
+    def __init__(self, stores: Stores, clock: Clock, deduplication_days: int) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._window = deduplication_days * _DAY_MILLISECONDS
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Sweep from now on."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def sweep(self) -> int:
+        """Delete everything that is over its time; return how many rows went."""
+        now = self._clock.now()
+        gone = 0
+        for expire, before in (
+            (identifiers.expire, now - self._window),
+            (idempotency.expire, now - limits.IDEMPOTENCY_V1_HOURS * _HOUR_MILLISECONDS),
+        ):
+            chunk = limits.RETAIN_CHUNK_ROWS_MAX
+            while chunk == limits.RETAIN_CHUNK_ROWS_MAX:
+                chunk = await self._stores.write(expire, before, limits.RETAIN_CHUNK_ROWS_MAX)
+                gone += chunk
+        return gone
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                gone = await self.sweep()
+            except Exception:
+                log.exception("a sweep failed and will be tried again")
+            else:
+                log.debug("a sweep deleted %d rows", gone)
+            await asyncio.sleep(limits.RETAIN_INTERVAL_SECONDS)

@@ -1,0 +1,1 @@
+"""Remember usage: accepted and rejected events, in columns."""

@@ -1,0 +1,179 @@
+"""Rows on their way into the usage store: blocks of columns.
+
+A block holds rows of one table and one UTC month, so that the store takes it whole or not at all.
+Its body is the very bytes that are inserted: an Arrow IPC stream of a single record batch. The
+columns are those of `usage.schema`, in any order.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import accumulate, chain
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope, StoredEvent
+
+Destination = Literal["events", "rejected_events"]
+Row = TypeVar("Row", AcceptedEvent, RejectedEvent, StoredEvent)
+
+DAY_MILLISECONDS = 86_400_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+INSTANT = pa.timestamp("ms", tz="UTC")
+VALUE = pa.decimal128(38, 15)
+PAYLOAD = pa.map_(pa.string(), pa.string())
+COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Rows for `destination`, all of the UTC month `month` ("202611"); `rows` is their number."""
+
+    destination: Destination
+    month: str
+    rows: int
+    body: bytes
+
+
+def accepted(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
+    """Pack accepted events, one block for each month of their timestamps.
+
+    `scopes` holds the scope of every event by its id.
+    """
+    months = _by_month(rows, lambda row: row.event.timestamp)
+    return [
+        _block("events", month, _accepted_batch(rows, scopes)) for month, rows in months.items()
+    ]
+
+
+def cancelled(rows: Sequence[StoredEvent]) -> list[Block]:
+    """Pack the cancellations of stored events, one block for each month of their timestamps."""
+    months = _by_month(rows, lambda row: row.timestamp)
+    return [_block("events", month, _cancelled_batch(rows)) for month, rows in months.items()]
+
+
+def rejected(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
+    """Pack rejected events, one block for each month in which they were received.
+
+    `scopes` holds the scope of every event by its id.
+    """
+    months = _by_month(rows, lambda row: row.event.received_at)
+    return [
+        _block("rejected_events", month, _rejected_batch(rows, scopes))
+        for month, rows in months.items()
+    ]
+
+
+def read(body: bytes) -> pa.RecordBatch:
+    """Read the one record batch of a block's body."""
+    with pa.ipc.open_stream(body) as stream:
+        return stream.read_next_batch()
+
+
+def first_row(body: bytes) -> dict[str, Any]:
+    """Read the first row of a block's body by column; instants are in milliseconds."""
+    batch = read(body).slice(0, 1)
+    kinds = [pa.int64() if kind == INSTANT else kind for kind in batch.schema.types]
+    rows: list[dict[str, Any]] = batch.cast(
+        pa.schema(zip(batch.schema.names, kinds, strict=True))
+    ).to_pylist()
+    return rows[0]
+
+
+def _block(destination: Destination, month: str, batch: pa.RecordBatch) -> Block:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=COMPRESSED) as stream:
+        stream.write_batch(batch)
+    return Block(destination, month, batch.num_rows, sink.getvalue().to_pybytes())
+
+
+def _by_month(rows: Sequence[Row], instant: Callable[[Row], int]) -> dict[str, list[Row]]:
+    months: dict[str, list[Row]] = {}
+    for row in rows:
+        months.setdefault(_month(instant(row) // DAY_MILLISECONDS), []).append(row)
+    return months
+
+
+@lru_cache(maxsize=128)
+def _month(day: int) -> str:
+    """Name the UTC month of a day, which is counted from the epoch."""
+    return f"{EPOCH + timedelta(days=day):%Y%m}"
+
+
+def _accepted_batch(rows: list[AcceptedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
+    events = [row.event for row in rows]
+    return pa.record_batch(
+        {
+            **_scope_columns([scopes[event.scope] for event in events]),
+            "meter": _names(row.meter for row in rows),
+            "customer": pa.array([row.customer for row in rows], pa.string()),
+            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
+            "position": pa.array([row.position for row in rows], pa.uint64()),
+            "sign": pa.repeat(pa.scalar(1, pa.int8()), len(rows)),
+            "value": pa.array([row.value for row in rows], VALUE),
+            "received_at": pa.array([event.received_at for event in events], INSTANT),
+            "event_name": _names(event.event_name for event in events),
+            "identifier": pa.array([event.identifier for event in events], pa.string()),
+            "payload": _payloads([event.payload for event in events]),
+        }
+    )
+
+
+def _cancelled_batch(rows: list[StoredEvent]) -> pa.RecordBatch:
+    return pa.record_batch(
+        {
+            "account": _names(row.account for row in rows),
+            "livemode": pa.array([row.livemode for row in rows], pa.bool_()),
+            "meter": _names(row.meter for row in rows),
+            "customer": pa.array([row.customer for row in rows], pa.string()),
+            "timestamp": pa.array([row.timestamp for row in rows], INSTANT),
+            "position": pa.array([row.position for row in rows], pa.uint64()),
+            "sign": pa.repeat(pa.scalar(-1, pa.int8()), len(rows)),
+            "value": pa.array([row.value for row in rows], VALUE),
+            "received_at": pa.array([row.received_at for row in rows], INSTANT),
+            "event_name": _names(row.event_name for row in rows),
+            "identifier": pa.array([row.identifier for row in rows], pa.string()),
+            "payload": _payloads([row.payload for row in rows]),
+        }
+    )
+
+
+def _rejected_batch(rows: list[RejectedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
+    events = [row.event for row in rows]
+    return pa.record_batch(
+        {
+            **_scope_columns([scopes[event.scope] for event in events]),
+            "meter": _names(row.meter or "" for row in rows),
+            "event_name": _names(event.event_name for event in events),
+            "identifier": pa.array([event.identifier for event in events], pa.string()),
+            "code": _names(row.code for row in rows),
+            "message": pa.array([row.message for row in rows], pa.string()),
+            "payload": _payloads([event.payload for event in events]),
+            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
+            "received_at": pa.array([event.received_at for event in events], INSTANT),
+            "position": pa.array([row.position for row in rows], pa.uint64()),
+        }
+    )
+
+
+def _scope_columns(scopes: list[Scope]) -> dict[str, pa.Array]:
+    return {
+        "account": _names(scope.account for scope in scopes),
+        "livemode": pa.array([scope.livemode for scope in scopes], pa.bool_()),
+    }
+
+
+def _names(values: Iterable[str]) -> pa.Array:
+    """Make a column of few distinct texts."""
+    return pa.array(list(values), pa.string()).dictionary_encode()
+
+
+def _payloads(payloads: list[dict[str, str]]) -> pa.Array:
+    """Make a column of maps from its parts, many times faster than from the maps themselves."""
+    offsets = pa.array(accumulate(map(len, payloads), initial=0), pa.int32())
+    keys = pa.array(list(chain.from_iterable(payloads)), pa.string())
+    values = pa.array(
+        list(chain.from_iterable(payload.values() for payload in payloads)), pa.string()
+    )
+    return pa.MapArray.from_arrays(offsets, keys, values)

@@ -1,0 +1,175 @@
+"""The statements that read the usage store.
+
+What a reader may rely on:
+
+- Every value is bound by the engine (`{name:Type}`); no text of a request becomes part of a
+  statement.
+- A cancelled event does not count. Its cancellation lies in the same range, because it repeats the
+  event's keys.
+- Totals are added up as decimals of `USAGE_DIGITS_MAX` digits and leave as text, so they are exact.
+- Instants enter and leave as milliseconds since the epoch; a column of an answer is named for the
+  field of `usage.store` that it fills.
+"""
+
+# ruff: noqa: S608 - the statements are put together from the constants of this module alone
+
+from string import Template
+from typing import Any
+
+from meterhouse.metering.model import Formula, Meter
+from meterhouse.metering.usage import SummaryQuery
+from meterhouse.metering.window import MILLISECONDS
+
+METER_KEYS = """account = {account:String}
+    AND livemode = {livemode:Bool}
+    AND meter = {meter:String}"""
+
+CUSTOMER_KEYS = f"""{METER_KEYS}
+    AND customer = {{customer:String}}"""
+
+RANGE = """timestamp >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
+    AND timestamp < fromUnixTimestamp64Milli({end:Int64}, 'UTC')"""
+
+# The range, widened to the whole event time windows that it touches.
+REACH = """timestamp >= fromUnixTimestamp64Milli({reach_start:Int64}, 'UTC')
+    AND timestamp < fromUnixTimestamp64Milli({reach_end:Int64}, 'UTC')"""
+
+NOT_CANCELLED = f"""sign = 1
+    AND position NOT IN (
+        SELECT position FROM events WHERE {CUSTOMER_KEYS} AND {REACH} AND sign = -1
+    )"""
+
+# Events and their cancellations. Where usage is added up, a cancellation subtracts its event.
+SIGNED = f"events WHERE {CUSTOMER_KEYS} AND {RANGE}"
+
+# The events that were not cancelled.
+KEPT = f"{SIGNED} AND {NOT_CANCELLED}"
+
+# On a meter with an event time window: of each window, the event that was received last, where
+# its own timestamp is within the range.
+RECEIVED_LAST = f"""(
+    SELECT newest.1 AS timestamp, newest.2 AS position, newest.3 AS value, 1 AS sign
+    FROM (
+        SELECT argMax((timestamp, position, value), position) AS newest
+        FROM events
+        WHERE {CUSTOMER_KEYS} AND {REACH} AND {NOT_CANCELLED}
+        GROUP BY intDiv(toUnixTimestamp64Milli(timestamp), {{event_time_window:Int64}})
+    )
+) WHERE {RANGE}"""
+
+AGGREGATES: dict[Formula, str] = {
+    "count": "sum(sign)",
+    "last": "argMax(value, (timestamp, position))",
+    "sum": "sum(toDecimal256(value, 15) * sign)",
+}
+
+WHOLE_RANGE = "{start:Int64}"
+WINDOW = "intDiv(toUnixTimestamp64Milli(timestamp), {window:Int64}) * {window:Int64}"
+
+SUMMARY = Template("""
+SELECT $window AS window_start, toString($aggregate) AS usage
+FROM $events
+GROUP BY window_start
+HAVING sum(sign) > 0
+ORDER BY window_start DESC
+""")
+
+# The event at a position of one meter.
+EVENT = f"""
+SELECT
+    position,
+    account,
+    livemode,
+    meter,
+    customer,
+    toUnixTimestamp64Milli(timestamp) AS timestamp,
+    toUnixTimestamp64Milli(received_at) AS received_at,
+    event_name,
+    identifier,
+    toString(value) AS value,
+    payload
+FROM events
+WHERE {METER_KEYS}
+    AND position = {{position:UInt64}}
+    AND sign = 1
+LIMIT 1
+"""
+
+# By table: how many rows have these keys, one or none.
+HOLDS = {
+    "events": f"""
+SELECT count() AS rows
+FROM events
+WHERE {CUSTOMER_KEYS}
+    AND timestamp = fromUnixTimestamp64Milli({{timestamp:Int64}}, 'UTC')
+    AND position = {{position:UInt64}}
+    AND sign = {{sign:Int8}}
+""",
+    "rejected_events": """
+SELECT count() AS rows
+FROM rejected_events
+WHERE account = {account:String}
+    AND livemode = {livemode:Bool}
+    AND received_at = fromUnixTimestamp64Milli({received_at:Int64}, 'UTC')
+    AND position = {position:UInt64}
+""",
+}
+
+COUNT_EVENTS = """
+SELECT account, livemode, countIf(sign = 1) AS accepted, countIf(sign = -1) AS cancelled
+FROM events
+GROUP BY account, livemode
+"""
+
+COUNT_REJECTED_EVENTS = """
+SELECT account, livemode, code, count() AS events
+FROM rejected_events
+GROUP BY account, livemode, code
+"""
+
+# Positions that have not exactly one outcome, or that were cancelled more than once.
+COUNT_WRONG_POSITIONS = """
+SELECT account, livemode, count() AS positions
+FROM (
+    SELECT any(account) AS account, any(livemode) AS livemode
+    FROM (
+        SELECT account, livemode, position, sign FROM events
+        UNION ALL
+        SELECT account, livemode, position, 1 AS sign FROM rejected_events
+    )
+    GROUP BY position
+    HAVING countIf(sign = 1) != 1 OR countIf(sign = -1) > 1
+)
+GROUP BY account, livemode
+"""
+
+
+def summary(query: SummaryQuery) -> tuple[str, dict[str, Any]]:
+    """Turn a question into a statement and its values; the rows are (window start, usage)."""
+    reach = query.reach()
+    sql = SUMMARY.substitute(
+        window=WINDOW if query.window else WHOLE_RANGE,
+        aggregate=AGGREGATES[query.meter.formula],
+        events=_events(query.meter),
+    )
+    values = {
+        "account": query.scope.account,
+        "livemode": query.scope.livemode,
+        "meter": query.meter.id,
+        "customer": query.customer,
+        "start": query.start,
+        "end": query.end,
+        "reach_start": reach.start,
+        "reach_end": reach.end,
+    }
+    if query.window:
+        values["window"] = MILLISECONDS[query.window]
+    if query.meter.event_time_window:
+        values["event_time_window"] = MILLISECONDS[query.meter.event_time_window]
+    return sql, values
+
+
+def _events(meter: Meter) -> str:
+    if meter.event_time_window:
+        return RECEIVED_LAST
+    return KEPT if meter.formula == "last" else SIGNED

@@ -1,0 +1,241 @@
+"""The usage store: the record of accepted usage, and of what was rejected.
+
+What a reader may rely on:
+
+- One program: a `chdb://` URL opens the ClickHouse engine inside this process, any other a server.
+  The statements are the same.
+- `insert` has its rows on disk when it returns, and takes a block whole or not at all.
+- Answers are exact, and hold every block whose insert had returned before the question.
+- A store may be used from several threads: writes go one after the other, and up to
+  `USAGE_READERS` questions are answered side by side.
+- Whatever goes wrong is a `StoreError` that tells what and where, but nothing of the data.
+"""
+
+import contextlib
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from queue import LifoQueue
+from threading import Lock
+from typing import Any, TypeVar
+
+import msgspec
+from clickhouse_connect import get_client
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error as DriverError
+
+from meterhouse.errors import StoreError
+from meterhouse.limits import (
+    USAGE_CACHE_BYTES_MAX,
+    USAGE_QUERY_BYTES_MAX,
+    USAGE_READERS,
+    USAGE_SPILL_BYTES,
+)
+from meterhouse.metering.model import Scope, StoredEvent
+from meterhouse.metering.usage import SummaryPoint, SummaryQuery
+from meterhouse.metering.window import window_of
+from meterhouse.usage import block, queries, schema
+
+SESSION_SETTINGS = {
+    "async_insert": 0,  # an asynchronous insert returns before its rows are on disk
+    "max_memory_usage": USAGE_QUERY_BYTES_MAX,
+    "max_bytes_before_external_group_by": USAGE_SPILL_BYTES,
+    # Compiling pays for long scans; here it only makes one question in some 30 ms slower.
+    "compile_expressions": 0,
+    "compile_aggregate_expressions": 0,
+}
+ENGINE_OPTIONS = {
+    "mark_cache_size": USAGE_CACHE_BYTES_MAX,
+    "index_mark_cache_size": USAGE_CACHE_BYTES_MAX,
+    "primary_index_cache_size": USAGE_CACHE_BYTES_MAX,
+}
+TLS_SCHEMES = ("clickhouses", "https")
+
+T = TypeVar("T")
+
+
+class Counts(msgspec.Struct):
+    """How many events of one account in one mode the store holds.
+
+    `cancelled` of the `accepted` events were cancelled; `rejected` counts by code what retention
+    has left; `wrong_positions` counts positions that have not exactly one outcome, or that were
+    cancelled more than once, and must be 0.
+    """
+
+    accepted: int = 0
+    cancelled: int = 0
+    rejected: dict[str, int] = msgspec.field(default_factory=dict)
+    wrong_positions: int = 0
+
+
+class _Usage(msgspec.Struct):
+    window_start: int
+    usage: Decimal
+
+
+class _Held(msgspec.Struct):
+    rows: int
+
+
+class _EventCount(msgspec.Struct):
+    account: str
+    livemode: bool
+    accepted: int
+    cancelled: int
+
+
+class _RejectedCount(msgspec.Struct):
+    account: str
+    livemode: bool
+    code: str
+    events: int
+
+
+class _WrongCount(msgspec.Struct):
+    account: str
+    livemode: bool
+    positions: int
+
+
+class UsageStore:
+    """The open store; `open` makes one."""
+
+    def __init__(self, place: str, writer: Client, readers: list[Client]) -> None:
+        self._place = place
+        self._writer = writer
+        self._writing = Lock()
+        self._readers = readers
+        self._idle: LifoQueue[Client] = LifoQueue()
+        for reader in readers:
+            self._idle.put(reader)
+
+    @classmethod
+    def open(cls, url: str) -> "UsageStore":
+        """Open the store at `url`, and create what is missing: the folder and the tables.
+
+        Raises `StoreError` when the store cannot be opened, for example because another process
+        holds its folder.
+        """
+        place = _place(url)
+        sentence = f"The usage store at {place} cannot open; a folder serves one process at a time"
+        with contextlib.ExitStack() as opened, _trouble(sentence):
+            writer = opened.enter_context(contextlib.closing(_connect(url)))
+            schema.create(writer)
+            readers = [
+                opened.enter_context(contextlib.closing(_connect(url)))
+                for _ in range(USAGE_READERS)
+            ]
+            opened.pop_all()
+        return cls(place, writer, readers)
+
+    def insert(self, destination: str, body: bytes, token: str) -> None:
+        """Insert a block that was not inserted before.
+
+        `destination` and `body` are those of a `Block`, `token` names it. Whether the block is
+        there after a `StoreError`, or after a crash, nobody knows: `insert_again` makes sure.
+        """
+        with self._writing, _trouble(f"The usage store at {self._place} took no block"):
+            self._writer.raw_insert(
+                destination,
+                insert_block=body,
+                fmt="ArrowStream",
+                settings={"insert_deduplication_token": token},
+            )
+
+    def insert_again(self, destination: str, body: bytes, token: str) -> None:
+        """Insert a block that may have been inserted before, so that it is there exactly once.
+
+        The engine's own memory of tokens is not enough. It notes a token just before it commits
+        the rows, so a crash in between leaves a token without its rows; and it does not flush the
+        note, so a loss of power leaves rows without their token
+        (https://github.com/ClickHouse/ClickHouse/issues/111577). A block is there whole or not at
+        all, so its first row tells. The token still matters where an insert that was given up on
+        is under way in a server.
+        """
+        for attempt in (token, f"{token}-{secrets.token_hex(8)}"):
+            if self._holds(destination, body):
+                return
+            self.insert(destination, body, attempt)
+
+    def find(self, scope: Scope, meter: str, position: int) -> StoredEvent | None:
+        """Return the event of a meter (its id) at a position, cancelled or not."""
+        values = _scope_values(scope) | {"meter": meter, "position": position}
+        found = self._ask(queries.EVENT, values, StoredEvent)
+        return found[0] if found else None
+
+    def summaries(self, query: SummaryQuery) -> list[SummaryPoint]:
+        """Answer a question as `metering.usage.summarize` does, from what is stored."""
+        sql, values = queries.summary(query)
+        rows = self._ask(sql, values, _Usage)
+        if query.window is None:
+            return [SummaryPoint(query.start, query.end, rows[0].usage if rows else Decimal(0))]
+        return [SummaryPoint(*window_of(row.window_start, query.window), row.usage) for row in rows]
+
+    def counts(self) -> dict[tuple[str, bool], Counts]:
+        """Count what is stored for each account and mode, from the rows themselves."""
+        found: defaultdict[tuple[str, bool], Counts] = defaultdict(Counts)
+        for events in self._ask(queries.COUNT_EVENTS, {}, _EventCount):
+            counts = found[events.account, events.livemode]
+            counts.accepted, counts.cancelled = events.accepted, events.cancelled
+        for rejected in self._ask(queries.COUNT_REJECTED_EVENTS, {}, _RejectedCount):
+            found[rejected.account, rejected.livemode].rejected[rejected.code] = rejected.events
+        for wrong in self._ask(queries.COUNT_WRONG_POSITIONS, {}, _WrongCount):
+            found[wrong.account, wrong.livemode].wrong_positions = wrong.positions
+        return dict(found)
+
+    def close(self) -> None:
+        """Finish what has begun and let the folder go."""
+        for client in (*self._readers, self._writer):
+            client.close()
+
+    def _holds(self, destination: str, body: bytes) -> bool:
+        [held] = self._ask(queries.HOLDS[destination], block.first_row(body), _Held)
+        return held.rows > 0
+
+    def _ask(self, sql: str, values: dict[str, Any], row: type[T]) -> list[T]:
+        """Run a statement on a reader that is idle, and read its answer as rows."""
+        reader = self._idle.get()
+        try:
+            with _trouble(f"The usage store at {self._place} gave no answer"):
+                answer = reader.raw_query(sql, parameters=values, fmt="JSONEachRow")
+        finally:
+            self._idle.put(reader)
+        return msgspec.json.Decoder(row).decode_lines(answer)
+
+
+def _scope_values(scope: Scope) -> dict[str, Any]:
+    return {"account": scope.account, "livemode": scope.livemode}
+
+
+def _place(url: str) -> str:
+    """Return where the store is, without the password that a URL may hold."""
+    scheme, _, rest = url.partition("://")
+    return rest if scheme == "chdb" else rest.rpartition("@")[2].partition("?")[0]
+
+
+def _connect(url: str) -> Client:
+    scheme, _, rest = url.partition("://")
+    if scheme != "chdb":
+        return get_client(
+            dsn=url,
+            secure=scheme in TLS_SCHEMES,
+            autogenerate_session_id=False,  # a session refuses two statements at a time
+            settings=SESSION_SETTINGS,
+        )
+    # The path is taken as it stands, as the driver does: %20 in it is no space.
+    if "?" in rest:
+        raise StoreError(f"The usage store cannot be at {rest}: the path holds a question mark.")
+    Path(rest).mkdir(parents=True, exist_ok=True)
+    return get_client(
+        interface="chdb", path=rest, chdb_options=ENGINE_OPTIONS, settings=SESSION_SETTINGS
+    )
+
+
+@contextlib.contextmanager
+def _trouble(sentence: str) -> Iterator[None]:
+    try:
+        yield
+    except (DriverError, OSError) as error:
+        raise StoreError(f"{sentence}: {error}") from error

@@ -1,0 +1,1 @@
+"""How Stripe spells it: pure, without I/O and without a clock."""

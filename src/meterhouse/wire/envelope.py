@@ -1,0 +1,375 @@
+"""Errors as Stripe words them and as its two envelopes carry them.
+
+Every sentence that refuses a request stands here or, about a parameter's shape, in
+`wire.param_errors`, and nowhere else. Each constructor returns a `Refusal` to raise; a sender's own
+text is quoted in it at a bounded length. `error_v1` and `error_v2` turn a refusal into the body of
+the answer (https://docs.stripe.com/api/errors, https://docs.stripe.com/api-v2-overview).
+"""
+
+from typing import Any, Literal
+
+from meterhouse.errors import Refusal
+from meterhouse.limits import (
+    ADJUSTMENT_HOURS_MAX,
+    ERROR_QUOTED_CHARS_MAX,
+    EVENT_PAST_DAYS_MAX,
+    EXPAND_LEVELS_MAX,
+    IDEMPOTENCY_KEY_CHARS_MAX,
+    REQUEST_BODY_BYTES_MAX,
+    REQUEST_BODY_READ_SECONDS_MAX,
+)
+from meterhouse.wire.body import to_json
+
+RateLimitedReason = Literal[
+    "endpoint-concurrency",
+    "endpoint-rate",
+    "global-concurrency",
+    "global-rate",
+    "resource-specific",
+]
+
+_HELP = "or we can help at https://support.stripe.com/."
+_ELLIPSIS = "…"
+
+# The code of a v2 error, which always has one, where the refusal itself names none.
+_V2_CODES: dict[int, str] = {
+    400: "invalid_fields",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    429: "rate_limit",
+}
+
+
+def error_v1(refusal: Refusal) -> bytes:
+    """Return the body of a refused v1 request; members that the refusal lacks are left out."""
+    error: dict[str, Any] = {}
+    if refusal.code is not None:
+        error["code"] = refusal.code
+        error["doc_url"] = _doc_url(refusal.code)
+    error["message"] = refusal.message
+    if refusal.param is not None:
+        error["param"] = refusal.param
+    error["type"] = refusal.type
+    return to_json({"error": error})
+
+
+def error_v2(refusal: Refusal) -> bytes:
+    """Return the body of a refused v2 request: `code` and `message` always stand in it.
+
+    A refusal of fields has no `type`: SDKs know it by its code `invalid_fields`.
+    """
+    code = refusal.code or _V2_CODES.get(refusal.status, refusal.type)
+    error = {"code": code, "doc_url": _doc_url(code), "message": refusal.message}
+    if code != "invalid_fields":
+        error["type"] = refusal.type
+    return to_json({"error": error})
+
+
+def _doc_url(code: str) -> str:
+    return f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
+
+
+def quote(text: str) -> str:
+    """Return `text` for use inside a message, its middle left out when it is long."""
+    if len(text) <= ERROR_QUOTED_CHARS_MAX:
+        return text
+    half = ERROR_QUOTED_CHARS_MAX // 2
+    return f"{text[:half]}{_ELLIPSIS}{text[-half:]}"
+
+
+# ---- The request as a whole ----
+
+
+def malformed_form(problem: str) -> Refusal:
+    """Refuse parameters that cannot be read at all; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid request: the parameters could not be read. {problem}")
+
+
+def wrong_content_type() -> Refusal:
+    """Refuse a v1 body that is not a form."""
+    return Refusal(
+        "Invalid request (check that your POST content type is "
+        "application/x-www-form-urlencoded). If you have any questions, we can help at "
+        "https://support.stripe.com/."
+    )
+
+
+def body_too_large() -> Refusal:
+    """Refuse a body that is longer than any request needs."""
+    return Refusal(
+        f"Invalid request: the body is larger than {REQUEST_BODY_BYTES_MAX} bytes.", status=413
+    )
+
+
+def body_too_slow() -> Refusal:
+    """Refuse a body that did not arrive in time."""
+    return Refusal(
+        f"Invalid request: the body did not arrive within {REQUEST_BODY_READ_SECONDS_MAX} seconds.",
+        status=408,
+    )
+
+
+def unrecognized_url(method: str, path: str) -> Refusal:
+    """Refuse a path that does not exist, or a method that it does not have."""
+    return Refusal(
+        f"Unrecognized request URL ({quote(method)}: {quote(path)}). If you are trying to list "
+        "objects, remove the trailing slash. If you are trying to retrieve an object, make sure "
+        "you passed a valid (non-empty) identifier in your code. Please see "
+        f"https://stripe.com/docs {_HELP}",
+        status=404,
+    )
+
+
+def invalid_version(text: str) -> Refusal:
+    """Refuse a header `Stripe-Version` that names no known version."""
+    return Refusal(f"Invalid Stripe API version: {quote(text)}")
+
+
+def invalid_consistency(text: str) -> Refusal:
+    """Refuse a header `Meterhouse-Consistency` that says neither `strong` nor `eventual`."""
+    return Refusal(
+        f"Invalid Meterhouse-Consistency: {quote(text)}; must be one of strong or eventual"
+    )
+
+
+def api_error() -> Refusal:
+    """Own up to a fault of ours; the log has its cause under the request's id."""
+    return Refusal(
+        "An unexpected error occurred while processing your request. It is logged under the "
+        "request id of this answer.",
+        status=500,
+        type="api_error",
+    )
+
+
+def unavailable() -> Refusal:
+    """Turn a request away while we start, stop or miss a store; it may be sent again."""
+    return Refusal(
+        "The server cannot process your request right now. Please try again shortly.",
+        status=503,
+        type="api_error",
+        headers={"Stripe-Should-Retry": "true"},
+    )
+
+
+# ---- Objects ----
+
+
+def no_such(noun: str, id: str, param: str = "id") -> Refusal:  # noqa: A002 - the wire's name
+    """Refuse an id that no object has: 404 when it stands in the path, 400 in a parameter."""
+    return Refusal(
+        f"No such {noun}: '{quote(id)}'",
+        status=404 if param == "id" else 400,
+        code="resource_missing",
+        param=param,
+    )
+
+
+def cannot_expand(path: str) -> Refusal:
+    """Refuse to expand what is not in the answer (docs.stripe.com/api/expanding_objects)."""
+    return Refusal(f"This property cannot be expanded ({quote(path)}).")
+
+
+def expand_too_deep(path: str) -> Refusal:
+    """Refuse a path to expand that has too many levels."""
+    return Refusal(
+        f"You cannot expand more than {EXPAND_LEVELS_MAX} levels of a property "
+        f"(property: {quote(path)})."
+    )
+
+
+# ---- Keys and accounts: https://docs.stripe.com/api/authentication ----
+
+
+def no_api_key() -> Refusal:
+    """Refuse a request that carries no API key."""
+    return Refusal(
+        "You did not provide an API key. You need to provide your API key in the Authorization "
+        "header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See "
+        f"https://stripe.com/docs/api#authentication for details, {_HELP}",
+        status=401,
+        headers={"WWW-Authenticate": 'Basic realm="Stripe"'},
+    )
+
+
+def invalid_api_key(masked: str) -> Refusal:
+    """Refuse an unknown or revoked API key, shown as `credentials.mask` shows it."""
+    return Refusal(f"Invalid API Key provided: {quote(masked)}", status=401)
+
+
+def permission_denied(masked: str, account: str, permission: str) -> Refusal:
+    """Refuse a restricted key that lacks `permission`, such as `billing_meters:read`."""
+    return Refusal(
+        f"The provided key '{quote(masked)}' does not have the required permissions for this "
+        f"endpoint on account '{account}'. Having the '{permission}' permission would allow this "
+        "request to continue.",
+        status=403,
+    )
+
+
+def account_denied(masked: str, account: str) -> Refusal:
+    """Refuse a header `Stripe-Account` that names an account the key may not act for."""
+    return Refusal(
+        f"The provided key '{quote(masked)}' does not have access to account '{quote(account)}' "
+        "(or that account does not exist). Application access may have been revoked.",
+        status=403,
+        code="account_invalid",
+    )
+
+
+# ---- Too much at once: https://docs.stripe.com/rate-limits ----
+
+
+def rate_limited(reason: RateLimitedReason) -> Refusal:
+    """Refuse more requests than allowed; `reason` tells which limit it was."""
+    return Refusal(
+        "Request rate limit exceeded. You can learn more about rate limits here "
+        "https://stripe.com/docs/rate-limits.",
+        status=429,
+        code="rate_limit",
+        headers={"Stripe-Rate-Limited-Reason": reason},
+    )
+
+
+def overloaded() -> Refusal:
+    """Turn a request away because a queue of ours is full; it may be sent again."""
+    return Refusal(
+        "The server has more requests than it can process right now. Please try again shortly.",
+        status=429,
+        code="rate_limit",
+        headers={
+            "Stripe-Rate-Limited-Reason": "global-concurrency",
+            "Stripe-Should-Retry": "true",
+        },
+    )
+
+
+def lock_timeout() -> Refusal:
+    """Refuse a request for an object that another request holds."""
+    return Refusal(
+        "This object cannot be accessed right now because another API request or Stripe process is "
+        "currently accessing it. If you see this error intermittently, retry the request. If you "
+        "see this error frequently and are making multiple concurrent requests to a single object, "
+        "make your requests serially or at a lower rate.",
+        status=429,
+        code="lock_timeout",
+        headers={"Stripe-Should-Retry": "true"},
+    )
+
+
+# ---- Idempotency keys: https://docs.stripe.com/api/idempotent_requests ----
+
+
+def idempotency_mismatch(key: str) -> Refusal:
+    """Refuse a key that was used before with other parameters."""
+    return Refusal(
+        "Keys for idempotent requests can only be used with the same parameters they were first "
+        f"used with. Try using a key other than '{quote(key)}' if you meant to execute a different "
+        "request.",
+        type="idempotency_error",
+    )
+
+
+def idempotency_in_use(key: str) -> Refusal:
+    """Refuse a key whose first request has not ended yet."""
+    return Refusal(
+        "There is currently another in-progress request using this Idempotent Key (that probably "
+        "means you submitted twice, and the other request is still going through): "
+        f"{quote(key)}. Please try again later.",
+        status=409,
+        type="idempotency_error",
+        code="idempotency_key_in_use",
+    )
+
+
+def idempotency_key_too_long() -> Refusal:
+    """Refuse a key that is longer than allowed."""
+    return Refusal(
+        f"Idempotency keys can have up to {IDEMPOTENCY_KEY_CHARS_MAX} characters.",
+        type="idempotency_error",
+    )
+
+
+# ---- Meters ----
+
+
+def meter_exists(event_name: str) -> Refusal:
+    """Refuse an event name that an active meter has."""
+    return Refusal(
+        f"An active meter already exists for event name '{quote(event_name)}'. To create a new "
+        "meter with the same event name, first deactivate the currently active meter."
+    )
+
+
+# ---- Meter events ----
+
+
+def no_active_meter(event_name: str) -> Refusal:
+    """Refuse an event name that no active meter has."""
+    return Refusal(f'No active meter found for event name "{quote(event_name)}".')
+
+
+def duplicate_identifier(identifier: str) -> Refusal:
+    """Refuse a taken identifier. Clients match on this sentence, for it has no code."""
+    return Refusal(
+        f"An event already exists with identifier {quote(identifier)}.",
+        headers={"Stripe-Should-Retry": "false"},
+    )
+
+
+def timestamp_too_old(earliest: int) -> Refusal:
+    """Refuse an event of too long ago; `earliest` is the first unix second still accepted."""
+    return Refusal(
+        f"The event timestamp cannot be more than {EVENT_PAST_DAYS_MAX} days in past. Expected a "
+        f"timestamp greater than or equal to {earliest}.",
+        param="timestamp",
+    )
+
+
+def timestamp_in_future() -> Refusal:
+    """Refuse an event that has not happened yet."""
+    return Refusal("The event timestamp cannot be in future.", param="timestamp")
+
+
+def value_too_many_digits(text: str, digits_max: int) -> Refusal:
+    """Refuse a usage value with more significant digits than can be kept exactly."""
+    return Refusal(
+        f"The value in the event payload can have at most {digits_max} digits. Received "
+        f"{quote(text)}.",
+        code="meter_event_value_too_many_digits",
+        param="payload",
+    )
+
+
+# ---- Adjustments ----
+
+
+def no_event_to_cancel(identifier: str) -> Refusal:
+    """Refuse to cancel an event that does not exist."""
+    return Refusal(
+        f"No meter event found with identifier {quote(identifier)}.", param="cancel[identifier]"
+    )
+
+
+def too_late_to_cancel(identifier: str) -> Refusal:
+    """Refuse to cancel an event that was received too long ago."""
+    return Refusal(
+        f"The meter event with identifier {quote(identifier)} cannot be cancelled because it was "
+        f"received more than {ADJUSTMENT_HOURS_MAX} hours ago.",
+        param="cancel[identifier]",
+    )
+
+
+# ---- Event summaries ----
+
+
+def unaligned_time(param: str, unit: str) -> Refusal:
+    """Refuse a bound that does not begin a `unit` ("minute", "hour", "day") in UTC."""
+    return Refusal(f"Invalid {param}: must be aligned with {unit} boundaries in UTC.", param=param)
+
+
+def empty_range() -> Refusal:
+    """Refuse a range that ends before it begins."""
+    return Refusal("Invalid end_time: must be after start_time.", param="end_time")

@@ -1,0 +1,145 @@
+"""Errors of parameters, as Stripe words them (https://docs.stripe.com/error-codes).
+
+Each constructor takes the parameter's name as the sender spells it, `default_aggregation[formula]`,
+and returns a `Refusal` to raise.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from meterhouse.errors import Refusal
+from meterhouse.wire.body import to_json
+from meterhouse.wire.envelope import quote
+
+
+def missing_param(name: str) -> Refusal:
+    """Refuse the absence of a required parameter."""
+    return Refusal(
+        f"Missing required param: {quote(name)}.", code="parameter_missing", param=quote(name)
+    )
+
+
+def unknown_params(names: Sequence[str], suggestion: str | None = None) -> Refusal:
+    """Refuse parameters that do not exist; `suggestion` is what the first may have meant."""
+    plural = "s" if len(names) > 1 else ""
+    message = f"Received unknown parameter{plural}: {quote(', '.join(names))}"
+    if suggestion is not None:
+        message += f". Did you mean {suggestion}?"
+    return Refusal(message, code="parameter_unknown", param=quote(names[0]))
+
+
+def exclusive_params(*names: str) -> Refusal:
+    """Refuse parameters that cannot be sent together; `names` are all of them."""
+    return Refusal(
+        f"You may only specify one of these parameters: {', '.join(names)}.", param=names[0]
+    )
+
+
+def invalid_empty(name: str) -> Refusal:
+    """Refuse an empty string for a parameter that cannot be unset."""
+    name = quote(name)
+    return Refusal(
+        f"You passed an empty string for '{name}'. We assume empty values are an attempt to unset "
+        f"a parameter; however '{name}' cannot be unset. You should remove '{name}' from your "
+        "request or supply a non-empty value.",
+        code="parameter_invalid_empty",
+        param=name,
+    )
+
+
+def invalid_integer(name: str, value: Any) -> Refusal:
+    """Refuse what is not a whole number."""
+    return Refusal(
+        f"Invalid integer: {_shown(value)}", code="parameter_invalid_integer", param=quote(name)
+    )
+
+
+def integer_out_of_range(name: str, least: int, most: int, value: int) -> Refusal:
+    """Refuse a whole number that is smaller or greater than allowed."""
+    bound = (
+        f"greater than or equal to {least}" if value < least else f"less than or equal to {most}"
+    )
+    return Refusal(
+        f"Invalid integer: this value must be {bound}.",
+        code="parameter_invalid_integer",
+        param=quote(name),
+    )
+
+
+def invalid_boolean(name: str, value: Any) -> Refusal:
+    """Refuse what is neither `true` nor `false`."""
+    return Refusal(f"Invalid boolean: {_shown(value)}", param=quote(name))
+
+
+def invalid_choice(name: str, choices: Sequence[str]) -> Refusal:
+    """Refuse what is not one of a few words."""
+    return Refusal(
+        f"Invalid {quote(name)}: must be one of {_alternatives(choices)}", param=quote(name)
+    )
+
+
+def invalid_string(name: str, value: Any) -> Refusal:
+    """Refuse a list or a hash where a string is expected."""
+    return Refusal(f"Invalid string: {_shown(value)}", param=quote(name))
+
+
+def invalid_array(name: str) -> Refusal:
+    """Refuse what is not a list."""
+    return Refusal("Invalid array", param=quote(name))
+
+
+def invalid_object(name: str) -> Refusal:
+    """Refuse what is not a hash."""
+    return Refusal("Invalid object", param=quote(name))
+
+
+def string_too_long(name: str, text: str, chars_max: int) -> Refusal:
+    """Refuse a string of more characters than allowed."""
+    return Refusal(
+        f"Invalid string: {quote(text)}; must be at most {chars_max} characters",
+        code="parameter_invalid_string_too_long",
+        param=quote(name),
+    )
+
+
+def too_many_items(name: str, items_max: int) -> Refusal:
+    """Refuse a list of more items, or a hash of more keys, than allowed."""
+    return Refusal(f"Invalid {quote(name)}: must have at most {items_max} items", param=quote(name))
+
+
+def too_many_metadata_keys(name: str, keys: int, keys_max: int) -> Refusal:
+    """Refuse more metadata than an object may have."""
+    return Refusal(
+        f"Metadata can have up to {keys_max} keys, but you've set {keys}.", param=quote(name)
+    )
+
+
+def metadata_key_too_long(name: str, key: str, chars_max: int) -> Refusal:
+    """Refuse a key of the metadata that is too long."""
+    return Refusal(
+        f"Metadata keys can have up to {chars_max} characters, but you passed in a key that is "
+        f"{len(key)} characters. Invalid key: {quote(key)}",
+        param=quote(name),
+    )
+
+
+def metadata_value_too_long(name: str, value: str, chars_max: int) -> Refusal:
+    """Refuse a value of the metadata that is too long."""
+    return Refusal(
+        f"Metadata values can have up to {chars_max} characters, but you passed in a value that is "
+        f"{len(value)} characters. Invalid value: {quote(value)}",
+        param=quote(name),
+    )
+
+
+def _alternatives(choices: Sequence[str]) -> str:
+    """Return `a`, `a or b`, or `a, b, or c`."""
+    *others, last = choices
+    if not others:
+        return last
+    return f"{', '.join(others)}{',' if len(others) > 1 else ''} or {last}"
+
+
+def _shown(value: Any) -> str:
+    """Return what was sent, a hash or a list as JSON."""
+    return quote(value if isinstance(value, str) else to_json(value).decode())

@@ -1,0 +1,81 @@
+"""API versions (https://docs.stripe.com/api/versioning).
+
+A version is a date and, since 2024-09-30, the name of its major release; every preview is a date
+and `preview`. Versions are compared by their date.
+"""
+
+import re
+from datetime import date
+from functools import lru_cache
+
+import msgspec
+
+from meterhouse.limits import API_VERSIONS_CACHED_MAX
+from meterhouse.wire.envelope import invalid_version
+
+PREVIEW = "preview"
+FIRST_DATED = date(2011, 1, 1)
+LAST_DATED = date(2024, 6, 20)
+NEWEST = date(2026, 10, 28)
+DECIMALS_SINCE = date(2026, 4, 22)
+
+# The first date of each release; it lasts until the next one begins.
+MAJORS: dict[str, date] = {
+    "acacia": date(2024, 9, 30),
+    "basil": date(2025, 3, 31),
+    "clover": date(2025, 9, 30),
+    "dahlia": date(2026, 3, 25),
+    "endive": date(2026, 9, 30),
+}
+FIRST_PREVIEW = date(2024, 9, 1)
+
+_SHAPE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\.([a-z]+))?", re.ASCII)
+
+
+class ApiVersion(msgspec.Struct, frozen=True):
+    """One API version; `major` is the release's name, `preview`, or empty before releases."""
+
+    date: date
+    major: str
+
+    @property
+    def text(self) -> str:
+        """The version as a header spells it."""
+        return f"{self.date}.{self.major}" if self.major else str(self.date)
+
+    @property
+    def preview(self) -> bool:
+        """Whether the version shows what is not generally available."""
+        return self.major == PREVIEW
+
+    @property
+    def decimals_allowed(self) -> bool:
+        """Whether usage values may have decimals: since 2026-04-22.dahlia, at 15 digits."""
+        return self.date >= DECIMALS_SINCE
+
+
+DEFAULT_VERSION = ApiVersion(NEWEST, "endive")
+
+
+@lru_cache(API_VERSIONS_CACHED_MAX)
+def parse_version(text: str) -> ApiVersion:
+    """Read the header `Stripe-Version`; refuse what is no version up to the newest known one."""
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        raise invalid_version(text)
+    try:
+        day = date.fromisoformat(match[1])
+    except ValueError:
+        raise invalid_version(text) from None
+    major = match[2] or ""
+    if major != _major_on(day) and not (major == PREVIEW and FIRST_PREVIEW <= day <= NEWEST):
+        raise invalid_version(text)
+    return ApiVersion(day, major)
+
+
+def _major_on(day: date) -> str | None:
+    """Return the name of the release that `day` belongs to; None where no version can be."""
+    if FIRST_DATED <= day <= LAST_DATED:
+        return ""
+    begun = [name for name, first in MAJORS.items() if first <= day <= NEWEST]
+    return begun[-1] if begun else None

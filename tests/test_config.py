@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+from meterhouse.config import SETTINGS, Config
+from meterhouse.errors import ConfigError
+
+NOTHING: dict[str, str] = {}
+
+
+def read(**options: object) -> Config:
+    return Config.read(options, NOTHING)
+
+
+def test_the_defaults_need_no_setting() -> None:
+    config = Config.read({}, NOTHING)
+    folder = Path("meterhouse-data").absolute()
+    assert config == Config(
+        host="127.0.0.1",
+        port=12111,
+        uds=None,
+        data_dir=folder,
+        database_url=f"sqlite:///{folder}/ledger.db",
+        clickhouse_url=f"chdb://{folder}/usage",
+        role="all",
+        api_keys=(),
+        limits="off",
+        deduplication_days=35,
+        values="decimal",
+        log_format="text",
+        log_level="info",
+    )
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    environment = {"METERHOUSE_PORT": "1000", "METERHOUSE_HOST": "::1"}
+    config = Config.read({"port": "2000", "host": None}, environment)
+    assert (config.port, config.host) == (2000, "::1")
+
+
+def test_an_empty_variable_counts_as_none() -> None:
+    assert Config.read({}, {"METERHOUSE_PORT": " "}).port == 12111
+
+
+def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METERHOUSE_VALUES", "whole")
+    assert Config.read().values == "whole"
+
+
+def test_both_stores_follow_the_data_folder(tmp_path: Path) -> None:
+    config = read(data_dir=tmp_path)
+    assert config.database_url == f"sqlite:///{tmp_path}/ledger.db"
+    assert config.clickhouse_url == f"chdb://{tmp_path}/usage"
+
+
+def test_api_keys_are_a_list() -> None:
+    keys = read(api_keys=" sk_test_aaaa , sk_live_bbbb,").api_keys
+    assert keys == ("sk_test_aaaa", "sk_live_bbbb")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("port", "x", "METERHOUSE_PORT is 'x', but must be a whole number from 0 to 65535."),
+        ("port", "65536", "METERHOUSE_PORT is '65536', but"),
+        ("port", "-1", "METERHOUSE_PORT is '-1', but"),
+        ("deduplication_days", "0", "must be a whole number from 1 to 3650."),
+        ("role", "boss", "METERHOUSE_ROLE is 'boss', but must be one of: all, api, worker."),
+        ("limits", "on", "must be one of: off, stripe."),
+        ("values", "float", "must be one of: decimal, whole."),
+        ("log_format", "xml", "must be one of: text, json."),
+        ("log_level", "loud", "must be one of: debug, info, warning, error."),
+        ("database_url", "mysql://x", "METERHOUSE_DATABASE_URL must be a URL that begins with"),
+        ("clickhouse_url", "duckdb://x", "METERHOUSE_CLICKHOUSE_URL must be a URL that begins"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(**{name: value})
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["rk_test_aaaa", "sk_test_", "sk_test_aaa", "whatever"])
+def test_a_wrong_key_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigError, match="METERHOUSE_API_KEYS") as caught:
+        read(api_keys=key)
+    assert key not in str(caught.value).replace("sk_test_ or", "")
+
+
+@pytest.mark.parametrize("name", ["database_url", "clickhouse_url"])
+def test_a_wrong_url_is_not_shown(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(**{name: "mysql://user:hidden@host"})
+    assert "hidden" not in str(caught.value)
+
+
+def test_every_setting_has_help_and_a_default_that_reads() -> None:
+    for setting in SETTINGS:
+        assert setting.help.endswith("."), setting.name
+        assert setting.variable == f"METERHOUSE_{setting.name.upper()}"
+        assert not setting.choices or setting.default in setting.choices

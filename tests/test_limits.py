@@ -1,0 +1,45 @@
+import re
+from pathlib import Path
+
+import meterhouse
+import pytest
+from meterhouse import limits
+
+BOUNDS = {name: value for name, value in vars(limits).items() if name.isupper()}
+SOURCE = "\n".join(
+    path.read_text()
+    for path in Path(meterhouse.__file__).parent.rglob("*.py")
+    if path.name != "limits.py"
+)
+
+# The unit of a bound stands last, before _MAX where it is one; a name without a unit counts things.
+UNITS = (
+    "BYTES CHARS COMBINATIONS CONNECTIONS DAYS DECIMALS DEFAULT DEPTH DIGITS EVENTS FILES HOURS "
+    "ITEMS KEPT KEYS LEVELS LIMIT LINES MILLISECONDS MINUTES PAIRS PATHS READERS ROWS SECONDS "
+    "VERSIONS CACHED WAITING"
+).split()
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_bound_is_a_positive_whole_number(name: str) -> None:
+    assert isinstance(BOUNDS[name], int)
+    assert BOUNDS[name] > 0
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_unit_of_a_bound_stands_last(name: str) -> None:
+    assert name.removesuffix("_MAX").rpartition("_")[2] in UNITS
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_bound_is_used(name: str) -> None:
+    assert re.search(rf"\b{name}\b", SOURCE)
+
+
+def test_the_relations_that_hold_the_system_together() -> None:
+    assert limits.EVENT_PAST_DAYS_MAX <= limits.REJECTED_EVENTS_DAYS
+    assert limits.REQUEST_HEAD_BYTES_MAX <= limits.REQUEST_BODY_BYTES_MAX
+    assert limits.CONSISTENCY_WAIT_SECONDS_MAX < limits.STOP_REQUESTS_SECONDS_MAX
+    assert limits.REQUEST_BODY_READ_SECONDS_MAX <= limits.STOP_REQUESTS_SECONDS_MAX
+    assert limits.PROCESS_LINGER_MILLISECONDS < limits.CONSISTENCY_WAIT_SECONDS_MAX * 1_000
+    assert limits.CREDENTIAL_CACHE_SECONDS <= limits.REQUEST_BODY_READ_SECONDS_MAX

@@ -1,0 +1,65 @@
+"""Rows that the tests of this room share. No two events in one store share a position."""
+
+import itertools
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope, StoredEvent
+from meterhouse.usage.block import Block
+from meterhouse.usage.store import UsageStore
+from tests.metering.samples import event
+
+_positions = itertools.count(1)
+_tokens = itertools.count(1)
+_scopes = itertools.count(1)
+
+STORED_FROM_EVENT = ("timestamp", "received_at", "event_name", "identifier", "payload")
+
+
+def new_scope() -> Scope:
+    """Open books that no other test writes in."""
+    number = next(_scopes)
+    return Scope(number, f"acct_{number}", livemode=False)
+
+
+def accepted(
+    scope: Scope,
+    value: str = "25",
+    *,
+    position: int | None = None,
+    meter: str = "mtr_1",
+    customer: str = "cus_1",
+    **changes: Any,
+) -> AcceptedEvent:
+    """Make an accepted event; `changes` are those of the meter event in it."""
+    made = event(scope=scope.id, **changes)
+    place = next(_positions) if position is None else position
+    return AcceptedEvent(place, made, meter, customer, Decimal(value))
+
+
+def rejected(scope: Scope, code: str, **changes: Any) -> RejectedEvent:
+    return RejectedEvent(next(_positions), event(scope=scope.id, **changes), None, code, "Why.")
+
+
+def stored(row: AcceptedEvent, scope: Scope) -> StoredEvent:
+    """Tell how the store must hold an accepted event."""
+    fields = {name: getattr(row.event, name) for name in STORED_FROM_EVENT}
+    return StoredEvent(
+        position=row.position,
+        account=scope.account,
+        livemode=scope.livemode,
+        meter=row.meter,
+        customer=row.customer,
+        value=row.value,
+        **fields,
+    )
+
+
+def next_token() -> str:
+    return f"token-{next(_tokens)}"
+
+
+def insert(store: UsageStore, blocks: Sequence[Block]) -> None:
+    for one in blocks:
+        store.insert(one.destination, one.body, next_token())

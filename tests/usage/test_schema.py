@@ -1,0 +1,56 @@
+import pytest
+
+from meterhouse.metering.model import Scope
+from meterhouse.usage import block, schema
+from meterhouse.usage.store import UsageStore
+from tests.usage.samples import accepted, rejected
+
+
+@pytest.mark.parametrize(
+    ("table", "partition", "order"),
+    [
+        (
+            "events",
+            "toYYYYMM(timestamp)",
+            "account, livemode, meter, customer, timestamp, position",
+        ),
+        ("rejected_events", "toYYYYMM(received_at)", "account, livemode, received_at, position"),
+    ],
+)
+def test_how_a_table_is_kept(store: UsageStore, table: str, partition: str, order: str) -> None:
+    [row] = store._writer.query(
+        "SELECT engine, partition_key, sorting_key FROM system.tables"
+        " WHERE database = currentDatabase() AND name = {table:String}",
+        parameters={"table": table},
+    ).result_rows
+    assert tuple(row) == ("MergeTree", partition, order)
+
+
+def test_an_insert_is_flushed_to_disk(store: UsageStore) -> None:
+    for table in ("events", "rejected_events"):
+        statement = str(store._writer.command(f"SHOW CREATE TABLE {table}"))
+        assert "fsync_after_insert = 1" in statement
+        assert "fsync_part_directory = 1" in statement
+
+
+def test_rejected_events_leave_by_whole_parts(store: UsageStore) -> None:
+    statement = str(store._writer.command("SHOW CREATE TABLE rejected_events"))
+    assert "toIntervalDay(35)" in statement
+    assert "ttl_only_drop_parts = 1" in statement
+
+
+def test_creating_what_is_there_changes_nothing(store: UsageStore) -> None:
+    before = store._writer.query("SELECT name, uuid FROM system.tables ORDER BY name").result_rows
+    schema.create(store._writer)
+    after = store._writer.query("SELECT name, uuid FROM system.tables ORDER BY name").result_rows
+    assert after == before
+
+
+def test_a_block_has_the_columns_of_its_table(store: UsageStore, scope: Scope) -> None:
+    blocks = [
+        *block.accepted([accepted(scope)], {scope.id: scope}),
+        *block.rejected([rejected(scope, "no_meter")], {scope.id: scope}),
+    ]
+    for one in blocks:
+        rows = store._writer.query(f"DESCRIBE TABLE {one.destination}").result_rows
+        assert set(block.read(one.body).schema.names) == {row[0] for row in rows}

@@ -1,0 +1,218 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from meterhouse.errors import StoreError
+from meterhouse.limits import (
+    EVENT_PAYLOAD_KEYS_MAX,
+    EVENT_PAYLOAD_VALUE_CHARS_MAX,
+    PROCESS_BATCH_EVENTS_MAX,
+)
+from meterhouse.metering.model import Scope
+from meterhouse.metering.usage import SummaryQuery
+from meterhouse.usage import block
+from meterhouse.usage.store import Counts, UsageStore
+from tests.metering.samples import at, meter
+from tests.usage.child import BLOCK_ROWS
+from tests.usage.samples import accepted, insert, new_scope, next_token, rejected, stored
+
+
+def total(store: UsageStore, scope: Scope) -> int:
+    asked = SummaryQuery(scope, meter(), "cus_1", at("1"), at("30"), None)
+    return int(store.summaries(asked)[0].value)
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "'\\\"`", "a\tb\nc\rd", "\0", "é 😀 \u2028", "{x:String}", "\\N", ""]
+)
+def test_an_event_comes_back_as_it_went_in(store: UsageStore, scope: Scope, text: str) -> None:
+    payload = {"stripe_customer_id": "cus_1", "value": text, f"key {text}": text}
+    row = accepted(scope, "-0.000000000000001", identifier=text, payload=payload)
+    insert(store, block.accepted([row], {scope.id: scope}))
+    assert store.find(scope, "mtr_1", row.position) == stored(row, scope)
+
+
+def test_an_event_is_found_only_where_it_is(store: UsageStore, scope: Scope) -> None:
+    row = accepted(scope)
+    insert(store, block.accepted([row], {scope.id: scope}))
+    assert store.find(scope, "mtr_2", row.position) is None
+    assert store.find(scope, "mtr_1", row.position + 1_000_000) is None
+    assert store.find(new_scope(), "mtr_1", row.position) is None
+    assert store.find(Scope(0, scope.account, livemode=True), "mtr_1", row.position) is None
+
+
+def test_a_cancelled_event_is_still_found(store: UsageStore, scope: Scope) -> None:
+    row = accepted(scope)
+    insert(store, block.accepted([row], {scope.id: scope}))
+    insert(store, block.cancelled([stored(row, scope)]))
+    assert store.find(scope, "mtr_1", row.position) == stored(row, scope)
+    assert total(store, scope) == 0
+
+
+def test_a_block_repeated_under_its_token_counts_once(store: UsageStore, scope: Scope) -> None:
+    [one] = block.accepted([accepted(scope)], {scope.id: scope})
+    token = next_token()
+    for _ in range(3):
+        store.insert(one.destination, one.body, token)
+    assert total(store, scope) == 25
+
+
+def test_each_kind_of_block_inserted_again_is_there_once(store: UsageStore, scope: Scope) -> None:
+    row = accepted(scope)
+    blocks = [
+        *block.accepted([row], {scope.id: scope}),
+        *block.cancelled([stored(row, scope)]),
+        *block.rejected([rejected(scope, "no_meter")], {scope.id: scope}),
+    ]
+    for one in blocks:
+        for _ in range(3):
+            store.insert_again(one.destination, one.body, next_token())
+    assert store.counts()[scope.account, False] == Counts(1, 1, {"no_meter": 1})
+
+
+def test_the_largest_block_is_taken_whole(store: UsageStore, scope: Scope) -> None:
+    payload = {
+        f"key {number}": "x" * EVENT_PAYLOAD_VALUE_CHARS_MAX
+        for number in range(EVENT_PAYLOAD_KEYS_MAX)
+    }
+    rows = [accepted(scope, "1", payload=payload) for _ in range(PROCESS_BATCH_EVENTS_MAX)]
+    [one] = block.accepted(rows, {scope.id: scope})
+    token = next_token()
+    for _ in range(2):
+        store.insert(one.destination, one.body, token)
+    assert total(store, scope) == PROCESS_BATCH_EVENTS_MAX
+    parts = store._writer.query(
+        "SELECT uniqExact(_part) FROM events WHERE account = {account:String}",
+        parameters={"account": scope.account},
+    )
+    assert parts.result_rows == [(1,)]
+
+
+def test_counts_by_account_and_mode(store: UsageStore, scope: Scope) -> None:
+    live = Scope(scope.id + 1_000_000, scope.account, livemode=True)
+    rows = [accepted(scope), accepted(scope), accepted(live)]
+    scopes = {scope.id: scope, live.id: live}
+    insert(store, block.accepted(rows, scopes))
+    insert(store, block.cancelled([stored(rows[0], scope)]))
+    refused = [rejected(scope, code) for code in ("no_meter", "archived_meter", "no_meter")]
+    insert(store, block.rejected(refused, scopes))
+    counts = store.counts()
+    assert counts[scope.account, False] == Counts(2, 1, {"no_meter": 2, "archived_meter": 1})
+    assert counts[scope.account, True] == Counts(1)
+
+
+def test_counts_find_what_must_not_be(store: UsageStore, scope: Scope) -> None:
+    scopes = {scope.id: scope}
+    twice, also_rejected, cancelled_twice, right = (accepted(scope) for _ in range(4))
+    never = accepted(scope)
+    insert(store, block.accepted([twice, twice, also_rejected, cancelled_twice, right], scopes))
+    again = [cancelled_twice, cancelled_twice, right, never]
+    insert(store, block.cancelled([stored(row, scope) for row in again]))
+    rejection = rejected(scope, "no_meter")
+    changed = type(rejection)(also_rejected.position, rejection.event, None, "no_meter", "Why.")
+    insert(store, block.rejected([changed], scopes))
+    assert store.counts()[scope.account, False].wrong_positions == 4
+
+
+def test_questions_are_answered_side_by_side_with_inserts(store: UsageStore, scope: Scope) -> None:
+    def write(_: int) -> None:
+        insert(store, block.accepted([accepted(scope, "1")], {scope.id: scope}))
+
+    with ThreadPoolExecutor(8) as pool:
+        writes = [pool.submit(write, number) for number in range(20)]
+        totals = [pool.submit(total, store, scope) for _ in range(40)]
+        for one in writes:
+            one.result()
+        assert all(0 <= one.result() <= 20 for one in totals)
+    assert total(store, scope) == 20
+
+
+def test_a_block_that_cannot_be_read_is_refused(store: UsageStore) -> None:
+    with pytest.raises(StoreError, match="took no block"):
+        store.insert("events", b"no Arrow stream", next_token())
+
+
+def run(command: str, url: str, number: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.usage.child", command, url, str(number)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def put(url: str, number: int) -> list[int]:
+    """Make sure of a block in another process; return the accepted events and wrong positions."""
+    with run("put", url, number) as child:
+        output, trouble = child.communicate(timeout=60)
+    assert child.returncode == 0, trouble
+    found: list[int] = json.loads(output)
+    return found
+
+
+def test_what_was_inserted_survives_kill_9(tmp_path: Path) -> None:
+    url = f"chdb://{tmp_path / 'usage'}"
+    acknowledged = -1
+    for inserts in (1, 4, 9):
+        with run("go", url, acknowledged + 1) as child:
+            assert child.stdout is not None
+            for _ in range(inserts):
+                acknowledged = int(child.stdout.readline())
+            child.kill()
+            for line in child.stdout:
+                acknowledged = int(line)
+    assert put(url, acknowledged + 1) == [(acknowledged + 2) * BLOCK_ROWS, 0]
+
+
+def forget_rows(folder: Path) -> None:
+    """Leave the newest token without its rows, as a crash between the two does."""
+    [part] = folder.glob("store/*/*/202611_2_2_0")
+    shutil.rmtree(part)
+
+
+def forget_tokens(folder: Path) -> None:
+    """Leave the rows without their tokens, as a loss of power does."""
+    for log in folder.glob("store/*/*/deduplication_logs/*.txt"):
+        log.write_text("")
+
+
+@pytest.mark.parametrize(("crash", "left"), [(forget_rows, 1), (forget_tokens, 2)])
+def test_inserting_again_does_not_rely_on_the_engines_memory(
+    tmp_path: Path, crash: Callable[[Path], None], left: int
+) -> None:
+    url = f"chdb://{tmp_path / 'usage'}"
+    put(url, 0)
+    assert put(url, 1) == [2 * BLOCK_ROWS, 0]
+    crash(tmp_path / "usage")
+    assert put(url, 0) == [left * BLOCK_ROWS, 0]
+    assert put(url, 1) == [2 * BLOCK_ROWS, 0]
+
+
+def test_a_folder_serves_one_process(store: UsageStore) -> None:
+    with run("put", f"chdb://{store._place}", 0) as child:
+        _, trouble = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert "a folder serves one process at a time" in trouble
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("chdb://{folder}/file", "cannot open"),
+        ("chdb://{folder}/what?", "holds a question mark"),
+        ("clickhouse://user:secret@127.0.0.1:9", "at 127.0.0.1:9 cannot open"),
+    ],
+)
+def test_what_cannot_be_opened(tmp_path: Path, url: str, sentence: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=sentence) as refused:
+        UsageStore.open(url.format(folder=tmp_path))
+    assert "secret" not in str(refused.value)

@@ -1,0 +1,247 @@
+import inspect
+import json
+from collections.abc import Callable
+from typing import get_type_hints
+
+import pytest
+
+from meterhouse import limits
+from meterhouse.errors import Refusal
+from meterhouse.wire import envelope, param_errors
+
+SUPPORT = "or we can help at https://support.stripe.com/."
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (
+            param_errors.missing_param("event_name"),
+            {
+                "code": "parameter_missing",
+                "doc_url": "https://stripe.com/docs/error-codes/parameter-missing",
+                "message": "Missing required param: event_name.",
+                "param": "event_name",
+                "type": "invalid_request_error",
+            },
+        ),
+        (
+            envelope.duplicate_identifier("identifier_123"),
+            {
+                "message": "An event already exists with identifier identifier_123.",
+                "type": "invalid_request_error",
+            },
+        ),
+        (
+            envelope.no_such("customer", "cus_x"),
+            {
+                "code": "resource_missing",
+                "doc_url": "https://stripe.com/docs/error-codes/resource-missing",
+                "message": "No such customer: 'cus_x'",
+                "param": "id",
+                "type": "invalid_request_error",
+            },
+        ),
+    ],
+)
+def test_v1(refusal: Refusal, error: dict[str, str]) -> None:
+    assert json.loads(envelope.error_v1(refusal)) == {"error": error}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (
+            envelope.wrong_content_type(),
+            {
+                "code": "invalid_fields",
+                "doc_url": "https://stripe.com/docs/error-codes/invalid-fields",
+                "message": envelope.wrong_content_type().message,
+            },
+        ),
+        (
+            envelope.unrecognized_url("GET", "/v2/x"),
+            {
+                "code": "not_found",
+                "doc_url": "https://stripe.com/docs/error-codes/not-found",
+                "message": envelope.unrecognized_url("GET", "/v2/x").message,
+                "type": "invalid_request_error",
+            },
+        ),
+        (
+            envelope.api_error(),
+            {
+                "code": "api_error",
+                "doc_url": "https://stripe.com/docs/error-codes/api-error",
+                "message": envelope.api_error().message,
+                "type": "api_error",
+            },
+        ),
+    ],
+)
+def test_v2(refusal: Refusal, error: dict[str, str]) -> None:
+    assert json.loads(envelope.error_v2(refusal)) == {"error": error}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code", "message"),
+    [
+        (
+            envelope.unrecognized_url("GET", "/v1/x"),
+            404,
+            None,
+            "Unrecognized request URL (GET: /v1/x). If you are trying to list objects, remove the "
+            "trailing slash. If you are trying to retrieve an object, make sure you passed a valid "
+            "(non-empty) identifier in your code. Please see https://stripe.com/docs " + SUPPORT,
+        ),
+        (
+            envelope.no_api_key(),
+            401,
+            None,
+            "You did not provide an API key. You need to provide your API key in the Authorization "
+            "header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See "
+            "https://stripe.com/docs/api#authentication for details, " + SUPPORT,
+        ),
+        (
+            envelope.invalid_api_key("sk_test_****abcd"),
+            401,
+            None,
+            "Invalid API Key provided: sk_test_****abcd",
+        ),
+        (
+            envelope.permission_denied("rk_test_****abcd", "acct_1", "billing_meters:read"),
+            403,
+            None,
+            (
+                "The provided key 'rk_test_****abcd' does not have the required "
+                "permissions for this endpoint on account 'acct_1'. Having the "
+                "'billing_meters:read' permission would allow this request to continue."
+            ),
+        ),
+        (
+            envelope.rate_limited("global-rate"),
+            429,
+            "rate_limit",
+            (
+                "Request rate limit exceeded. You can learn more about rate limits "
+                "here https://stripe.com/docs/rate-limits."
+            ),
+        ),
+        (
+            envelope.idempotency_mismatch("k"),
+            400,
+            None,
+            (
+                "Keys for idempotent requests can only be used with the same "
+                "parameters they were first used with. Try using a key other than 'k' "
+                "if you meant to execute a different request."
+            ),
+        ),
+        (
+            envelope.idempotency_in_use("k"),
+            409,
+            "idempotency_key_in_use",
+            (
+                "There is currently another in-progress request using this Idempotent "
+                "Key (that probably means you submitted twice, and the other request "
+                "is still going through): k. Please try again later."
+            ),
+        ),
+        (
+            envelope.meter_exists("credit_usage"),
+            400,
+            None,
+            (
+                "An active meter already exists for event name 'credit_usage'. To "
+                "create a new meter with the same event name, first deactivate the "
+                "currently active meter."
+            ),
+        ),
+        (
+            envelope.no_active_meter("tokens"),
+            400,
+            None,
+            'No active meter found for event name "tokens".',
+        ),
+        (
+            envelope.timestamp_too_old(1758141836),
+            400,
+            None,
+            (
+                "The event timestamp cannot be more than 35 days in past. Expected a "
+                "timestamp greater than or equal to 1758141836."
+            ),
+        ),
+        (
+            envelope.timestamp_in_future(),
+            400,
+            None,
+            "The event timestamp cannot be in future.",
+        ),
+        (
+            envelope.value_too_many_digits("1234567890123456", 15),
+            400,
+            "meter_event_value_too_many_digits",
+            "The value in the event payload can have at most 15 digits. Received 1234567890123456.",
+        ),
+        (
+            envelope.no_such("customer", "cus_x", "customer"),
+            400,
+            "resource_missing",
+            "No such customer: 'cus_x'",
+        ),
+    ],
+)
+def test_words(refusal: Refusal, status: int, code: str | None, message: str) -> None:
+    assert (refusal.status, refusal.code, refusal.message) == (status, code, message)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "headers"),
+    [
+        (envelope.no_api_key(), {"WWW-Authenticate": 'Basic realm="Stripe"'}),
+        (envelope.duplicate_identifier("i"), {"Stripe-Should-Retry": "false"}),
+        (envelope.lock_timeout(), {"Stripe-Should-Retry": "true"}),
+        (envelope.unavailable(), {"Stripe-Should-Retry": "true"}),
+        (
+            envelope.rate_limited("endpoint-rate"),
+            {"Stripe-Rate-Limited-Reason": "endpoint-rate"},
+        ),
+        (
+            envelope.overloaded(),
+            {"Stripe-Rate-Limited-Reason": "global-concurrency", "Stripe-Should-Retry": "true"},
+        ),
+    ],
+)
+def test_headers(refusal: Refusal, headers: dict[str, str]) -> None:
+    assert refusal.headers == headers
+
+
+# What no sender writes: the rest of a constructor's arguments may be anything that was sent.
+OURS = {"account", "choices", "noun", "param", "permission", "problem", "reason", "suggestion",
+        "unit", "names"}  # fmt: skip
+CONSTRUCTORS: list[Callable[..., Refusal]] = [
+    function
+    for module in (envelope, param_errors)
+    for _, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and get_type_hints(function)["return"] is Refusal
+]
+
+
+@pytest.mark.parametrize("constructor", CONSTRUCTORS, ids=lambda function: function.__name__)
+def test_an_answer_stays_short_whatever_was_sent(constructor: Callable[..., Refusal]) -> None:
+    hints = get_type_hints(constructor)
+    arguments = [
+        1 if hints[name] is int else "ours" if name in OURS else "\U0001f600" * 100_000
+        for name in inspect.signature(constructor).parameters
+    ]
+    refusal = constructor(*arguments)
+    body = envelope.error_v1(refusal)
+    assert len(body.decode()) < 8 * limits.ERROR_QUOTED_CHARS_MAX
+    assert json.loads(envelope.error_v2(refusal))["error"]["code"]
+
+
+def test_quote_keeps_both_ends() -> None:
+    text = "a" * limits.ERROR_QUOTED_CHARS_MAX
+    assert envelope.quote(text) == text
+    assert envelope.quote(f"{text}b") == "a" * 100 + "\u2026" + "a" * 99 + "b"
