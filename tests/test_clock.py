@@ -25,7 +25,9 @@ def test_a_manual_clock_moves_only_when_told() -> None:
 
 def test_nothing_else_reads_the_time_of_day() -> None:
     """Durations are measured with `perf_counter`, which tells no time of day."""
-    reads = re.compile(r"\btime\.time(_ns)?\(|\bfrom time import|\bdate(time)?\.(now|utcnow|today)\(")
+    reads = re.compile(
+        r"\btime\.time(_ns)?\(|\bfrom time import|\bdate(time)?\.(now|utcnow|today)\("
+    )
     found = [
         f"{path.relative_to(SOURCE)}: {line.strip()}"
         for path in SOURCE.rglob("*.py")

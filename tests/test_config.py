@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from meterhouse.config import SETTINGS, Config
 from meterhouse.errors import ConfigError
 

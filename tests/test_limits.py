@@ -1,23 +1,28 @@
 import re
 from pathlib import Path
 
-import meterhouse
 import pytest
+
+import meterhouse
 from meterhouse import limits
 
 BOUNDS = {name: value for name, value in vars(limits).items() if name.isupper()}
-SOURCE = "\n".join(
-    path.read_text()
+WORDS = {
+    word
     for path in Path(meterhouse.__file__).parent.rglob("*.py")
     if path.name != "limits.py"
-)
+    for word in re.findall(r"\w+", path.read_text())
+}
 
 # The unit of a bound stands last, before _MAX where it is one; a name without a unit counts things.
-UNITS = (
-    "BYTES CHARS COMBINATIONS CONNECTIONS DAYS DECIMALS DEFAULT DEPTH DIGITS EVENTS FILES HOURS "
-    "ITEMS KEPT KEYS LEVELS LIMIT LINES MILLISECONDS MINUTES PAIRS PATHS READERS ROWS SECONDS "
-    "VERSIONS CACHED WAITING"
-).split()
+UNITS = re.findall(
+    r"\w+",
+    """
+    BYTES CACHED CHARS COMBINATIONS CONNECTIONS DAYS DECIMALS DEFAULT DEPTH DIGITS EVENTS FILES
+    HOURS ITEMS KEPT KEYS LEVELS LIMIT LINES MILLISECONDS MINUTES PAIRS READERS ROWS SECONDS
+    WAITING
+    """,
+)
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -33,7 +38,8 @@ def test_the_unit_of_a_bound_stands_last(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_bound_is_used(name: str) -> None:
-    assert re.search(rf"\b{name}\b", SOURCE)
+    used = name in WORDS
+    assert used
 
 
 def test_the_relations_that_hold_the_system_together() -> None:

@@ -60,13 +60,11 @@ def test_a_request_is_one_line_of_text(log: Log) -> None:
     note(answered())
     note(answered(now=NOW + 1_000, account="", livemode=None))
     note(answered(now=NOW + 1_001, livemode=True))
+    what = "INFO request method=POST path=/v1/billing/meters status=200 ms=1.2 request=req_1"
     assert log.read() == [
-        "2026-11-21T07:00:00.123Z INFO request method=POST path=/v1/billing/meters status=200 "
-        "ms=1.2 request=req_1 account=acct_1 livemode=false",
-        "2026-11-21T07:00:01.123Z INFO request method=POST path=/v1/billing/meters status=200 "
-        "ms=1.2 request=req_1",
-        "2026-11-21T07:00:01.124Z INFO request method=POST path=/v1/billing/meters status=200 "
-        "ms=1.2 request=req_1 account=acct_1 livemode=true",
+        f"2026-11-21T07:00:00.123Z {what} account=acct_1 livemode=false",
+        f"2026-11-21T07:00:01.123Z {what}",
+        f"2026-11-21T07:00:01.124Z {what} account=acct_1 livemode=true",
     ]
 
 
@@ -134,7 +132,7 @@ def test_a_traceback_follows_its_line(log: Log) -> None:
     lines = log.read()
     assert lines[0].endswith("ERROR meterhouse.test it failed: a\\nb")
     assert lines[1] == "Traceback (most recent call last):"
-    assert lines[-1] == "ValueError: why"
+    assert lines[-1].startswith("ValueError: ")
 
 
 def test_a_traceback_is_a_member_of_json(log: Log) -> None:
@@ -143,12 +141,12 @@ def test_a_traceback_is_a_member_of_json(log: Log) -> None:
     (line,) = map(json.loads, log.read())
     assert (line["level"], line["logger"]) == ("error", "meterhouse.test")
     assert line["message"] == "it failed: a\nb"
-    assert line["traceback"].endswith("ValueError: why")
+    assert "\nValueError: " in line["traceback"]
 
 
 def _fail_and_log() -> None:
     try:
-        raise ValueError("why")
+        int("x")
     except ValueError:
         logging.getLogger("meterhouse.test").exception("it failed: %s", "a\nb")
 

@@ -24,6 +24,7 @@ from meterhouse.config import Config
 from meterhouse.errors import StoreError
 from meterhouse.ledger import accounts, keys
 from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
 from meterhouse.pipeline.process import Processor
@@ -39,7 +40,7 @@ DOOR_FILE = "server.json"
 class Meterhouse:
     """One running server: `asgi` answers requests between `start()` and `stop()`."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, note: NoteRequest) -> None:
         """Open both stores; raises `StoreError` when one cannot be opened or is in use."""
         self.config = config
         self._lock = _lock(config.data_dir)
@@ -64,10 +65,11 @@ class Meterhouse:
             self._stores,
             self._acceptor,
             self._processor,
-            Verification(self._stores, self._processor.stepping),
+            Verification(self._stores, self._processor.stepping, clock),
             Authentication(self._stores, clock),
             KeysInUse(),
             secrets.token_urlsafe(32),
+            note,
         )
         self.asgi = Gate(self.house, Routes(ROUTES))
 
@@ -123,12 +125,12 @@ def _provision(ledger: Ledger, config: Config, clock: Clock) -> str | None:
     now = clock.now()
 
     def work(connection: sa.Connection) -> str | None:
-        default = accounts.ensure_default(connection, now)
         keys.provision(connection, config.api_keys, now)
         if config.api_keys or keys.list_keys(connection):
             return None
-        _, secret = keys.create_key(connection, default, livemode=False, name="first start", now=now)
-        return secret
+        account = accounts.default_account(connection, now)
+        test, _ = accounts.scopes_of(connection, account.id)
+        return keys.create_key(connection, test, now, name="first start")[1]
 
     with ledger.write() as connection:
         return work(connection)

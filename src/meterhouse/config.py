@@ -51,9 +51,7 @@ SETTINGS: tuple[Setting, ...] = (
         "URL of the usage store. Empty: `chdb:///<data_dir>/usage`.",
         secret=True,
     ),
-    Setting(
-        "role", "all", "Which parts run in this process.", choices=("all", "api", "worker")
-    ),
+    Setting("role", "all", "Which parts run in this process.", choices=("all", "api", "worker")),
     Setting(
         "api_keys",
         "",

@@ -7,7 +7,9 @@ the code relies on are asserted at the bottom.
 
 # The wire: one request.
 REQUEST_BODY_BYTES_MAX = 1_048_576
-REQUEST_BODY_DISCARD_BYTES_MAX = 128 * 1_048_576  # read and thrown away, so that the client hears us
+REQUEST_BODY_DISCARD_BYTES_MAX = (
+    128 * 1_048_576
+)  # read and thrown away, so that the client hears us
 REQUEST_BODY_READ_SECONDS_MAX = 20
 REQUEST_HEAD_BYTES_MAX = 65_536  # counted from the second read on, so one read may be larger
 REQUEST_HEAD_READ_SECONDS_MAX = 20

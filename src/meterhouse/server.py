@@ -141,7 +141,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((host, port))
         listener.listen(limits.LISTEN_BACKLOG_CONNECTIONS)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
         listener.close()
         raise ConfigError(
             f"Cannot listen on {host}, port {port}: {_reason(error)}. Choose another address with "
@@ -181,8 +181,8 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _reason(error: OSError) -> str:
-    reason = error.strerror or str(error)
+def _reason(error: OSError | UnicodeError) -> str:
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
     return reason[:1].lower() + reason[1:]
 
 

@@ -46,7 +46,10 @@ class Authentication:
         """
         now = self._clock.now()
         known = self._known.get((secret, account))
-        if known is not None and known[0] <= now < known[0] + limits.CREDENTIAL_CACHE_SECONDS * 1000:
+        if (
+            known is not None
+            and known[0] <= now < known[0] + limits.CREDENTIAL_CACHE_SECONDS * 1000
+        ):
             return known[1]
         credential = await self._stores.read(_look_up, secret, account)
         if len(self._known) >= limits.CREDENTIAL_CACHE_KEYS_MAX:

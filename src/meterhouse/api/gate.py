@@ -19,6 +19,7 @@ from meterhouse.api.idempotency import fingerprint
 from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
 from meterhouse.errors import Refusal, StoreError
+from meterhouse.logs import AnsweredRequest
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import read_authorization
 from meterhouse.wire.form import parse_form
@@ -30,7 +31,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger("meterhouse.request")
-requests = logging.getLogger("meterhouse.request.line")
 
 _FORM = b"application/x-www-form-urlencoded"
 
@@ -42,7 +42,17 @@ class Disconnected(Exception):  # noqa: N818 - not an error: the client went awa
 class Request:
     """What is known of a request while it passes; filled in step by step."""
 
-    __slots__ = ("account", "headers", "id", "livemode", "method", "path", "query", "route", "version")
+    __slots__ = (
+        "account",
+        "headers",
+        "id",
+        "livemode",
+        "method",
+        "path",
+        "query",
+        "route",
+        "version",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.id = new_id("req")
@@ -139,19 +149,17 @@ class Gate:
         metrics = self._house.metrics
         metrics.requests.labels(request.method, path, status).inc()
         metrics.request_seconds.labels(path).observe(seconds)
-        requests.info(
-            "",
-            extra={
-                "fields": {
-                    "method": request.method,
-                    "path": request.path,
-                    "status": status,
-                    "ms": round(seconds * 1000, 2),
-                    "request": request.id,
-                    "account": request.account,
-                    "livemode": request.livemode,
-                }
-            },
+        self._house.note(
+            AnsweredRequest(
+                self._house.clock.now(),
+                request.method,
+                request.path,
+                status,
+                seconds,
+                request.id,
+                request.account,
+                request.livemode,
+            )
         )
 
 

@@ -13,7 +13,7 @@ async def live(_: House, __: str | None) -> Answer:
 
 async def ready(house: House, _: str | None) -> Answer:
     """Answer 200 when events can be taken, 503 when they would be refused."""
-    problem = await house.ready()
+    problem = house.ready()
     if problem is None:
         return ok({"status": "ready"})
     return Answer(503, to_json({"status": "not ready", "reason": problem}))

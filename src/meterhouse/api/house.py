@@ -6,6 +6,7 @@ from meterhouse.api.authentication import Authentication
 from meterhouse.api.idempotency import KeysInUse
 from meterhouse.clock import Clock
 from meterhouse.config import Config
+from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
 from meterhouse.pipeline.process import Processor
@@ -27,3 +28,10 @@ class House:
     authentication: Authentication
     keys_in_use: KeysInUse
     operator_token: str
+    note: NoteRequest
+
+    def ready(self) -> str | None:
+        """Return None when events can be taken, else why not."""
+        if self.acceptor.overloaded() is not None:
+            return "too many events wait to be processed"
+        return None

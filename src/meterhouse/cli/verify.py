@@ -21,6 +21,7 @@ from meterhouse.app import DOOR_FILE
 from meterhouse.cli import books
 from meterhouse.cli.options import ClickhouseUrl, DatabaseUrl, DataDir
 from meterhouse.cli.output import CANNOT_RUN, FAILED, complain, print_table
+from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import MeterhouseError, StoreError
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
@@ -163,13 +164,13 @@ async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
     """Open the stores here and begin a verification."""
     with books.opened(config) as ledger:
         stores = Stores(ledger, UsageStore.open(config.clickhouse_url))
-        verification = Verification(stores, asyncio.Lock())
-        verification.start()
-
-        async def ask() -> State:
-            return msgspec.convert(verification.state(), State)
-
         try:
+            verification = Verification(stores, asyncio.Lock(), SystemClock())
+            verification.start()
+
+            async def ask() -> State:
+                return msgspec.convert(verification.state(), State)
+
             yield ask
         finally:
             stores.close()

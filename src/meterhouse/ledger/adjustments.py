@@ -27,9 +27,7 @@ _COLUMNS = tuple(adjustments.c[name] for name in Adjustment.__struct_fields__)
 def find(connection: sa.Connection, scope: int, position: int) -> Adjustment | None:
     """Return the cancellation of the event at `position`, if there is one."""
     row = connection.execute(
-        sa.select(*_COLUMNS).where(
-            adjustments.c.scope == scope, adjustments.c.position == position
-        )
+        sa.select(*_COLUMNS).where(adjustments.c.scope == scope, adjustments.c.position == position)
     ).one_or_none()
     return Adjustment(*row) if row else None
 
@@ -47,9 +45,11 @@ def complete(connection: sa.Connection, ids: Iterable[str]) -> None:
     )
 
 
-def count(connection: sa.Connection, status: str) -> int:
-    """Count the cancellations with `status`."""
-    total: int = connection.execute(
-        sa.select(sa.func.count()).where(adjustments.c.status == status)
-    ).scalar_one()
-    return total
+def complete_by_scope(connection: sa.Connection) -> dict[int, int]:
+    """Count the cancellations that were applied, for each scope."""
+    rows = connection.execute(
+        sa.select(adjustments.c.scope, sa.func.count())
+        .where(adjustments.c.status == "complete")
+        .group_by(adjustments.c.scope)
+    )
+    return {scope: count for scope, count in rows}

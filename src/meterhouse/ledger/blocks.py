@@ -1,8 +1,8 @@
 """Blocks: judged work on its way to the usage store.
 
 A block is the very bytes that are inserted, kept from the transaction that judged them until the
-usage store has them. After a crash the same bytes go in again under the same token, and the usage
-store drops what it has already: nothing is judged twice, nothing can come out differently.
+usage store has them. After a crash the same bytes are inserted unless the usage store has them
+already: nothing is judged twice, nothing can come out differently.
 """
 
 from collections.abc import Iterable, Sequence

@@ -75,7 +75,5 @@ def expire(connection: sa.Connection, created_before: int, rows_max: int) -> int
             break
         last, gone = seq, gone + 1
     if last is not None:
-        connection.execute(
-            sa.delete(idempotency_records).where(idempotency_records.c.seq <= last)
-        )
+        connection.execute(sa.delete(idempotency_records).where(idempotency_records.c.seq <= last))
     return gone

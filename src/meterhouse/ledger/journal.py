@@ -6,6 +6,7 @@
 - A row leaves the journal in the transaction that records what became of it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def read(connection: sa.Connection, events_max: int) -> list[Entry]:
     """Read the oldest rows, at least one if there is any, with about `events_max` events."""
     entries: list[Entry] = []
     events = 0
-    with connection.execution_options(yield_per=100).execute(_read) as rows:
+    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
         for row in rows:
             if entries and events + row.events > events_max:
                 break
@@ -104,6 +105,16 @@ def first_position(connection: sa.Connection) -> int | None:
     """Return the oldest position that is not judged yet, None when the journal is empty."""
     found: int | None = connection.execute(sa.select(sa.func.min(journal.c.position))).scalar()
     return found
+
+
+def pending_by_scope(connection: sa.Connection) -> dict[int, int]:
+    """Count the events that are acknowledged and not judged yet, for each scope."""
+    pending: Counter[int] = Counter()
+    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
+        for row in rows:
+            entry = _decode(row.position, row.kind, row.body)
+            pending.update(event.scope for event in entry.events)
+    return dict(pending)
 
 
 def pending_events(connection: sa.Connection) -> int:

@@ -98,6 +98,17 @@ def archived_by_names(connection: sa.Connection, names: Iterable[Name]) -> dict[
     return _by_names(connection, _inactive, names)
 
 
+def all_by_name(connection: sa.Connection, scope: int, event_name: str) -> list[Meter]:
+    """Return every meter of `scope` that has this event name, active or not."""
+    query = _meters.where(meters.c.scope == scope, meters.c.event_name == event_name)
+    return [_meter(row) for row in connection.execute(query).mappings()]
+
+
+def all_meters(connection: sa.Connection) -> list[Meter]:
+    """Return every meter of every scope, oldest first."""
+    return [_meter(row) for row in connection.execute(_meters.order_by(meters.c.seq)).mappings()]
+
+
 def _by_names(
     connection: sa.Connection, query: sa.Select[Any], names: Iterable[Name]
 ) -> dict[Name, Meter]:

@@ -73,7 +73,10 @@ class Acceptor:
         Raises a `Refusal` with status 429 when a queue is full, whatever the database raises
         when the commit fails.
         """
-        self._refuse_overload()
+        queue = self.overloaded()
+        if queue is not None:
+            self._metrics.overloads.labels(queue).inc()
+            raise envelope.overloaded()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((submission, future))
@@ -81,13 +84,13 @@ class Acceptor:
             self._task = loop.create_task(self._run())
         return await future
 
-    def _refuse_overload(self) -> None:
+    def overloaded(self) -> str | None:
+        """Return the name of the queue that is full, None when there is room."""
         if len(self._waiting) >= limits.ACCEPT_WAITING_EVENTS_MAX:
-            self._metrics.overloads.labels("accept").inc()
-            raise envelope.overloaded()
+            return "accept"
         if self.journal_events >= limits.JOURNAL_LAG_EVENTS_MAX:
-            self._metrics.overloads.labels("journal").inc()
-            raise envelope.overloaded()
+            return "journal"
+        return None
 
     async def _run(self) -> None:
         while self._waiting:

@@ -5,8 +5,8 @@ transaction: the books, what is new about dimensions, the blocks to insert, and 
 journal rows. Then the blocks go to the usage store, each under its token, and are released.
 
 - An event is judged exactly once: the judgement and the release of its journal row are one commit.
-- A block is inserted at least once and counts exactly once: the usage store drops a token that it
-  has seen. Blocks that a crash left behind are inserted before anything new is judged.
+- A block is inserted at least once and counts exactly once: the usage store is asked whether it has
+  a block that may have been inserted before. Blocks that a crash left behind go first.
 - A step that fails changes nothing and is tried again, later and later, for as long as it takes.
 """
 
@@ -68,12 +68,14 @@ class Processor:
         self._moved = asyncio.Condition()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self.stepping = asyncio.Lock()  # held during a step; `verify` takes it to see the books still
+        self.stepping = (
+            asyncio.Lock()
+        )  # held during a step; `verify` takes it to see the books still
         self.stored_position = 0
 
     async def start(self) -> None:
         """Finish what a crash left behind, then process from now on."""
-        await self._store_left_behind()
+        await store_left_behind(self._stores)
         self._acceptor.journal_events = await self._stores.read(journal.pending_events)
         await self._move_to(await self._stores.read(_settled_position))
         self._work.set()
@@ -121,7 +123,7 @@ class Processor:
             try:
                 async with self.stepping:
                     if failures:
-                        await self._store_left_behind()
+                        await store_left_behind(self._stores)
                     last = await self._step()
                     await self._move_to(
                         last if last else await self._stores.read(_settled_position)
@@ -225,17 +227,26 @@ class Processor:
     async def _store(self, made: list[Block]) -> None:
         for one in made:
             await self._stores.usage(UsageStore.insert, one.destination, one.body, one.token)
-        if made:
-            await self._stores.write(blocks.release, [one.token for one in made])
-
-    async def _store_left_behind(self) -> None:
-        await self._store(await self._stores.read(blocks.read))
+        await _release(self._stores, made)
 
     async def _move_to(self, position: int) -> None:
         async with self._moved:
             self.stored_position = max(self.stored_position, position)
             self._moved.notify_all()
         self._metrics.stored_position.set(self.stored_position)
+
+
+async def store_left_behind(stores: Stores) -> None:
+    """Bring the blocks that a crash or a failure left behind into the usage store."""
+    left = await stores.read(blocks.read)
+    for one in left:
+        await stores.usage(UsageStore.insert_again, one.destination, one.body, one.token)
+    await _release(stores, left)
+
+
+async def _release(stores: Stores, stored: list[Block]) -> None:
+    if stored:
+        await stores.write(blocks.release, [one.token for one in stored])
 
 
 def _last(entries: list[Entry]) -> int:
@@ -256,7 +267,10 @@ def _catalog(connection: sa.Connection, events: list[MeterEvent]) -> Catalog:
     by_id |= {meter.id: meter for meter in active.values()}
     keys = {meter.customer_key for meter in by_id.values()}
     wanted = {
-        (event.scope, event.payload[key]) for event in events for key in keys if key in event.payload
+        (event.scope, event.payload[key])
+        for event in events
+        for key in keys
+        if key in event.payload
     }
     return Catalog(
         meters=by_id,

@@ -115,6 +115,16 @@ WHERE account = {account:String}
 """,
 }
 
+# The usage of one meter, added up from the values as stored and from the payloads anew.
+TOTAL = f"""
+SELECT
+    countIf(sign = 1) AS events,
+    toString(sum(toDecimal256(value, 15) * sign)) AS stored,
+    toString(sum(toDecimal256OrZero(payload[{{value_key:String}}], 15) * sign)) AS derived
+FROM events
+WHERE {METER_KEYS}
+"""
+
 COUNT_EVENTS = """
 SELECT account, livemode, countIf(sign = 1) AS accepted, countIf(sign = -1) AS cancelled
 FROM events

@@ -33,7 +33,7 @@ from meterhouse.limits import (
     USAGE_READERS,
     USAGE_SPILL_BYTES,
 )
-from meterhouse.metering.model import Scope, StoredEvent
+from meterhouse.metering.model import Meter, Scope, StoredEvent
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.window import window_of
 from meterhouse.usage import block, queries, schema
@@ -68,6 +68,16 @@ class Counts(msgspec.Struct):
     cancelled: int = 0
     rejected: dict[str, int] = msgspec.field(default_factory=dict)
     wrong_positions: int = 0
+
+
+class Total(msgspec.Struct):
+    """A meter's accepted events, and the sum of their values without those cancelled: as the
+    values are stored, and as they are derived from the payloads once more.
+    """
+
+    events: int
+    stored: Decimal
+    derived: Decimal
 
 
 class _Usage(msgspec.Struct):
@@ -172,6 +182,17 @@ class UsageStore:
         if query.window is None:
             return [SummaryPoint(query.start, query.end, rows[0].usage if rows else Decimal(0))]
         return [SummaryPoint(*window_of(row.window_start, query.window), row.usage) for row in rows]
+
+    def total(self, scope: Scope, meter: Meter) -> Total:
+        """Add up a meter's usage, from the values as stored and from the payloads anew.
+
+        On a meter that counts, a payload need not have a value: there, only events are counted.
+        """
+        values = _scope_values(scope) | {"meter": meter.id, "value_key": meter.value_key}
+        [total] = self._ask(queries.TOTAL, values, Total)
+        if meter.formula == "count":
+            return Total(total.events, total.stored, total.stored)
+        return total
 
     def counts(self) -> dict[tuple[str, bool], Counts]:
         """Count what is stored for each account and mode, from the rows themselves."""

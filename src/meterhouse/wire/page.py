@@ -20,6 +20,16 @@ class PageParams(RequestParams):
         if self.starting_after is not None and self.ending_before is not None:
             raise exclusive_params("starting_after", "ending_before")
 
+    @property
+    def cursor(self) -> str:
+        """The id at which the page is cut, empty on the first page."""
+        return self.starting_after or self.ending_before or ""
+
+    @property
+    def cursor_param(self) -> str:
+        """The parameter that names the cursor."""
+        return "starting_after" if self.starting_after else "ending_before"
+
 
 def list_object(url: str, data: Sequence[Any], has_more: bool) -> dict[str, Any]:
     """Return the list object of one page; `url` is the path of the list."""

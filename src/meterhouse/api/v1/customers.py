@@ -1,0 +1,182 @@
+"""`/v1/customers` (https://docs.stripe.com/api/customers).
+
+Meterhouse needs to know which customers exist; the rest of what a sender tells about one is kept
+and given back.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import UNSET, UnsetType
+
+from meterhouse.api import render
+from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.once import once
+from meterhouse.ledger import customers
+from meterhouse.ledger.customers import Customer
+from meterhouse.wire import envelope
+from meterhouse.wire.expand import check_expand
+from meterhouse.wire.ids import new_id
+from meterhouse.wire.metadata import merge_metadata
+from meterhouse.wire.page import PageParams, list_object
+from meterhouse.wire.params import Length, Metadata, Params, RequestParams, TimeRange
+
+# Members that can be expanded and of which Meterhouse has nothing to show.
+_EXPANDABLE = frozenset(
+    {"cash_balance", "default_source", "sources", "subscriptions", "tax", "tax_ids", "test_clock"}
+)
+_EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
+
+Name = Annotated[str, Length(256)]
+Email = Annotated[str, Length(512)]
+
+
+class Address(Params):
+    """A postal address."""
+
+    city: str | None = None
+    country: str | None = None
+    line1: str | None = None
+    line2: str | None = None
+    postal_code: str | None = None
+    state: str | None = None
+
+
+class Shipping(Params):
+    """Where to ship, and to whom."""
+
+    address: Address
+    name: str
+    phone: str | None = None
+
+
+class CustomerWrite(RequestParams):
+    """The parameters of a new customer, and of a change to one; an empty string unsets."""
+
+    address: Address | UnsetType | None = UNSET
+    balance: int | UnsetType = UNSET
+    business_name: Annotated[str, Length(150)] | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    email: Email | UnsetType | None = UNSET
+    individual_name: Annotated[str, Length(150)] | UnsetType | None = UNSET
+    invoice_prefix: Annotated[str, Length(12)] | UnsetType = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+    name: Name | UnsetType | None = UNSET
+    phone: Annotated[str, Length(20)] | UnsetType | None = UNSET
+    preferred_locales: list[str] | UnsetType = UNSET
+    shipping: Shipping | UnsetType | None = UNSET
+    tax_exempt: Literal["exempt", "none", "reverse"] | UnsetType | None = UNSET
+
+
+class CustomerList(PageParams):
+    """The parameters of the list."""
+
+    created: TimeRange | None = None
+    email: Email | None = None
+
+
+_KEPT_ELSEWHERE = frozenset({"email", "expand", "metadata"})
+
+
+async def create(call: Call) -> Answer:
+    """Create a customer."""
+    params = call.params(CustomerWrite)
+    check_expand(params.expand, _EXPANDABLE)
+    customer = _changed(
+        Customer(
+            id=new_id("cus"),
+            scope=call.scope.id,
+            email=None,
+            metadata={},
+            details={},
+            created=call.now,
+            deleted_at=None,
+        ),
+        params,
+    )
+
+    def work(connection: sa.Connection) -> Answer:
+        customers.create_customer(connection, customer)
+        return _shown(call, customer)
+
+    return await once(call, work)
+
+
+async def retrieve(call: Call) -> Answer:
+    """Show a customer; one that was deleted shows little more than that."""
+    check_expand(call.params(RequestParams).expand, _EXPANDABLE)
+    customer = await call.house.stores.read(customers.find_customer, call.scope.id, call.ids[0])
+    if customer is None:
+        raise envelope.no_such("customer", call.ids[0])
+    return _shown(call, customer)
+
+
+async def update(call: Call) -> Answer:
+    """Change a customer."""
+    params = call.params(CustomerWrite)
+    check_expand(params.expand, _EXPANDABLE)
+
+    def work(connection: sa.Connection) -> Answer:
+        before = customers.find_customer(connection, call.scope.id, call.ids[0], lock=True)
+        if before is None or before.deleted_at is not None:
+            raise envelope.no_such("customer", call.ids[0])
+        customer = _changed(before, params)
+        customers.update_customer(connection, customer)
+        return _shown(call, customer)
+
+    return await once(call, work)
+
+
+async def delete(call: Call) -> Answer:
+    """Delete a customer; its usage stays readable."""
+    check_expand(call.params(RequestParams).expand)
+    deleted = await call.house.stores.write(
+        customers.delete_customer, call.scope.id, call.ids[0], call.now
+    )
+    if not deleted:
+        raise envelope.no_such("customer", call.ids[0])
+    return ok({"id": call.ids[0], "object": "customer", "deleted": True})
+
+
+async def list_(call: Call) -> Answer:
+    """List customers, newest first."""
+    params = call.params(CustomerList)
+    check_expand(params.expand, _EXPANDABLE_IN_LIST)
+    page = await call.house.stores.read(
+        customers.list_customers,
+        call.scope.id,
+        params,
+        email=params.email,
+        created=params.created.window() if params.created else (None, None),
+    )
+    if page is None:
+        raise envelope.no_such("customer", params.cursor, params.cursor_param)
+    rows, has_more = page
+    data = [render.customer(row, livemode=call.scope.livemode) for row in rows]
+    return ok(list_object(call.path, data, has_more))
+
+
+def _changed(customer: Customer, params: CustomerWrite) -> Customer:
+    """Return what `customer` becomes; a detail that is unset shows its default again."""
+    details = dict(customer.details)
+    given = msgspec.to_builtins(params)
+    for name, value in given.items():
+        if name in _KEPT_ELSEWHERE:
+            continue
+        if value is None:
+            details.pop(name, None)
+        else:
+            details[name] = _complete(name, value)
+    email = customer.email if params.email is UNSET else params.email
+    metadata = merge_metadata(customer.metadata, params.metadata)
+    return msgspec.structs.replace(customer, email=email, metadata=metadata, details=details)
+
+
+def _complete(name: str, value: Any) -> Any:
+    """Spell out what the object always has: a shipping address may come without a phone."""
+    return value | {"carrier": None, "tracking_number": None} if name == "shipping" else value
+
+
+def _shown(call: Call, customer: Customer) -> Answer:
+    return ok(render.customer(customer, livemode=call.scope.livemode))

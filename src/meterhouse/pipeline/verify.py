@@ -1,0 +1,190 @@
+"""Verify: derive the books anew from what is on disk, and say where they disagree.
+
+- For every scope `acknowledged = accepted + duplicate + rejected + pending`, where acknowledged and
+  the outcomes are the ledger's tallies and pending is counted in the journal.
+- The usage store holds every accepted event once, every cancellation once, and no position twice.
+- The usage of every meter is what the payloads of its events say, added up anew.
+
+The processor stands still while the two stores are compared; events are acknowledged meanwhile.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.errors import StoreError
+from meterhouse.ledger import accounts, adjustments, journal, meters, tallies
+from meterhouse.metering.model import Meter, Scope
+from meterhouse.pipeline.process import store_left_behind
+from meterhouse.pipeline.stores import Stores
+from meterhouse.usage.store import Counts, UsageStore
+
+log = logging.getLogger("meterhouse.verify")
+
+
+class Books(NamedTuple):
+    """One consistent view of what the ledger says."""
+
+    scopes: dict[int, Scope]
+    tallies: dict[tallies.Line, int]
+    pending: dict[int, int]
+    cancelled: dict[int, int]
+    meters: list[Meter]
+    since: int
+
+
+class Verification:
+    """One verification at a time; `state` tells how far it is and what it found."""
+
+    def __init__(self, stores: Stores, stepping: asyncio.Lock, clock: Clock) -> None:
+        """`stepping` keeps the processor still while it is held."""
+        self._stores = stores
+        self._stepping = stepping
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._status = "idle"
+        self._step = ""
+        self._done = 0
+        self._total = 0
+        self._lines: list[dict[str, Any]] = []
+        self._problems: list[str] = []
+
+    def state(self) -> dict[str, Any]:
+        """Return status, step, progress, a line for each scope, and the problems as sentences."""
+        return {
+            "status": self._status,
+            "step": self._step,
+            "done": self._done,
+            "total": self._total,
+            "lines": self._lines,
+            "problems": self._problems,
+        }
+
+    def start(self) -> None:
+        """Begin, unless a verification is running."""
+        if self._task is None or self._task.done():
+            self._status, self._done, self._total = "running", 0, 0
+            self._lines, self._problems = [], []
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            async with self._stepping:
+                await self._compare()
+        except StoreError as error:
+            self._problems.append(str(error))
+            self._status = "failed"
+        except Exception:
+            log.exception("a verification failed")
+            self._problems.append("An unexpected error occurred; the log tells more.")
+            self._status = "failed"
+        else:
+            self._status = "unbalanced" if self._problems else "balanced"
+
+    async def _compare(self) -> None:
+        self._step = "Finishing what is half-way"
+        await store_left_behind(self._stores)
+        self._step = "Reading the ledger"
+        books = await self._stores.read(read_books)
+        self._step = "Counting the usage store"
+        counts = await self._stores.usage(UsageStore.counts)
+        exact = books.since > self._clock.now() - limits.REJECTED_EVENTS_DAYS * 86_400_000
+        for scope in books.scopes.values():
+            line, problems = check_scope(
+                books, scope, counts.get((scope.account, scope.livemode), Counts()), exact=exact
+            )
+            if line is not None:
+                self._lines.append(line)
+            self._problems += problems
+        await self._check_meters(books, counts)
+
+    async def _check_meters(self, books: Books, counts: dict[tuple[str, bool], Counts]) -> None:
+        """Add the usage of each meter up anew from the payloads of its events."""
+        self._step, self._total = "Adding up the usage of each meter", len(books.meters)
+        events: defaultdict[tuple[str, bool], int] = defaultdict(int)
+        for meter in books.meters:
+            scope = books.scopes[meter.scope]
+            total = await self._stores.usage(UsageStore.total, scope, meter)
+            events[scope.account, scope.livemode] += total.events
+            if total.stored != total.derived:
+                self._problems.append(
+                    f"{meter.id} ({meter.event_name}): the stored values add up to {total.stored}, "
+                    f"those in the payloads to {total.derived}."
+                )
+            self._done += 1
+        for (account, livemode), count in counts.items():
+            stray = count.accepted - events[account, livemode]
+            if stray:
+                self._problems.append(
+                    f"{account} {mode(livemode)}: {stray} stored events belong to no meter."
+                )
+
+
+def mode(livemode: bool) -> str:
+    """Return the name of a mode."""
+    return "live" if livemode else "test"
+
+
+def read_books(connection: sa.Connection) -> Books:
+    """Read what the ledger says, in one view."""
+    scopes = accounts.scopes_by_id(connection)
+    return Books(
+        scopes,
+        tallies.read(connection),
+        journal.pending_by_scope(connection),
+        adjustments.complete_by_scope(connection),
+        meters.all_meters(connection),
+        min((account.created for account in accounts.list_accounts(connection)), default=0),
+    )
+
+
+def check_scope(
+    books: Books, scope: Scope, counts: Counts, *, exact: bool
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the line of a scope, None where nothing ever happened, and what is wrong with it.
+
+    `exact` tells that no rejected event can have left the usage store by its age.
+    """
+    outcomes: defaultdict[str, int] = defaultdict(int)
+    rejected: dict[str, int] = {}
+    for line, events in books.tallies.items():
+        if line.scope == scope.id:
+            outcomes[line.outcome] += events
+            if line.code:
+                rejected[line.code] = events
+    pending, cancelled = books.pending.get(scope.id, 0), books.cancelled.get(scope.id, 0)
+    settled = outcomes["accepted"] + outcomes["duplicate"] + outcomes["rejected"]
+    problems = [
+        *_differ("acknowledged events", outcomes["acknowledged"], "outcomes", settled + pending),
+        *_differ("accepted events", outcomes["accepted"], "stored ones", counts.accepted),
+        *_differ("cancellations", cancelled, "stored ones", counts.cancelled),
+        *_differ("positions with the wrong number of outcomes", counts.wrong_positions, "", 0),
+    ]
+    for code in rejected.keys() | counts.rejected.keys():
+        told, stored = rejected.get(code, 0), counts.rejected.get(code, 0)
+        if stored > told or (exact and stored < told):
+            problems += _differ(f"events rejected as {code}", told, "stored ones", stored)
+    where = f"{scope.account} {mode(scope.livemode)}"
+    if not any(outcomes.values()) and not problems:
+        return None, []
+    return {
+        "account": scope.account,
+        "mode": mode(scope.livemode),
+        "acknowledged": outcomes["acknowledged"],
+        "accepted": outcomes["accepted"],
+        "duplicate": outcomes["duplicate"],
+        "rejected": outcomes["rejected"],
+        "pending": pending,
+        "cancelled": cancelled,
+    }, [f"{where}: {problem}" for problem in problems]
+
+
+def _differ(what: str, told: int, other: str, found: int) -> list[str]:
+    if told == found:
+        return []
+    return [f"{told} {what}, but {found} {other}.".replace(" .", ".")]

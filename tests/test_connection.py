@@ -1,0 +1,111 @@
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+
+from meterhouse import connection
+from meterhouse.connection import Connection
+from meterhouse.limits import REQUEST_HEAD_BYTES_MAX
+
+REQUEST = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
+
+
+async def hello(_: Any, receive: Any, send: Any) -> None:
+    await receive()
+    headers = [(b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hi"})
+
+
+def talk(script: Talk) -> bytes:
+    """Start a server, let `script` talk to it over one connection, stop it."""
+
+    async def run() -> bytes:
+        config = uvicorn.Config(
+            hello, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False
+        )
+        server = uvicorn.Server(config)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            config.load()
+            server.lifespan = config.lifespan_class(config)
+            await server.startup([listener])
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            answer = await script(reader, writer)
+            writer.close()
+            await writer.wait_closed()
+            await server.shutdown([listener])
+        return answer
+
+    return asyncio.run(run())
+
+
+def error_of(answer: bytes, status: bytes) -> dict[str, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert b"\r\nconnection: close" in head
+    assert b"\r\ncontent-length: %d" % len(body) in head
+    error: dict[str, str] = json.loads(body)["error"]
+    assert error["type"] == "invalid_request_error"
+    return error
+
+
+def test_a_request_is_answered() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        for part in (REQUEST[:5], REQUEST[5:]):
+            writer.write(part)
+            await writer.drain()
+        return await reader.readuntil(b"hi")
+
+    assert talk(script).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_what_is_not_http_hears_it_in_the_shape_of_an_error() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"how are you?\r\n\r\n")
+        return await reader.read()
+
+    assert "HTTP" in error_of(talk(script), b"400 Bad Request")["message"]
+
+
+@pytest.mark.parametrize("beginning", [b"GET /", b"GET / HTTP/1.1\r\nx: "])
+def test_a_head_without_end_is_refused(beginning: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(beginning)
+        await writer.drain()
+        answer = asyncio.create_task(reader.read())
+        sent = 0
+        while not answer.done() and sent < 100 * REQUEST_HEAD_BYTES_MAX:
+            writer.write(b"x" * 1_000)
+            sent += 1_000
+            await asyncio.wait({answer}, timeout=0.001)
+        return await answer
+
+    error = error_of(talk(script), b"431 Request Header Fields Too Large")
+    assert "too large" in error["message"]
+
+
+def test_a_head_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REQUEST_HEAD_READ_SECONDS_MAX", 0.05)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(REQUEST)
+        await reader.readuntil(b"hi")
+        writer.write(REQUEST[:-2])
+        return await reader.read()
+
+    assert "in time" in error_of(talk(script), b"408 Request Timeout")["message"]
+
+
+def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REQUEST_HEAD_READ_SECONDS_MAX", 0.05)
+
+    async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> bytes:
+        return await reader.read()
+
+    assert talk(script) == b""
