@@ -51,6 +51,7 @@ EVENT_PAST_DAYS_MAX = 35
 EVENT_FUTURE_MINUTES_MAX = 5
 EVENT_VALUE_DIGITS_MAX = 15
 EVENT_VALUE_DECIMALS_MAX = 15
+STORED_VALUE_DIGITS_MAX = 38  # of the usage store's column, decimals included
 USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 ADJUSTMENT_HOURS_MAX = 24
 
@@ -94,6 +95,7 @@ LOG_PATHS_CACHED_MAX = 1_024
 LISTEN_BACKLOG_CONNECTIONS = 2_048
 LISTEN_OPEN_FILES = 65_536  # asked for at start, as far as the system lets us; one a connection
 KEEP_ALIVE_SECONDS_MAX = 75  # that a connection may idle; longer than clients keep theirs
+THREAD_SWITCH_MICROSECONDS = 1_000  # the longest that a working thread keeps the event loop waiting
 
 # Stopping.
 STOP_REQUESTS_SECONDS_MAX = 20
@@ -103,5 +105,5 @@ assert PAGE_LIMIT_DEFAULT <= PAGE_LIMIT_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= ACCEPT_WAITING_EVENTS_MAX <= JOURNAL_LAG_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
 assert REQUEST_BODY_BYTES_MAX < REQUEST_BODY_DISCARD_BYTES_MAX
-assert EVENT_VALUE_DIGITS_MAX + EVENT_VALUE_DECIMALS_MAX < 38  # digits of the stored decimal
+assert EVENT_VALUE_DIGITS_MAX + EVENT_VALUE_DECIMALS_MAX <= STORED_VALUE_DIGITS_MAX
 assert USAGE_SPILL_BYTES < USAGE_QUERY_BYTES_MAX

@@ -144,3 +144,27 @@ def test_a_second_server_on_one_folder_is_refused(tmp_path: Path) -> None:
         result = meterhouse("serve", "--port", "0", "--data-dir", tmp_path)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: The data folder {tmp_path} is in use")
+
+
+def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
+    """Given a request that is still being sent, when two signals come, then nobody waits for it."""
+    with serving("--port", "0", "--data-dir", tmp_path) as (process, said):
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", said)
+        assert found
+        with socket.create_connection(("127.0.0.1", int(found[1]))) as client:
+            client.sendall(b"POST /v1/customers HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n")
+            client.sendall(b"expect: 100-continue\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 100")  # it is in flight now
+            process.send_signal(signal.SIGTERM)
+            while _accepts(int(found[1])):
+                pass
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=10) == -signal.SIGTERM
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:  # refused, or reset when it stopped listening with us in its queue
+        return False
+    return True

@@ -12,6 +12,8 @@ import pytest
 
 from meterhouse.app import DOOR_FILE
 from meterhouse.config import Config
+from meterhouse.ledger import accounts, tallies
+from meterhouse.ledger.engine import open_ledger
 from tests.cli.samples import meterhouse
 
 TOKEN = "token of the operator"
@@ -30,10 +32,12 @@ def state(status: str, *problems: str, done: int = 0) -> dict[str, Any]:
 
 
 class UnixServer(HTTPServer):
+    """An HTTP server that takes a path where others take a host."""
+
     address_family = socket.AF_UNIX
 
     def server_bind(self) -> None:
-        self.socket.bind(self.server_address)
+        self.socket.bind(self.server_address[0])
 
     def get_request(self) -> tuple[Any, Any]:
         return self.socket.accept()[0], ("", 0)
@@ -65,7 +69,7 @@ def server(
         def log_message(self, *_: object) -> None:
             pass
 
-    made = UnixServer(str(uds), Handler) if uds else HTTPServer(("127.0.0.1", 0), Handler)
+    made = UnixServer((str(uds), 0), Handler) if uds else HTTPServer(("127.0.0.1", 0), Handler)
     with made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -151,12 +155,22 @@ def test_without_a_server_the_stores_are_opened(tmp_path: Path, door: str) -> No
     assert result.stdout.endswith("The books balance.\n")
 
 
-def test_a_usage_store_in_use_ends_with_2(tmp_path: Path) -> None:
-    """Given no door to the server that holds it, when the books are verified, then it is told."""
-    config = Config.read({"data_dir": tmp_path}, {})
+def test_books_that_do_not_balance_are_found_in_the_stores(tmp_path: Path) -> None:
+    account = meterhouse("accounts", "create", "--data-dir", tmp_path).stdout.strip()
+    url = Config.read({"data_dir": tmp_path}, {}).database_url
+    with open_ledger(url) as ledger, ledger.write() as connection:
+        scope = accounts.scope_of(connection, account, livemode=False)
+        assert scope is not None
+        tallies.add(connection, {tallies.Line(scope.id, "accepted"): 3})
+    result = meterhouse("verify", "--data-dir", tmp_path)
+    assert result.exit_code == 1
+    assert account in result.stdout
+    assert f"  - {account} test: " in result.stderr
+
+
+def test_a_usage_store_that_cannot_be_opened_ends_with_2(tmp_path: Path) -> None:
     meterhouse("accounts", "create", "--data-dir", tmp_path)
-    usage = config.data_dir / "usage"
-    usage.write_text("not a folder")
+    (tmp_path / "usage").write_text("not a folder")
     result = meterhouse("verify", "--data-dir", tmp_path)
     assert result.exit_code == 2
     assert result.stderr.count("Error: ") == 1

@@ -32,6 +32,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger("meterhouse.request")
 
+_ECHOED = (b"idempotency-key", b"stripe-account")
 _FORM = b"application/x-www-form-urlencoded"
 
 
@@ -93,14 +94,7 @@ class Gate:
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         try:
-            route, ids = self._routes.find(request.method, request.path)
-            body = await _read_body(receive, request)
-            if route is None:
-                raise envelope.unrecognized_url(request.method, request.path)
-            request.route = route
-            if route.open is not None:
-                return await route.open(self._house, request.header(b"authorization"))
-            return await self._handle(route, ids, request, body)
+            return await self._route(request, await _read_body(receive))
         except Refusal as refusal:
             return refused(refusal)
         except StoreError:
@@ -111,6 +105,15 @@ class Gate:
         except Exception:
             log.exception("request %s failed", request.id)
             return refused(envelope.api_error())
+
+    async def _route(self, request: Request, body: bytes) -> Answer:
+        route, ids = self._routes.find(request.method, request.path)
+        if route is None:
+            raise envelope.unrecognized_url(request.method, request.path)
+        request.route = route
+        if route.open is not None:
+            return await route.open(self._house, request.header(b"authorization"))
+        return await self._handle(route, ids, request, body)
 
     async def _handle(
         self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
@@ -163,9 +166,11 @@ class Gate:
         )
 
 
-async def _read_body(receive: Receive, request: Request) -> bytes:
-    """Read the body; one that is too large is read to its end and thrown away, so that a client
-    that sends before it listens hears why.
+async def _read_body(receive: Receive) -> bytes:
+    """Read the body, which is bounded in size and time.
+
+    One that is too large is read to its end and thrown away, so that a client that sends before it
+    listens hears why.
     """
     chunks: list[bytes] = []
     size = 0
@@ -223,10 +228,9 @@ async def _send(send: Send, request: Request, answer: Answer) -> None:
         (b"request-id", request.id.encode()),
         (b"stripe-version", request.version.text.encode()),
     ]
-    for name in (b"idempotency-key", b"stripe-account"):
-        if name in request.headers:
-            headers.append((name, request.headers[name]))
-    for header, value in answer.headers.items():
-        headers.append((header.lower().encode(), value.encode("latin-1")))
+    headers += [(name, request.headers[name]) for name in _ECHOED if name in request.headers]
+    headers += [
+        (name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()
+    ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

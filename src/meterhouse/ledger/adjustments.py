@@ -47,9 +47,9 @@ def complete(connection: sa.Connection, ids: Iterable[str]) -> None:
 
 def complete_by_scope(connection: sa.Connection) -> dict[int, int]:
     """Count the cancellations that were applied, for each scope."""
-    rows = connection.execute(
+    query = (
         sa.select(adjustments.c.scope, sa.func.count())
         .where(adjustments.c.status == "complete")
         .group_by(adjustments.c.scope)
     )
-    return {scope: count for scope, count in rows}
+    return {row[0]: row[1] for row in connection.execute(query)}

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.errors import Refusal
-from meterhouse.ledger import identifiers, idempotency, journal, meters, tallies
+from meterhouse.ledger import idempotency, identifiers, journal, meters, tallies
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.model import Meter, MeterEvent
 from meterhouse.metering.value import InvalidValue, read_value

@@ -125,9 +125,7 @@ class Processor:
                     if failures:
                         await store_left_behind(self._stores)
                     last = await self._step()
-                    await self._move_to(
-                        last if last else await self._stores.read(_settled_position)
-                    )
+                    await self._move_to(last or await self._stores.read(_settled_position))
             except Exception:
                 failures += 1
                 self._metrics.process_failures.inc()

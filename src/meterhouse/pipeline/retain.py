@@ -10,7 +10,7 @@ import logging
 
 from meterhouse import limits
 from meterhouse.clock import Clock
-from meterhouse.ledger import identifiers, idempotency
+from meterhouse.ledger import idempotency, identifiers
 from meterhouse.pipeline.stores import Stores
 
 log = logging.getLogger("meterhouse.retain")

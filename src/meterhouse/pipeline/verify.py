@@ -42,7 +42,7 @@ class Verification:
     """One verification at a time; `state` tells how far it is and what it found."""
 
     def __init__(self, stores: Stores, stepping: asyncio.Lock, clock: Clock) -> None:
-        """`stepping` keeps the processor still while it is held."""
+        """Compare `stores`; holding `stepping` keeps the processor still."""
         self._stores = stores
         self._stepping = stepping
         self._clock = clock

@@ -71,8 +71,9 @@ class Counts(msgspec.Struct):
 
 
 class Total(msgspec.Struct):
-    """A meter's accepted events, and the sum of their values without those cancelled: as the
-    values are stored, and as they are derived from the payloads once more.
+    """A meter's accepted events and its usage, without what was cancelled.
+
+    `stored` adds up the values as they are stored, `derived` what the payloads say once more.
     """
 
     events: int

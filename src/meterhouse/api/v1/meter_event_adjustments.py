@@ -1,8 +1,7 @@
-"""`/v1/billing/meter_event_adjustments`
-(https://docs.stripe.com/api/billing/meter-event-adjustment/create).
+"""`/v1/billing/meter_event_adjustments`.
 
 A cancellation is asked for by identifier and applied by the pipeline. Asking again changes nothing
-and tells how far it is.
+and tells how far it is (https://docs.stripe.com/api/billing/meter-event-adjustment/create).
 """
 
 from typing import Annotated, Literal, NamedTuple

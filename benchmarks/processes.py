@@ -1,0 +1,148 @@
+"""The processes under measurement: started in folders of their own, ended without a trace."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+
+_START_SECONDS_MAX = 60
+_STOP_SECONDS_MAX = 60
+_POLL_SECONDS = 0.002
+KEY = "sk_live_benchmarks"
+
+
+class Process:
+    """A started program; ends with SIGTERM as a context manager."""
+
+    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+        with log.open("ab") as errors:
+            self._popen = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                env=os.environ | environment,
+            )
+        self._log = log
+        self._psutil = psutil.Process(self._popen.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process: SIGTERM, and SIGKILL if it does not end in time."""
+        self._popen.send_signal(signal.SIGTERM)
+        try:
+            self._popen.wait(_STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._popen.pid
+
+    def check(self) -> None:
+        """Raise `RuntimeError` with the end of its log if the process has ended."""
+        if self._popen.poll() is not None:
+            raise RuntimeError(f"a server ended:\n{self._log.read_text()[-2_000:]}")
+
+    def memory(self) -> int:
+        """Return the resident memory of the process and its children, in bytes."""
+        return sum(one.memory_info().rss for one in self._family())
+
+    def processor_seconds(self) -> float:
+        """Return the processor time of the process and its children so far."""
+        times = [one.cpu_times() for one in self._family()]
+        return float(sum(one.user + one.system for one in times))
+
+    def _family(self) -> list[psutil.Process]:
+        return [self._psutil, *self._psutil.children(recursive=True)]
+
+
+class Folder:
+    """A temporary folder that goes when it is closed."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="meterhouse-benchmark-"))
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Server(Process):
+    """A process that writes where it listens to a file; `url` is known once it answers."""
+
+    def __init__(
+        self, arguments: list[str], door: Path, ready: str, environment: dict[str, str]
+    ) -> None:
+        door.unlink(missing_ok=True)
+        door.parent.mkdir(parents=True, exist_ok=True)
+        started = time.perf_counter()
+        super().__init__(arguments, door.parent / "log", environment)
+        try:
+            self.url = self._find(door, ready)
+        except BaseException:
+            self.stop()
+            raise
+        self.start_seconds = time.perf_counter() - started
+
+    def _find(self, door: Path, ready: str) -> str:
+        deadline = time.perf_counter() + _START_SECONDS_MAX
+        while time.perf_counter() < deadline:
+            self.check()
+            try:
+                url = str(json.loads(door.read_text())["url"])
+                with urlopen(url + ready, timeout=_START_SECONDS_MAX):  # noqa: S310 - our own URL
+                    return url
+            except (OSError, URLError, ValueError):
+                time.sleep(_POLL_SECONDS)
+        raise RuntimeError("a server did not answer in time")
+
+
+def meterhouse(folder: Path) -> Server:
+    """Start Meterhouse as its users do, its log in a file; return once it is ready."""
+    return Server(
+        ["-m", "meterhouse", "serve", "--data-dir", str(folder), "--port", "0"],
+        folder / "server.json",
+        "/readyz",
+        {"METERHOUSE_API_KEYS": KEY},
+    )
+
+
+def bare(name: str, folder: Path, environment: dict[str, str] | None = None) -> Server:
+    """Start one of the endpoints of `benchmarks.bare`, to compare with."""
+    door = folder / "server.json"
+    return Server(["-m", "benchmarks.bare", name, str(door)], door, "/", environment or {})
+
+
+def disk_bytes(folder: Path) -> int:
+    """Return what the files under `folder` take on disk, the log of requests aside."""
+    files = (path for path in folder.rglob("*") if path.name != "log")
+    total = 0
+    for path in files:
+        try:
+            total += path.lstat().st_blocks * 512
+        except FileNotFoundError:  # a merge just removed it
+            continue
+    return total

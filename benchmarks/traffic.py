@@ -1,0 +1,121 @@
+"""Requests as finished bytes, as the official Python SDK sends them.
+
+What must differ from request to request (identifiers, idempotency keys) is random, as real ones
+are, so that no index finds its next key beside its last.
+"""
+
+import os
+import random
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+import msgspec
+
+from benchmarks.load import MakeRequest
+
+_VERSION = "2026-10-28.endive"
+_CLIENT = (
+    '{"bindings_version": "16.1.0", "lang": "python", "publisher": "stripe", "httplib": "requests",'
+    ' "lang_version": "3.11.15", "platform": "Linux-6.1-x86_64-with-glibc2.41"}'
+)
+_TOKEN = "T" * 32  # stands for 32 random hexadecimal digits
+_TEMPLATES = 64
+STREAM_EVENTS = 100
+
+
+def _request(method: str, path: str, key: str, content: tuple[str, bytes], more: str = "") -> bytes:
+    content_type, body = content
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
+        "User-Agent: Stripe/v1 PythonBindings/16.1.0\r\nAccept-Encoding: gzip, deflate\r\n"
+        f"Accept: */*\r\nConnection: keep-alive\r\nX-Stripe-Client-User-Agent: {_CLIENT}\r\n"
+        f"Authorization: Bearer {key}\r\nStripe-Version: {_VERSION}\r\n{more}"
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def get(path: str, key: str, query: dict[str, str] | None = None, more: str = "") -> bytes:
+    """Return a GET request."""
+    full = f"{path}?{urlencode(query)}" if query else path
+    return _request("GET", full, key, ("application/x-www-form-urlencoded", b""), more)
+
+
+def post(path: str, key: str, form: dict[str, str], more: str = "") -> bytes:
+    """Return a POST request with a form."""
+    text = urlencode(form).replace("%5B", "[").replace("%5D", "]")  # as the SDK does
+    content = ("application/x-www-form-urlencoded", text.encode())
+    return _request("POST", path, key, content, more)
+
+
+def creates(
+    key: str, event_name: str, customers: Sequence[str], *, idempotency: bool
+) -> MakeRequest:
+    """Return what makes v1 meter-event creates, each with an identifier of its own.
+
+    `idempotency` adds an `Idempotency-Key`, as SDKs do.
+    """
+    chance = random.Random(1)
+    header = f"Idempotency-Key: {_TOKEN}\r\n" if idempotency else ""
+    requests = [
+        post(
+            "/v1/billing/meter_events",
+            key,
+            {
+                "event_name": event_name,
+                "payload[stripe_customer_id]": chance.choice(customers),
+                "payload[value]": str(chance.randint(1, 1_000)),
+                "identifier": _TOKEN,
+            },
+            header,
+        )
+        for _ in range(_TEMPLATES * 16)
+    ]
+    return _filling(requests)
+
+
+def streams(
+    key: str, event_names: Sequence[str], customers: Sequence[str], timestamp: str
+) -> MakeRequest:
+    """Return what makes stream requests of 100 events with two dimensions each."""
+    chance = random.Random(2)
+
+    def event() -> dict[str, object]:
+        payload = {
+            "stripe_customer_id": chance.choice(customers),
+            "value": str(chance.randint(1, 1_000)),
+            "region": chance.choice(("eu-central", "eu-west", "us-east", "us-west")),
+            "model": chance.choice(("small", "medium", "large")),
+        }
+        return {
+            "event_name": chance.choice(event_names),
+            "identifier": _TOKEN,
+            "payload": payload,
+            "timestamp": timestamp,
+        }
+
+    bodies = [
+        msgspec.json.encode({"events": [event() for _ in range(STREAM_EVENTS)]})
+        for _ in range(_TEMPLATES)
+    ]
+    path = "/v2/billing/meter_event_stream"
+    return _filling([_request("POST", path, key, ("application/json", body)) for body in bodies])
+
+
+def _filling(requests: list[bytes]) -> MakeRequest:
+    """Return what takes the requests in turn and fills each token with random digits."""
+    templates = [
+        (request.replace(b"%", b"%%").replace(_TOKEN.encode(), b"%b"), tokens)
+        for request in requests
+        if (tokens := request.count(_TOKEN.encode()))
+    ]
+    turn = 0
+
+    def make() -> bytes:
+        nonlocal turn
+        turn = (turn + 1) % len(templates)
+        template, tokens = templates[turn]
+        digits = os.urandom(16 * tokens).hex().encode()
+        return template % tuple([digits[at : at + 32] for at in range(0, 32 * tokens, 32)])
+
+    return make
