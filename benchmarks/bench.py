@@ -1,18 +1,17 @@
 """What every row needs: how long to measure, progress, and a Meterhouse with something in it."""
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from benchmarks import traffic
-from benchmarks.load import Answer, Client, MakeRequest, Sample, ask_all, load
-from benchmarks.processes import KEY, Folder, Process, Server, meterhouse
+from benchmarks.load import Answer, MakeRequest, Sample, ask_all, load
+from benchmarks.processes import KEY, Folder, Server, meterhouse
 
 _WARM_UP_SECONDS = 0.5
 TURNS = 3
@@ -79,7 +78,10 @@ class House(AbstractContextManager["House"]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.server.stop()
         self._open.close()
@@ -107,6 +109,10 @@ class House(AbstractContextManager["House"]):
                 for name in self.event_names
             ]
         )
+        await self.furnish_customers(customers)
+
+    async def furnish_customers(self, customers: int) -> None:
+        """Make customers, in place of those before."""
         one = traffic.post("/v1/customers", KEY, {"email": "somebody@example.com"})
         self.customers = await self._make([one] * customers)
 
@@ -119,9 +125,9 @@ class House(AbstractContextManager["House"]):
         return traffic.creates(KEY, self.event_names[0], self.customers, idempotency=idempotency)
 
 
-def document(answer: Answer) -> dict[str, str]:
+def document(answer: Answer) -> dict[str, Any]:
     """Return the JSON document of an answer; raise `RuntimeError` when it was refused."""
     if answer.status != 200:
         raise RuntimeError(f"refused with {answer.status}: {answer.body.decode()}")
-    read: dict[str, str] = msgspec.json.decode(answer.body)
+    read: dict[str, Any] = msgspec.json.decode(answer.body)
     return read

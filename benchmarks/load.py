@@ -11,9 +11,9 @@ import gc
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 _LAST_ANSWER_SECONDS_MAX = 15
@@ -40,7 +40,7 @@ class Sample:
 
     seconds: float = 0.0
     generator_seconds: float = 0.0
-    latencies: array[float] = field(default_factory=lambda: array("d"))
+    latencies: "array[float]" = field(default_factory=lambda: array("d"))
     refused: Counter[int] = field(default_factory=Counter)
     first_refusal: Answer | None = None
 
@@ -72,8 +72,7 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         received = self._received + data if self._received else data
@@ -93,6 +92,8 @@ class _Connection(asyncio.Protocol):
 
 async def _connect(url: str, answered: Callable[[Answer], None]) -> _Connection:
     address = urlsplit(url)
+    assert address.hostname is not None
+    assert address.port is not None
     _, connection = await asyncio.get_running_loop().create_connection(
         lambda: _Connection(answered), address.hostname, address.port
     )
@@ -136,8 +137,7 @@ async def ask_all(url: str, requests: Iterable[bytes], connections: int = 16) ->
 
     async def work() -> None:
         client = await Client.connect(url)
-        for request in left:
-            answers.append(await client.ask(request))
+        answers.extend([await client.ask(request) for request in left])
         client.close()
 
     async with asyncio.TaskGroup() as group:
@@ -245,9 +245,3 @@ def percentile(values: Iterable[float], share: float) -> float:
     """Return the value that `share` (0 to 1) of the values do not exceed; 0 without values."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
-
-
-def repeat(requests: list[bytes]) -> Iterator[bytes]:
-    """Go through the requests again and again."""
-    while True:
-        yield from requests

@@ -14,7 +14,7 @@ from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 _START_SECONDS_MAX = 60
 _STOP_SECONDS_MAX = 60
@@ -41,7 +41,10 @@ class Process:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.stop()
 

@@ -52,8 +52,10 @@ def refusals(sample: Sample) -> str:
         return ""
     if set(sample.refused) == {404} and not sample.latencies:
         return "not there yet"
-    counted = ", ".join(f"{count:,} × {status}" for status, count in sample.refused.items())
-    body = sample.first_refusal.body[:120].decode("utf-8", "replace") if sample.first_refusal else ""
+    counted = ", ".join(f"{count:,} with {status}" for status, count in sample.refused.items())
+    body = (
+        sample.first_refusal.body[:120].decode("utf-8", "replace") if sample.first_refusal else ""
+    )
     return f"refused: {counted} ({body})"
 
 

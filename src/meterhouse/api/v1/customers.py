@@ -33,14 +33,14 @@ Email = Annotated[str, Length(512)]
 
 
 class Address(Params):
-    """A postal address."""
+    """A postal address; a part that is empty is none."""
 
-    city: str | None = None
-    country: str | None = None
-    line1: str | None = None
-    line2: str | None = None
-    postal_code: str | None = None
-    state: str | None = None
+    city: str | UnsetType | None = None
+    country: str | UnsetType | None = None
+    line1: str | UnsetType | None = None
+    line2: str | UnsetType | None = None
+    postal_code: str | UnsetType | None = None
+    state: str | UnsetType | None = None
 
 
 class Shipping(Params):
@@ -48,7 +48,7 @@ class Shipping(Params):
 
     address: Address
     name: str
-    phone: str | None = None
+    phone: str | UnsetType | None = None
 
 
 class CustomerWrite(RequestParams):

@@ -1,0 +1,96 @@
+"""`python -m benchmarks [--only creates,stream] [--seconds 10] [--json bench-results.json]`."""
+
+import argparse
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.bench import Bench, Say
+from benchmarks.result import Row, table, write_json
+from benchmarks.rows import ROWS
+
+Advance = Callable[[], None]
+
+_SECONDS_MAX = 3_600.0
+_TABLE_COLUMNS = 180  # where there is no terminal to be as wide as
+
+
+def main() -> None:
+    """Measure what was asked for, print the table and write the results."""
+    options = _options()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_TABLE_COLUMNS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        rows = runner.run(_measure(console, options.only, options.seconds))
+    console.print(table(rows))
+    if options.json is not None:
+        write_json(options.json, rows, options.seconds)
+        console.print(f"Written to {options.json}.")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("benchmarks", description="Measure Meterhouse.")
+    parser.add_argument(
+        "--only", type=_names, default=list(ROWS), help=f"some of: {','.join(ROWS)} (default: all)"
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=6.0, help="length of one measurement (default: 6)"
+    )
+    parser.add_argument("--json", type=Path, help="a file for the results")
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in ROWS:
+            raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(ROWS)}")
+    return names
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= _SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {_SECONDS_MAX:.0f}")
+    return seconds
+
+
+async def _measure(console: Console, names: list[str], seconds: float) -> list[Row]:
+    rows: list[Row] = []
+    with _progress(console, len(names)) as (say, advance):
+        for name in names:
+            try:
+                async for row in ROWS[name](Bench(seconds, say)):
+                    rows.append(row)  # noqa: PERF401 - what came before a failure is kept
+            except RuntimeError as error:
+                rows.append(Row(name=name, met=False, note=str(error)))
+            advance()
+    return rows
+
+
+@contextmanager
+def _progress(console: Console, steps: int) -> Iterator[tuple[Say, Advance]]:
+    """Show how far it is. It is drawn only between measurements, so it disturbs none."""
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
+        task = progress.add_task("", total=steps)
+
+        def say(text: str) -> None:
+            progress.update(task, description=text, refresh=True)
+            if not console.is_terminal:
+                console.print(text)
+
+        def advance() -> None:
+            progress.update(task, advance=1, refresh=True)
+
+        yield say, advance
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The rows of the table, one file for what is measured together.
+
+A file has `measure(bench)`, an asynchronous iterator of rows, and stands in `ROWS` below.
+"""
+
+from collections.abc import AsyncIterator, Callable
+
+from benchmarks.bench import Bench
+from benchmarks.result import Row
+from benchmarks.rows import creates, freshness, generator, start_up, stream
+
+Measure = Callable[[Bench], AsyncIterator[Row]]
+
+ROWS: dict[str, Measure] = {
+    "generator": generator.measure,
+    "start-up": start_up.measure,
+    "creates": creates.measure,
+    "freshness": freshness.measure,
+    "stream": stream.measure,
+}

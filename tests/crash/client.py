@@ -1,0 +1,87 @@
+"""A small HTTP client on one kept-alive connection, which tells exactly when it was lost.
+
+An answer was either read to its end, or the request may or may not have had its effect: nothing in
+between, and no retry behind the caller's back.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from tests.crash.server import KEY
+
+ANSWER_SECONDS_MAX = 60
+
+
+class Reply(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    document: dict[str, Any]
+
+    @property
+    def message(self) -> str:
+        """The sentence of an error."""
+        return str(self.document.get("error", {}).get("message", ""))
+
+
+class Client:
+    """One connection to the server's Unix socket, opened anew whenever it was lost."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def get(self, path: str, **parameters: str | int) -> Reply:
+        return await self.send("GET", f"{path}?{urlencode(parameters)}", {})
+
+    async def post(self, path: str, form: dict[str, str], key: str | None = None) -> Reply:
+        return await self.send("POST", path, form, key)
+
+    async def send(
+        self, method: str, path: str, form: dict[str, str], key: str | None = None
+    ) -> Reply:
+        """Send one request; raises `ConnectionError` when the answer did not come."""
+        body = urlencode(form)
+        head = [
+            f"{method} {path} HTTP/1.1",
+            "Host: meterhouse",
+            f"Authorization: Bearer {KEY}",
+            "Content-Type: application/x-www-form-urlencoded",
+            f"Content-Length: {len(body)}",
+        ]
+        if key is not None:
+            head.append(f"Idempotency-Key: {key}")
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                reader, writer = await self._open()
+                writer.write("\r\n".join([*head, "", body]).encode())
+                return await _read(reader)
+        except TimeoutError as error:
+            raise AssertionError(f"{method} {path} hangs") from error
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.close()
+            raise ConnectionError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is None:
+            self._streams = await asyncio.open_unix_connection(str(self._path))
+        return self._streams
+
+
+async def _read(reader: asyncio.StreamReader) -> Reply:
+    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    headers = {
+        name.lower(): value for name, _, value in (line.partition(": ") for line in lines) if name
+    }
+    body = await reader.readexactly(int(headers["content-length"]))
+    return Reply(int(status.split()[1]), headers, json.loads(body))

@@ -1,0 +1,145 @@
+"""A sender that loses no event: it sends each one, under one identifier, until it is told."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from tests.crash.books import Books, Intent
+from tests.crash.client import Client, Reply
+from tests.metering.oracle import OracleEvent, OracleMeter
+
+RETRY_SECONDS = 0.01
+KEYED = 0.3  # of all requests have an idempotency key
+REJECTED = 0.05  # of all events will be rejected by the judge
+REFUSED = 0.03  # of all requests are refused at once, and must leave no trace
+REPEATED = 0.05  # of all acknowledged events are sent once more
+CANCELLED = 0.04  # of all accepted events are cancelled
+CANCELLABLE_MAX = 50
+
+Bad = tuple[str, str, str]  # what to send as customer and value, and the code that it earns
+
+
+class Sender:
+    """Sends events for a customer of its own, one after the other, and keeps the books.
+
+    Its own customer's events are received in the order in which they were sent. The customer
+    that all senders share has only meters that do not care about the order.
+    """
+
+    def __init__(
+        self, client: Client, books: Books, own: str, shared: str, hours: list[int], seed: int
+    ) -> None:
+        self._client = client
+        self._books = books
+        self._own = own
+        self._shared = shared
+        self._hours = hours
+        self._random = Random(seed)
+        self._name = f"s{seed}"
+        self._sent = 0
+        self._cancellable: list[OracleEvent] = []
+        self._unordered = [
+            meter
+            for meter in books.meters
+            if meter.formula != "last" and meter.event_time_window is None
+        ]
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Send until told to stop; what was begun is seen through to its end."""
+        while not stopped():
+            chance = self._random.random()
+            if chance < REFUSED:
+                await self._send_nonsense()
+            elif chance < REFUSED + CANCELLED and self._cancellable:
+                await self._cancel(self._cancellable.pop(0))
+            else:
+                await self._send(self._intend())
+        self._client.close()
+
+    def _intend(self) -> Intent:
+        shared = self._random.random() < 0.2  # noqa: PLR2004 - one in five
+        meter = self._random.choice(self._unordered if shared else self._books.meters)
+        customer = self._shared if shared else self._own
+        value, outcome = f"{self._random.randint(-99_999, 999_999)}", "accepted"
+        if self._random.random() < 0.5:  # noqa: PLR2004 - every other one
+            value += f".{self._random.randint(0, 999_999):06}"
+        if self._random.random() < REJECTED:
+            customer, value, outcome = self._spoil(meter, customer, value)
+        hour = self._random.choice(self._hours)
+        timestamp = hour + self._random.randrange(3600)
+        return Intent(meter, customer, self._identifier(), value, timestamp, outcome)
+
+    def _spoil(self, meter: OracleMeter, customer: str, value: str) -> Bad:
+        ways: list[Bad] = [
+            ("cus_unknown", value, "meter_event_customer_not_found"),
+            ("", value, "meter_event_no_customer_defined"),
+        ]
+        if meter.formula != "count":
+            ways += [
+                (customer, "many", "meter_event_invalid_value"),
+                (customer, "", "meter_event_value_not_found"),
+            ]
+        return self._random.choice(ways)
+
+    async def _send(self, intent: Intent) -> None:
+        key = self._key(intent.identifier)
+        reply, lost = await self._insist("/v1/billing/meter_events", intent.form(), key)
+        if reply.status == 200:  # noqa: PLR2004 - HTTP
+            assert reply.document["identifier"] == intent.identifier
+            assert lost or "idempotent-replayed" not in reply.headers, "a replay of nothing"
+        else:
+            assert _duplicate(reply, intent.identifier), reply
+            assert lost, f"{intent.identifier} was taken before it was ever sent"
+            assert key is None, f"{intent.identifier} is there without its idempotency record"
+        event = self._books.add(intent)
+        if intent.outcome == "accepted" and len(self._cancellable) < CANCELLABLE_MAX:
+            self._cancellable.append(event)
+        if self._random.random() < REPEATED:
+            reply, _ = await self._insist("/v1/billing/meter_events", intent.form())
+            assert _duplicate(reply, intent.identifier), f"an acknowledged event is gone: {reply}"
+
+    async def _send_nonsense(self) -> None:
+        form = {"event_name": "nobody", "identifier": self._identifier(), "payload[value]": "1"}
+        reply, _ = await self._insist("/v1/billing/meter_events", form, self._key(self._name))
+        assert reply.message == 'No active meter found for event name "nobody".', reply
+
+    async def _cancel(self, event: OracleEvent) -> None:
+        form = {
+            "event_name": event.meter.event_name,
+            "type": "cancel",
+            "cancel[identifier]": event.identifier,
+        }
+        key = self._key(f"cancel {event.identifier}")
+        reply, _ = await self._insist("/v1/billing/meter_event_adjustments", form, key)
+        assert reply.status == 200, reply  # noqa: PLR2004 - HTTP
+        self._books.cancel(event)
+
+    async def _insist(
+        self, path: str, form: dict[str, str], key: str | None = None
+    ) -> tuple[Reply, bool]:
+        """Send until a real answer comes; also tell whether an earlier attempt was lost."""
+        lost = False
+        while True:
+            try:
+                reply = await self._client.post(path, form, key)
+            except ConnectionError:
+                lost = True
+            else:
+                if reply.status not in {409, 429, 503}:
+                    return reply, lost
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _identifier(self) -> str:
+        self._sent += 1
+        return f"{self._name}-{self._sent}"
+
+    def _key(self, text: str) -> str | None:
+        return f"{text}-{self._sent}" if self._random.random() < KEYED else None
+
+
+def _duplicate(reply: Reply, identifier: str) -> bool:
+    return (
+        reply.status == 400  # noqa: PLR2004 - HTTP
+        and reply.message == f"An event already exists with identifier {identifier}."
+        and reply.headers["stripe-should-retry"] == "false"
+    )

@@ -1,0 +1,93 @@
+"""The program under test, as a process that can be killed and started again on its folder."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+
+KEY = "sk_test_crash"
+START_SECONDS_MAX = 30
+
+
+class Server:
+    """One data folder, and the process that serves it on a Unix socket at the moment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.socket = folder / "socket"
+        self._log = folder / "log"
+        self._process: Process | None = None
+
+    async def spawn(self, *trap: str) -> None:
+        """Start the program; with a trap (see `tests.crash.child`) if one is given."""
+        module = "tests.crash.child" if trap else "meterhouse"
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", module, *trap, "serve"),
+                *("--data-dir", str(self.data), "--uds", str(self.socket), "--port", "0"),
+                *("--log-level", "warning"),
+                env=_environment(),
+                stdout=PIPE,
+                stderr=log,
+            )
+
+    async def ready(self) -> None:
+        """Wait until the program says that it answers."""
+        async with asyncio.timeout(START_SECONDS_MAX):
+            said = await self._running.stdout.readline()  # type: ignore[union-attr] # a pipe
+        assert said, f"the server did not start:\n{self.log()}"
+
+    async def start(self) -> None:
+        """Start the program and wait until it answers."""
+        await self.spawn()
+        await self.ready()
+
+    async def kill(self) -> None:
+        """Kill the program with SIGKILL, wherever it is."""
+        if self._running.returncode is None:
+            self._running.kill()
+        await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until the program has ended by itself; return how."""
+        return await self._running.wait()
+
+    async def stop(self) -> int:
+        """Stop the program in order."""
+        self._running.terminate()
+        return await self.ended()
+
+    async def verify(self) -> tuple[int, str]:
+        """Run `meterhouse verify` on the folder; return how it ended and what it said."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "meterhouse", "verify", "--data-dir", str(self.data)),
+            env=_environment(),
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        output, trouble = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, (output + trouble).decode()
+
+    def log(self) -> str:
+        """Return what the program logged, over all its lives."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def _running(self) -> Process:
+        assert self._process is not None, "the server was never started"
+        return self._process
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a user who set nothing but a key."""
+    inherited = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
+    return inherited | {"METERHOUSE_API_KEYS": KEY}

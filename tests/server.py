@@ -1,0 +1,88 @@
+"""The real program, started for a test and stopped in order.
+
+`serving` runs `meterhouse serve` on a free port and gives a `Server` that answers already. At the
+end it is stopped with SIGTERM and must have exited with 0 and logged no error.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+TEST_KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
+LIVE_KEY = "sk_live_9aB81KpXwQzNerjtT1zdp7dc"
+
+_STOP_SECONDS_MAX = 60
+_LISTENS = re.compile(r"Listening on\s+(http://\S+)")
+_ERROR_LINE = re.compile(r"^\S+Z (?:ERROR|CRITICAL) .*|.*\"level\": ?\"(?:error|critical)\".*", re.M)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: where it listens, where its data and its log are."""
+
+    url: str
+    data_dir: Path
+    log_file: Path
+    process: "subprocess.Popen[str]"
+
+    def log(self) -> str:
+        """Return what the server has logged so far."""
+        return self.log_file.read_text()
+
+    def errors(self) -> list[str]:
+        """Return the log's lines about errors."""
+        return _ERROR_LINE.findall(self.log())
+
+    def resident_bytes(self) -> int:
+        """Return how much memory the process holds."""
+        resident: int = psutil.Process(self.process.pid).memory_info().rss
+        return resident
+
+
+@contextmanager
+def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
+    """Start a server with `settings`, such as `values="whole"`; stop it when the block ends.
+
+    Its keys are `TEST_KEY` and `LIVE_KEY` unless `settings` say otherwise. An error in its log
+    fails the test.
+    """
+    server = _start(data_dir, {"api_keys": f"{TEST_KEY},{LIVE_KEY}", **settings})
+    try:
+        yield server
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(_STOP_SECONDS_MAX)
+    finally:
+        server.process.kill()
+        server.process.communicate()
+    assert code == 0, server.log()
+    assert not server.errors(), server.log()
+
+
+def _start(data_dir: Path, settings: dict[str, str]) -> Server:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    environment = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
+    environment |= {f"METERHOUSE_{name.upper()}": text for name, text in settings.items()}
+    log_file = data_dir / "log.txt"
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "meterhouse", "serve", "--port", "0", "--data-dir", data_dir],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        )
+    assert process.stdout is not None
+    for line in process.stdout:  # it is told once the server answers
+        listens = _LISTENS.search(line)
+        if listens:
+            return Server(listens[1], data_dir, log_file, process)
+    process.wait()
+    raise AssertionError(f"the server did not start: {log_file.read_text()}")
