@@ -65,7 +65,7 @@ class House(AbstractContextManager["House"]):
     """A Meterhouse with a folder of its own, meters and customers."""
 
     def __init__(self) -> None:
-        self._open = ExitStack()
+        self._open: ExitStack
         self.folder: Path
         self.server: Server
         self.meters: list[str] = []
@@ -73,8 +73,10 @@ class House(AbstractContextManager["House"]):
         self.customers: list[str] = []
 
     def __enter__(self) -> Self:
-        self.folder = self._open.enter_context(Folder())
-        self.server = meterhouse(self.folder)
+        with ExitStack() as opened:
+            self.folder = opened.enter_context(Folder())
+            self.server = meterhouse(self.folder)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(

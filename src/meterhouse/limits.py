@@ -60,8 +60,10 @@ ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
 PROCESS_BATCH_EVENTS_MAX = 20_000
+PROCESS_BATCH_ROWS_MAX = 1_000  # journal rows in one batch; each cancellation is a row
 PROCESS_LINGER_MILLISECONDS = 100  # the least time between two batches when nobody waits
 PROCESS_RETRY_SECONDS_MAX = 5
+PROCESS_RETRY_DOUBLINGS_MAX = 10  # of the wait between failures in a row
 DIMENSION_CACHE_COMBINATIONS_MAX = 1_000_000
 CONSISTENCY_WAIT_SECONDS_MAX = 5
 RETAIN_INTERVAL_SECONDS = 60
@@ -72,6 +74,7 @@ VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
 # The stores.
 LEDGER_READERS = 4
+LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10
 LEDGER_CACHE_BYTES_MAX = 64 * 1_048_576  # pages that the SQLite writer keeps in memory
 LEDGER_WAL_BYTES_MAX = 64 * 1_048_576  # what SQLite's log shrinks to once it was read back

@@ -18,6 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.requests = Counter(
@@ -78,6 +79,20 @@ class Metrics:
             "Everything up to this position can be read from the usage store.",
             registry=self.registry,
         )
+
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        # Looking a child up by its labels costs more than counting, so it is looked up once.
+        children = self._request_children.get((method, route, status))
+        if children is None:
+            children = (
+                self.requests.labels(method, route, status),
+                self.request_seconds.labels(route),
+            )
+            self._request_children[method, route, status] = children
+        count, duration = children
+        count.inc()
+        duration.observe(seconds)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

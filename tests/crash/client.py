@@ -6,6 +6,7 @@ between, and no retry behind the caller's back.
 
 import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -84,4 +85,4 @@ async def _read(reader: asyncio.StreamReader) -> Reply:
         name.lower(): value for name, _, value in (line.partition(": ") for line in lines) if name
     }
     body = await reader.readexactly(int(headers["content-length"]))
-    return Reply(int(status.split()[1]), headers, json.loads(body))
+    return Reply(int(status.split()[1]), headers, json.loads(body, parse_float=Decimal))

@@ -87,7 +87,7 @@ def test_upsert_inserts_and_then_adds(ledger: Ledger) -> None:
         for scope, events in ((1, 5), (2, 1), (1, 7)):
             values = {"scope": scope, "outcome": "accepted", "code": "", "events": events}
             keys = ("scope", "outcome", "code")
-            connection.execute(upsert(connection, tallies, values, keys=keys, add=("events",)))
+            connection.execute(upsert(connection.dialect.name, tallies, keys, ("events",)), values)
         rows = connection.execute(
             sa.select(tallies.c.scope, tallies.c.events).order_by(tallies.c.scope)
         )

@@ -149,9 +149,8 @@ class Gate:
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
         path = request.route.path if request.route else "unrecognized"
-        metrics = self._house.metrics
-        metrics.requests.labels(request.method, path, status).inc()
-        metrics.request_seconds.labels(path).observe(seconds)
+        method = request.method if request.route else "any"  # a sender must not add to the labels
+        self._house.metrics.note_request(method, path, status, seconds)
         self._house.note(
             AnsweredRequest(
                 self._house.clock.now(),

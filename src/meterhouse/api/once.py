@@ -26,9 +26,22 @@ async def once(call: Call, work: Work) -> Answer:
     return await call.house.stores.write(_recorded, call, call.idempotency_key, work)
 
 
+async def replay_or_refuse(call: Call, refusal: Refusal) -> Answer:
+    """Replay what was answered under the request's key; raise `refusal` when nothing was.
+
+    This is for what is refused only because time has gone on since: the first request may have
+    been in order, and its retry must hear so.
+    """
+    key = call.idempotency_key
+    before = None if key is None else await call.house.stores.read(_find, call, key)
+    if before is None or not _kept(before, call):
+        raise refusal
+    return replay(before, call)
+
+
 def _recorded(connection: sa.Connection, call: Call, key: str, work: Work) -> Answer:
-    before = idempotency.find(connection, call.scope.id, (key,)).get(key)
-    if before is not None and before.created > call.now - _KEPT_MILLISECONDS:
+    before = _find(connection, call, key)
+    if before is not None and _kept(before, call):
         return replay(before, call)
     if before is not None:
         idempotency.forget(connection, (before,))
@@ -39,6 +52,14 @@ def _recorded(connection: sa.Connection, call: Call, key: str, work: Work) -> An
         answer = refused(refusal)
     idempotency.put(connection, (record(call, key, answer),))
     return answer
+
+
+def _find(connection: sa.Connection, call: Call, key: str) -> Record | None:
+    return idempotency.find(connection, call.scope.id, (key,)).get(key)
+
+
+def _kept(before: Record, call: Call) -> bool:
+    return before.created >= call.now - _KEPT_MILLISECONDS
 
 
 def record(call: Call, key: str, answer: Answer) -> Record:

@@ -3,7 +3,7 @@
 Everything else in the ledger is one statement that both understand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -65,17 +65,16 @@ def _any_of_postgresql(element: any_of, compiler: SQLCompiler, **options: Any) -
     return f"{column} = ANY({values})"
 
 
+@lru_cache
 def upsert(
-    connection: sa.Connection,
-    table: sa.Table,
-    values: Mapping[str, Any],
-    *,
-    keys: Sequence[str],
-    add: Sequence[str],
+    dialect: str, table: sa.Table, keys: tuple[str, ...], add: tuple[str, ...]
 ) -> sa.Insert:
-    """Return an INSERT of `values` that adds to the columns `add` where a row has these `keys`."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement: sqlite.Insert | postgresql.Insert = insert(table).values(**values)
+    """Return an INSERT of a row that adds to the columns `add` where a row has the same `keys`.
+
+    `dialect` is the name of the connection's. Execute it with a value for each of these columns.
+    """
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    statement = insert.values({name: sa.bindparam(name) for name in (*keys, *add)})
     sums = {name: table.c[name] + statement.excluded[name] for name in add}
     return statement.on_conflict_do_update(index_elements=keys, set_=sums)
 

@@ -28,6 +28,7 @@ from meterhouse.limits import (
     LEDGER_BUSY_SECONDS_MAX,
     LEDGER_CACHE_BYTES_MAX,
     LEDGER_READERS,
+    LEDGER_STATEMENTS_CACHED_MAX,
     LEDGER_WAL_BYTES_MAX,
 )
 
@@ -154,7 +155,12 @@ def _sqlite_engine(url: sa.URL, connections: int) -> sa.Engine:
         max_overflow=0,
         pool_timeout=LEDGER_BUSY_SECONDS_MAX,
         # The driver must not begin transactions by itself: `_on_begin` does.
-        connect_args={"isolation_level": None, "check_same_thread": False},
+        connect_args={
+            "isolation_level": None,
+            "check_same_thread": False,
+            "cached_statements": LEDGER_STATEMENTS_CACHED_MAX,
+        },
+        hide_parameters=True,  # what goes into the log tells nothing of a sender's data
     )
 
 
@@ -165,6 +171,7 @@ def _postgresql(url: sa.URL) -> Ledger:
         max_overflow=0,
         pool_timeout=LEDGER_BUSY_SECONDS_MAX,
         pool_pre_ping=True,
+        hide_parameters=True,  # as above
         connect_args={"connect_timeout": LEDGER_BUSY_SECONDS_MAX},
     )
     _on_connect(

@@ -49,6 +49,7 @@ _reserve = (
     .returning(journal_head.c.next_position)
 )
 _read = sa.select(journal).order_by(journal.c.position)
+_read_some = _read.limit(sa.bindparam("rows"))
 
 
 def reserve(connection: sa.Connection, count: int) -> int:
@@ -77,11 +78,12 @@ def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -
     return position
 
 
-def read(connection: sa.Connection, events_max: int) -> list[Entry]:
-    """Read the oldest rows, at least one if there is any, with about `events_max` events."""
+def read(connection: sa.Connection, events_max: int, rows_max: int) -> list[Entry]:
+    """Read up to `rows_max` of the oldest rows; beyond the first, only up to `events_max` events."""
     entries: list[Entry] = []
     events = 0
-    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
+    options = {"yield_per": 100}
+    with connection.execute(_read_some, {"rows": rows_max}, execution_options=options) as rows:
         for row in rows:
             if entries and events + row.events > events_max:
                 break

@@ -23,16 +23,9 @@ class Line(NamedTuple):
 
 def add(connection: sa.Connection, counts: Mapping[Line, int]) -> None:
     """Add counts to the books."""
+    statement = upsert(connection.dialect.name, tallies, Line._fields, ("events",))
     for line, events in counts.items():
-        connection.execute(
-            upsert(
-                connection,
-                tallies,
-                {"scope": line.scope, "outcome": line.outcome, "code": line.code, "events": events},
-                keys=("scope", "outcome", "code"),
-                add=("events",),
-            )
-        )
+        connection.execute(statement, line._asdict() | {"events": events})
 
 
 def read(connection: sa.Connection) -> dict[Line, int]:

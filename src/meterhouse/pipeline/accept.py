@@ -173,7 +173,7 @@ class _Group:
         wanted = _by_scope((s.event.scope, s.event.identifier) for s in submissions)
         for scope, names in wanted.items():
             for name, claim in identifiers.find(self._connection, scope, names).items():
-                if claim.received_at > since:
+                if claim.received_at >= since:
                     self._taken.add((scope, name))
                 else:
                     expired.append(claim.position)
@@ -186,7 +186,7 @@ class _Group:
         wanted = _by_scope((s.record.scope, s.record.key) for s in submissions if s.record)
         for scope, keys in wanted.items():
             for key, record in idempotency.find(self._connection, scope, keys).items():
-                if record.created > since:
+                if record.created >= since:
                     self._replays[scope, key] = record
                 else:
                     expired.append(record)

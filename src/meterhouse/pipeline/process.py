@@ -123,16 +123,17 @@ class Processor:
             try:
                 async with self.stepping:
                     if failures:
-                        await store_left_behind(self._stores)
+                        await self._recover()
                     last = await self._step()
-                    await self._move_to(last or await self._stores.read(_settled_position))
+                    # Positions that were reserved and not needed count as settled, too.
+                    await self._move_to(await self._stores.read(_settled_position))
             except Exception:
                 failures += 1
                 self._metrics.process_failures.inc()
                 log.exception("a batch failed and will be tried again (failure %d)", failures)
                 self._combinations.clear()
                 self._work.set()
-                await self._pause(min(0.05 * 2**failures, limits.PROCESS_RETRY_SECONDS_MAX))
+                await asyncio.sleep(_retry_seconds(failures))
                 continue
             failures = 0
             if last:
@@ -142,9 +143,13 @@ class Processor:
             elif self._stopping:
                 return
 
-    async def _pause(self, seconds: float) -> None:
-        """Sleep; nobody hurries a failing store."""
-        await asyncio.sleep(seconds)
+    async def _recover(self) -> None:
+        """Finish what a failure left behind, and count anew what a broken commit left unclear.
+
+        The count goes through the writer's queue, so it comes in order with the acceptor's own.
+        """
+        await store_left_behind(self._stores)
+        self._acceptor.journal_events = await self._stores.write(journal.pending_events)
 
     async def _linger(self, started: float) -> None:
         """Let a batch gather, unless somebody waits for what is in it.
@@ -177,7 +182,9 @@ class Processor:
         return batch.last
 
     def _judge(self, connection: sa.Connection) -> Batch | None:
-        entries = journal.read(connection, limits.PROCESS_BATCH_EVENTS_MAX)
+        entries = journal.read(
+            connection, limits.PROCESS_BATCH_EVENTS_MAX, limits.PROCESS_BATCH_ROWS_MAX
+        )
         if not entries:
             return None
         positioned = [
@@ -232,6 +239,12 @@ class Processor:
             self.stored_position = max(self.stored_position, position)
             self._moved.notify_all()
         self._metrics.stored_position.set(self.stored_position)
+
+
+def _retry_seconds(failures: int) -> float:
+    """Return how long to wait after so many failures in a row; nobody hurries a failing store."""
+    doublings = min(failures, limits.PROCESS_RETRY_DOUBLINGS_MAX)
+    return min(0.05 * 2**doublings, limits.PROCESS_RETRY_SECONDS_MAX)
 
 
 async def store_left_behind(stores: Stores) -> None:

@@ -33,15 +33,14 @@ _SHAPE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\.([a-z]+))?", re.ASCII)
 
 
 class ApiVersion(msgspec.Struct, frozen=True):
-    """One API version; `major` is the release's name, `preview`, or empty before releases."""
+    """One API version; `major` is the release's name, `preview`, or empty before releases.
+
+    `text` is the version as a header spells it.
+    """
 
     date: date
     major: str
-
-    @property
-    def text(self) -> str:
-        """The version as a header spells it."""
-        return f"{self.date}.{self.major}" if self.major else str(self.date)
+    text: str
 
     @property
     def preview(self) -> bool:
@@ -54,7 +53,7 @@ class ApiVersion(msgspec.Struct, frozen=True):
         return self.date >= DECIMALS_SINCE
 
 
-DEFAULT_VERSION = ApiVersion(NEWEST, "endive")
+DEFAULT_VERSION = ApiVersion(NEWEST, "endive", f"{NEWEST}.endive")
 
 
 @lru_cache(API_VERSIONS_CACHED_MAX)
@@ -70,7 +69,7 @@ def parse_version(text: str) -> ApiVersion:
     major = match[2] or ""
     if major != _major_on(day) and not (major == PREVIEW and FIRST_PREVIEW <= day <= NEWEST):
         raise invalid_version(text)
-    return ApiVersion(day, major)
+    return ApiVersion(day, major, text)
 
 
 def _major_on(day: date) -> str | None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.once import once
+from meterhouse.api.once import once, replay_or_refuse
 from meterhouse.ledger import adjustments, identifiers, journal, meters
 from meterhouse.ledger.adjustments import Adjustment
 from meterhouse.ledger.identifiers import Claim
@@ -54,11 +54,9 @@ async def create(call: Call) -> Answer:
         raise missing_param("cancel[identifier]")
     identifier = params.cancel.identifier
     found = await call.house.stores.read(_find, call.scope.id, params.event_name, identifier)
-    if found is None:
-        raise envelope.no_event_to_cancel(identifier)
-    event = await _stored(call, found)
+    event = None if found is None else await _stored(call, found)
     if event is None:
-        raise envelope.no_event_to_cancel(identifier)
+        return await replay_or_refuse(call, envelope.no_event_to_cancel(identifier))
 
     def work(connection: sa.Connection) -> Answer:
         before = adjustments.find(connection, call.scope.id, event.position)

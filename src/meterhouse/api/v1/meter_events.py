@@ -4,7 +4,7 @@ from typing import Annotated
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.once import record, replay
+from meterhouse.api.once import record, replay, replay_or_refuse
 from meterhouse.errors import Refusal
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.model import MeterEvent
@@ -37,7 +37,9 @@ async def create(call: Call) -> Answer:
     params = call.params(MeterEventCreate)
     check_expand(params.expand)
     timestamp = call.now // 1000 if params.timestamp is None else params.timestamp
-    _check_timestamp(timestamp * 1000, call.now)
+    refusal = _timestamp_refusal(timestamp * 1000, call.now)
+    if refusal is not None:
+        return await replay_or_refuse(call, refusal)
     decimals = call.version.decimals_allowed
     event = MeterEvent(
         call.scope.id,
@@ -70,9 +72,10 @@ async def create(call: Call) -> Answer:
     return answer
 
 
-def _check_timestamp(timestamp: int, now: int) -> None:
+def _timestamp_refusal(timestamp: int, now: int) -> Refusal | None:
     problem = timestamp_problem(timestamp, now)
+    if problem is None:
+        return None
     if problem == "timestamp_in_future":
-        raise envelope.timestamp_in_future()
-    if problem == "timestamp_too_far_in_past":
-        raise envelope.timestamp_too_old(-(-earliest_timestamp(now) // 1000))
+        return envelope.timestamp_in_future()
+    return envelope.timestamp_too_old(-(-earliest_timestamp(now) // 1000))

@@ -1,0 +1,31 @@
+from meterhouse.api.routes import ROUTES, Routes
+from meterhouse.wire.credentials import PERMISSION_RESOURCES
+
+ROWS = Routes(ROUTES)
+
+
+def test_every_row_is_found_by_its_own_path() -> None:
+    for row in ROUTES:
+        found, ids = ROWS.find(row.method, row.path.replace("{id}", "some_id"))
+        assert found is row
+        assert ids == (("some_id",) if "{id}" in row.path else ())
+
+
+def test_every_row_that_needs_a_key_names_a_resource_that_a_key_can_be_permitted() -> None:
+    for row in ROUTES:
+        assert row.open is not None or row.resource in PERMISSION_RESOURCES
+        assert row.access == ("read" if row.method == "GET" or row.open else "write")
+
+
+def test_what_is_not_there() -> None:
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/v1/customers/"),
+        ("GET", "//v1/customers"),
+        ("GET", "/v1/customers/a/b"),
+        ("get", "/v1/customers"),
+        ("HEAD", "/v1/customers"),
+        ("GET", "/v1/billing/meters//event_summaries"),
+        ("POST", "/v1/billing/meters/a/delete"),
+    ):
+        assert ROWS.find(method, path) == (None, ())

@@ -1,0 +1,142 @@
+"""One run of the crash test: a server, its senders and their books."""
+
+import asyncio
+import time
+from decimal import Decimal
+from itertools import cycle, islice
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from tests.crash.books import Books
+from tests.crash.client import Client
+from tests.crash.points import POINTS, Point
+from tests.crash.sender import Sender
+from tests.crash.server import Server
+from tests.metering.oracle import OracleMeter
+
+SENDERS = 12
+HOURS = 30  # distinct hours in which the use happened; few enough for one page of summaries
+REACH_DAYS = 33  # over more than a month, so that a batch is more than one block
+LOAD_SECONDS_MAX = 0.25  # between the start of the server and a kill from outside
+STARTING = 0.2  # of the kills from outside come while the server starts
+TRAP_SECONDS_MAX = 20
+
+METERS = (
+    OracleMeter("", "crash_sum"),
+    OracleMeter("", "crash_count", formula="count"),
+    OracleMeter("", "crash_last", formula="last"),
+    OracleMeter("", "crash_hourly", event_time_window="hour"),
+    OracleMeter("", "crash_daily", formula="last", event_time_window="day"),
+)
+
+
+class Range(NamedTuple):
+    """What is asked about, in seconds."""
+
+    start: int
+    end: int
+
+
+class Run:
+    """Starts with an empty folder; `seed` decides what the senders do and when kills come."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.server = Server(folder)
+        self.start_seconds: list[float] = []
+        self._client = Client(self.server.socket)
+        self._seed = seed
+        self._random = Random(seed)
+        self._done = False
+
+    async def set_up(self) -> Books:
+        """Create the meters and the customers; the last customer is every sender's."""
+        for meter in METERS:
+            form = {
+                "display_name": meter.event_name,
+                "event_name": meter.event_name,
+                "default_aggregation[formula]": meter.formula,
+            }
+            if meter.event_time_window is not None:
+                form["event_time_window"] = meter.event_time_window
+            meter.id = (await self._client.post("/v1/billing/meters", form)).document["id"]
+        created = [await self._client.post("/v1/customers", {}) for _ in range(SENDERS + 1)]
+        self._client.close()
+        return Books(list(METERS), [reply.document["id"] for reply in created])
+
+    async def load_and_kill(self, books: Books, kills: int) -> None:
+        """Let all senders send, and kill the server `kills` times; it runs at the end.
+
+        Half of the kills come at the points, in their order, the others from outside.
+        """
+        rounds = cycle([*POINTS, *[None] * len(POINTS)])
+        async with asyncio.TaskGroup() as tasks:
+            for sender in self._senders(books):
+                tasks.create_task(sender.run(lambda: self._done))
+            await self.server.kill()
+            for point in islice(rounds, kills - 1):
+                if point is None:
+                    await self._kill_from_outside()
+                else:
+                    await self._kill_at(point)
+            await self.server.start()
+            self._done = True
+
+    def _senders(self, books: Books) -> list[Sender]:
+        *own, shared = books.customers
+        now = int(time.time()) // 3600 * 3600
+        hours = [now - 3600 * self._random.randrange(1, REACH_DAYS * 24) for _ in range(HOURS)]
+        return [
+            Sender(Client(self.server.socket), books, customer, shared, hours, seed)
+            for seed, customer in enumerate(own, self._seed * SENDERS)
+        ]
+
+    async def _kill_from_outside(self) -> None:
+        began = time.perf_counter()
+        await self.server.spawn()
+        if self.start_seconds and self._random.random() < STARTING:
+            await asyncio.sleep(self._random.uniform(0, self.start_seconds[-1]))
+        else:
+            await self.server.ready()
+            self.start_seconds.append(time.perf_counter() - began)
+            await asyncio.sleep(self._random.uniform(0, LOAD_SECONDS_MAX))
+        await self.server.kill()
+
+    async def _kill_at(self, point: Point) -> None:
+        number = self._random.randint(1, point.calls)
+        await self.server.spawn(point.call, point.moment, str(number))
+        try:
+            async with asyncio.timeout(TRAP_SECONDS_MAX):
+                await self.server.ended()
+        except TimeoutError as error:
+            raise AssertionError(f"nothing came to call {number} {point}") from error
+
+    async def compare(self, books: Books) -> None:
+        """Ask for every summary of every customer, and compare it with the books."""
+        end = (int(time.time()) // 86_400 + 1) * 86_400
+        asked = Range(end - (REACH_DAYS + 2) * 86_400, end)
+        for customer in books.customers:
+            for meter in METERS:
+                for window in (None, "day", "hour"):
+                    told = await self._summaries(meter, customer, asked, window)
+                    known = books.summaries(meter, customer, *asked, window)
+                    assert told == known, (meter.event_name, customer, window)
+        self._client.close()
+
+    async def _summaries(
+        self, meter: OracleMeter, customer: str, asked: Range, window: str | None
+    ) -> list[tuple[int, int, Decimal]]:
+        grouping = {} if window is None else {"value_grouping_window": window}
+        reply = await self._client.get(
+            f"/v1/billing/meters/{meter.id}/event_summaries",
+            customer=customer,
+            start_time=asked.start,
+            end_time=asked.end,
+            limit=100,
+            **grouping,
+        )
+        assert reply.document.get("has_more") is False, reply
+        return [
+            (point["start_time"], point["end_time"], Decimal(point["aggregated_value"]))
+            for point in reply.document["data"]
+        ]

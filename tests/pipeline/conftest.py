@@ -1,0 +1,29 @@
+"""One usage store for the tests of this room, emptied for every test, and a ledger for each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meterhouse.ledger.engine import open_ledger
+from meterhouse.pipeline.stores import Stores
+from meterhouse.usage.store import UsageStore
+from tests.pipeline.samples import Pipeline
+
+
+@pytest.fixture(scope="package")
+def usage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
+    opened = UsageStore.open(f"chdb://{tmp_path_factory.mktemp('usage')}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def pipeline(usage: UsageStore, tmp_path: Path) -> Iterator[Pipeline]:
+    for table in ("events", "rejected_events"):
+        usage._writer.command(f"TRUNCATE TABLE {table}")
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        stores = Stores(ledger, usage)
+        yield Pipeline(stores)
+        for pool in (stores._writer, stores._readers, stores._queries):
+            pool.shutdown()

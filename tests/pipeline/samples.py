@@ -1,0 +1,132 @@
+"""The pipeline on real stores, with a clock that stands still, and what the tests send into it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from meterhouse.clock import ManualClock
+from meterhouse.ledger import accounts, customers, journal, meters, tallies
+from meterhouse.ledger.customers import Customer
+from meterhouse.ledger.idempotency import Record
+from meterhouse.metering.model import Meter, Scope
+from meterhouse.metrics import Metrics
+from meterhouse.pipeline.accept import Acceptor, Submission
+from meterhouse.pipeline.process import Processor
+from meterhouse.pipeline.retain import Retention
+from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.verify import Verification
+from tests.metering.samples import NOW, event, meter
+
+T = TypeVar("T")
+
+CUSTOMER = "cus_1"
+DAYS = 35
+
+
+class Pipeline:
+    """Acceptor, processor, retention and verification on two stores.
+
+    The default account has an active meter `calls` (mtr_1) and a customer (cus_1) in test mode.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self.clock = ManualClock(NOW)
+        self.metrics = Metrics()
+        self.acceptor = Acceptor(stores, self.clock, self.metrics, DAYS, self._committed)
+        self.processor = Processor(stores, self.acceptor, self.metrics)
+        self.retention = Retention(stores, self.clock, DAYS)
+        self.verification = Verification(stores, self.processor.stepping, self.clock)
+        with stores._ledger.write() as connection:
+            account = accounts.default_account(connection, NOW)
+            self.scope, self.live = accounts.scopes_of(connection, account.id)
+            create_meter(connection, self.scope)
+            customers.create_customer(connection, customer(self.scope))
+
+    def _committed(self, _: int) -> None:
+        self.processor.wake()
+
+    def run(self, body: Callable[[], Awaitable[T]]) -> T:
+        """Run a test's body with the processor at work."""
+
+        async def whole() -> T:
+            await self.processor.start()
+            try:
+                return await body()
+            finally:
+                await self.processor.stop(seconds=5)
+
+        return asyncio.run(whole())
+
+    async def verify(self) -> dict[str, Any]:
+        """Run a verification to its end."""
+        self.verification.start()
+        assert self.verification._task is not None
+        await self.verification._task
+        return self.verification.state()
+
+    def books(self) -> dict[str, int]:
+        """Read the tallies of test mode, and what is pending; rejections by their code."""
+        with self.stores._ledger.read() as connection:
+            told = {
+                line.code or line.outcome: events
+                for line, events in tallies.read(connection).items()
+                if line.scope == self.scope.id
+            }
+            return told | {"pending": journal.pending_by_scope(connection).get(self.scope.id, 0)}
+
+    def rows(self, table: sa.Table) -> int:
+        """Count the rows of a table of the ledger."""
+        with self.stores._ledger.read() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+    def stored(self) -> int:
+        """Count the accepted events that the usage store has."""
+        counts = self.stores._usage.counts()
+        return sum(count.accepted for count in counts.values())
+
+    def tamper(self, statement: str) -> None:
+        """Run a statement on the usage store that no code of Meterhouse would run."""
+        self.stores._usage._writer.command(statement)
+
+
+def create_meter(connection: sa.Connection, scope: Scope, **changes: Any) -> Meter:
+    created = meters.create_meter(connection, meter(scope=scope.id, **changes))
+    assert created is not None
+    return created
+
+
+def customer(scope: Scope, **changes: Any) -> Customer:
+    values: dict[str, Any] = {
+        "id": CUSTOMER,
+        "scope": scope.id,
+        "email": None,
+        "metadata": {},
+        "details": {},
+        "created": NOW,
+        "deleted_at": None,
+    }
+    return Customer(**(values | changes))
+
+
+def submission(
+    identifier: str,
+    value: str = "1",
+    *,
+    key: str | None = None,
+    digits: bool = True,
+    body: str = "",
+    **changes: Any,
+) -> Submission:
+    """Make a submission of test mode, whose scope is number 1; `body` tells requests apart."""
+    payload = {"stripe_customer_id": CUSTOMER, "value": value}
+    made = event(**({"identifier": identifier, "payload": payload} | changes))
+    record = None
+    if key is not None:
+        asked = (body or identifier).encode()
+        record = Record(made.scope, key, asked, "req_1", 200, b"{}", made.received_at)
+    return Submission(made, digits, record)
+
+
