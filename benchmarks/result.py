@@ -94,7 +94,7 @@ def _remarks(row: Row) -> Text:
     text = Text()
     if row.met is not None:
         text.append("✓ " if row.met else "✗ ", "green" if row.met else "bold red")
-    remarks = (row.bar, f"share of {row.against}" if row.against else "", row.note)
+    remarks = (row.bar, row.note)
     text.append("; ".join(remark for remark in remarks if remark))
     return text
 

@@ -12,12 +12,12 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
     """Load an endpoint of plain ASGI that does nothing."""
     make = traffic.creates(KEY, "event_0", ["cus_NciAYcXfLnqBoz"], idempotency=True)
     with Folder() as folder, bare("asgi", folder) as server:
-        bench.say("bare ASGI, 64 connections")
+        bench.say("bare ASGI, connections: 64")
         (found,) = await load_in_turn([(server, make)], connections=64, seconds=bench.seconds)
         p50, p99 = times(found.sample)
         alone = found.sample.rate / max(found.sample.generator_cores, 0.01)
         yield Row(
-            name="bare ASGI, 64 connections",
+            name="bare ASGI, connections: 64",
             rate=found.sample.rate,
             p50=p50,
             p99=p99,

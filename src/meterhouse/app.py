@@ -56,7 +56,9 @@ class Meterhouse:
         self._acceptor = Acceptor(
             self._stores, clock, metrics, config.deduplication_days, self._committed
         )
-        self._processor = Processor(self._stores, self._acceptor, metrics)
+        self._processor = Processor(
+            self._stores, self._acceptor, metrics, config.deduplication_days
+        )
         self._retention = Retention(self._stores, clock, config.deduplication_days)
         self.house = House(
             config,

@@ -27,8 +27,7 @@ def test_metrics_tell_what_happened(house: House) -> None:
     requests = "meterhouse_requests_total"
     assert samples[requests, "POST", "/v1/billing/meter_events", "200"] == 1
     assert samples[requests, "POST", "/v1/billing/meter_events", "400"] == 1
-    print([k for k in samples if k[0]==requests])
-    assert samples[requests, "GET", "unrecognized", "404"] == 1
+    assert samples[requests, "any", "unrecognized", "404"] == 1
     assert samples["meterhouse_events_total", "", "acknowledged"] == 1
     assert samples["meterhouse_journal_events",] == 0
     assert "secret" not in answer.text

@@ -36,7 +36,7 @@ class Pipeline:
         self.clock = ManualClock(NOW)
         self.metrics = Metrics()
         self.acceptor = Acceptor(stores, self.clock, self.metrics, DAYS, self._committed)
-        self.processor = Processor(stores, self.acceptor, self.metrics)
+        self.processor = Processor(stores, self.acceptor, self.metrics, DAYS)
         self.retention = Retention(stores, self.clock, DAYS)
         self.verification = Verification(stores, self.processor.stepping, self.clock)
         with stores._ledger.write() as connection:

@@ -1,16 +1,19 @@
 """Accept: from a checked request to a committed journal row.
 
-Events that wait for the disk at the same time share one transaction and one fsync. In that
-transaction each event is refused (no active meter, a taken identifier), or replayed (its
-idempotency key was used before), or acknowledged; only after the commit does any sender hear.
+Submissions that wait for the disk at the same time share one transaction and one fsync. In that
+transaction each is replayed (its idempotency key was used before), refused, or acknowledged; only
+after the commit does any sender hear.
 
-An event, its claim on its identifier and the record of its idempotency key are written together or
-not at all, so a sender who lost our answer may retry without counting twice.
+- A single event is refused if no active meter has its name or its identifier is taken. The event,
+  its claim on its identifier and the record of its idempotency key are written together or not at
+  all, so a sender who lost our answer may retry without counting twice.
+- The events of a stream are acknowledged as they are; the processor judges them and claims their
+  identifiers.
 """
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -43,6 +46,13 @@ class Submission(NamedTuple):
     record: Record | None
 
 
+class StreamSubmission(NamedTuple):
+    """The events of one stream request, whose shape is in order; `record` as above."""
+
+    events: Sequence[MeterEvent]
+    record: Record | None
+
+
 # What becomes of a submission: None is acknowledged; a record is replayed; a refusal is told.
 Answer = Record | Refusal | None
 
@@ -63,14 +73,15 @@ class Acceptor:
         self._metrics = metrics
         self._window = deduplication_days * _DAY_MILLISECONDS
         self._on_commit = on_commit
-        self._waiting: list[tuple[Submission, asyncio.Future[Answer]]] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_events = 0
         self._task: asyncio.Task[None] | None = None
         self.journal_events = 0  # acknowledged and not judged; the processor lowers it
 
-    async def accept(self, submission: Submission) -> Answer:
-        """Commit one event to the journal; the answer stands once it is on disk.
+    async def accept(self, submission: Submission | StreamSubmission) -> Answer:
+        """Commit a submission to the journal; the answer stands once it is on disk.
 
-        Raises a `Refusal` with status 429 when a queue is full, whatever the database raises
+        Raises a `Refusal` with status 429 when a queue is full, and whatever the database raises
         when the commit fails.
         """
         queue = self.overloaded()
@@ -79,14 +90,16 @@ class Acceptor:
             raise envelope.overloaded()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((submission, future))
+        events = len(submission.events) if isinstance(submission, StreamSubmission) else 1
+        self._waiting.append(_Waiting(submission, future, events))
+        self._waiting_events += events
         if self._task is None:
             self._task = loop.create_task(self._run())
         return await future
 
     def overloaded(self) -> str | None:
         """Return the name of the queue that is full, None when there is room."""
-        if len(self._waiting) >= limits.ACCEPT_WAITING_EVENTS_MAX:
+        if self._waiting_events >= limits.ACCEPT_WAITING_EVENTS_MAX:
             return "accept"
         if self.journal_events >= limits.JOURNAL_LAG_EVENTS_MAX:
             return "journal"
@@ -94,31 +107,37 @@ class Acceptor:
 
     async def _run(self) -> None:
         while self._waiting:
-            group = self._waiting[: limits.ACCEPT_GROUP_EVENTS_MAX]
-            del self._waiting[: limits.ACCEPT_GROUP_EVENTS_MAX]
-            await self._commit([submission for submission, _ in group], [f for _, f in group])
+            await self._commit(self._next_group())
         self._task = None
 
-    async def _commit(
-        self, submissions: list[Submission], futures: list[asyncio.Future[Answer]]
-    ) -> None:
+    def _next_group(self) -> list["_Waiting"]:
+        """Take what goes into one commit: at least one submission, whatever its size."""
+        group = [self._waiting.popleft()]
+        events = group[0].events
+        while self._waiting and events + self._waiting[0].events <= limits.ACCEPT_GROUP_EVENTS_MAX:
+            group.append(self._waiting.popleft())
+            events += group[-1].events
+        self._waiting_events -= events
+        return group
+
+    async def _commit(self, group: list["_Waiting"]) -> None:
         started = time.perf_counter()
         try:
             committed = await self._stores.write(
-                commit, submissions, self._clock.now(), self._window
+                commit, [one.submission for one in group], self._clock.now(), self._window
             )
         except Exception as error:  # noqa: BLE001 - each sender hears it and may retry
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
+            for one in group:
+                if not one.future.done():
+                    one.future.set_exception(error)
             return
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         self._metrics.commit_events.observe(committed.events)
         self._metrics.events.labels("acknowledged", "").inc(committed.events)
         self.journal_events += committed.events
-        for future, answer in zip(futures, committed.answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        for one, answer in zip(group, committed.answers, strict=True):
+            if not one.future.done():
+                one.future.set_result(answer)
         if committed.events:
             self._on_commit(committed.last)
 
@@ -126,6 +145,14 @@ class Acceptor:
         """Wait until nothing waits for a commit any more."""
         if self._task is not None:
             await self._task
+
+
+class _Waiting(NamedTuple):
+    """A submission that waits for its commit, and who waits for the answer."""
+
+    submission: Submission | StreamSubmission
+    future: asyncio.Future[Answer]
+    events: int
 
 
 class Committed(NamedTuple):
@@ -137,7 +164,10 @@ class Committed(NamedTuple):
 
 
 def commit(
-    connection: sa.Connection, submissions: Sequence[Submission], now: int, window: int
+    connection: sa.Connection,
+    submissions: Sequence[Submission | StreamSubmission],
+    now: int,
+    window: int,
 ) -> Committed:
     """Append a group to the journal in one transaction; `window` is that of deduplication (ms)."""
     group = _Group(connection, submissions, now, window)
@@ -154,21 +184,29 @@ class _Group:
     """
 
     def __init__(
-        self, connection: sa.Connection, submissions: Sequence[Submission], now: int, window: int
+        self,
+        connection: sa.Connection,
+        submissions: Sequence[Submission | StreamSubmission],
+        now: int,
+        window: int,
     ) -> None:
         self._connection = connection
         self._now = now
-        self.position = journal.reserve(connection, len(submissions))
         self.events: list[MeterEvent] = []
+        self._claims: list[tuple[int, int, str, int]] = []
         self._records: list[Record] = []
-        self._meters = meters.active_by_names(
-            connection, {(s.event.scope, s.event.event_name) for s in submissions}
-        )
-        self._find_claims(submissions, now - window)
+        single = [one for one in submissions if isinstance(one, Submission)]
+        streamed = sum(len(one.events) for one in submissions if isinstance(one, StreamSubmission))
+        self.position = journal.reserve(connection, len(single) + streamed)
+        self._meters: dict[tuple[int, str], Meter] = {}
+        self._taken: set[tuple[int, str]] = set()
+        if single:
+            names = {(one.event.scope, one.event.event_name) for one in single}
+            self._meters = meters.active_by_names(connection, names)
+            self._find_claims(single, now - window)
         self._find_records(submissions, now - limits.IDEMPOTENCY_V1_HOURS * _HOUR_MILLISECONDS)
 
     def _find_claims(self, submissions: Sequence[Submission], since: int) -> None:
-        self._taken: set[tuple[int, str]] = set()
         expired: list[int] = []
         wanted = _by_scope((s.event.scope, s.event.identifier) for s in submissions)
         for scope, names in wanted.items():
@@ -180,7 +218,9 @@ class _Group:
         if expired:
             identifiers.release(self._connection, expired)
 
-    def _find_records(self, submissions: Sequence[Submission], since: int) -> None:
+    def _find_records(
+        self, submissions: Sequence[Submission | StreamSubmission], since: int
+    ) -> None:
         self._replays: dict[tuple[int, str], Record] = {}
         expired: list[Record] = []
         wanted = _by_scope((s.record.scope, s.record.key) for s in submissions if s.record)
@@ -192,15 +232,29 @@ class _Group:
                     expired.append(record)
         idempotency.forget(self._connection, expired)
 
-    def answer(self, submission: Submission) -> Answer:
+    def answer(self, submission: Submission | StreamSubmission) -> Answer:
         """Decide about one submission, as if those before it in the group were committed."""
-        event, record = submission.event, submission.record
+        record = submission.record
         if record is not None:
             before = self._replays.get((record.scope, record.key))
             if before is not None:
                 if before.fingerprint == record.fingerprint:
                     return before
                 return envelope.idempotency_mismatch(record.key)
+        if isinstance(submission, StreamSubmission):
+            self.events.extend(submission.events)
+        else:
+            refusal = self._refuse(submission)
+            if refusal is not None:
+                return refusal
+        if record is not None:
+            self._records.append(record)
+            self._replays[record.scope, record.key] = record
+        return None
+
+    def _refuse(self, submission: Submission) -> Refusal | None:
+        """Take a single event up, or say why not."""
+        event = submission.event
         meter = self._meters.get((event.scope, event.event_name))
         if meter is None:
             return envelope.no_active_meter(event.event_name)
@@ -211,10 +265,9 @@ class _Group:
         if name in self._taken:
             return envelope.duplicate_identifier(event.identifier)
         self._taken.add(name)
+        position = self.position + len(self.events)
+        self._claims.append((position, event.scope, event.identifier, self._now))
         self.events.append(_with_meter(event, meter.id))
-        if record is not None:
-            self._records.append(record)
-            self._replays[record.scope, record.key] = record
         return None
 
     def write(self) -> None:
@@ -222,18 +275,13 @@ class _Group:
         if not self.events:
             return
         journal.append_events(self._connection, self.position, self.events)
-        identifiers.claim(
-            self._connection,
-            [
-                (self.position + index, event.scope, event.identifier, self._now)
-                for index, event in enumerate(self.events)
-            ],
-        )
+        identifiers.claim(self._connection, self._claims)
         if self._records:
             idempotency.put(self._connection, self._records)
-        acknowledged: dict[tallies.Line, int] = defaultdict(int)
-        for event in self.events:
-            acknowledged[tallies.Line(event.scope, "acknowledged")] += 1
+        counts = Counter(event.scope for event in self.events)
+        acknowledged = {
+            tallies.Line(scope, "acknowledged"): events for scope, events in counts.items()
+        }
         tallies.add(self._connection, acknowledged)
 
 

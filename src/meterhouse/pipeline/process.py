@@ -18,6 +18,7 @@ from collections import Counter
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from meterhouse import limits
 from meterhouse.ledger import (
@@ -35,6 +36,8 @@ from meterhouse.metering.model import AcceptedEvent, MeterEvent, RejectedEvent, 
 from meterhouse.metering.validation import Catalog, judge
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
+from meterhouse.pipeline.deduplicate import Deduplicated, deduplicate
+from meterhouse.pipeline.deduplicate import write as write_claims
 from meterhouse.pipeline.dimension import Combinations
 from meterhouse.pipeline.stores import Stores
 from meterhouse.usage import block
@@ -42,12 +45,15 @@ from meterhouse.usage.store import UsageStore
 
 log = logging.getLogger("meterhouse.process")
 
+_DAY_MILLISECONDS = 86_400_000
+
 
 class Batch(NamedTuple):
     """What one step found out: outcomes, what is new, and the last position that it covers."""
 
     accepted: list[AcceptedEvent]
     rejected: list[RejectedEvent]
+    deduplicated: Deduplicated
     cancellations: list[Cancellation]
     combinations: list[tuple[str, str, bytes]]
     scopes: dict[int, Scope]
@@ -58,19 +64,20 @@ class Batch(NamedTuple):
 class Processor:
     """Moves the journal into the usage store, one batch after the other."""
 
-    def __init__(self, stores: Stores, acceptor: Acceptor, metrics: Metrics) -> None:
+    def __init__(
+        self, stores: Stores, acceptor: Acceptor, metrics: Metrics, deduplication_days: int
+    ) -> None:
         self._stores = stores
         self._acceptor = acceptor
         self._metrics = metrics
+        self._window = deduplication_days * _DAY_MILLISECONDS
         self._combinations = Combinations()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._moved = asyncio.Condition()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self.stepping = (
-            asyncio.Lock()
-        )  # held during a step; `verify` takes it to see the books still
+        self.stepping = asyncio.Lock()  # held during a step; who takes it sees the books still
         self.stored_position = 0
 
     async def start(self) -> None:
@@ -127,12 +134,14 @@ class Processor:
                     last = await self._step()
                     # Positions that were reserved and not needed count as settled, too.
                     await self._move_to(await self._stores.read(_settled_position))
-            except Exception:
+            except Exception as error:
                 failures += 1
-                self._metrics.process_failures.inc()
-                log.exception("a batch failed and will be tried again (failure %d)", failures)
                 self._combinations.clear()
                 self._work.set()
+                if isinstance(error, IntegrityError) and failures == 1:
+                    continue  # an identifier was claimed since the judgement: judge again
+                self._metrics.process_failures.inc()
+                log.exception("a batch failed and will be tried again (failure %d)", failures)
                 await asyncio.sleep(_retry_seconds(failures))
                 continue
             failures = 0
@@ -140,7 +149,7 @@ class Processor:
                 self._work.set()
                 self._metrics.batch_seconds.observe(time.perf_counter() - started)
                 await self._linger(started)
-            elif self._stopping:
+            elif self._stopping and not self._work.is_set():
                 return
 
     async def _recover(self) -> None:
@@ -174,7 +183,7 @@ class Processor:
         made = await asyncio.to_thread(_blocks, batch, cancelled)
         counts = _counts(batch)
         await self._stores.write(_commit, batch, made, counts)
-        self._acceptor.journal_events -= len(batch.accepted) + len(batch.rejected)
+        self._acceptor.journal_events -= sum(counts.values())
         self._metrics.journal_events.set(self._acceptor.journal_events)
         for line, events in counts.items():
             self._metrics.events.labels(line.outcome, line.code).inc(events)
@@ -201,10 +210,14 @@ class Processor:
                 accepted.append(outcome)
             else:
                 rejected.append(outcome)
-        kept, too_many, new = self._combinations.check(connection, accepted, catalog.meters)
+        deduplicated = deduplicate(connection, accepted, self._window)
+        kept, too_many, new = self._combinations.check(
+            connection, deduplicated.kept, catalog.meters
+        )
         return Batch(
             kept,
             rejected + too_many,
+            deduplicated.without({one.position for one in too_many}),
             [cancellation for entry in entries for cancellation in entry.cancellations],
             new,
             accounts.scopes_by_id(connection),
@@ -244,7 +257,7 @@ class Processor:
 def _retry_seconds(failures: int) -> float:
     """Return how long to wait after so many failures in a row; nobody hurries a failing store."""
     doublings = min(failures, limits.PROCESS_RETRY_DOUBLINGS_MAX)
-    return min(0.05 * 2**doublings, limits.PROCESS_RETRY_SECONDS_MAX)
+    return min(0.05 * 2.0**doublings, limits.PROCESS_RETRY_SECONDS_MAX)
 
 
 async def store_left_behind(stores: Stores) -> None:
@@ -311,6 +324,9 @@ def _blocks(batch: Batch, cancelled: list[StoredEvent]) -> list[Block]:
 
 def _counts(batch: Batch) -> dict[tallies.Line, int]:
     counts = Counter(tallies.Line(one.event.scope, "accepted") for one in batch.accepted)
+    counts.update(
+        tallies.Line(one.event.scope, "duplicate") for one in batch.deduplicated.duplicates
+    )
     counts.update(tallies.Line(one.event.scope, "rejected", one.code) for one in batch.rejected)
     return dict(counts)
 
@@ -319,6 +335,7 @@ def _commit(
     connection: sa.Connection, batch: Batch, made: list[Block], counts: dict[tallies.Line, int]
 ) -> None:
     tallies.add(connection, counts)
+    write_claims(connection, batch.deduplicated)
     Combinations.write(connection, batch.combinations)
     blocks.put(connection, made)
     adjustments.complete(connection, [one.adjustment for one in batch.cancellations])

@@ -1,7 +1,8 @@
 """Identifiers of objects and secrets of keys, in the shapes that Stripe gives them.
 
 Every id is its prefix and random letters and digits from the operating system's source, so none
-can be guessed. The source is asked for many at a time, because each question costs microseconds. Some objects tell their mode in their id: `mtr_test_61…` is a meter in test mode.
+can be guessed. The source is asked for many at a time, because each question costs microseconds.
+Some objects tell their mode in their id: `mtr_test_61…` is a meter in test mode.
 """
 
 import os

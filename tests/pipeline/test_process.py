@@ -1,0 +1,353 @@
+import asyncio
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from meterhouse import limits
+from meterhouse.errors import StoreError
+from meterhouse.ledger import adjustments, blocks, journal, meters, tables
+from meterhouse.ledger.adjustments import Adjustment
+from meterhouse.ledger.blocks import Block
+from meterhouse.ledger.journal import Cancellation
+from meterhouse.pipeline import process
+from meterhouse.pipeline.process import Processor, _retry_seconds, store_left_behind
+from meterhouse.usage.store import UsageStore
+from tests.metering.samples import DAY, NOW
+from tests.pipeline.samples import Pipeline, submission
+
+
+async def accept(pipeline: Pipeline, *identifiers: str, **changes: Any) -> None:
+    sent = [pipeline.acceptor.accept(submission(name, **changes)) for name in identifiers]
+    assert await asyncio.gather(*sent) == [None] * len(identifiers)
+
+
+async def cancel(pipeline: Pipeline, position: int, number: int = 1) -> None:
+    adjustment = Adjustment(
+        f"mea_{number}", pipeline.scope.id, "a", "calls", position, "pending", NOW
+    )
+
+    def work(connection: Any) -> None:
+        adjustments.put(connection, adjustment)
+        journal.append_cancellation(
+            connection, Cancellation(pipeline.scope.id, adjustment.id, "mtr_1", position)
+        )
+
+    await pipeline.stores.write(work)
+
+
+def usage(pipeline: Pipeline) -> Decimal:
+    with pipeline.stores._ledger.read() as connection:
+        [meter] = meters.all_meters(connection)
+    return pipeline.stores._usage.total(pipeline.scope, meter).stored
+
+
+def failing(times: int, work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `work` that fails before it begins, so many times."""
+    left = iter(range(times))
+
+    def run(*args: Any) -> Any:
+        if next(left, None) is not None:
+            raise StoreError("the usage store went away")
+        return work(*args)
+
+    return run
+
+
+def watch_blocks(monkeypatch: pytest.MonkeyPatch) -> list[list[Block]]:
+    """Return a list that gets the blocks of each batch from now on."""
+    put = blocks.put
+    seen: list[list[Block]] = []
+
+    def note(connection: Any, new: list[Block]) -> None:
+        seen.append(new)
+        put(connection, new)
+
+    monkeypatch.setattr(blocks, "put", note)
+    return seen
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PROCESS_RETRY_SECONDS_MAX", 0.001)
+
+
+def test_each_event_has_one_outcome(pipeline: Pipeline) -> None:
+    async def body() -> None:
+        await accept(pipeline, "a", "b", "c")
+        await accept(pipeline, "d", value="many")
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert pipeline.books() == {
+        "acknowledged": 4,
+        "accepted": 3,
+        "meter_event_invalid_value": 1,
+        "pending": 0,
+    }
+    assert usage(pipeline) == 3
+    assert (pipeline.rows(tables.journal), pipeline.rows(tables.blocks)) == (0, 0)
+    assert pipeline.acceptor.journal_events == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches"), [("PROCESS_BATCH_EVENTS_MAX", 3), ("PROCESS_BATCH_ROWS_MAX", 2)]
+)
+def test_batches_are_bounded(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, limit: str, batches: int
+) -> None:
+    """Given six rows of two events each, then a batch takes no more than four rows or events."""
+    monkeypatch.setattr(limits, limit, 4)
+    seen = watch_blocks(monkeypatch)
+    with pipeline.stores._ledger.write() as connection:
+        for number in range(6):
+            events = [submission(f"{number}-{which}").event for which in "ab"]
+            journal.append_events(connection, journal.reserve(connection, 2), events)
+
+    async def body() -> bool:
+        return await pipeline.processor.settle(5)
+
+    assert pipeline.run(body)
+    assert len(seen) == batches
+    assert pipeline.stored() == 12
+
+
+def test_an_event_larger_than_a_batch_gets_through(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROCESS_BATCH_EVENTS_MAX", 1)
+    with pipeline.stores._ledger.write() as connection:
+        events = [submission(name).event for name in "abc"]
+        journal.append_events(connection, journal.reserve(connection, 3), events)
+
+    async def body() -> bool:
+        return await pipeline.processor.settle(5)
+
+    assert pipeline.run(body)
+    assert pipeline.stored() == 3
+
+
+def test_a_batch_makes_a_block_for_each_table_and_month(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = watch_blocks(monkeypatch)
+
+    async def body() -> None:
+        await asyncio.gather(
+            accept(pipeline, "a"),
+            accept(pipeline, "b", timestamp=NOW - 25 * DAY),
+            accept(pipeline, "c", value="many"),
+        )
+        await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    made = [one for batch in seen for one in batch]
+    assert sorted((one.destination, one.rows) for one in made) == [
+        ("events", 1),
+        ("events", 1),
+        ("rejected_events", 1),
+    ]
+    assert len({one.token for one in made}) == 3
+
+
+def test_a_meter_counts_an_event_that_was_taken_before_its_deactivation(
+    pipeline: Pipeline,
+) -> None:
+    async def body() -> None:
+        async with pipeline.processor.stepping:
+            await accept(pipeline, "a")
+            with pipeline.stores._ledger.write() as connection:
+                [meter] = meters.all_meters(connection)
+                meters.deactivate_meter(connection, meter, NOW)
+        await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert usage(pipeline) == 1
+
+
+def test_a_cancellation_takes_its_event_away(pipeline: Pipeline) -> None:
+    async def body() -> None:
+        await accept(pipeline, "a", value="2.5")
+        await accept(pipeline, "b")
+        await pipeline.processor.settle(5)
+        await cancel(pipeline, position=1)
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert usage(pipeline) == 1
+    with pipeline.stores._ledger.read() as connection:
+        assert adjustments.complete_by_scope(connection) == {pipeline.scope.id: 1}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_usage_store_that_fails_gets_everything_when_it_is_back(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given inserts that fail, then events are still taken, and each counts once in the end."""
+    monkeypatch.setattr(UsageStore, "insert", failing(5, UsageStore.insert))
+
+    async def body() -> None:
+        await accept(pipeline, "a", "b")
+        await accept(pipeline, "c", value="many")
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert pipeline.books()["pending"] == 0
+    assert pipeline.stored() == 2
+    assert pipeline.rows(tables.blocks) == 0
+    assert pipeline.acceptor.journal_events == 0
+    assert pipeline.metrics.process_failures._value.get() == 5
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_ledger_that_fails_at_the_commit_is_asked_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Whether the commit had taken effect or not, each event is judged and stored once."""
+    write = pipeline.stores.write
+    failures = iter("1")
+
+    async def unsure(work: Any, *args: Any) -> Any:
+        if work.__name__ != "_commit" or next(failures, None) is None:
+            return await write(work, *args)
+        if moment == "after":
+            await write(work, *args)
+        raise StoreError("the connection broke during COMMIT")
+
+    monkeypatch.setattr(pipeline.stores, "write", unsure)
+
+    async def body() -> None:
+        await accept(pipeline, "a", "b")
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert pipeline.books() == {"acknowledged": 2, "accepted": 2, "pending": 0}
+    assert pipeline.stored() == 2
+    assert pipeline.acceptor.journal_events == 0
+
+
+def test_waiting_grows_and_is_bounded() -> None:
+    waits = [_retry_seconds(failures) for failures in (1, 2, 3, 10, 100_000)]
+    assert waits == [0.1, 0.2, 0.4, 5, 5]
+
+
+def test_a_start_finishes_what_a_crash_left_behind(pipeline: Pipeline) -> None:
+    """Given a batch that was judged and not stored, when started anew, then it is stored once."""
+
+    async def crash(moment: str) -> None:
+        batch = await pipeline.stores.read(pipeline.processor._judge)
+        assert batch is not None
+        made = process._blocks(batch, [])
+        await pipeline.stores.write(process._commit, batch, made, process._counts(batch))
+        if moment == "inserted":
+            for one in made:
+                await pipeline.stores.usage(
+                    UsageStore.insert, one.destination, one.body, one.token
+                )
+
+    async def crashes() -> None:
+        await accept(pipeline, "a", "b")
+        await crash("judged")
+        await accept(pipeline, "c")
+        await crash("inserted")
+
+    asyncio.run(crashes())
+    assert pipeline.rows(tables.blocks) == 2
+    assert pipeline.stored() == 1
+
+    async def body() -> int:
+        return pipeline.processor.stored_position
+
+    assert pipeline.run(body) == 3
+    assert pipeline.stored() == 3
+    assert pipeline.rows(tables.blocks) == 0
+    asyncio.run(store_left_behind(pipeline.stores))
+    assert pipeline.stored() == 3
+
+
+def test_a_start_knows_what_waits_in_the_journal(pipeline: Pipeline) -> None:
+    async def left() -> None:
+        await accept(pipeline, "a", "b")
+
+    asyncio.run(left())
+    pipeline.acceptor.journal_events = 0
+
+    async def body() -> None:
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert pipeline.acceptor.journal_events == 0
+    assert pipeline.stored() == 2
+
+
+def test_a_stop_processes_what_is_pending(pipeline: Pipeline) -> None:
+    async def body() -> None:
+        await accept(pipeline, "a", "b")
+
+    pipeline.run(body)
+    assert pipeline.stored() == 2
+
+
+def test_a_stop_waits_only_so_long(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a usage store that is gone, when stopped, then the events stay in the ledger."""
+    monkeypatch.setattr(UsageStore, "insert", failing(1_000, UsageStore.insert))
+
+    async def stop() -> None:
+        await pipeline.processor.start()
+        await accept(pipeline, "a")
+        await pipeline.processor.stop(seconds=0.05)
+
+    asyncio.run(stop())
+    assert pipeline.stored() == 0
+    assert pipeline.rows(tables.blocks) + pipeline.rows(tables.journal) == 1
+    monkeypatch.undo()
+    again = Processor(pipeline.stores, pipeline.acceptor, pipeline.metrics, 35)
+
+    async def restart() -> None:
+        await again.start()
+        await again.stop(seconds=5)
+
+    asyncio.run(restart())
+    assert pipeline.stored() == 1
+
+
+def test_settling_hurries_a_batch_that_gathers(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused events take positions, too; nobody waits for those."""
+    monkeypatch.setattr(limits, "PROCESS_LINGER_MILLISECONDS", 60_000)
+
+    async def body() -> float:
+        began = time.perf_counter()
+        for name in "abc":
+            await accept(pipeline, name)
+            await asyncio.gather(
+                *(pipeline.acceptor.accept(submission(same)) for same in (name, f"{name}2", name))
+            )
+            assert await pipeline.processor.settle(5)
+            assert usage(pipeline) == pipeline.books()["accepted"]
+        return time.perf_counter() - began
+
+    assert pipeline.run(body) < 5
+    assert usage(pipeline) == 6
+
+
+def test_settling_gives_up_in_time(pipeline: Pipeline) -> None:
+    async def body() -> bool:
+        async with pipeline.processor.stepping:
+            await accept(pipeline, "a")
+            return await pipeline.processor.settle(0.02)
+
+    assert not pipeline.run(body)
+    assert pipeline.stored() == 1
+
+
+def test_nothing_to_settle_is_settled(pipeline: Pipeline) -> None:
+    async def body() -> bool:
+        async with pipeline.processor.stepping:
+            return await pipeline.processor.settle(5)
+
+    assert pipeline.run(body)

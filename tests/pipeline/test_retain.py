@@ -1,0 +1,100 @@
+import asyncio
+
+import pytest
+
+from meterhouse import limits
+from meterhouse.errors import StoreError
+from meterhouse.ledger.tables import idempotency_records, identifiers
+from meterhouse.pipeline.retain import Retention
+from tests.metering.samples import DAY, HOUR
+from tests.pipeline.samples import DAYS, Pipeline, submission
+
+
+async def accept(pipeline: Pipeline, *names: str) -> None:
+    for name in names:
+        sent = submission(name, key=name, received_at=pipeline.clock.now())
+        await pipeline.acceptor.accept(sent)
+
+
+def left(pipeline: Pipeline) -> tuple[int, int]:
+    """Count identifiers and idempotency records."""
+    return pipeline.rows(identifiers), pipeline.rows(idempotency_records)
+
+
+@pytest.mark.parametrize(
+    ("age", "gone", "stays"),
+    [
+        (24 * HOUR, 0, (3, 3)),
+        (24 * HOUR + 1, 3, (3, 0)),
+        (DAYS * DAY, 3, (3, 0)),
+        (DAYS * DAY + 1, 6, (0, 0)),
+    ],
+)
+def test_what_is_over_its_time_goes(
+    pipeline: Pipeline, age: int, gone: int, stays: tuple[int, int]
+) -> None:
+    async def body() -> int:
+        await accept(pipeline, "a", "b", "c")
+        pipeline.clock.advance(age)
+        return await pipeline.retention.sweep()
+
+    assert asyncio.run(body()) == gone
+    assert left(pipeline) == stays
+
+
+def test_what_came_later_stays(pipeline: Pipeline) -> None:
+    async def body() -> int:
+        await accept(pipeline, "a", "b")
+        pipeline.clock.advance(DAYS * DAY + 1)
+        await accept(pipeline, "c")
+        return await pipeline.retention.sweep()
+
+    assert asyncio.run(body()) == 4
+    assert left(pipeline) == (1, 1)
+
+
+def test_a_sweep_goes_in_chunks(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk is a transaction of its own, so that an event can be accepted in between."""
+    monkeypatch.setattr(limits, "RETAIN_CHUNK_ROWS_MAX", 2)
+    write = pipeline.stores.write
+    chunks = []
+
+    async def count(*call: object) -> int:
+        chunks.append(await write(*call))  # type: ignore[arg-type] # as it came
+        return int(chunks[-1])
+
+    async def body() -> int:
+        await accept(pipeline, *"abcde")
+        pipeline.clock.advance(2 * DAY)
+        monkeypatch.setattr(pipeline.stores, "write", count)
+        return await pipeline.retention.sweep()
+
+    assert asyncio.run(body()) == 5
+    assert chunks == [0, 2, 2, 1]
+
+
+def test_a_sweep_that_fails_is_tried_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RETAIN_INTERVAL_SECONDS", 0)
+    sweeps = 0
+    again = asyncio.Event()
+
+    async def sweep(_: Retention) -> int:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 1:
+            raise StoreError("the ledger does not answer")
+        again.set()
+        return 0
+
+    monkeypatch.setattr(Retention, "sweep", sweep)
+
+    async def body() -> None:
+        pipeline.retention.start()
+        async with asyncio.timeout(5):
+            await again.wait()
+        await pipeline.retention.stop()
+
+    asyncio.run(body())
+    assert sweeps >= 2
