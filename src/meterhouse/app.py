@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import secrets
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -43,14 +44,12 @@ class Meterhouse:
     def __init__(self, config: Config, clock: Clock, note: NoteRequest) -> None:
         """Open both stores; raises `StoreError` when one cannot be opened or is in use."""
         self.config = config
-        self._lock = _lock(config.data_dir)
-        self._ledger = open_ledger(config.database_url)
-        try:
+        with ExitStack() as opened:
+            self._lock = opened.enter_context(_lock(config.data_dir))
+            self._ledger = opened.enter_context(open_ledger(config.database_url))
             self.first_key = _provision(self._ledger, config, clock)
             usage = UsageStore.open(config.clickhouse_url)
-        except BaseException:
-            self._ledger.close()
-            raise
+            opened.pop_all()  # they stay open until `stop`
         self._stores = Stores(self._ledger, usage)
         metrics = Metrics()
         self._acceptor = Acceptor(

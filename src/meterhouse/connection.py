@@ -58,6 +58,14 @@ class Connection(HttpToolsProtocol):
         self._stop_expecting()
         super().on_headers_complete()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a request that is complete, although its sender sends no more; then close."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._in_head or cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, and close."""
         self._refuse(400, msg)
@@ -78,8 +86,13 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _answering(self) -> bool:
+        """Whether the answer to a request that came in full is on its way, or begun."""
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
-        return cycle is not None and not cycle.response_complete
+        if cycle is None or cycle.response_complete:
+            return False
+        # A request with a broken body is not answered by the application, which waits for the rest
+        # of it, unless it is in the pipeline behind others.
+        return cycle.response_started or not cycle.more_body or bool(self.pipeline)
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer and close; only close while the answer to an earlier request is on its way."""

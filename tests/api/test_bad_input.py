@@ -100,16 +100,10 @@ def test_forms(http: httpx.Client, body: bytes, message: str, place: str) -> Non
     elif len(body) > 60_000 or any(byte <= 32 or byte > 126 for byte in body):
         pytest.skip("this cannot stand in a URL")
     else:
-        answer = http.send(raw_get(http, b"/v1/account?" + body, "POST /v1/customers?"))
+        request = http.build_request("POST", "/v1/customers")
+        request.extensions["target"] = b"/v1/customers?" + body  # as it stands, not tidied up
+        answer = http.send(request)
     assert error_of(answer, 400)["message"].startswith(message)
-
-
-def raw_get(http: httpx.Client, target: bytes, like: str) -> httpx.Request:
-    """Build a request whose URL httpx does not tidy up."""
-    method, _, path = like.partition(" ")
-    request = http.build_request(method, path)
-    request.extensions["target"] = path.encode() + target.partition(b"?")[2]
-    return request
 
 
 @pytest.mark.parametrize(
@@ -268,7 +262,7 @@ def status_and_error(answer: bytes) -> tuple[int, dict[str, str]]:
     ("request_line", "headers", "status"),
     [
         (b"GET /v1/customers/" + b"x" * 20_000 + b" HTTP/1.1", b"", 404),
-        (b"GET /v1/customers/" + b"x" * 200_000 + b" HTTP/1.1", b"", 431),
+        (b"GET /v1/customers/" + b"x" * 2_000_000 + b" HTTP/1.1", b"", 431),
         (b"GET /v1/customers/%00 HTTP/1.1", b"", 404),
         (b"GET /v1/customers/%ED%A0%80 HTTP/1.1", b"", 404),
         (b"GET /v1/customers/%zz%2 HTTP/1.1", b"", 404),
@@ -276,7 +270,6 @@ def status_and_error(answer: bytes) -> tuple[int, dict[str, str]]:
         (b"GET /v1/customers/%F0%9F%8E%A9 HTTP/1.1", b"", 404),
         (b"GET /v1/../etc/passwd HTTP/1.1", b"", 404),
         (b"GET /v1/customers?%zz=1 HTTP/1.1", b"", 400),
-        (b"GET  /v1/customers HTTP/1.1", b"", 400),
         (b"GET /v1/customers HTTP/3.7", b"", 400),
         (b"FETCH /v1/customers HTTP/1.1", b"", 400),
         (b"OPTIONS * HTTP/1.1", b"", 404),
@@ -286,8 +279,8 @@ def status_and_error(answer: bytes) -> tuple[int, dict[str, str]]:
         (b"GET /v1/customers HTTP/1.1", b"stripe-version: \xed\xa0\x80\r\n", 400),
         (b"GET /v1/customers HTTP/1.1", b"stripe-account: \xed\xa0\x80\r\n", 403),
         (b"GET /v1/customers HTTP/1.1", b"stripe-account: a\0b\r\n", 400),
-        (b"GET /v1/customers HTTP/1.1", b"x: " + b"y" * 200_000 + b"\r\n", 431),
-        (b"GET /v1/customers HTTP/1.1", b"x: y\r\n" * 20_000, 431),
+        (b"GET /v1/customers HTTP/1.1", b"x: " + b"y" * 2_000_000 + b"\r\n", 431),
+        (b"GET /v1/customers HTTP/1.1", b"x: y\r\n" * 400_000, 431),
         (b"GET /v1/customers HTTP/1.1", b"x y: z\r\n", 400),
         (b"GET /v1/customers HTTP/1.1", b": z\r\n", 400),
         (b"GET /v1/customers HTTP/1.1", AUTHORIZATION * 3, 200),
@@ -329,10 +322,7 @@ def test_chunked_bodies(server: Server, body: bytes, status: int) -> None:
     head = b"POST /v1/customers HTTP/1.1\r\n" + HEAD + b"transfer-encoding: chunked\r\n\r\n"
     for parts in ((head + body,), (head, *(body[at : at + 1] for at in range(len(body))))):
         answer = exchange(server, *parts)
-        if answer:  # a body that breaks off inside the request ends the connection
-            assert status_and_error(answer)[0] == status
-        else:
-            assert status == 400
+        assert status_and_error(answer)[0] == status
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
@@ -451,10 +441,10 @@ def test_memory_stays_flat(server: Server) -> None:
             assert http.get("/v1/account", headers=unknown).status_code == 401
 
     with httpx.Client(base_url=server.url, trust_env=False) as http:
-        for number in range(5):
+        for number in range(3):
             round_of_requests(http, number)
         before = server.resident_bytes()
-        for number in range(5, 20):
+        for number in range(3, 12):
             round_of_requests(http, number)
     assert server.resident_bytes() - before < 24 * MEGABYTE
 
@@ -493,7 +483,7 @@ def talk(house: House, script: Talk) -> bytes:
 
 @pytest.mark.parametrize("framing", [b"content-length: 1000\r\n", b"transfer-encoding: chunked\r\n"])
 def test_a_body_that_does_not_arrive_in_time(
-    house: House, monkeypatch: pytest.MonkeyPatch, framing: bytes
+    shared: House, monkeypatch: pytest.MonkeyPatch, framing: bytes
 ) -> None:
     """It is answered, and the connection is closed: what is left of the body is not waited for."""
     monkeypatch.setattr(limits, "REQUEST_BODY_READ_SECONDS_MAX", 0.2)
@@ -506,7 +496,7 @@ def test_a_body_that_does_not_arrive_in_time(
             await asyncio.wait({answer}, timeout=0.01)
         return await answer
 
-    status, error = status_and_error(talk(house, script))
+    status, error = status_and_error(talk(shared, script))
     assert status == 408
     assert error["message"].startswith("Invalid request: the body did not arrive within")
 

@@ -71,6 +71,7 @@ async def walk(client: stripe.StripeClient) -> list[Any]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the SDK's use of httpx
 def test_the_asynchronous_client(server: Server, account: str) -> None:
     async def run() -> list[Any]:
         http = stripe.HTTPXClient()

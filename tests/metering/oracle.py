@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 
+TOO_MANY_DIGITS = "meter_event_value_too_many_digits"
+
 
 @dataclass(eq=False)
 class OracleMeter:
@@ -53,11 +55,14 @@ class Oracle:
 
     def send(self, name: str, identifier: str, payload: dict[str, str], at: int, now: int) -> str:
         """Send a v1 event of timestamp `at`: "acknowledged", and judged, or why it is refused."""
+        if not now - 35 * 86_400_000 <= at <= now + 5 * 60_000:
+            return "timestamp_in_future" if at > now else "timestamp_too_far_in_past"
         named = [m for m in self.meters.values() if m.active and m.event_name == name]
         if not named:
             return "no_meter"
-        if not now - 35 * 86_400_000 <= at <= now + 5 * 60_000:
-            return "timestamp_in_future" if at > now else "timestamp_too_far_in_past"
+        text = payload.get(named[0].value_key, "")
+        if named[0].formula != "count" and not self.whole and read(text) == TOO_MANY_DIGITS:
+            return TOO_MANY_DIGITS
         if self._find(identifier, now - self.deduplication_days * 86_400_000):
             return "duplicate"
         event = OracleEvent(named[0], identifier, payload, at, now)
@@ -68,7 +73,7 @@ class Oracle:
     def cancel(self, event_name: str, identifier: str, now: int) -> str:
         """Cancel an event; a second time changes nothing."""
         event = self._find(identifier, 0)
-        if event is None or event.meter.event_name != event_name:
+        if event is None or event.outcome != "accepted" or event.meter.event_name != event_name:
             return "not found"
         if not event.cancelled and now - event.received_at > 24 * 3_600_000:
             return "too old"
@@ -135,7 +140,7 @@ def read(text: str, *, whole: bool = False) -> Decimal | str:
     with localcontext(prec=1_000):
         _, digits, exponent = Decimal(text).normalize().as_tuple()
     if len(digits) + max(int(exponent), 0) > 15 or int(exponent) < -15:
-        return "meter_event_value_too_many_digits"
+        return TOO_MANY_DIGITS
     return Decimal(text)
 
 

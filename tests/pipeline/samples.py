@@ -128,5 +128,3 @@ def submission(
         asked = (body or identifier).encode()
         record = Record(made.scope, key, asked, "req_1", 200, b"{}", made.received_at)
     return Submission(made, digits, record)
-
-

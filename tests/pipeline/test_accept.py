@@ -17,9 +17,7 @@ from tests.pipeline.samples import DAYS, Pipeline, create_meter, submission
 WINDOW = DAYS * DAY
 
 
-def commit_group(
-    pipeline: Pipeline, *submissions: Submission, now: int = NOW
-) -> list[Answer]:
+def commit_group(pipeline: Pipeline, *submissions: Submission, now: int = NOW) -> list[Answer]:
     with pipeline.stores._ledger.write() as connection:
         return commit(connection, submissions, now, WINDOW).answers
 
@@ -27,7 +25,11 @@ def commit_group(
 def told(answers: Sequence[Answer]) -> list[str]:
     """Put each answer into a word."""
     return [
-        "acknowledged" if answer is None else "replay" if isinstance(answer, Record) else str(answer)
+        "acknowledged"
+        if answer is None
+        else "replay"
+        if isinstance(answer, Record)
+        else str(answer)
         for answer in answers
     ]
 
@@ -197,7 +199,8 @@ def test_a_group_is_bounded(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("limit", "queue"), [("ACCEPT_WAITING_EVENTS_MAX", "accept"), ("JOURNAL_LAG_EVENTS_MAX", "journal")]
+    ("limit", "queue"),
+    [("ACCEPT_WAITING_EVENTS_MAX", "accept"), ("JOURNAL_LAG_EVENTS_MAX", "journal")],
 )
 def test_a_full_queue_refuses_and_takes_events_again(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, limit: str, queue: str

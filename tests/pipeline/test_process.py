@@ -244,9 +244,7 @@ def test_a_start_finishes_what_a_crash_left_behind(pipeline: Pipeline) -> None:
         await pipeline.stores.write(process._commit, batch, made, process._counts(batch))
         if moment == "inserted":
             for one in made:
-                await pipeline.stores.usage(
-                    UsageStore.insert, one.destination, one.body, one.token
-                )
+                await pipeline.stores.usage(UsageStore.insert, one.destination, one.body, one.token)
 
     async def crashes() -> None:
         await accept(pipeline, "a", "b")

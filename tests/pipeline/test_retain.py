@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -57,11 +58,12 @@ def test_a_sweep_goes_in_chunks(pipeline: Pipeline, monkeypatch: pytest.MonkeyPa
     """Each chunk is a transaction of its own, so that an event can be accepted in between."""
     monkeypatch.setattr(limits, "RETAIN_CHUNK_ROWS_MAX", 2)
     write = pipeline.stores.write
-    chunks = []
+    chunks: list[int] = []
 
-    async def count(*call: object) -> int:
-        chunks.append(await write(*call))  # type: ignore[arg-type] # as it came
-        return int(chunks[-1])
+    async def count(work: Any, *args: Any) -> int:
+        gone: int = await write(work, *args)
+        chunks.append(gone)
+        return gone
 
     async def body() -> int:
         await accept(pipeline, *"abcde")

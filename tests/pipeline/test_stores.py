@@ -70,7 +70,11 @@ def test_closing_finishes_what_has_begun(
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     stores = Stores(open_ledger(url), usage)
     closed: list[UsageStore] = []
-    monkeypatch.setattr(UsageStore, "close", lambda store: closed.append(store))
+
+    def close(store: UsageStore) -> None:
+        closed.append(store)
+
+    monkeypatch.setattr(UsageStore, "close", close)
 
     async def body() -> None:
         task = asyncio.create_task(stores.write(journal.reserve, 5))

@@ -121,8 +121,8 @@ TAMPERED = [
         ["mtr_1 (calls): the stored values add up to 5.5, those in the payloads to 5."],
     ),
     (
-        "INSERT INTO events SELECT * REPLACE ('mtr_x' AS meter, 9 AS position)"
-        " FROM events WHERE identifier = 'b'",
+        """INSERT INTO events SELECT * REPLACE ('mtr_x' AS meter, 9 AS position)
+        FROM events WHERE identifier = 'b'""",
         [
             "test: 3 accepted events, but 4 stored ones.",
             "test: 1 stored events belong to no meter.",
@@ -137,8 +137,8 @@ TAMPERED = [
         ["test: 1 events rejected as meter_event_invalid_value, but 2 stored ones."],
     ),
     (
-        "INSERT INTO rejected_events SELECT * REPLACE ('no_meter' AS code, 9 AS position)"
-        " FROM rejected_events",
+        """INSERT INTO rejected_events SELECT * REPLACE ('no_meter' AS code, 9 AS position)
+        FROM rejected_events""",
         ["test: 0 events rejected as no_meter, but 1 stored ones."],
     ),
 ]

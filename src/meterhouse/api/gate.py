@@ -202,7 +202,7 @@ def _parameters(request: Request, body: bytes) -> bytes:
         return request.query
     if body and not request.headers.get(b"content-type", _FORM).lower().startswith(_FORM):
         raise envelope.wrong_content_type()
-    return request.query + b"&" + body if request.query else body
+    return b"&".join((request.query, body)) if request.query and body else request.query or body
 
 
 def _idempotency_key(request: Request) -> str | None:

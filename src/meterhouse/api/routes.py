@@ -106,7 +106,7 @@ def _match(pattern: list[str], parts: list[str]) -> tuple[str, ...] | None:
     ids: list[str] = []
     for wanted, part in zip(pattern, parts, strict=True):
         if wanted.startswith("{"):
-            if not part:
+            if not part or "\0" in part:  # no id has one, and not every database takes one
                 return None
             ids.append(part)
         elif wanted != part:

@@ -79,7 +79,7 @@ def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -
 
 
 def read(connection: sa.Connection, events_max: int, rows_max: int) -> list[Entry]:
-    """Read up to `rows_max` of the oldest rows; beyond the first, only up to `events_max` events."""
+    """Read up to `rows_max` of the oldest rows: the first, and more up to `events_max` events."""
     entries: list[Entry] = []
     events = 0
     options = {"yield_per": 100}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.ledger.dialect import insert_rows
+from meterhouse.ledger.dialect import any_of, insert_rows
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent
 from meterhouse.metering.validation import dimension_digest, reject_combination
@@ -18,9 +18,9 @@ from meterhouse.metering.validation import dimension_digest, reject_combination
 Pair = tuple[str, str]  # meter, customer
 Combination = tuple[str, str, bytes]  # meter, customer, digest of the values
 
-_seen = sa.select(dimension_combinations.c.digest).where(
-    dimension_combinations.c.meter == sa.bindparam("of_meter"),
-    dimension_combinations.c.customer == sa.bindparam("of_customer"),
+_seen = sa.select(dimension_combinations).where(
+    any_of(dimension_combinations.c.meter, "meters"),
+    any_of(dimension_combinations.c.customer, "customers"),
 )
 
 
@@ -42,24 +42,23 @@ class Combinations:
         Also returns the combinations that are new; the caller writes them with the outcomes, or
         calls `clear` when that fails.
         """
+        digests = [dimension_digest(meters[one.meter], one.event.payload) for one in accepted]
+        if not any(digests):
+            return list(accepted), [], []
+        self._load(connection, accepted, digests)
         kept: list[AcceptedEvent] = []
         refused: list[RejectedEvent] = []
         new: list[Combination] = []
-        self._trim()
-        for one in accepted:
-            meter = meters[one.meter]
-            digest = dimension_digest(meter, one.event.payload)
-            if digest is None:
-                kept.append(one)
-                continue
-            seen = self._of(connection, (one.meter, one.customer))
-            if digest not in seen:
-                if len(seen) >= limits.DIMENSION_COMBINATIONS_MAX:
-                    refused.append(reject_combination(one))
-                    continue
-                seen.add(digest)
-                self._size += 1
-                new.append((one.meter, one.customer, digest))
+        for one, digest in zip(accepted, digests, strict=True):
+            if digest is not None:
+                seen = self._seen[one.meter, one.customer]
+                if digest not in seen:
+                    if len(seen) >= limits.DIMENSION_COMBINATIONS_MAX:
+                        refused.append(reject_combination(one))
+                        continue
+                    seen.add(digest)
+                    self._size += 1
+                    new.append((one.meter, one.customer, digest))
             kept.append(one)
         return kept, refused, new
 
@@ -74,15 +73,29 @@ class Combinations:
         self._seen.clear()
         self._size = 0
 
-    def _of(self, connection: sa.Connection, pair: Pair) -> set[bytes]:
-        seen = self._seen.get(pair)
-        if seen is None:
-            rows = connection.execute(_seen, {"of_meter": pair[0], "of_customer": pair[1]})
-            seen = {digest for (digest,) in rows}
-            self._seen[pair] = seen
-            self._size += len(seen)
-        return seen
-
-    def _trim(self) -> None:
+    def _load(
+        self,
+        connection: sa.Connection,
+        accepted: Sequence[AcceptedEvent],
+        digests: Sequence[bytes | None],
+    ) -> None:
+        """Make sure that what was seen is known of every meter and customer of these events."""
         if self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX:
             self.clear()
+        pairs = {
+            (one.meter, one.customer)
+            for one, digest in zip(accepted, digests, strict=True)
+            if digest is not None
+        }
+        unknown = pairs - self._seen.keys()
+        if not unknown:
+            return
+        self._seen.update((pair, set()) for pair in unknown)
+        names = {
+            "meters": list({meter for meter, _ in unknown}),
+            "customers": list({customer for _, customer in unknown}),
+        }
+        for meter, customer, digest in connection.execute(_seen, names):
+            if (meter, customer) in unknown:
+                self._seen[meter, customer].add(digest)
+                self._size += 1

@@ -28,6 +28,7 @@ RateLimitedReason = Literal[
     "resource-specific",
 ]
 
+_NO_MORE = {"Connection": "close"}  # nobody waits for the rest of the body
 _HELP = "or we can help at https://support.stripe.com/."
 _ELLIPSIS = "…"
 
@@ -99,7 +100,9 @@ def wrong_content_type() -> Refusal:
 def body_too_large() -> Refusal:
     """Refuse a body that is longer than any request needs."""
     return Refusal(
-        f"Invalid request: the body is larger than {REQUEST_BODY_BYTES_MAX} bytes.", status=413
+        f"Invalid request: the body is larger than {REQUEST_BODY_BYTES_MAX} bytes.",
+        status=413,
+        headers=_NO_MORE,
     )
 
 
@@ -108,6 +111,7 @@ def body_too_slow() -> Refusal:
     return Refusal(
         f"Invalid request: the body did not arrive within {REQUEST_BODY_READ_SECONDS_MAX} seconds.",
         status=408,
+        headers=_NO_MORE,
     )
 
 
