@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+TOOLS := $(VENV)/tools
+CLIENTS := .cache/clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -15,23 +17,23 @@ help: ## Show this help
 serve: $(READY) ## Run the server; options in SERVE="…", settings in METERHOUSE_… variables
 	@exec $(BIN)/meterhouse serve $(SERVE)
 
-test: $(READY) ## Run the tests; options in TEST="…"
+test: $(TOOLS) $(CLIENTS) ## Run the tests; options in TEST="…"
 	$(BIN)/python -m pytest $(TEST)
 
-lint: $(READY) ## Check style, types and import floors
+lint: $(TOOLS) ## Check style, types and import floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY) ## Format the code
+format: $(TOOLS) ## Format the code
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(READY) ## Run the benchmarks; options in BENCH="…"
+bench: $(TOOLS) ## Run the benchmarks; options in BENCH="…"
 	$(BIN)/python -m benchmarks $(BENCH)
 
-crash: $(READY) ## Kill the server at random moments under load, 500 times, and check the books
+crash: $(TOOLS) ## Kill the server at random moments under load, 500 times, and check the books
 	METERHOUSE_CRASH_KILLS=$${METERHOUSE_CRASH_KILLS:-500} $(BIN)/python -m pytest tests/crash $(TEST)
 
 docs: $(READY) ## Make docs/settings.md from the table of settings
@@ -46,5 +48,20 @@ $(READY): pyproject.toml
 	  echo "Meterhouse needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(TOOLS): $(READY)
 	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+# Stripe's older clients, each in a folder of its own; tests drive the server with them.
+$(CLIENTS): Makefile
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --target $@/stripe-11 'stripe>=11,<12'
+	$(BIN)/python -m pip install --quiet --target $@/stripe-12.5 'stripe>=12.5,<12.6'
+	if command -v npm >/dev/null; then \
+	  npm install --silent --no-fund --no-audit --prefix $@/node-23 stripe@23 && \
+	  npm install --silent --no-fund --no-audit --prefix $@/node-20 stripe@20; \
+	fi
 	@touch $@

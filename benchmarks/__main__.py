@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,11 +29,15 @@ def main() -> None:
     if not console.is_terminal:
         console = Console(width=_TABLE_COLUMNS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        rows = runner.run(_measure(console, options.only, options.seconds))
+        try:
+            rows = runner.run(_measure(console, options.only, options.seconds))
+        except asyncio.CancelledError:
+            sys.exit(128 + signal.SIGTERM)
     console.print(table(rows))
     if options.json is not None:
         write_json(options.json, rows, options.seconds)
         console.print(f"Written to {options.json}.")
+    sys.exit(any(row.failed for row in rows))
 
 
 def _options() -> argparse.Namespace:
@@ -62,6 +68,10 @@ def _seconds(text: str) -> float:
 
 
 async def _measure(console: Console, names: list[str], seconds: float) -> list[Row]:
+    task = asyncio.current_task()
+    assert task is not None
+    # What was started ends, and what was written goes, also when somebody ends this early.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     rows: list[Row] = []
     with _progress(console, len(names)) as (say, advance):
         for name in names:
@@ -69,7 +79,7 @@ async def _measure(console: Console, names: list[str], seconds: float) -> list[R
                 async for row in ROWS[name](Bench(seconds, say)):
                     rows.append(row)  # noqa: PERF401 - what came before a failure is kept
             except RuntimeError as error:
-                rows.append(Row(name=name, met=False, note=str(error)))
+                rows.append(Row(name=name, failed=True, note=str(error)))
             advance()
     return rows
 

@@ -29,10 +29,16 @@ class Bench:
 
 @dataclass(slots=True)
 class Loaded:
-    """A sample, and the processor time that the server took for it, in cores."""
+    """A sample, the processor time that the server took for it, and what it answered before."""
 
     sample: Sample
     server_seconds: float = 0.0
+    warm_up_answers: int = 0
+
+    @property
+    def answers(self) -> int:
+        """Requests that the server answered with 200, those of the warm-up as well."""
+        return self.warm_up_answers + len(self.sample.latencies)
 
     @property
     def server_cores(self) -> float:
@@ -48,8 +54,9 @@ async def load_in_turn(
     What disturbs the machine for a moment then disturbs all of them.
     """
     found = [Loaded(Sample()) for _ in servers]
-    for server, make in servers:
-        await load(server.url, make, connections=connections, seconds=_WARM_UP_SECONDS)
+    for loaded, (server, make) in zip(found, servers, strict=True):
+        warm = await load(server.url, make, connections=connections, seconds=_WARM_UP_SECONDS)
+        loaded.warm_up_answers = len(warm.latencies)
     for _ in range(TURNS):
         for loaded, (server, make) in zip(found, servers, strict=True):
             loaded.server_seconds -= server.processor_seconds()

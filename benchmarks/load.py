@@ -153,7 +153,7 @@ class _Sender:
         self._run = run
         self._sent = 0.0
         self._due = time.perf_counter()
-        self._connection: _Connection
+        self._connection: _Connection | None = None
         self.done = asyncio.Event()
 
     async def start(self, url: str) -> None:
@@ -161,6 +161,7 @@ class _Sender:
         self._send()
 
     def _send(self) -> None:
+        assert self._connection is not None
         self._sent = time.perf_counter()
         self._connection.transport.write(self._run.make())
 
@@ -185,7 +186,8 @@ class _Sender:
 
     def finish(self) -> None:
         self.done.set()
-        self._connection.transport.abort()
+        if self._connection is not None:
+            self._connection.transport.abort()
 
 
 class _Run:
@@ -209,19 +211,22 @@ class _Run:
 async def load(
     url: str, make: MakeRequest, *, connections: int, seconds: float, rate: float = 0.0
 ) -> Sample:
-    """Ask for `seconds`, as fast as answers come, or `rate` times a second over all connections."""
+    """Ask for `seconds`, as fast as answers come, or `rate` times a second over all connections.
+
+    Raises `RuntimeError` when the server leaves a request without an answer.
+    """
     with _no_collections():
         started, used = time.perf_counter(), time.process_time()
         run = _Run(make, seconds, connections / rate if rate else 0.0)
         senders = [_Sender(run) for _ in range(connections)]
-        for sender in senders:
-            await sender.start(url)
         try:
             async with asyncio.timeout(seconds + _LAST_ANSWER_SECONDS_MAX):
                 for sender in senders:
+                    await sender.start(url)
+                for sender in senders:
                     await sender.done.wait()
         except TimeoutError:
-            run.note(_LOST, 0.0)
+            raise RuntimeError("a server left a request without an answer") from None
         finally:
             for sender in senders:
                 sender.finish()

@@ -63,9 +63,11 @@ class Process:
         return self._popen.pid
 
     def check(self) -> None:
-        """Raise `RuntimeError` with the end of its log if the process has ended."""
+        """Raise `RuntimeError` with the last line of its log if the process has ended."""
         if self._popen.poll() is not None:
-            raise RuntimeError(f"a server ended:\n{self._log.read_text()[-2_000:]}")
+            lines = self._log.read_text().split("\n")
+            last = next((line for line in reversed(lines) if line), "it said nothing")
+            raise RuntimeError(f"a server ended: {last}")
 
     def memory(self) -> int:
         """Return the resident memory of the process and its children, in bytes."""

@@ -19,7 +19,8 @@ class Row:
     """One line: what was measured, and what came out, as far as it applies.
 
     `rate` counts `unit` a second; times are milliseconds; `share` is the rate relative to
-    `against`; processor time is in cores; `bar` is what is asked of the row, `met` whether it is.
+    `against`; processor time is in cores; `bar` is what is asked of the row, `met` whether it is;
+    `failed` tells that it could not be measured.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Row:
     bar: str = ""
     met: bool | None = None
     note: str = ""
+    failed: bool = False
 
 
 def times(sample: Sample) -> tuple[float, float]:
@@ -94,6 +96,8 @@ def _remarks(row: Row) -> Text:
     text = Text()
     if row.met is not None:
         text.append("✓ " if row.met else "✗ ", "green" if row.met else "bold red")
+    if row.failed:
+        text.append("failed: ", "bold red")
     remarks = (row.bar, row.note)
     text.append("; ".join(remark for remark in remarks if remark))
     return text

@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 TEST_KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 LIVE_KEY = "sk_live_9aB81KpXwQzNerjtT1zdp7dc"
 
 _STOP_SECONDS_MAX = 60
 _LISTENS = re.compile(r"Listening on\s+(http://\S+)")
-_ERROR_LINE = re.compile(r"^\S+Z (?:ERROR|CRITICAL) .*|.*\"level\": ?\"(?:error|critical)\".*", re.M)
+_ERROR_LINE = re.compile(
+    r"^\S+Z (?:ERROR|CRITICAL) .*|.*\"level\": ?\"(?:error|critical)\".*", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from meterhouse.config import SETTINGS, Config
+from meterhouse.config import RATE_LIMITS, SETTINGS, Config
 from meterhouse.errors import ConfigError
 
 NOTHING: dict[str, str] = {}
@@ -25,6 +25,7 @@ def test_the_defaults_need_no_setting() -> None:
         role="all",
         api_keys=(),
         limits="off",
+        rate_limits=RATE_LIMITS,
         deduplication_days=35,
         values="decimal",
         log_format="text",

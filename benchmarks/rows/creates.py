@@ -32,7 +32,7 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
                 seconds=bench.seconds,
             )
             reference, *ours = loaded
-            events += sum(len(one.sample.latencies) for one in ours)
+            events += sum(one.answers for one in ours)
             names = ("bare Starlette", "v1 creates", "v1 creates, idempotency key")
             for name, one in zip(names, loaded, strict=True):
                 server = starlette if one is reference else house.server

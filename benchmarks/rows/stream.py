@@ -90,7 +90,7 @@ async def _after(house: House, found: Loaded) -> Row:
     await probe.seconds()
     seconds = time.perf_counter() - started
     probe.close()
-    events = len(found.sample.latencies) * traffic.STREAM_EVENTS
+    events = found.answers * traffic.STREAM_EVENTS
     return Row(
         name="after the stream",
         memory_bytes=house.server.memory(),

@@ -19,11 +19,13 @@ from meterhouse.api.authentication import Authentication
 from meterhouse.api.gate import Gate
 from meterhouse.api.house import House
 from meterhouse.api.idempotency import KeysInUse
+from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.routes import ROUTES, Routes
+from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, keys
+from meterhouse.ledger import accounts, keys, sessions
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
@@ -48,6 +50,8 @@ class Meterhouse:
             self._lock = opened.enter_context(_lock(config.data_dir))
             self._ledger = opened.enter_context(open_ledger(config.database_url))
             self.first_key = _provision(self._ledger, config, clock)
+            with self._ledger.read() as connection:
+                session_secret = sessions.read_secret(connection)
             usage = UsageStore.open(config.clickhouse_url)
             opened.pop_all()  # they stay open until `stop`
         self._stores = Stores(self._ledger, usage)
@@ -68,6 +72,8 @@ class Meterhouse:
             self._processor,
             Verification(self._stores, self._processor.stepping, clock),
             Authentication(self._stores, clock),
+            Sessions(session_secret),
+            RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
             secrets.token_urlsafe(32),
             note,

@@ -12,11 +12,22 @@ from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from meterhouse.errors import ConfigError
+from meterhouse.limits import RATE_LIMIT_EVENTS_MAX
 
 Role = Literal["all", "api", "worker"]
 LimitsProfile = Literal["off", "stripe"]
 Values = Literal["decimal", "whole"]
 LogFormat = Literal["text", "json"]
+
+
+# What the limits profile `stripe` allows an account in a second, in each mode:
+# https://docs.stripe.com/rate-limits, and for the last two the page about recording usage.
+RATE_LIMITS: Mapping[str, int] = {
+    "basic.live": 100,  # requests that have no row of their own, and all with `Stripe-Account`
+    "basic.test": 25,  # all requests in test mode
+    "meter_events.live": 1_000,  # single meter events, those of v1 and v2 together
+    "meter_event_stream.live": 10_000,  # events, not requests
+}
 
 
 class Setting(NamedTuple):
@@ -67,6 +78,13 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("off", "stripe"),
     ),
     Setting(
+        "rate_limits",
+        "",
+        "Rows of the profile `stripe` to change, such as `meter_events.live=2000,basic.test=50`: "
+        + ", ".join(f"`{row}` ({rate})" for row, rate in RATE_LIMITS.items())
+        + ". A number is what an account may do in a second, at each process that serves the API.",
+    ),
+    Setting(
         "deduplication_days",
         "35",
         "How many days an identifier stays taken after its event was received.",
@@ -101,6 +119,7 @@ class Config:
     role: Role
     api_keys: tuple[str, ...]
     limits: LimitsProfile
+    rate_limits: Mapping[str, int]
     deduplication_days: int
     values: Values
     log_format: LogFormat
@@ -137,6 +156,7 @@ class Config:
             role=cast("Role", text["role"]),
             api_keys=_keys(text["api_keys"]),
             limits=cast("LimitsProfile", text["limits"]),
+            rate_limits=_rates(text["rate_limits"]),
             deduplication_days=_whole("deduplication_days", text["deduplication_days"], 1, 3_650),
             values=cast("Values", text["values"]),
             log_format=cast("LogFormat", text["log_format"]),
@@ -178,6 +198,20 @@ def _url(name: str, text: str, schemes: tuple[str, ...]) -> str:
             f"{', '.join(scheme + '://' for scheme in schemes)}."
         )
     return text
+
+
+def _rates(text: str) -> Mapping[str, int]:
+    """Return every row of the table, with the rates that `text` changes."""
+    rates = dict(RATE_LIMITS)
+    for item in filter(None, map(str.strip, text.split(","))):
+        row, _, rate = item.partition("=")
+        if row not in rates:
+            raise ConfigError(
+                f"METERHOUSE_RATE_LIMITS holds '{item}', but must be a list of <row>=<number>, "
+                f"where <row> is one of: {', '.join(rates)}."
+            )
+        rates[row] = _whole("rate_limits", rate, 1, RATE_LIMIT_EVENTS_MAX)
+    return rates
 
 
 def _keys(text: str) -> tuple[str, ...]:

@@ -33,7 +33,8 @@ class Refusal(MeterhouseError):  # noqa: N818 - the design's word for a request 
     """A request is refused.
 
     `status` is the HTTP status, `type`, `code`, `message` and `param` are the members of Stripe's
-    error object (https://docs.stripe.com/api/errors), `headers` are added to the answer.
+    error object (https://docs.stripe.com/api/errors), `headers` are added to the answer. `v2_code`
+    is the code in API v2 where v2 has one of its own.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Refusal(MeterhouseError):  # noqa: N818 - the design's word for a request 
         code: str | None = None,
         param: str | None = None,
         headers: Mapping[str, str] = NO_HEADERS,
+        v2_code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -53,3 +55,4 @@ class Refusal(MeterhouseError):  # noqa: N818 - the design's word for a request 
         self.code = code
         self.param = param
         self.headers = headers
+        self.v2_code = v2_code

@@ -22,9 +22,11 @@ REQUEST_TIMESTAMP_SECONDS_MAX = 10_413_791_999  # 2299-12-31T23:59:59Z, the stor
 ERROR_QUOTED_CHARS_MAX = 200  # of the sender's own text in an error message
 API_KEY_CHARS_MAX = 255
 API_VERSIONS_CACHED_MAX = 256
+TIMESTAMP_MINUTES_CACHED_MAX = 4_096  # minutes whose beginning is remembered
 EXPAND_LEVELS_MAX = 4  # https://docs.stripe.com/api/expanding_objects
 IDEMPOTENCY_KEY_CHARS_MAX = 255  # https://docs.stripe.com/api/idempotent_requests
 IDEMPOTENCY_V1_HOURS = 24  # the same page: "at least 24 hours"
+IDEMPOTENCY_V2_DAYS = 30  # https://docs.stripe.com/api-v2-overview
 
 # Lists: https://docs.stripe.com/api/pagination
 PAGE_LIMIT_MAX = 100
@@ -54,6 +56,14 @@ EVENT_VALUE_DECIMALS_MAX = 15
 STORED_VALUE_DIGITS_MAX = 38  # of the usage store's column, decimals included
 USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 ADJUSTMENT_HOURS_MAX = 24
+
+# The meter event stream: https://docs.stripe.com/api/v2/billing-meter-stream
+STREAM_EVENTS_MAX = 100  # of one request
+SESSION_MINUTES = 15
+SESSIONS_CACHED_MAX = 10_000
+
+# The limits profile `stripe`; its table of rates is in `config`.
+RATE_LIMIT_EVENTS_MAX = 1_000_000_000  # in a second, that a setting may name
 
 # The pipeline.
 ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit

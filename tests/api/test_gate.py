@@ -42,7 +42,7 @@ def test_the_version_when_none_is_asked_for(http: httpx.Client) -> None:
     ["", "latest", "2026-10-28", "2026-10-28.acacia", "2024-13-01", "2027-01-01.fig", "2.0", "é"],
 )
 def test_a_version_that_does_not_exist(http: httpx.Client, version: str) -> None:
-    answer = http.get("/v1/account", headers={"Stripe-Version": version.encode("latin-1")})
+    answer = http.get("/v1/account", headers={b"stripe-version": version.encode("latin-1")})
     assert error_of(answer, 400) == {
         "message": f"Invalid Stripe API version: {version}",
         "type": "invalid_request_error",
@@ -152,7 +152,9 @@ def test_a_queue_that_is_full(house: House) -> None:
     assert answer.headers["stripe-rate-limited-reason"] == "global-concurrency"
     assert answer.headers["stripe-should-retry"] == "true"
     assert house.request("GET", "/readyz").status_code == 503
-    assert 'meterhouse_overloads_total{queue="journal"} 1.0' in house.request("GET", "/metrics").text
+    assert (
+        'meterhouse_overloads_total{queue="journal"} 1.0' in house.request("GET", "/metrics").text
+    )
     acceptor.journal_events = before
     assert house.create("/v1/billing/meter_events", data=data)
     assert house.request("GET", "/readyz").status_code == 200
@@ -191,7 +193,7 @@ def test_the_log_has_no_secret_and_no_payload(server: Server, account: str) -> N
     last = httpx.get(f"{server.url}/healthz", trust_env=False).headers["request-id"]
     while last not in (log := server.log()):
         pass
-    assert f"status=200 ms=" in log
+    assert "status=200 ms=" in log
     assert f"account={account} livemode=false" in log
     assert "path=/v1/customers/sk_test_**** status=401" in log
     for secret in (TEST_KEY, "private", "123454321", "query"):
@@ -199,7 +201,7 @@ def test_the_log_has_no_secret_and_no_payload(server: Server, account: str) -> N
 
 
 def test_answers_are_json_to_the_letter(http: httpx.Client) -> None:
-    answer = http.post("/v1/customers", data={"name": "\u2028 \" \\ \u0001 é 🎩"})
-    assert json.loads(answer.content)["name"] == "\u2028 \" \\ \u0001 é 🎩"
+    answer = http.post("/v1/customers", data={"name": '\u2028 " \\ \u0001 é 🎩'})
+    assert json.loads(answer.content)["name"] == '\u2028 " \\ \u0001 é 🎩'
     assert answer.headers["content-type"] == "application/json"
     assert int(answer.headers["content-length"]) == len(answer.content)

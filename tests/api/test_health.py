@@ -5,9 +5,8 @@ from tests.api.house import House
 
 
 def test_probes_need_no_key(http: httpx.Client) -> None:
-    http.auth = None
-    assert http.get("/healthz").json() == {"status": "ok"}
-    assert http.get("/readyz").json() == {"status": "ready"}
+    assert http.get("/healthz", auth=None).json() == {"status": "ok"}
+    assert http.get("/readyz", auth=None).json() == {"status": "ready"}
 
 
 def test_metrics_tell_what_happened(house: House) -> None:

@@ -19,8 +19,8 @@ from tests.api.samples import DAY
 from tests.server import TEST_KEY, Server
 
 ROOT = Path(__file__).parents[2]
-STRIPE_11 = ROOT / ".cache" / "stripe-11"
-STRIPE_NODE = ROOT / ".cache" / "stripe-node"
+STRIPE_11 = ROOT / ".cache" / "clients" / "stripe-11"
+STRIPE_NODE = ROOT / ".cache" / "clients" / "node-23"
 
 
 async def walk(client: stripe.StripeClient) -> list[Any]:
@@ -85,7 +85,7 @@ def test_the_asynchronous_client(server: Server, account: str) -> None:
         try:
             return await walk(client)
         finally:
-            await http.close_async()
+            await http.close_async()  # type: ignore[no-untyped-call]
 
     assert asyncio.run(run()) == [
         "account",

@@ -1,10 +1,10 @@
-"""One run of the crash test: a server, its senders and their books."""
+"""One run of a test in this room: a server, its senders and their books."""
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from decimal import Decimal
 from itertools import cycle, islice
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -41,13 +41,21 @@ class Range(NamedTuple):
 class Run:
     """Starts with an empty folder; `seed` decides what the senders do and when kills come."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.server = Server(folder)
+    def __init__(self, server: Server, seed: int) -> None:
+        self.server = server
         self.start_seconds: list[float] = []
         self._client = Client(self.server.socket)
         self._seed = seed
         self._random = Random(seed)
         self._done = False
+
+    async def check(self, books: Books) -> None:
+        """Check that the server says what the books say, while it runs and when it is stopped."""
+        await self._compare(books)
+        await self._verify(books)
+        self._client.close()
+        assert await self.server.stop() == 0
+        await self._verify(books)
 
     async def set_up(self) -> Books:
         """Create the meters and the customers; the last customer is every sender's."""
@@ -61,26 +69,30 @@ class Run:
                 form["event_time_window"] = meter.event_time_window
             meter.id = (await self._client.post("/v1/billing/meters", form)).document["id"]
         created = [await self._client.post("/v1/customers", {}) for _ in range(SENDERS + 1)]
-        self._client.close()
+        self._client.close()  # it would be cut off by the first kill
         return Books(list(METERS), [reply.document["id"] for reply in created])
 
-    async def load_and_kill(self, books: Books, kills: int) -> None:
-        """Let all senders send, and kill the server `kills` times; it runs at the end.
+    async def load(self, books: Books, meanwhile: Awaitable[None]) -> None:
+        """Let all senders send while `meanwhile` happens to the server; see them to their end."""
+        async with asyncio.TaskGroup() as tasks:
+            for sender in self._senders(books):
+                tasks.create_task(sender.run(lambda: self._done))
+            await meanwhile
+            self._done = True
+
+    async def kill(self, kills: int) -> None:
+        """Kill the server `kills` times; it runs at the end.
 
         Half of the kills come at the points, in their order, the others from outside.
         """
         rounds = cycle([*POINTS, *[None] * len(POINTS)])
-        async with asyncio.TaskGroup() as tasks:
-            for sender in self._senders(books):
-                tasks.create_task(sender.run(lambda: self._done))
-            await self.server.kill()
-            for point in islice(rounds, kills - 1):
-                if point is None:
-                    await self._kill_from_outside()
-                else:
-                    await self._kill_at(point)
-            await self.server.start()
-            self._done = True
+        await self.server.kill()
+        for point in islice(rounds, kills - 1):
+            if point is None:
+                await self._kill_from_outside()
+            else:
+                await self._kill_at(point)
+        await self.server.start()
 
     def _senders(self, books: Books) -> list[Sender]:
         *own, shared = books.customers
@@ -111,7 +123,7 @@ class Run:
         except TimeoutError as error:
             raise AssertionError(f"nothing came to call {number} {point}") from error
 
-    async def compare(self, books: Books) -> None:
+    async def _compare(self, books: Books) -> None:
         """Ask for every summary of every customer, and compare it with the books."""
         end = (int(time.time()) // 86_400 + 1) * 86_400
         asked = Range(end - (REACH_DAYS + 2) * 86_400, end)
@@ -121,7 +133,6 @@ class Run:
                     told = await self._summaries(meter, customer, asked, window)
                     known = books.summaries(meter, customer, *asked, window)
                     assert told == known, (meter.event_name, customer, window)
-        self._client.close()
 
     async def _summaries(
         self, meter: OracleMeter, customer: str, asked: Range, window: str | None
@@ -140,3 +151,12 @@ class Run:
             (point["start_time"], point["end_time"], Decimal(point["aggregated_value"]))
             for point in reply.document["data"]
         ]
+
+    async def _verify(self, books: Books) -> None:
+        """Check that `meterhouse verify` finds a balance, and the very numbers of the books."""
+        code, said = await self.server.verify()
+        assert code == 0, said
+        names, values = (line.split("\t") for line in said.splitlines()[:2])
+        told = dict(zip(names, values, strict=True))
+        assert {name: int(told[name]) for name in books.line} == books.line
+        assert "The books balance." in said

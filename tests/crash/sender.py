@@ -57,11 +57,11 @@ class Sender:
         self._client.close()
 
     def _intend(self) -> Intent:
-        shared = self._random.random() < 0.2  # noqa: PLR2004 - one in five
+        shared = self._random.random() < 0.2
         meter = self._random.choice(self._unordered if shared else self._books.meters)
         customer = self._shared if shared else self._own
         value, outcome = f"{self._random.randint(-99_999, 999_999)}", "accepted"
-        if self._random.random() < 0.5:  # noqa: PLR2004 - every other one
+        if self._random.random() < 0.5:
             value += f".{self._random.randint(0, 999_999):06}"
         if self._random.random() < REJECTED:
             customer, value, outcome = self._spoil(meter, customer, value)
@@ -84,7 +84,7 @@ class Sender:
     async def _send(self, intent: Intent) -> None:
         key = self._key(intent.identifier)
         reply, lost = await self._insist("/v1/billing/meter_events", intent.form(), key)
-        if reply.status == 200:  # noqa: PLR2004 - HTTP
+        if reply.status == 200:
             assert reply.document["identifier"] == intent.identifier
             assert lost or "idempotent-replayed" not in reply.headers, "a replay of nothing"
         else:
@@ -111,7 +111,7 @@ class Sender:
         }
         key = self._key(f"cancel {event.identifier}")
         reply, _ = await self._insist("/v1/billing/meter_event_adjustments", form, key)
-        assert reply.status == 200, reply  # noqa: PLR2004 - HTTP
+        assert reply.status == 200, reply
         self._books.cancel(event)
 
     async def _insist(
@@ -139,7 +139,7 @@ class Sender:
 
 def _duplicate(reply: Reply, identifier: str) -> bool:
     return (
-        reply.status == 400  # noqa: PLR2004 - HTTP
+        reply.status == 400
         and reply.message == f"An event already exists with identifier {identifier}."
         and reply.headers["stripe-should-retry"] == "false"
     )

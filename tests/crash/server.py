@@ -5,6 +5,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
+from typing import Self
 
 KEY = "sk_test_crash"
 START_SECONDS_MAX = 30
@@ -13,11 +14,20 @@ START_SECONDS_MAX = 30
 class Server:
     """One data folder, and the process that serves it on a Unix socket at the moment."""
 
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "data"
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
+        self.data = data or folder / "data"
         self.socket = folder / "socket"
         self._log = folder / "log"
         self._process: Process | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.kill()
+        if error[0] is not None:
+            print(self.log()[-10_000:])  # noqa: T201 - a failure shows it
 
     async def spawn(self, *trap: str) -> None:
         """Start the program; with a trap (see `tests.crash.child`) if one is given."""
@@ -75,11 +85,6 @@ class Server:
     def log(self) -> str:
         """Return what the program logged, over all its lives."""
         return self._log.read_text(errors="replace")
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process is not None and self._process.returncode is None
 
     @property
     def _running(self) -> Process:

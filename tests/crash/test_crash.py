@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-from tests.crash.books import Books
 from tests.crash.points import POINTS
 from tests.crash.run import Run
 from tests.crash.server import Server
@@ -26,30 +25,11 @@ def test_every_acknowledged_event_counts_exactly_once_after_kill_9(tmp_path: Pat
 
 
 async def _crash(folder: Path) -> None:
-    run = Run(folder, SEED)
-    await run.server.start()
-    try:
+    async with Server(folder) as server:
+        run = Run(server, SEED)
         books = await run.set_up()
-        await run.load_and_kill(books, KILLS)
-        await run.compare(books)
-        await _verify(run.server, books)
-        assert await run.server.stop() == 0
-        await _verify(run.server, books)
-    except BaseException:
-        print(run.server.log()[-10_000:])  # noqa: T201 - a failure shows it
-        raise
-    finally:
-        await run.server.kill()
-    assert "Traceback" not in run.server.log()
+        await run.load(books, run.kill(KILLS))
+        await run.check(books)
+    assert "ERROR" not in server.log()
     started = f"start {median(run.start_seconds):.2f} s (longest {max(run.start_seconds):.2f} s)"
     print(f"{KILLS} kills, {started}, {dict(books.outcomes)}")  # noqa: T201 - `pytest -rP` shows it
-
-
-async def _verify(server: Server, books: Books) -> None:
-    """Check that `meterhouse verify` finds a balance, and the very numbers of the senders."""
-    code, said = await server.verify()
-    assert code == 0, said
-    names, values = (line.split("\t") for line in said.splitlines()[:2])
-    told = dict(zip(names, values, strict=True))
-    assert {name: int(told[name]) for name in books.line} == books.line
-    assert "The books balance." in said

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -54,3 +56,12 @@ def test_a_ledger_of_a_newer_program_is_not_opened(ledger: Ledger, url: str) -> 
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match=r"newer Meterhouse.*9999"):
         open_ledger(url)
+
+
+def test_a_ledger_that_is_up_to_date_opens_without_alembic(ledger: Ledger, url: str) -> None:
+    """Given the last step, when the ledger is opened, then the start is not made to wait."""
+    del ledger
+    opening = f"from meterhouse.ledger.engine import open_ledger; open_ledger({url!r}).close()"
+    asking = "import sys; sys.exit('alembic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", f"{opening}; {asking}"], check=False)
+    assert done.returncode == 0

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
+from functools import lru_cache
 
 TOO_MANY_DIGITS = "meter_event_value_too_many_digits"
 
@@ -126,6 +127,7 @@ class Oracle:
         return "meter_event_dimension_count_too_high" if full else "accepted"
 
 
+@lru_cache(100_000)
 def opening(instant: int, size: str) -> int:
     """Return the start of the UTC hour or day."""
     moment = datetime.fromtimestamp(instant // 1_000, UTC)

@@ -85,11 +85,15 @@ class House:
         self, method: str, path: str, account: str, form: dict[str, str], **headers: str
     ) -> tuple[httpx.Response, dict[str, Any]]:
         """Send one request on behalf of `account`; return the answer and its document."""
-        placed = {"params": form} if method == "GET" else {"data": form}
         sent = {name.replace("_", "-"): text for name, text in headers.items()}
+        read = method == "GET"
         response = self._await(
             self._client.request(
-                method, path, headers={"Stripe-Account": account, **sent}, **placed
+                method,
+                path,
+                headers={"Stripe-Account": account, **sent},
+                params=form if read else None,
+                data=None if read else form,
             )
         )
         return response, _decode(response.content)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,14 +28,14 @@ from hypothesis.stateful import (
 
 from meterhouse import limits
 from meterhouse.metering.value import print_value
-from tests.metering.oracle import Oracle, OracleMeter
+from tests.metering.oracle import Oracle, OracleEvent, OracleMeter
 from tests.metering.samples import DAY, HOUR, MINUTE, SECOND, values
 from tests.model.house import House
 
 EXAMPLES = os.environ.get("METERHOUSE_MODEL_EXAMPLES")
 STEPS = 40
 COMBINATIONS_MAX = 2
-HELD_EXAMPLES = 60
+HELD_EXAMPLES = 100
 
 # Instants just before something happens to calendars. They lie ahead of every real present, where
 # no rejected event is over its time.
@@ -62,13 +62,59 @@ REFUSALS = {
     "too old": "The meter event with identifier",
 }
 
-names = st.sampled_from(["calls", "tokens", "seats"])
+
+class Shape(NamedTuple):
+    """What a meter is like."""
+
+    formula: str
+    event_time_window: str | None
+    tiers: bool
+    keys: tuple[str, str]  # of the customer and of the value
+
+
+class Sent(NamedTuple):
+    """What an event is like; `age` is how old it is in seconds, `old` the version of its sender."""
+
+    name: str
+    identifier: str
+    pick: int
+    known: str | None
+    text: str
+    tier: str
+    age: int
+    old: bool
+    keyed: bool
+
+
+NAMES = ("calls", "tokens", "seats")
+names = st.sampled_from(NAMES)
+identifiers = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
 picks = st.integers(0, 11)
 windows = st.sampled_from(["hour", "day"])
-texts = st.one_of(
-    values().map(print_value),
-    st.sampled_from(["", "1", "-0", "+7", "007", "many", "1e5", "NaN", ".5", "5."]),
-    st.sampled_from(["1" * 16, "0." + "0" * 15 + "1", "1.0", "0" * 90 + "1", "1." + "0" * 90]),
+numbers = values().map(print_value)
+shapes = st.builds(
+    Shape,
+    st.sampled_from(["sum", "count", "last"]),
+    st.none() | windows,
+    st.booleans(),
+    st.sampled_from([("stripe_customer_id", "value"), ("who", "amount")]),
+)
+sent_events = st.builds(
+    Sent,
+    names,
+    identifiers,
+    picks,
+    st.sampled_from([None] * 10 + ["", "cus_nobody"]),
+    st.one_of(
+        numbers,
+        numbers,
+        st.sampled_from(["1", "-0", "+7", "007", "1.0", "0" * 90 + "1", "1." + "0" * 90]),
+        st.sampled_from(["", "many", "1e5", "NaN", ".5", "5.", "1" * 16, "0." + "0" * 15 + "1"]),
+    ),
+    st.sampled_from(["x", "x", "x", "y", "y", "z", ""]),
+    st.sampled_from(AGES),
+    st.booleans(),
+    st.booleans(),
 )
 
 
@@ -77,159 +123,83 @@ class Service(RuleBasedStateMachine):
 
     house: House
 
-    @initialize(start=st.sampled_from(STARTS))
-    def open_books(self, start: int) -> None:
+    @initialize(start=st.sampled_from(STARTS), of=st.tuples(shapes, shapes, shapes))
+    def open_books(self, start: int, of: tuple[Shape, ...]) -> None:
         self.house.clock.set(start)
         self.account = self.house.open_account()
         self.oracle = Oracle(combinations_max=COMBINATIONS_MAX)
         self.customers: list[str] = []
         self.keys = count()
-        self.create_customer()
+        for name, shape in zip(NAMES, of, strict=True):
+            self.create_customer()
+            self.create_meter(name, shape)
 
     @rule(
-        name=names,
-        formula=st.sampled_from(["sum", "count", "last"]),
-        event_time_window=st.none() | windows,
-        tiers=st.booleans(),
-        keys=st.sampled_from([("stripe_customer_id", "value"), ("who", "amount")]),
+        what=st.sampled_from(["create", "activate", "activate", "deactivate", "come", "go"]),
+        pick=picks,
+        shape=shapes,
     )
-    def create_meter(
-        self,
-        name: str,
-        formula: str,
-        event_time_window: str | None,
-        tiers: bool,
-        keys: tuple[str, str],
-    ) -> None:
-        form = {
-            "display_name": name,
-            "event_name": name,
-            "default_aggregation[formula]": formula,
-            "customer_mapping[type]": "by_id",
-            "customer_mapping[event_payload_key]": keys[0],
-            "value_settings[event_payload_key]": keys[1],
-        }
-        if event_time_window is not None:
-            form["event_time_window"] = event_time_window
-        if tiers:
-            form["dimension_payload_keys[]"] = "tier"
-        status, document = self.post("/v1/billing/meters", form)
-        dimensions = ("tier",) if tiers else ()
-        meter = OracleMeter("", name, formula, event_time_window, *keys, dimensions, active=False)
-        if status == 200:
-            meter.id = document["id"]
-        assert (status == 200) == (self.oracle.activate(meter) == "active")
-
-    @rule()
-    def create_customer(self) -> None:
-        status, document = self.post("/v1/customers", {})
-        assert status == 200
-        self.customers.append(document["id"])
-        self.oracle.customers.add(document["id"])
-
-    @rule(pick=picks)
-    def delete_customer(self, pick: int) -> None:
-        """An event and a deletion in one millisecond have no order, so time moves on first."""
-        customer = self.customers[pick % len(self.customers)]
-        self.house.clock.advance(1)
-        status, _ = self.ask("DELETE", f"/v1/customers/{customer}", {})
-        assert (status == 200) == (customer in self.oracle.customers)
-        self.oracle.customers.discard(customer)
-
-    @precondition(lambda self: self.oracle.meters)
-    @rule(pick=picks)
-    def deactivate_meter(self, pick: int) -> None:
-        meter = self.meter(pick)
-        status, _ = self.post(f"/v1/billing/meters/{meter.id}/deactivate", {})
-        assert (status == 200) == meter.active
-        meter.active = False
-
-    @precondition(lambda self: self.oracle.meters)
-    @rule(pick=picks)
-    def reactivate_meter(self, pick: int) -> None:
-        meter = self.meter(pick)
-        status, _ = self.post(f"/v1/billing/meters/{meter.id}/reactivate", {})
-        expected = not meter.active and self.oracle.activate(meter) == "active"
-        assert (status == 200) == expected
+    def change(self, what: str, pick: int, shape: Shape) -> None:
+        """Let a meter or a customer come or go."""
+        match what:
+            case "create":
+                self.create_meter(NAMES[pick % len(NAMES)], shape)
+            case "activate":
+                self.reactivate_meter(self.meter(pick))
+            case "deactivate":
+                self.deactivate_meter(self.meter(pick))
+            case "come":
+                self.create_customer()
+            case "go":
+                self.delete_customer(self.customer(pick))
 
     @rule(stride=st.sampled_from(STRIDES))
     def advance(self, stride: int) -> None:
         self.house.clock.advance(stride)
 
-    @rule(
-        name=names,
-        identifier=st.sampled_from("abcdefghijklmnopqrstuvwxyz"),
-        pick=picks,
-        known=st.integers(0, 9),
-        text=texts,
-        tier=st.sampled_from(["", "x", "y", "z", "z"]),
-        age=st.sampled_from(AGES),
-        old=st.booleans(),
-        keyed=st.booleans(),
-    )
-    def send(
-        self,
-        name: str,
-        identifier: str,
-        pick: int,
-        known: int,
-        text: str,
-        tier: str,
-        age: int,
-        old: bool,
-        keyed: bool,
-    ) -> None:
-        """Send an event; one in ten names nobody, and one in ten a customer who never was."""
-        customer = ["", "cus_nobody"][known] if known < 2 else self.customers[pick % len(self.customers)]
-        payload = {"stripe_customer_id": customer, "who": customer, "value": text, "amount": text}
-        payload = {key: part for key, part in (payload | {"tier": tier}).items() if part}
-        payload["note"] = "so that no payload is empty"
-        timestamp = self.now // 1000 - age
-        form = {"event_name": name, "identifier": identifier, "timestamp": str(timestamp)}
-        form |= {f"payload[{key}]": part for key, part in payload.items()}
-        headers = {"stripe_version": OLD} if old else {}
-        if keyed:
-            headers["idempotency_key"] = f"key-{next(self.keys)}"
-        status, document = self.post("/v1/billing/meter_events", form, **headers)
-        self.oracle.whole = old
-        expected = self.oracle.send(name, identifier, payload, timestamp * 1000, self.now)
-        self.check(status, document, expected, "acknowledged")
-        if keyed and expected == "acknowledged":
-            assert self.post("/v1/billing/meter_events", form, **headers) == (200, document)
+    @rule(events=st.lists(sent_events, min_size=2, max_size=6))
+    def send(self, events: list[Sent]) -> None:
+        for event in events:
+            self.send_one(event)
 
-    @rule(name=names, identifier=st.sampled_from("abcdefghijklmnopqrstuvwxyz"))
+    @precondition(lambda self: self.oracle.events)
+    @rule(pick=picks, customer=picks)
+    def send_again(self, pick: int, customer: int) -> None:
+        """Send an event with the identifier of one of the last: a duplicate, unless time passed."""
+        event = self.one_of_the_last(pick)
+        name = event.meter.event_name
+        self.send_one(Sent(name, event.identifier, customer, None, "1", "x", 0, False, False))
+
+    @rule(name=names, identifier=identifiers)
     def cancel(self, name: str, identifier: str) -> None:
         self.cancel_event(name, identifier)
 
     @precondition(lambda self: self.oracle.events)
     @rule(pick=picks)
     def cancel_one_of_the_last(self, pick: int) -> None:
-        events = self.oracle.events[-12:]
-        event = events[pick % len(events)]
+        event = self.one_of_the_last(pick)
         self.cancel_event(event.meter.event_name, event.identifier)
 
-    @precondition(lambda self: self.oracle.meters)
     @rule(meter=picks, pick=picks, window=st.none() | windows, back=picks, length=picks)
-    def summarize(
-        self, meter: int, pick: int, window: str | None, back: int, length: int
-    ) -> None:
+    def summarize(self, meter: int, pick: int, window: str | None, back: int, length: int) -> None:
         """Ask about a range that cuts windows where it may."""
         unit = {None: 37 * MINUTE, "hour": HOUR, "day": DAY}[window]
         align = {None: MINUTE, "hour": HOUR, "day": DAY}[window]
         start = (self.now - back * unit) // align * align
-        customer = self.customers[pick % len(self.customers)]
-        self.compare(self.meter(meter), customer, start, start + (length + 1) * unit, window)
+        self.compare(
+            self.meter(meter), self.customer(pick), start, start + (length + 1) * unit, window
+        )
 
     def teardown(self) -> None:
-        """Compare everything: each customer on each meter in each window, and the tallies."""
+        """Compare everybody's usage in each kind of window, and the tallies."""
         if not hasattr(self, "oracle"):
             return
-        end = (self.now // DAY + 2) * DAY
-        start = min((event.timestamp for event in self.oracle.events), default=end - DAY) // DAY * DAY
-        for meter in self.oracle.meters.values():
-            for customer in self.customers:
-                for window in (None, "day", "hour"):
-                    self.compare(meter, customer, start, end, window)
+        events = [event for event in self.oracle.events if event.outcome == "accepted"]
+        used = {(event.meter, event.payload[event.meter.customer_key]) for event in events}
+        start = min((event.timestamp for event in events), default=0) // DAY * DAY
+        for meter, customer in used:
+            for window in (None, "day", "hour"):
+                self.compare(meter, customer, start, self.now // DAY * DAY + 2 * DAY, window)
         outcomes = Counter(event.outcome for event in self.oracle.events)
         told = self.house.tallies(self.account)
         assert told.pop("acknowledged", 0) == outcomes.total()
@@ -244,6 +214,89 @@ class Service(RuleBasedStateMachine):
     def meter(self, pick: int) -> OracleMeter:
         meters = list(self.oracle.meters.values())
         return meters[pick % len(meters)]
+
+    def one_of_the_last(self, pick: int) -> OracleEvent:
+        events = self.oracle.events[-12:]
+        return events[-1 - pick % len(events)]
+
+    def customer(self, pick: int) -> str:
+        return self.customers[pick % len(self.customers)]
+
+    def create_meter(self, name: str, shape: Shape) -> None:
+        form = {
+            "display_name": name,
+            "event_name": name,
+            "default_aggregation[formula]": shape.formula,
+            "customer_mapping[type]": "by_id",
+            "customer_mapping[event_payload_key]": shape.keys[0],
+            "value_settings[event_payload_key]": shape.keys[1],
+        }
+        if shape.event_time_window is not None:
+            form["event_time_window"] = shape.event_time_window
+        if shape.tiers:
+            form["dimension_payload_keys[]"] = "tier"
+        status, document = self.post("/v1/billing/meters", form)
+        dimensions = ("tier",) if shape.tiers else ()
+        meter = OracleMeter(
+            document.get("id", ""),
+            name,
+            shape.formula,
+            shape.event_time_window,
+            *shape.keys,
+            dimensions,
+            active=False,
+        )
+        assert (status == 200) == (self.oracle.activate(meter) == "active")
+
+    def deactivate_meter(self, meter: OracleMeter) -> None:
+        status, _ = self.post(f"/v1/billing/meters/{meter.id}/deactivate", {})
+        assert status == 200
+        meter.active = False
+
+    def reactivate_meter(self, meter: OracleMeter) -> None:
+        status, _ = self.post(f"/v1/billing/meters/{meter.id}/reactivate", {})
+        expected = meter.active or self.oracle.activate(meter) == "active"
+        assert (status == 200) == expected
+
+    def create_customer(self) -> None:
+        status, document = self.post("/v1/customers", {})
+        assert status == 200
+        self.customers.append(document["id"])
+        self.oracle.customers.add(document["id"])
+
+    def delete_customer(self, customer: str) -> None:
+        """Delete a customer; for an event of the same millisecond there is no order."""
+        self.house.clock.advance(1)
+        status, _ = self.ask("DELETE", f"/v1/customers/{customer}", {})
+        assert (status == 200) == (customer in self.oracle.customers)
+        self.oracle.customers.discard(customer)
+
+    def send_one(self, event: Sent) -> None:
+        """Send an event; with an idempotency key, send it twice."""
+        customer = self.customer(event.pick) if event.known is None else event.known
+        payload = {
+            "stripe_customer_id": customer,
+            "who": customer,
+            "value": event.text,
+            "amount": event.text,
+            "tier": event.tier,
+            "note": "so that no payload is empty",
+        }
+        payload = {key: text for key, text in payload.items() if text}
+        timestamp = self.now // 1000 - event.age
+        form = {"event_name": event.name, "identifier": event.identifier}
+        form |= {f"payload[{key}]": text for key, text in payload.items()}
+        form["timestamp"] = str(timestamp)
+        headers = {"stripe_version": OLD} if event.old else {}
+        if event.keyed:
+            headers["idempotency_key"] = f"key-{next(self.keys)}"
+        status, document = self.post("/v1/billing/meter_events", form, **headers)
+        self.oracle.whole = event.old
+        at = timestamp * 1000
+        expected = self.oracle.send(event.name, event.identifier, payload, at, self.now)
+        self.check(status, document, expected, "acknowledged")
+        if event.keyed and expected == "acknowledged":
+            assert self.post("/v1/billing/meter_events", form, **headers) == (200, document)
 
     def cancel_event(self, name: str, identifier: str) -> None:
         form = {"event_name": name, "type": "cancel", "cancel[identifier]": identifier}

@@ -10,6 +10,7 @@ from meterhouse.clock import ManualClock
 from meterhouse.ledger import accounts, customers, journal, meters, tallies
 from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.idempotency import Record
+from meterhouse.limits import IDEMPOTENCY_V1_HOURS
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor, Submission
@@ -17,7 +18,7 @@ from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.retain import Retention
 from meterhouse.pipeline.stores import Stores
 from meterhouse.pipeline.verify import Verification
-from tests.metering.samples import NOW, event, meter
+from tests.metering.samples import HOUR, NOW, event, meter
 
 T = TypeVar("T")
 
@@ -126,5 +127,6 @@ def submission(
     record = None
     if key is not None:
         asked = (body or identifier).encode()
-        record = Record(made.scope, key, asked, "req_1", 200, b"{}", made.received_at)
+        expires_at = made.received_at + IDEMPOTENCY_V1_HOURS * HOUR
+        record = Record(made.scope, "v1", key, asked, "req_1", 200, b"{}", expires_at)
     return Submission(made, digits, record)

@@ -1,5 +1,5 @@
 from decimal import Decimal
-from typing import Any
+from itertools import count
 
 import pytest
 
@@ -12,6 +12,7 @@ from tests.pipeline.samples import Pipeline
 
 TIERED = meter(id="mtr_t", dimension_keys=("tier", "place"))
 PLAIN = meter(id="mtr_p")
+positions = count(1)
 METERS = {one.id: one for one in (TIERED, PLAIN)}
 
 
@@ -20,23 +21,29 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DIMENSION_COMBINATIONS_MAX", 2)
 
 
-def accepted(tier: str, place: str = "x", customer: str = "cus_1", of: Meter = TIERED) -> Any:
+def accepted(
+    tier: str, place: str = "x", customer: str = "cus_1", of: Meter = TIERED
+) -> AcceptedEvent:
     payload = {"tier": tier, "place": place}
-    return AcceptedEvent(1, event(payload=payload), of.id, customer, Decimal(1))
+    return AcceptedEvent(next(positions), event(payload=payload), of.id, customer, Decimal(1))
 
 
 def check(
-    pipeline: Pipeline, combinations: Combinations, *events: AcceptedEvent
+    pipeline: Pipeline, combinations: Combinations, *events: AcceptedEvent, written: bool = True
 ) -> tuple[list[str], list[str]]:
-    """Check and write, as a batch does; return the tiers of those kept and of those refused."""
+    """Admit and write, as a batch does; return the tiers of those kept and of those refused."""
+    kept: list[str] = []
+    refused: list[str] = []
     with pipeline.stores._ledger.write() as connection:
-        kept, refused, new = combinations.check(connection, events, METERS)
-        Combinations.write(connection, new)
-    assert {one.code for one in refused} <= {"meter_event_dimension_count_too_high"}
-    return (
-        [one.event.payload["tier"] for one in kept],
-        [one.event.payload["tier"] for one in refused],
-    )
+        admission = combinations.look_up(connection, events, METERS)
+        for one in events:
+            rejected = admission.refuse(one)
+            (refused if rejected else kept).append(one.event.payload["tier"])
+            if rejected:
+                assert rejected.code == "meter_event_dimension_count_too_high"
+        if written:
+            Combinations.write(connection, admission.new)
+    return kept, refused
 
 
 def test_known_combinations_go_on_counting_when_a_new_one_is_too_many(pipeline: Pipeline) -> None:
@@ -70,8 +77,7 @@ def test_a_meter_without_dimensions_has_no_limit(pipeline: Pipeline) -> None:
 
 def test_what_was_not_written_is_forgotten_with_the_cache(pipeline: Pipeline) -> None:
     combinations = Combinations()
-    with pipeline.stores._ledger.read() as connection:
-        combinations.check(connection, [accepted("a"), accepted("b")], METERS)
+    check(pipeline, combinations, accepted("a"), accepted("b"), written=False)
     combinations.clear()
     assert check(pipeline, combinations, accepted("c"), accepted("d")) == (["c", "d"], [])
 

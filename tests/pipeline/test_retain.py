@@ -25,8 +25,8 @@ def left(pipeline: Pipeline) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("age", "gone", "stays"),
     [
-        (24 * HOUR, 0, (3, 3)),
-        (24 * HOUR + 1, 3, (3, 0)),
+        (24 * HOUR - 1, 0, (3, 3)),
+        (24 * HOUR, 3, (3, 0)),
         (DAYS * DAY, 3, (3, 0)),
         (DAYS * DAY + 1, 6, (0, 0)),
     ],

@@ -38,7 +38,9 @@ def test_the_default_is_the_newest() -> None:
 
 def test_equal_versions_are_equal() -> None:
     assert parse_version("2019-03-14") == ApiVersion(date(2019, 3, 14), "", "2019-03-14")
-    assert hash(parse_version("2019-03-14")) == hash(ApiVersion(date(2019, 3, 14), "", "2019-03-14"))
+    assert hash(parse_version("2019-03-14")) == hash(
+        ApiVersion(date(2019, 3, 14), "", "2019-03-14")
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from meterhouse.api.house import House
 from meterhouse.errors import NO_HEADERS
 from meterhouse.metering.model import Scope
 from meterhouse.wire.body import to_json
+from meterhouse.wire.document import DocumentT, read_document
+from meterhouse.wire.form import parse_form
 from meterhouse.wire.params import RequestParams, read_params
-from meterhouse.wire.version import ApiVersion
+from meterhouse.wire.version import Api, ApiVersion
 
 ParamsT = TypeVar("ParamsT", bound=RequestParams)
 
@@ -30,19 +32,23 @@ def ok(document: Any) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that has passed the gate: authenticated, decoded into a tree, not yet read.
+    """A request that has passed the gate: authenticated, its parameters not yet read.
 
-    `ids` are the variable parts of the path. `now` is when the request was received
-    (milliseconds). `strong` tells whether a read must include all that was acknowledged before.
+    `ids` are the variable parts of the path. `parameters` are a form in API v1 and wherever a
+    request has no body, else JSON. `connected` tells that the sender named the account to act for.
+    `now` is when the request was received (milliseconds). `strong` tells whether a read must
+    include all that was acknowledged before.
     """
 
     house: House
     request: str
+    api: Api
     method: str
     path: str
     ids: tuple[str, ...]
-    tree: dict[str, Any]
+    parameters: bytes
     scope: Scope
+    connected: bool
     version: ApiVersion
     now: int
     strong: bool
@@ -51,4 +57,13 @@ class Call:
 
     def params(self, cls: type[ParamsT]) -> ParamsT:
         """Read the parameters as a `cls`; refuse what is not in order."""
-        return read_params(cls, self.tree)
+        return read_params(cls, parse_form(self.parameters))
+
+    def document(self, cls: type[DocumentT]) -> DocumentT:
+        """Read the JSON body as a `cls`; refuse what is not in order."""
+        return read_document(cls, self.parameters)
+
+    @property
+    def whole(self) -> bool:
+        """Whether usage values of this request must be whole numbers."""
+        return not self.version.decimals_allowed or self.house.config.values == "whole"

@@ -2,7 +2,8 @@
 
 In this order: a request id, the route, the body (bounded in size and time), the API key, the API
 version, the permission, the parameters' tree, the handler. Whatever goes wrong on the way becomes
-Stripe's error object with the right status; the sender never sees a traceback. Each request leaves
+Stripe's error object with the right status, in the shape of the API that the path belongs to; the
+sender never sees a traceback. Each request leaves
 one line in the log, without its parameters, and its mark in the metrics.
 """
 
@@ -13,18 +14,21 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from meterhouse import limits
+from meterhouse.api.authentication import Credential
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.house import House
-from meterhouse.api.idempotency import fingerprint
+from meterhouse.api.idempotency import METHODS, fingerprint
 from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
 from meterhouse.errors import Refusal, StoreError
 from meterhouse.logs import AnsweredRequest
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import read_authorization
-from meterhouse.wire.form import parse_form
+from meterhouse.wire.document import read_include
+from meterhouse.wire.envelope_v2 import missing_version, not_json
 from meterhouse.wire.ids import new_id
-from meterhouse.wire.version import DEFAULT_VERSION, ApiVersion, parse_version
+from meterhouse.wire.session import is_token
+from meterhouse.wire.version import DEFAULT_VERSION, Api, ApiVersion, api_of, parse_version
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -34,6 +38,7 @@ log = logging.getLogger("meterhouse.request")
 
 _ECHOED = (b"idempotency-key", b"stripe-account")
 _FORM = b"application/x-www-form-urlencoded"
+_JSON = b"application/json"
 
 
 class Disconnected(Exception):  # noqa: N818 - not an error: the client went away
@@ -45,6 +50,7 @@ class Request:
 
     __slots__ = (
         "account",
+        "api",
         "headers",
         "id",
         "livemode",
@@ -59,6 +65,7 @@ class Request:
         self.id = new_id("req")
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.api: Api = api_of(self.path)
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.route: Route | None = None
@@ -96,15 +103,16 @@ class Gate:
         try:
             return await self._route(request, await _read_body(receive))
         except Refusal as refusal:
-            return refused(refusal)
-        except StoreError:
-            log.exception("request %s: a store does not answer", request.id)
-            return refused(envelope.unavailable())
+            return refused(refusal, request.api)
+        except StoreError as error:
+            # Its sentence tells all. Tracebacks of everyone who tries again would fill the disk.
+            log.error("request %s: %s", request.id, error)  # noqa: TRY400 - see above
+            return refused(envelope.unavailable(), request.api)
         except Disconnected:
             raise
         except Exception:
             log.exception("request %s failed", request.id)
-            return refused(envelope.api_error())
+            return refused(envelope.api_error(), request.api)
 
     async def _route(self, request: Request, body: bytes) -> Answer:
         route, ids = self._routes.find(request.method, request.path)
@@ -119,33 +127,40 @@ class Gate:
         self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
     ) -> Answer:
         house = self._house
-        secret = read_authorization(request.header(b"authorization"))
         on_behalf = request.header(b"stripe-context") or request.header(b"stripe-account") or ""
-        credential = await house.authentication.credential(secret, on_behalf.rpartition("/")[2])
+        credential = await self._credential(route, request, on_behalf.rpartition("/")[2])
         scope = credential.scope
         request.account, request.livemode = scope.account, scope.livemode
-        version = request.header(b"stripe-version")
-        if version is not None:
-            request.version = parse_version(version)
+        request.version = _version(request)
         credential.require(route.resource, route.access)
-        parameters = _parameters(request, body)
+        if house.rate_limits is not None and route.limit is not None:
+            house.rate_limits.admit(route.limit, scope, connected=bool(on_behalf))
+        parameters = _parameters(request, body) if request.api == "v1" else _document(request, body)
         key = _idempotency_key(request)
         call = Call(
             house,
             request.id,
+            request.api,
             request.method,
             request.path,
             ids,
-            parse_form(parameters),
+            parameters,
             scope,
+            bool(on_behalf),
             request.version,
             house.clock.now(),
             _strong(request, livemode=scope.livemode),
             key,
-            fingerprint(request.method, request.path, parameters) if key else b"",
+            fingerprint(request.api, request.method, request.path, parameters) if key else b"",
         )
-        with house.keys_in_use.hold(scope.id, key):
+        with house.keys_in_use.hold(scope.id, request.api, key):
             return await route.handler(call)
+
+    async def _credential(self, route: Route, request: Request, account: str) -> Credential:
+        secret = read_authorization(request.header(b"authorization"))
+        if route.session and is_token(secret):
+            return self._house.sessions.credential(secret, account, self._house.clock.now())
+        return await self._house.authentication.credential(secret, account)
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
         path = request.route.path if request.route else "unrecognized"
@@ -205,8 +220,29 @@ def _parameters(request: Request, body: bytes) -> bytes:
     return b"&".join((request.query, body)) if request.query and body else request.query or body
 
 
+def _document(request: Request, body: bytes) -> bytes:
+    """Return the parameters of a v2 request: its JSON body, or the query where there is none."""
+    if request.method != "POST":
+        return request.query
+    if request.query:
+        read_include(request.query)
+    if body and not request.headers.get(b"content-type", _JSON).lower().startswith(_JSON):
+        raise not_json()
+    return body
+
+
+def _version(request: Request) -> ApiVersion:
+    text = request.header(b"stripe-version")
+    if text is not None:
+        return parse_version(text)
+    if request.api == "v2":
+        raise missing_version()
+    return DEFAULT_VERSION
+
+
 def _idempotency_key(request: Request) -> str | None:
-    key = request.header(b"idempotency-key") if request.method == "POST" else None
+    allowed = request.method in METHODS[request.api]
+    key = request.header(b"idempotency-key") if allowed else None
     if key and len(key) > limits.IDEMPOTENCY_KEY_CHARS_MAX:
         raise envelope.idempotency_key_too_long()
     return key or None

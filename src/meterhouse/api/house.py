@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from meterhouse.api.authentication import Authentication
 from meterhouse.api.idempotency import KeysInUse
+from meterhouse.api.rate_limits import RateLimits
+from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.logs import NoteRequest
@@ -16,7 +18,7 @@ from meterhouse.pipeline.verify import Verification
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The parts that handlers call."""
+    """The parts that handlers call; `rate_limits` is None in the limits profile `off`."""
 
     config: Config
     clock: Clock
@@ -26,6 +28,8 @@ class House:
     processor: Processor
     verification: Verification
     authentication: Authentication
+    sessions: Sessions
+    rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str
     note: NoteRequest

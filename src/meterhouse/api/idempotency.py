@@ -1,15 +1,26 @@
 """Idempotent requests (https://docs.stripe.com/api/idempotent_requests).
 
-The answer to a POST with an `Idempotency-Key` is recorded in the transaction that has its effect.
-A retry finds the record and hears the same answer; a retry that comes while the first request is
-still at work hears 409.
+The answer to a request with an `Idempotency-Key` is recorded in the transaction that has its
+effect. A retry finds the record and hears the same answer; a retry that comes while the first
+request is still at work hears 409.
+
+API v1 takes a key with POST and keeps every answer for a day. API v2 takes one with POST and DELETE
+and keeps what succeeded for 30 days; what failed is executed again.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 
+from meterhouse import limits
 from meterhouse.wire import envelope
+from meterhouse.wire.version import Api
+
+METHODS: dict[Api, tuple[str, ...]] = {"v1": ("POST",), "v2": ("POST", "DELETE")}
+KEPT_MILLISECONDS: dict[Api, int] = {
+    "v1": limits.IDEMPOTENCY_V1_HOURS * 3_600_000,
+    "v2": limits.IDEMPOTENCY_V2_DAYS * 86_400_000,
+}
 
 _FINGERPRINT_BYTES = 16
 
@@ -18,25 +29,28 @@ class KeysInUse:
     """The keys of the requests that this process is working on."""
 
     def __init__(self) -> None:
-        self._keys: set[tuple[int, str]] = set()
+        self._keys: set[tuple[int, Api, str]] = set()
 
     @contextmanager
-    def hold(self, scope: int, key: str | None) -> Iterator[None]:
+    def hold(self, scope: int, api: Api, key: str | None) -> Iterator[None]:
         """Hold `key` while its request is worked on; refuse with 409 if somebody holds it."""
         if key is None:
             yield
             return
-        if (scope, key) in self._keys:
+        name = (scope, api, key)
+        if name in self._keys:
             raise envelope.idempotency_in_use(key)
-        self._keys.add((scope, key))
+        self._keys.add(name)
         try:
             yield
         finally:
-            self._keys.discard((scope, key))
+            self._keys.discard(name)
 
 
-def fingerprint(method: str, path: str, parameters: bytes) -> bytes:
+def fingerprint(api: Api, method: str, path: str, parameters: bytes) -> bytes:
     """Digest what a request asks for; the order of form parameters does not matter."""
-    pairs = sorted(parameters.split(b"&"), key=lambda pair: pair.partition(b"=")[0])
-    text = b"\0".join((method.encode(), path.encode(), *pairs))
+    parts = [parameters]
+    if api == "v1":
+        parts = sorted(parameters.split(b"&"), key=lambda pair: pair.partition(b"=")[0])
+    text = b"\0".join((method.encode(), path.encode(), *parts))
     return blake2b(text, digest_size=_FINGERPRINT_BYTES).digest()

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from meterhouse import limits
 from meterhouse.api.call import Answer, Call
+from meterhouse.api.idempotency import KEPT_MILLISECONDS
 from meterhouse.errors import Refusal
 from meterhouse.ledger import idempotency
 from meterhouse.ledger.idempotency import Record
 from meterhouse.wire import envelope
-
-_KEPT_MILLISECONDS = limits.IDEMPOTENCY_V1_HOURS * 3_600_000
+from meterhouse.wire.envelope_v2 import error_v2
+from meterhouse.wire.version import Api
 
 Work = Callable[[sa.Connection], Answer]
 
@@ -19,7 +19,8 @@ Work = Callable[[sa.Connection], Answer]
 async def once(call: Call, work: Work) -> Answer:
     """Run `work(connection)` in a ledger transaction, or replay what it answered before.
 
-    A refusal raised by `work` undoes what it wrote and is itself the answer that is kept.
+    A refusal raised by `work` undoes what it wrote. In API v1 it is itself the answer that is kept;
+    in v2 nothing is kept of it.
     """
     if call.idempotency_key is None:
         return await call.house.stores.write(work)
@@ -49,29 +50,32 @@ def _recorded(connection: sa.Connection, call: Call, key: str, work: Work) -> An
         with connection.begin_nested():
             answer = work(connection)
     except Refusal as refusal:
-        answer = refused(refusal)
+        if call.api == "v2":
+            raise
+        answer = refused(refusal, call.api)
     idempotency.put(connection, (record(call, key, answer),))
     return answer
 
 
 def _find(connection: sa.Connection, call: Call, key: str) -> Record | None:
-    return idempotency.find(connection, call.scope.id, (key,)).get(key)
+    return idempotency.find(connection, call.scope.id, call.api, (key,)).get(key)
 
 
 def _kept(before: Record, call: Call) -> bool:
-    return before.created >= call.now - _KEPT_MILLISECONDS
+    return before.expires_at > call.now
 
 
 def record(call: Call, key: str, answer: Answer) -> Record:
     """Return what is kept of `answer` under `key`."""
     return Record(
         call.scope.id,
+        call.api,
         key,
         call.fingerprint,
         call.request,
         answer.status,
         answer.body,
-        call.now,
+        call.now + KEPT_MILLISECONDS[call.api],
     )
 
 
@@ -83,6 +87,7 @@ def replay(before: Record, call: Call) -> Answer:
     return Answer(before.status, before.body, headers)
 
 
-def refused(refusal: Refusal) -> Answer:
-    """Answer with Stripe's error object."""
-    return Answer(refusal.status, envelope.error_v1(refusal), refusal.headers)
+def refused(refusal: Refusal, api: Api) -> Answer:
+    """Answer with Stripe's error object, in the shape of the API that was asked."""
+    body = envelope.error_v1(refusal) if api == "v1" else error_v2(refusal)
+    return Answer(refusal.status, body, refusal.headers)

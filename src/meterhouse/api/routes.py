@@ -7,6 +7,7 @@ from meterhouse.api import health
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.house import House
 from meterhouse.api.meterhouse import verification
+from meterhouse.api.rate_limits import Limit
 from meterhouse.api.v1 import (
     account,
     customers,
@@ -15,6 +16,9 @@ from meterhouse.api.v1 import (
     meter_events,
     meters,
 )
+from meterhouse.api.v2 import meter_event_adjustments as v2_meter_event_adjustments
+from meterhouse.api.v2 import meter_event_session, meter_event_stream
+from meterhouse.api.v2 import meter_events as v2_meter_events
 from meterhouse.wire.credentials import Access
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -24,7 +28,9 @@ OpenHandler = Callable[[House, str | None], Awaitable[Answer]]
 class Route(NamedTuple):
     """One row. A part of the path in braces stands for any one part and is handed to the handler.
 
-    `open` answers without an API key; it is handed the `Authorization` header as it came.
+    `open` answers without an API key; it is handed the `Authorization` header as it came. `session`
+    takes the token of a session as well. `limit` is what a request counts towards in the limits
+    profile `stripe`; where it is None the handler counts.
     """
 
     method: str
@@ -33,6 +39,8 @@ class Route(NamedTuple):
     access: Access
     handler: Handler
     open: OpenHandler | None = None
+    session: bool = False
+    limit: Limit | None = "basic"
 
 
 def _route(method: str, path: str, resource: str, handler: Handler) -> Route:
@@ -51,7 +59,9 @@ _METER = "/v1/billing/meters/{id}"
 _CUSTOMER = "/v1/customers/{id}"
 
 ROUTES: tuple[Route, ...] = (
-    _route("POST", "/v1/billing/meter_events", "billing_meter_events", meter_events.create),
+    _route(
+        "POST", "/v1/billing/meter_events", "billing_meter_events", meter_events.create
+    )._replace(limit="meter_events"),
     _route(
         "POST",
         "/v1/billing/meter_event_adjustments",
@@ -73,6 +83,24 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _CUSTOMER, "customers", customers.update),
     _route("DELETE", _CUSTOMER, "customers", customers.delete),
     _route("GET", "/v1/account", "account", account.retrieve),
+    _route(
+        "POST",
+        "/v2/billing/meter_event_session",
+        "billing_meter_events",
+        meter_event_session.create,
+    ),
+    _route(
+        "POST", "/v2/billing/meter_event_stream", "billing_meter_events", meter_event_stream.create
+    )._replace(session=True, limit=None),
+    _route(
+        "POST", "/v2/billing/meter_events", "billing_meter_events", v2_meter_events.create
+    )._replace(limit="meter_events"),
+    _route(
+        "POST",
+        "/v2/billing/meter_event_adjustments",
+        "billing_meter_event_adjustments",
+        v2_meter_event_adjustments.create,
+    ),
     _open("GET", "/healthz", health.live),
     _open("GET", "/readyz", health.ready),
     _open("GET", "/metrics", health.metrics),

@@ -1,7 +1,8 @@
 """What was answered under an idempotency key (https://docs.stripe.com/api/idempotent_requests).
 
 A record is written in the transaction that has the request's effect: a retry finds either both or
-neither. `fingerprint` tells whether the retry asks for the same thing.
+neither. `fingerprint` tells whether the retry asks for the same thing. A record counts until it
+expires, which each API does at its own time; it may still lie here until `expire` comes by.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,36 +12,47 @@ import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of, insert_rows
 from meterhouse.ledger.tables import idempotency_records
+from meterhouse.wire.version import Api
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """The stored answer to the first request under `key`."""
+    """The stored answer to the first request under `key`, which counts until `expires_at`."""
 
     scope: int
+    api: Api
     key: str
     fingerprint: bytes
     request: str
     status: int
     body: bytes
-    created: int
+    expires_at: int
+
+    @property
+    def name(self) -> tuple[int, Api, str]:
+        """What no other record has: a key names one request in one API of one scope."""
+        return self.scope, self.api, self.key
 
 
-_COLUMNS = ("scope", "key", "fingerprint", "request", "status", "body", "created")
+_COLUMNS = Record.__struct_fields__
 
 _find = sa.select(*(idempotency_records.c[name] for name in _COLUMNS)).where(
     idempotency_records.c.scope == sa.bindparam("wanted_scope"),
+    idempotency_records.c.api == sa.bindparam("wanted_api"),
     any_of(idempotency_records.c.key, "keys"),
 )
-_oldest = (
-    sa.select(idempotency_records.c.seq, idempotency_records.c.created)
-    .order_by(idempotency_records.c.seq)
+_expired = (
+    sa.select(idempotency_records.c.seq)
+    .where(idempotency_records.c.expires_at <= sa.bindparam("now"))
+    .order_by(idempotency_records.c.expires_at)
     .limit(sa.bindparam("rows"))
 )
+_expire = sa.delete(idempotency_records).where(idempotency_records.c.seq.in_(_expired))
 
 
-def find(connection: sa.Connection, scope: int, keys: Iterable[str]) -> dict[str, Record]:
-    """Return the records under those of `keys` that have one in `scope`."""
-    rows = connection.execute(_find, {"wanted_scope": scope, "keys": list(keys)})
+def find(connection: sa.Connection, scope: int, api: Api, keys: Iterable[str]) -> dict[str, Record]:
+    """Return the records, expired or not, under those of `keys` that have one in `scope`."""
+    wanted = {"wanted_scope": scope, "wanted_api": api, "keys": list(keys)}
+    rows = connection.execute(_find, wanted)
     return {row.key: Record(*row) for row in rows}
 
 
@@ -50,7 +62,7 @@ def put(connection: sa.Connection, records: Sequence[Record]) -> None:
         connection,
         idempotency_records,
         _COLUMNS,
-        [(r.scope, r.key, r.fingerprint, r.request, r.status, r.body, r.created) for r in records],
+        [msgspec.structs.astuple(record) for record in records],
     )
 
 
@@ -60,20 +72,12 @@ def forget(connection: sa.Connection, records: Iterable[Record]) -> None:
         connection.execute(
             sa.delete(idempotency_records).where(
                 idempotency_records.c.scope == record.scope,
+                idempotency_records.c.api == record.api,
                 idempotency_records.c.key == record.key,
             )
         )
 
 
-def expire(connection: sa.Connection, created_before: int, rows_max: int) -> int:
-    """Delete up to `rows_max` of the oldest records from before an instant; return how many."""
-    oldest = connection.execute(_oldest, {"rows": rows_max}).all()
-    last = None
-    gone = 0
-    for seq, created in oldest:
-        if created >= created_before:
-            break
-        last, gone = seq, gone + 1
-    if last is not None:
-        connection.execute(sa.delete(idempotency_records).where(idempotency_records.c.seq <= last))
-    return gone
+def expire(connection: sa.Connection, now: int, rows_max: int) -> int:
+    """Delete up to `rows_max` of the records that have expired; return how many went."""
+    return connection.execute(_expire, {"now": now, "rows": rows_max}).rowcount

@@ -60,6 +60,15 @@ api_keys = sa.Table(
     sa.CheckConstraint("kind IN ('secret', 'restricted')", name="kind"),
 )
 
+# One row, made with the table: what signs the tokens of sessions.
+session_secret = sa.Table(
+    "session_secret",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
+)
+
 customers = sa.Table(
     "customers",
     metadata,
@@ -192,11 +201,14 @@ idempotency_records = sa.Table(
     metadata,
     sa.Column("seq", Whole64, primary_key=True),
     sa.Column("scope", sa.Integer, nullable=False),
+    sa.Column("api", sa.Text, nullable=False),  # a key names a request within one API
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of method, path and parameters
     sa.Column("request", sa.Text, nullable=False),  # the id of the request that was executed
     sa.Column("status", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("created", Whole64, nullable=False),
-    sa.UniqueConstraint("scope", "key"),
+    sa.Column("expires_at", Whole64, nullable=False),
+    sa.UniqueConstraint("scope", "api", "key"),
+    sa.CheckConstraint("api IN ('v1', 'v2')", name="api"),
 )
+sa.Index("ix_idempotency_records_expires_at", idempotency_records.c.expires_at)

@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -29,9 +29,11 @@ from meterhouse.metering.value import InvalidValue, read_value
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.stores import Stores
 from meterhouse.wire import envelope
+from meterhouse.wire.version import Api
 
 _DAY_MILLISECONDS = 86_400_000
-_HOUR_MILLISECONDS = 3_600_000
+
+PlaceT = TypeVar("PlaceT")
 
 
 class Submission(NamedTuple):
@@ -106,9 +108,24 @@ class Acceptor:
         return None
 
     async def _run(self) -> None:
-        while self._waiting:
-            await self._commit(self._next_group())
-        self._task = None
+        try:
+            while self._waiting:
+                await self._gather()
+                await self._commit(self._next_group())
+        finally:
+            self._task = None
+
+    async def _gather(self) -> None:
+        """Wait until the requests that have arrived already are waiting here, too.
+
+        A larger group costs hardly more than a small one, and while the event loop is busy with
+        requests, the writer would wait for the interpreter lock at every statement.
+        """
+        before = -1
+        while before < self._waiting_events < limits.ACCEPT_GROUP_EVENTS_MAX:
+            before = self._waiting_events
+            await asyncio.sleep(0)  # their bytes are read in this pass of the event loop,
+            await asyncio.sleep(0)  # and their handlers run in the next
 
     def _next_group(self) -> list["_Waiting"]:
         """Take what goes into one commit: at least one submission, whatever its size."""
@@ -204,11 +221,11 @@ class _Group:
             names = {(one.event.scope, one.event.event_name) for one in single}
             self._meters = meters.active_by_names(connection, names)
             self._find_claims(single, now - window)
-        self._find_records(submissions, now - limits.IDEMPOTENCY_V1_HOURS * _HOUR_MILLISECONDS)
+        self._find_records([one.record for one in submissions if one.record])
 
     def _find_claims(self, submissions: Sequence[Submission], since: int) -> None:
         expired: list[int] = []
-        wanted = _by_scope((s.event.scope, s.event.identifier) for s in submissions)
+        wanted = _grouped((s.event.scope, s.event.identifier) for s in submissions)
         for scope, names in wanted.items():
             for name, claim in identifiers.find(self._connection, scope, names).items():
                 if claim.received_at >= since:
@@ -218,16 +235,14 @@ class _Group:
         if expired:
             identifiers.release(self._connection, expired)
 
-    def _find_records(
-        self, submissions: Sequence[Submission | StreamSubmission], since: int
-    ) -> None:
-        self._replays: dict[tuple[int, str], Record] = {}
+    def _find_records(self, records: Iterable[Record]) -> None:
+        self._replays: dict[tuple[int, Api, str], Record] = {}
         expired: list[Record] = []
-        wanted = _by_scope((s.record.scope, s.record.key) for s in submissions if s.record)
-        for scope, keys in wanted.items():
-            for key, record in idempotency.find(self._connection, scope, keys).items():
-                if record.created >= since:
-                    self._replays[scope, key] = record
+        wanted = _grouped(((record.scope, record.api), record.key) for record in records)
+        for (scope, api), keys in wanted.items():
+            for record in idempotency.find(self._connection, scope, api, keys).values():
+                if record.expires_at > self._now:
+                    self._replays[record.name] = record
                 else:
                     expired.append(record)
         idempotency.forget(self._connection, expired)
@@ -236,7 +251,7 @@ class _Group:
         """Decide about one submission, as if those before it in the group were committed."""
         record = submission.record
         if record is not None:
-            before = self._replays.get((record.scope, record.key))
+            before = self._replays.get(record.name)
             if before is not None:
                 if before.fingerprint == record.fingerprint:
                     return before
@@ -249,7 +264,7 @@ class _Group:
                 return refusal
         if record is not None:
             self._records.append(record)
-            self._replays[record.scope, record.key] = record
+            self._replays[record.name] = record
         return None
 
     def _refuse(self, submission: Submission) -> Refusal | None:
@@ -285,10 +300,10 @@ class _Group:
         tallies.add(self._connection, acknowledged)
 
 
-def _by_scope(pairs: Iterable[tuple[int, str]]) -> dict[int, set[str]]:
-    grouped: dict[int, set[str]] = defaultdict(set)
-    for scope, name in pairs:
-        grouped[scope].add(name)
+def _grouped(pairs: Iterable[tuple[PlaceT, str]]) -> dict[PlaceT, set[str]]:
+    grouped: dict[PlaceT, set[str]] = defaultdict(set)
+    for place, name in pairs:
+        grouped[place].add(name)
     return grouped
 
 

@@ -2,58 +2,64 @@
 
 An event that was submitted alone claimed its identifier when it was acknowledged. The events of a
 stream claim theirs here, in the order of their positions, and only those that count do: a rejected
-event leaves its identifier free, so that it can be corrected and sent again.
+event leaves its identifier free, so that it can be corrected and sent again, even in the same
+batch. So a duplicate adds no combination of dimension values either.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse.ledger import identifiers
 from meterhouse.ledger.identifiers import Claim
-from meterhouse.metering.model import AcceptedEvent
+from meterhouse.metering.model import AcceptedEvent, RejectedEvent
 
 
 class Deduplicated(NamedTuple):
-    """Events that may count and events that are duplicates, and what changes among the claims.
+    """Events that count, duplicates, events that are rejected, and what changes among the claims.
 
     `expired` are the positions of claims that hold no longer and stand in the way of `claims`.
     """
 
     kept: list[AcceptedEvent]
     duplicates: list[AcceptedEvent]
+    rejected: list[RejectedEvent]
     claims: list[tuple[int, int, str, int]]
     expired: list[int]
 
-    def without(self, positions: set[int]) -> "Deduplicated":
-        """Return the same without the claims of the events at `positions`, which do not count."""
-        if not positions:
-            return self
-        return self._replace(claims=[row for row in self.claims if row[0] not in positions])
-
 
 def deduplicate(
-    connection: sa.Connection, accepted: Sequence[AcceptedEvent], window: int
+    connection: sa.Connection,
+    accepted: Sequence[AcceptedEvent],
+    window: int,
+    refuse: Callable[[AcceptedEvent], RejectedEvent | None],
 ) -> Deduplicated:
-    """Split events, which stand in the order of their positions; `window` is in milliseconds."""
+    """Split events, which stand in the order of their positions; `window` is in milliseconds.
+
+    `refuse` has the last word about an event that is no duplicate.
+    """
     known = _find(connection, accepted)
-    result = Deduplicated([], [], [], [])
+    result = Deduplicated([], [], [], [], [])
     for one in accepted:
         event = one.event
-        if event.meter is not None:  # it was submitted alone and holds its claim
-            result.kept.append(one)
-            continue
+        alone = event.meter is not None  # it was submitted alone and holds its claim
         name = (event.scope, event.identifier)
-        claim = known.get(name)
-        if claim is not None and claim.received_at > event.received_at - window:
+        claim = None if alone else known.get(name)
+        if claim is not None and claim.received_at >= event.received_at - window:
             result.duplicates.append(one)
+            continue
+        rejected = refuse(one)
+        if rejected is not None:
+            result.rejected.append(rejected)
+            continue
+        result.kept.append(one)
+        if alone:
             continue
         if claim is not None:
             result.expired.append(claim.position)
         known[name] = Claim(one.position, event.received_at)
-        result.kept.append(one)
         result.claims.append((one.position, *name, event.received_at))
     return result
 

@@ -31,40 +31,46 @@ class Combinations:
         self._seen: dict[Pair, set[bytes]] = {}
         self._size = 0
 
-    def check(
+    def look_up(
         self,
         connection: sa.Connection,
         accepted: Sequence[AcceptedEvent],
         meters: Mapping[str, Meter],
-    ) -> tuple[list[AcceptedEvent], list[RejectedEvent], list[Combination]]:
-        """Split events into those that may count and those whose combination is one too many.
+    ) -> "Admission":
+        """Look up what was seen of the meters and customers of these events, to admit them.
 
-        Also returns the combinations that are new; the caller writes them with the outcomes, or
-        calls `clear` when that fails.
+        The caller writes what the admission found to be new with the outcomes, or calls `clear`
+        when that fails.
         """
-        digests = [dimension_digest(meters[one.meter], one.event.payload) for one in accepted]
-        if not any(digests):
-            return list(accepted), [], []
-        self._load(connection, accepted, digests)
-        kept: list[AcceptedEvent] = []
-        refused: list[RejectedEvent] = []
-        new: list[Combination] = []
-        for one, digest in zip(accepted, digests, strict=True):
+        digests: dict[int, bytes] = {}
+        pairs: set[Pair] = set()
+        for one in accepted:
+            digest = dimension_digest(meters[one.meter], one.event.payload)
             if digest is not None:
-                seen = self._seen[one.meter, one.customer]
-                if digest not in seen:
-                    if len(seen) >= limits.DIMENSION_COMBINATIONS_MAX:
-                        refused.append(reject_combination(one))
-                        continue
-                    seen.add(digest)
-                    self._size += 1
-                    new.append((one.meter, one.customer, digest))
-            kept.append(one)
-        return kept, refused, new
+                digests[one.position] = digest
+                pairs.add((one.meter, one.customer))
+        if self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX:
+            self.clear()
+        unknown = pairs - self._seen.keys()
+        if unknown:
+            self._load(connection, unknown)
+        return Admission(self, digests)
+
+    def add(self, combination: Combination) -> bool | None:
+        """Note a combination: True if it is new, False if it was seen, None if one too many."""
+        meter, customer, digest = combination
+        seen = self._seen[meter, customer]
+        if digest in seen:
+            return False
+        if len(seen) >= limits.DIMENSION_COMBINATIONS_MAX:
+            return None
+        seen.add(digest)
+        self._size += 1
+        return True
 
     @staticmethod
     def write(connection: sa.Connection, new: Sequence[Combination]) -> None:
-        """Record combinations that `check` found to be new."""
+        """Record combinations that an admission found to be new."""
         if new:
             insert_rows(connection, dimension_combinations, ("meter", "customer", "digest"), new)
 
@@ -73,23 +79,7 @@ class Combinations:
         self._seen.clear()
         self._size = 0
 
-    def _load(
-        self,
-        connection: sa.Connection,
-        accepted: Sequence[AcceptedEvent],
-        digests: Sequence[bytes | None],
-    ) -> None:
-        """Make sure that what was seen is known of every meter and customer of these events."""
-        if self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX:
-            self.clear()
-        pairs = {
-            (one.meter, one.customer)
-            for one, digest in zip(accepted, digests, strict=True)
-            if digest is not None
-        }
-        unknown = pairs - self._seen.keys()
-        if not unknown:
-            return
+    def _load(self, connection: sa.Connection, unknown: set[Pair]) -> None:
         self._seen.update((pair, set()) for pair in unknown)
         names = {
             "meters": list({meter for meter, _ in unknown}),
@@ -99,3 +89,26 @@ class Combinations:
             if (meter, customer) in unknown:
                 self._seen[meter, customer].add(digest)
                 self._size += 1
+
+
+class Admission:
+    """Admits the events of one batch, in the order of their positions; `new` is what to write."""
+
+    def __init__(self, combinations: Combinations, digests: Mapping[int, bytes]) -> None:
+        """Admit to `combinations`; `digests` are those of the events that have any, by position."""
+        self._combinations = combinations
+        self._digests = digests
+        self.new: list[Combination] = []
+
+    def refuse(self, one: AcceptedEvent) -> RejectedEvent | None:
+        """Admit an event and note its combination, or reject it because that is one too many."""
+        digest = self._digests.get(one.position)
+        if digest is None:
+            return None
+        combination = (one.meter, one.customer, digest)
+        added = self._combinations.add(combination)
+        if added is None:
+            return reject_combination(one)
+        if added:
+            self.new.append(combination)
+        return None

@@ -210,16 +210,14 @@ class Processor:
                 accepted.append(outcome)
             else:
                 rejected.append(outcome)
-        deduplicated = deduplicate(connection, accepted, self._window)
-        kept, too_many, new = self._combinations.check(
-            connection, deduplicated.kept, catalog.meters
-        )
+        admission = self._combinations.look_up(connection, accepted, catalog.meters)
+        deduplicated = deduplicate(connection, accepted, self._window, admission.refuse)
         return Batch(
-            kept,
-            rejected + too_many,
-            deduplicated.without({one.position for one in too_many}),
+            deduplicated.kept,
+            rejected + deduplicated.rejected,
+            deduplicated,
             [cancellation for entry in entries for cancellation in entry.cancellations],
-            new,
+            admission.new,
             accounts.scopes_by_id(connection),
             entries[0].position,
             _last(entries),

@@ -1,8 +1,8 @@
 """Retain: what is over its time leaves the ledger, a little at a time.
 
-Identifiers go after the deduplication window, idempotency records after a day. Each transaction
-deletes few rows, so that no acknowledgement waits long behind it. Rejected events leave the usage
-store by that store's own TTL.
+Identifiers go after the deduplication window, idempotency records when they expire. Each
+transaction deletes few rows, so that no acknowledgement waits long behind it. Rejected events leave
+the usage store by that store's own TTL.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from meterhouse.pipeline.stores import Stores
 log = logging.getLogger("meterhouse.retain")
 
 _DAY_MILLISECONDS = 86_400_000
-_HOUR_MILLISECONDS = 3_600_000
 
 
 class Retention:
@@ -44,7 +43,7 @@ class Retention:
         gone = 0
         for expire, before in (
             (identifiers.expire, now - self._window),
-            (idempotency.expire, now - limits.IDEMPOTENCY_V1_HOURS * _HOUR_MILLISECONDS),
+            (idempotency.expire, now),
         ):
             chunk = limits.RETAIN_CHUNK_ROWS_MAX
             while chunk == limits.RETAIN_CHUNK_ROWS_MAX:

@@ -1,9 +1,9 @@
-"""Errors as Stripe words them and as its two envelopes carry them.
+"""Errors as Stripe words them and as its first envelope carries them.
 
 Every sentence that refuses a request stands here or, about a parameter's shape, in
-`wire.param_errors`, and nowhere else. Each constructor returns a `Refusal` to raise; a sender's own
-text is quoted in it at a bounded length. `error_v1` and `error_v2` turn a refusal into the body of
-the answer (https://docs.stripe.com/api/errors, https://docs.stripe.com/api-v2-overview).
+`wire.param_errors`, or, where only API v2 has it, in `wire.envelope_v2`, and nowhere else. Each
+constructor returns a `Refusal` to raise; a sender's own text is quoted in it at a bounded length.
+`error_v1` turns a refusal into the body of the answer (https://docs.stripe.com/api/errors).
 """
 
 from typing import Any, Literal
@@ -32,23 +32,13 @@ _NO_MORE = {"Connection": "close"}  # nobody waits for the rest of the body
 _HELP = "or we can help at https://support.stripe.com/."
 _ELLIPSIS = "…"
 
-# The code of a v2 error, which always has one, where the refusal itself names none.
-_V2_CODES: dict[int, str] = {
-    400: "invalid_fields",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    409: "conflict",
-    429: "rate_limit",
-}
-
 
 def error_v1(refusal: Refusal) -> bytes:
     """Return the body of a refused v1 request; members that the refusal lacks are left out."""
     error: dict[str, Any] = {}
     if refusal.code is not None:
         error["code"] = refusal.code
-        error["doc_url"] = _doc_url(refusal.code)
+        error["doc_url"] = doc_url(refusal.code)
     error["message"] = refusal.message
     if refusal.param is not None:
         error["param"] = refusal.param
@@ -56,19 +46,8 @@ def error_v1(refusal: Refusal) -> bytes:
     return to_json({"error": error})
 
 
-def error_v2(refusal: Refusal) -> bytes:
-    """Return the body of a refused v2 request: `code` and `message` always stand in it.
-
-    A refusal of fields has no `type`: SDKs know it by its code `invalid_fields`.
-    """
-    code = refusal.code or _V2_CODES.get(refusal.status, refusal.type)
-    error = {"code": code, "doc_url": _doc_url(code), "message": refusal.message}
-    if code != "invalid_fields":
-        error["type"] = refusal.type
-    return to_json({"error": error})
-
-
-def _doc_url(code: str) -> str:
+def doc_url(code: str) -> str:
+    """Return where Stripe explains an error code."""
     return f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
 
 
@@ -273,6 +252,7 @@ def idempotency_mismatch(key: str) -> Refusal:
         f"used with. Try using a key other than '{quote(key)}' if you meant to execute a different "
         "request.",
         type="idempotency_error",
+        v2_code="idempotency_error",
     )
 
 
@@ -312,7 +292,9 @@ def meter_exists(event_name: str) -> Refusal:
 
 def no_active_meter(event_name: str) -> Refusal:
     """Refuse an event name that no active meter has."""
-    return Refusal(f'No active meter found for event name "{quote(event_name)}".')
+    return Refusal(
+        f'No active meter found for event name "{quote(event_name)}".', v2_code="no_meter"
+    )
 
 
 def duplicate_identifier(identifier: str) -> Refusal:
@@ -320,6 +302,7 @@ def duplicate_identifier(identifier: str) -> Refusal:
     return Refusal(
         f"An event already exists with identifier {quote(identifier)}.",
         headers={"Stripe-Should-Retry": "false"},
+        v2_code="duplicate_meter_event",
     )
 
 
@@ -344,6 +327,7 @@ def value_too_many_digits(text: str, digits_max: int) -> Refusal:
         f"{quote(text)}.",
         code="meter_event_value_too_many_digits",
         param="payload",
+        v2_code="payload_invalid_value",
     )
 
 
@@ -353,7 +337,9 @@ def value_too_many_digits(text: str, digits_max: int) -> Refusal:
 def no_event_to_cancel(identifier: str) -> Refusal:
     """Refuse to cancel an event that does not exist."""
     return Refusal(
-        f"No meter event found with identifier {quote(identifier)}.", param="cancel[identifier]"
+        f"No meter event found with identifier {quote(identifier)}.",
+        param="cancel[identifier]",
+        v2_code="invalid_cancel_configuration",
     )
 
 
@@ -363,6 +349,7 @@ def too_late_to_cancel(identifier: str) -> Refusal:
         f"The meter event with identifier {quote(identifier)} cannot be cancelled because it was "
         f"received more than {ADJUSTMENT_HOURS_MAX} hours ago.",
         param="cancel[identifier]",
+        v2_code="invalid_cancel_configuration",
     )
 
 

@@ -33,6 +33,7 @@ SHAPES: dict[str, Shape] = {
     "cus": Shape(14),
     "key": Shape(24),
     "mea": Shape(30, head="61", modal=True),
+    "mes": Shape(30, head="61", modal=True),
     "mtr": Shape(30, head="61", modal=True),
     "mtrusg": Shape(30, head="61", modal=True),
     "req": Shape(14),

@@ -1,17 +1,21 @@
 """API versions (https://docs.stripe.com/api/versioning).
 
 A version is a date and, since 2024-09-30, the name of its major release; every preview is a date
-and `preview`. Versions are compared by their date.
+and `preview`. Versions are compared by their date. The *API* is the number in the path: v1 takes
+forms, v2 takes JSON (https://docs.stripe.com/api-v2-overview).
 """
 
 import re
 from datetime import date
 from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
 from meterhouse.limits import API_VERSIONS_CACHED_MAX
 from meterhouse.wire.envelope import invalid_version
+
+Api = Literal["v1", "v2"]
 
 PREVIEW = "preview"
 FIRST_DATED = date(2011, 1, 1)
@@ -54,6 +58,11 @@ class ApiVersion(msgspec.Struct, frozen=True):
 
 
 DEFAULT_VERSION = ApiVersion(NEWEST, "endive", f"{NEWEST}.endive")
+
+
+def api_of(path: str) -> Api:
+    """Return the API that a path belongs to; what is not v2 follows v1."""
+    return "v2" if path.startswith("/v2/") else "v1"
 
 
 @lru_cache(API_VERSIONS_CACHED_MAX)

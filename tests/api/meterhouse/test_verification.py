@@ -12,7 +12,7 @@ PATH = "/meterhouse/v1/verification"
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("header", [None, f"Bearer {TEST_KEY}", "Bearer é"])
 def test_it_is_for_the_operator_alone(server: Server, method: str, header: str | None) -> None:
-    headers = {"authorization": header.encode("latin-1")} if header else {}
+    headers = {b"authorization": header.encode("latin-1")} if header else {}
     answer = httpx.request(method, server.url + PATH, headers=headers, trust_env=False)
     assert error_of(answer, 401)["type"] == "invalid_request_error"
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -69,13 +70,17 @@ def test_metadata_is_merged(
     [
         (
             {"k" * 41: "v"},
-            "Metadata keys can have up to 40 characters, but you passed in a key that is 41 "
-            f"characters. Invalid key: {'k' * 41}",
+            (
+                "Metadata keys can have up to 40 characters, but you passed in a key that is 41 "
+                f"characters. Invalid key: {'k' * 41}"
+            ),
         ),
         (
             {"k": "v" * 501},
-            "Metadata values can have up to 500 characters, but you passed in a value that is 501 "
-            f"characters. Invalid value: {'v' * 100}…{'v' * 100}",
+            (
+                "Metadata values can have up to 500 characters, but you passed in a value that is "
+                f"501 characters. Invalid value: {'v' * 100}…{'v' * 100}"
+            ),
         ),
         (
             {str(number): "v" for number in range(51)},
@@ -134,10 +139,11 @@ def test_a_customer_that_is_deleted(client: stripe.StripeClient) -> None:
     assert gone.to_dict() == {"id": made.id, "object": "customer", "deleted": True}
     assert client.v1.customers.retrieve(made.id).to_dict() == gone.to_dict()
     assert client.v1.customers.list().data == []
-    for again in (
+    attempts: list[Callable[[], stripe.Customer]] = [
         lambda: client.v1.customers.delete(made.id),
         lambda: client.v1.customers.update(made.id, {"name": "A"}),
-    ):
+    ]
+    for again in attempts:
         with pytest.raises(stripe.InvalidRequestError) as caught:
             again()
         assert caught.value.http_status == 404
@@ -190,9 +196,11 @@ def test_a_customer_that_is_deleted(client: stripe.StripeClient) -> None:
         ),
         (
             {"balance": ""},
-            "You passed an empty string for 'balance'. We assume empty values are an attempt to "
-            "unset a parameter; however 'balance' cannot be unset. You should remove 'balance' "
-            "from your request or supply a non-empty value.",
+            (
+                "You passed an empty string for 'balance'. We assume empty values are an attempt "
+                "to unset a parameter; however 'balance' cannot be unset. You should remove "
+                "'balance' from your request or supply a non-empty value."
+            ),
             "parameter_invalid_empty",
             "balance",
         ),
@@ -226,7 +234,9 @@ def test_the_list_is_filtered_by_creation(house: House) -> None:
         answer = house.request(
             "GET",
             "/v1/customers",
-            params={name.replace("_", "[") + "]" * ("_" in name): at for name, at in params.items()},
+            params={
+                name.replace("_", "[") + "]" * ("_" in name): at for name, at in params.items()
+            },
         )
         return [row["id"] for row in answer.json()["data"]][::-1]
 
@@ -241,7 +251,11 @@ def test_the_list_is_filtered_by_creation(house: House) -> None:
 @pytest.mark.parametrize(
     ("params", "message", "param"),
     [
-        ({"limit": "0"}, "Invalid integer: this value must be greater than or equal to 1.", "limit"),
+        (
+            {"limit": "0"},
+            "Invalid integer: this value must be greater than or equal to 1.",
+            "limit",
+        ),
         (
             {"limit": "101"},
             "Invalid integer: this value must be less than or equal to 100.",

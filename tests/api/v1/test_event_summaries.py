@@ -188,6 +188,7 @@ def test_customers_that_are_deleted_stay_readable(client: stripe.StripeClient) -
 
 def test_a_read_of_its_own_writes(house: House) -> None:
     """Test mode reads its writes unless told otherwise; live mode only when asked to."""
+
     def consistency(**details: Any) -> str:
         answer = house.request(
             "GET",
@@ -242,5 +243,3 @@ def test_a_read_that_has_to_wait_too_long_says_so(
     assert [value for *_, value in points(late)] == [0]
     monkeypatch.undo()
     assert [value for *_, value in points(house.summaries(meter, customer))] == [1]
-
-

@@ -128,7 +128,11 @@ def test_only_what_was_received_in_the_last_24_hours(house: House) -> None:
 @pytest.mark.parametrize("window", [None, "day", "hour"])
 @pytest.mark.parametrize(
     ("formula", "raw", "windowed"),
-    [("sum", (7, 3, 1), (4, 2, 1)), ("count", (3, 2, 1), (1, 1, 1)), ("last", (4, 2, 1), (4, 2, 1))],
+    [
+        ("sum", (7, 3, 1), (4, 2, 1)),
+        ("count", (3, 2, 1), (1, 1, 1)),
+        ("last", (4, 2, 1), (4, 2, 1)),
+    ],
 )
 def test_every_kind_of_meter(
     house: House,

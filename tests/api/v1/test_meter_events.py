@@ -1,6 +1,5 @@
 import re
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import httpx
 import pytest
 import stripe
 
-from meterhouse.pipeline import dimension
+from meterhouse import limits
 from meterhouse.usage.store import UsageStore
 from tests.api.house import DAY, NOW, House, housing
 from tests.api.samples import (
@@ -101,7 +100,12 @@ def test_what_an_event_need_not_say(client: stripe.StripeClient) -> None:
             None,
             "payload[a]",
         ),
-        (event(timestamp="soon"), "Invalid integer: soon", "parameter_invalid_integer", "timestamp"),
+        (
+            event(timestamp="soon"),
+            "Invalid integer: soon",
+            "parameter_invalid_integer",
+            "timestamp",
+        ),
         (event(timestamp="1.5"), "Invalid integer: 1.5", "parameter_invalid_integer", "timestamp"),
         (
             event(identifier="i" * 101),
@@ -147,8 +151,10 @@ def test_what_an_event_need_not_say(client: stripe.StripeClient) -> None:
         ),
         (
             event(**{"payload[value]": "1234567890.123456"}),
-            "The value in the event payload can have at most 15 digits. "
-            "Received 1234567890.123456.",
+            (
+                "The value in the event payload can have at most 15 digits. "
+                "Received 1234567890.123456."
+            ),
             "meter_event_value_too_many_digits",
             "payload",
         ),
@@ -191,8 +197,8 @@ def test_an_identifier_is_taken_once(client: stripe.StripeClient) -> None:
         assert caught.value.http_status == 400
         assert caught.value.user_message == "An event already exists with identifier one."
         assert caught.value.code is None
-        assert "code" not in caught.value.json_body["error"]
-        assert caught.value.headers["stripe-should-retry"] == "false"
+        assert '"code"' not in str(caught.value.http_body)
+        assert (caught.value.headers or {})["stripe-should-retry"] == "false"
     send(client, customer, "1", identifier="ONE")
     assert total(client, meter, customer) == 2
 
@@ -333,7 +339,10 @@ def rejected(house: House) -> list[str]:
     house.run(house.meterhouse.house.processor.settle(5))
     counts = house.run(stores.usage(UsageStore.counts))
     held = sorted(
-        code for count in counts.values() for code, rows in count.rejected.items() for _ in range(rows)
+        code
+        for count in counts.values()
+        for code, rows in count.rejected.items()
+        for _ in range(rows)
     )
     text = house.request("GET", "/metrics").text
     counted = re.findall(
@@ -344,7 +353,7 @@ def rejected(house: House) -> list[str]:
 
 
 @pytest.fixture
-def dimensional(house: House) -> Iterator[House]:
+def dimensional(house: House) -> House:
     house.meter(**{"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "region"})
     return house
 
@@ -396,7 +405,7 @@ def test_a_deleted_customer_uses_nothing_any_more(house: House) -> None:
 def test_too_many_combinations_of_dimensions(
     dimensional: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dimension.limits, "DIMENSION_COMBINATIONS_MAX", 2)
+    monkeypatch.setattr(limits, "DIMENSION_COMBINATIONS_MAX", 2)
     customer = dimensional.customer()
     for region in ("a", "b", "a", "c"):
         data = {**GOOD, "payload[region]": region, "payload[stripe_customer_id]": customer}

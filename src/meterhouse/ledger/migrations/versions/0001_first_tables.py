@@ -1,5 +1,7 @@
 """The first tables: accounts, catalog, journal, identifiers, blocks, tallies."""
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,8 +12,9 @@ Whole64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make the tables, and the one row of the journal's head."""
+    """Make the tables, and the one row of those that have one."""
     _accounts()
+    _session_secret()
     _catalog()
     _journal()
     _identifiers()
@@ -62,6 +65,17 @@ def _accounts() -> None:
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_api_keys_scope"),
         sa.CheckConstraint("kind IN ('secret', 'restricted')", name="ck_api_keys_kind"),
     )
+
+
+def _session_secret() -> None:
+    table = op.create_table(
+        "session_secret",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_session_secret"),
+        sa.CheckConstraint("id = 1", name="ck_session_secret_one_row"),
+    )
+    op.bulk_insert(table, [{"id": 1, "secret": secrets.token_bytes(32)}])
 
 
 def _catalog() -> None:
@@ -212,12 +226,15 @@ def _idempotency() -> None:
         "idempotency_records",
         sa.Column("seq", Whole64, nullable=False),
         sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("api", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("created", Whole64, nullable=False),
+        sa.Column("expires_at", Whole64, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_idempotency_records"),
-        sa.UniqueConstraint("scope", "key", name="uq_idempotency_records_scope_key"),
+        sa.UniqueConstraint("scope", "api", "key", name="uq_idempotency_records_scope_api_key"),
+        sa.CheckConstraint("api IN ('v1', 'v2')", name="ck_idempotency_records_api"),
     )
+    op.create_index("ix_idempotency_records_expires_at", "idempotency_records", ["expires_at"])

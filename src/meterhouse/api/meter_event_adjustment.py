@@ -1,0 +1,103 @@
+"""The cancellation of a meter event, whichever API asks for it: what v1 and v2 do alike.
+
+A cancellation is asked for by identifier and applied by the pipeline. Asking again changes nothing
+and tells how far it is.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.once import once, replay_or_refuse
+from meterhouse.ledger import adjustments, identifiers, journal, meters
+from meterhouse.ledger.adjustments import Adjustment
+from meterhouse.ledger.identifiers import Claim
+from meterhouse.ledger.journal import Cancellation
+from meterhouse.metering.adjustment import cancellable
+from meterhouse.metering.model import Meter, StoredEvent
+from meterhouse.usage.store import UsageStore
+from meterhouse.wire import envelope
+from meterhouse.wire.ids import new_id
+
+Show = Callable[[Adjustment], dict[str, Any]]
+
+
+class _Found(NamedTuple):
+    """The event that a request names: who claimed the identifier, and which meters it may be of."""
+
+    claim: Claim
+    meters: list[Meter]
+
+
+async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> Answer:
+    """Cancel the event with an identifier, if it was received in the last 24 hours and counts.
+
+    The answer is what `show` makes of the adjustment.
+    """
+    found = await _claimed(call, event_name, identifier)
+    event = None if found is None else await _stored(call, found)
+    if event is None:
+        return await replay_or_refuse(call, envelope.no_event_to_cancel(identifier))
+
+    def work(connection: sa.Connection) -> Answer:
+        before = adjustments.find(connection, call.scope.id, event.position)
+        if before is None:
+            if not cancellable(event.received_at, call.now):
+                raise envelope.too_late_to_cancel(identifier)
+            before = _append(connection, call, event)
+        return ok(show(before))
+
+    answer = await once(call, work)
+    call.house.processor.wake()
+    return answer
+
+
+async def _claimed(call: Call, event_name: str, identifier: str) -> _Found | None:
+    """Return who claimed the identifier. An event of a stream does so only when it is judged."""
+    found = await call.house.stores.read(_find, call.scope.id, event_name, identifier)
+    if found is None and await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+        found = await call.house.stores.read(_find, call.scope.id, event_name, identifier)
+    return found
+
+
+def _find(connection: sa.Connection, scope: int, event_name: str, identifier: str) -> _Found | None:
+    claim = identifiers.find(connection, scope, (identifier,)).get(identifier)
+    if claim is None:
+        return None
+    return _Found(claim, meters.all_by_name(connection, scope, event_name))
+
+
+async def _stored(call: Call, found: _Found) -> StoredEvent | None:
+    """Return the event as the usage store has it; wait first until it is judged."""
+    processor = call.house.processor
+    if processor.stored_position < found.claim.position and not await processor.settle(
+        limits.CONSISTENCY_WAIT_SECONDS_MAX
+    ):
+        raise envelope.unavailable()
+    for meter in found.meters:
+        event = await call.house.stores.usage(
+            UsageStore.find, call.scope, meter.id, found.claim.position
+        )
+        if event is not None:
+            return event
+    return None
+
+
+def _append(connection: sa.Connection, call: Call, event: StoredEvent) -> Adjustment:
+    adjustment = Adjustment(
+        new_id("mea", call.scope.livemode),
+        call.scope.id,
+        event.identifier,
+        event.event_name,
+        event.position,
+        "pending",
+        call.now,
+    )
+    adjustments.put(connection, adjustment)
+    journal.append_cancellation(
+        connection, Cancellation(call.scope.id, adjustment.id, event.meter, event.position)
+    )
+    return adjustment

@@ -1,0 +1,55 @@
+"""Sessions of the meter event stream: made for one account and mode, checked without a look-up."""
+
+from meterhouse import limits
+from meterhouse.api.authentication import Credential
+from meterhouse.metering.model import Scope
+from meterhouse.wire import envelope
+from meterhouse.wire.credentials import mask
+from meterhouse.wire.envelope_v2 import session_expired
+from meterhouse.wire.ids import new_id
+from meterhouse.wire.session import Session, seal, unseal
+
+_LASTS = limits.SESSION_MINUTES * 60_000
+
+
+class Sessions:
+    """Makes and checks tokens; `secret` is the ledger's, so every node takes every node's tokens.
+
+    Tokens that were found genuine are remembered, so that a busy sender costs one look-up in
+    memory. That a session is over is found out each time.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._genuine: dict[str, tuple[int, Credential]] = {}
+
+    def create(self, scope: Scope, now: int) -> tuple[Session, str]:
+        """Return a new session that sends events to `scope`, and its token."""
+        session = Session(
+            new_id("mes", scope.livemode), scope.id, scope.account, scope.livemode, now + _LASTS
+        )
+        return session, seal(session, self._secret)
+
+    def credential(self, token: str, account: str, now: int) -> Credential:
+        """Return what a token opens: sending events, to the scope that it was made for.
+
+        Refuses with 401 a token that is not ours, with 400 one that is over, with 403 one that was
+        made for another account than the `account` that is named.
+        """
+        expires_at, credential = self._genuine.get(token) or self._unseal(token)
+        if expires_at <= now:
+            raise session_expired()
+        if account and account != credential.scope.account:
+            raise envelope.account_denied(credential.hint, account)
+        return credential
+
+    def _unseal(self, token: str) -> tuple[int, Credential]:
+        session = unseal(token, self._secret)
+        if session is None:
+            raise envelope.invalid_api_key(mask(token))
+        scope = Scope(session.scope, session.account, session.livemode)
+        credential = Credential(scope, {"billing_meter_events": "write"}, mask(token))
+        if len(self._genuine) >= limits.SESSIONS_CACHED_MAX:
+            self._genuine.clear()
+        self._genuine[token] = (session.expires_at, credential)
+        return session.expires_at, credential

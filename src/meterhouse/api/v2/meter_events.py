@@ -1,0 +1,84 @@
+"""`/v2/billing/meter_events`: one event, checked before it is taken.
+
+https://docs.stripe.com/api/v2/billing/meter-event/create
+"""
+
+import sqlalchemy as sa
+
+from meterhouse.api.call import Answer, Call
+from meterhouse.api.meter_event import accept, new_event, timestamp_refusal
+from meterhouse.api.once import replay_or_refuse
+from meterhouse.api.v2.event import EventName, Identifier, Payload, Timestamp
+from meterhouse.errors import Refusal
+from meterhouse.ledger import meters
+from meterhouse.metering.model import MeterEvent
+from meterhouse.metering.validation import (
+    Case,
+    Catalog,
+    find_meter,
+    find_value,
+    read_customer,
+)
+from meterhouse.wire.document import Document
+from meterhouse.wire.envelope_v2 import invalid_field, meter_event_refused
+from meterhouse.wire.timestamp import print_timestamp, read_timestamp
+
+# What is checked before the answer, and how the endpoint calls what the judge finds.
+_STEPS = (find_meter, read_customer, find_value)
+_CODES = {
+    "archived_meter": "archived_meter",
+    "meter_event_invalid_value": "payload_invalid_value",
+    "meter_event_no_customer_defined": "payload_no_customer_defined",
+    "meter_event_value_not_found": "payload_no_value_defined",
+    "meter_event_value_too_many_digits": "payload_invalid_value",
+    "no_meter": "no_meter",
+}
+
+
+class MeterEventCreate(Document):
+    """The body of a request."""
+
+    event_name: EventName
+    payload: Payload
+    identifier: Identifier | None = None
+    timestamp: Timestamp | None = None
+
+
+async def create(call: Call) -> Answer:
+    """Accept a meter event; the answer comes when it is on disk."""
+    sent = call.document(MeterEventCreate)
+    timestamp = call.now if sent.timestamp is None else _instant(sent.timestamp)
+    event = new_event(call, sent.event_name, sent.identifier, sent.payload, timestamp)
+    refusal = timestamp_refusal(timestamp, call.now) or await call.house.stores.read(_refuse, event)
+    if refusal is not None:
+        return await replay_or_refuse(call, refusal)
+    document = {
+        "object": "v2.billing.meter_event",
+        "created": print_timestamp(call.now),
+        "event_name": event.event_name,
+        "identifier": event.identifier,
+        "livemode": call.scope.livemode,
+        "payload": event.payload,
+        "timestamp": print_timestamp(timestamp),
+    }
+    return await accept(call, event, document)
+
+
+def _instant(timestamp: Timestamp) -> int:
+    try:
+        return read_timestamp(timestamp)
+    except ValueError as error:
+        raise invalid_field(f"timestamp {error}.") from None
+
+
+def _refuse(connection: sa.Connection, event: MeterEvent) -> Refusal | None:
+    """Judge an event as far as the endpoint does at once."""
+    name = {(event.scope, event.event_name)}
+    active = meters.active_by_names(connection, name)
+    archived = {} if active else meters.archived_by_names(connection, name)
+    case = Case(event, Catalog(meters={}, active=active, archived=archived, customers={}))
+    for step in _STEPS:
+        problem = step(case)
+        if problem is not None:
+            return meter_event_refused(_CODES[problem.code])
+    return None

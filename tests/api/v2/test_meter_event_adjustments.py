@@ -1,0 +1,88 @@
+from typing import Any
+
+import pytest
+
+from tests.api.house import HOUR, House
+from tests.api.v2.samples import (
+    ADJUSTMENTS,
+    EVENTS,
+    STREAM,
+    at,
+    done,
+    event,
+    post,
+    refused,
+    used,
+)
+
+
+def cancel(identifier: str = "a", **changes: Any) -> dict[str, Any]:
+    wanted = {"event_name": "calls", "type": "cancel", "cancel": {"identifier": identifier}}
+    return wanted | changes
+
+
+@pytest.mark.parametrize("path", [EVENTS, STREAM])
+def test_an_event_is_cancelled(house: House, path: str) -> None:
+    """Given an event, alone or of a stream, when it is cancelled at once, then it counts no more."""
+    meter, customer = house.meter(), house.customer()
+    one = event(customer, "25", identifier="a")
+    done(post(house, path, {"events": [one, event(customer)]} if path == STREAM else one))
+    adjustment = done(post(house, ADJUSTMENTS, cancel()))
+    assert adjustment.pop("id").startswith("mea_test_61")
+    assert adjustment == {
+        "object": "v2.billing.meter_event_adjustment",
+        "cancel": {"identifier": "a"},
+        "created": at(0),
+        "event_name": "calls",
+        "livemode": False,
+        "status": "pending",
+        "type": "cancel",
+    }
+    assert used(house, meter, customer) == (1 if path == STREAM else 0)
+
+
+def test_asking_again_tells_how_far_it_is(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    done(post(house, EVENTS, event(customer, identifier="a")))
+    first = done(post(house, ADJUSTMENTS, cancel()))
+    assert used(house, meter, customer) == 0
+    assert done(post(house, ADJUSTMENTS, cancel())) == first | {"status": "complete"}
+
+
+@pytest.mark.parametrize("given", [None, {}, {"identifier": None}])
+def test_a_cancellation_without_an_event(house: House, given: Any) -> None:
+    error = refused(post(house, ADJUSTMENTS, cancel(cancel=given)), 400)
+    assert error == {
+        "code": "invalid_cancel_configuration",
+        "message": "The adjustment configuration is invalid for the adjustment type.",
+    }
+
+
+def test_an_event_that_cannot_be_cancelled(house: House) -> None:
+    house.meter()
+    customer = house.customer()
+    error = refused(post(house, ADJUSTMENTS, cancel("nobody")), 400)
+    assert error == {
+        "code": "invalid_cancel_configuration",
+        "message": "No meter event found with identifier nobody.",
+    }
+    done(post(house, EVENTS, event(customer, identifier="a")))
+    house.clock.advance(24 * HOUR * 1000 + 1)
+    error = refused(post(house, ADJUSTMENTS, cancel()), 400)
+    assert error["code"] == "invalid_cancel_configuration"
+    assert "more than 24 hours ago" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"type": "range"}, "type has a value that it cannot have: 'range'."),
+        ({"cancel": {"identifier": 1}}, "cancel.identifier must be a string, not a number."),
+        ({"cancel": {"id": "a"}}, "Received unknown field: cancel.id."),
+        ({"event_name": None}, "event_name must be a string, not null."),
+        ({"event_name": ""}, "event_name must not be empty."),
+    ],
+)
+def test_a_bad_shape(house: House, changes: dict[str, Any], sentence: str) -> None:
+    error = refused(post(house, ADJUSTMENTS, cancel(**changes)), 400)
+    assert (error["code"], error["message"]) == ("invalid_fields", sentence)
