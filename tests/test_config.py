@@ -66,6 +66,12 @@ def test_api_keys_are_a_list() -> None:
         ("port", "65536", "METERHOUSE_PORT is '65536', but"),
         ("port", "-1", "METERHOUSE_PORT is '-1', but"),
         ("deduplication_days", "0", "must be a whole number from 1 to 3650."),
+        (
+            "role",
+            "worker",
+            "METERHOUSE_ROLE is 'worker', but a cluster of processes is not supported yet. "
+            "Leave it at 'all'.",
+        ),
         ("role", "boss", "METERHOUSE_ROLE is 'boss', but must be one of: all, api, worker."),
         ("limits", "on", "must be one of: off, stripe."),
         ("values", "float", "must be one of: decimal, whole."),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from meterhouse import connection
+from meterhouse import limits
 from meterhouse.connection import Connection
 from meterhouse.limits import REQUEST_HEAD_BYTES_MAX
 
@@ -91,7 +91,7 @@ def test_a_head_without_end_is_refused(beginning: bytes) -> None:
 
 
 def test_a_head_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "REQUEST_HEAD_READ_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(limits, "REQUEST_HEAD_READ_SECONDS_MAX", 0.05)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(REQUEST)
@@ -103,7 +103,7 @@ def test_a_head_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "REQUEST_HEAD_READ_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(limits, "REQUEST_HEAD_READ_SECONDS_MAX", 0.05)
 
     async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> bytes:
         return await reader.read()

@@ -62,7 +62,12 @@ SETTINGS: tuple[Setting, ...] = (
         "URL of the usage store. Empty: `chdb:///<data_dir>/usage`.",
         secret=True,
     ),
-    Setting("role", "all", "Which parts run in this process.", choices=("all", "api", "worker")),
+    Setting(
+        "role",
+        "all",
+        "Which parts run in this process. Only `all` starts so far: one process does everything.",
+        choices=("all", "api", "worker"),
+    ),
     Setting(
         "api_keys",
         "",
@@ -153,7 +158,7 @@ class Config:
                 text["clickhouse_url"] or f"chdb://{data_dir / 'usage'}",
                 ("chdb", "clickhouse", "clickhouses", "http", "https"),
             ),
-            role=cast("Role", text["role"]),
+            role=_role(text["role"]),
             api_keys=_keys(text["api_keys"]),
             limits=cast("LimitsProfile", text["limits"]),
             rate_limits=_rates(text["rate_limits"]),
@@ -176,6 +181,15 @@ def _text(setting: Setting, options: Mapping[str, Any], environment: Mapping[str
             f"{setting.variable} is '{value}', but must be one of: {', '.join(setting.choices)}."
         )
     return value
+
+
+def _role(text: str) -> Role:
+    if text != "all":
+        raise ConfigError(
+            f"METERHOUSE_ROLE is '{text}', but a cluster of processes is not supported yet. "
+            "Leave it at 'all'."
+        )
+    return "all"
 
 
 def _whole(name: str, text: str, least: int, most: int) -> int:

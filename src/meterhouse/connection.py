@@ -1,17 +1,19 @@
-"""One connection: uvicorn's, with bounds on a request's head that uvicorn leaves to a proxy.
+"""One connection: uvicorn's, with bounds on a request that uvicorn leaves to a proxy.
 
-A head (request line and headers) that is too large, that does not arrive in time, or that is not
-HTTP is answered in Stripe's error shape, and the connection is closed. So is a connection on which
-no request begins. The body is bounded by `api.gate`.
+A head (request line and headers) that is too large or not HTTP, and a head or a body that does not
+arrive in time, is answered in Stripe's error shape, and the connection is closed. So is a
+connection on which no request begins. The size of a body is bounded by `api.gate`.
+
+A request that arrives in one piece, as nearly all do, costs no timer.
 """
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from meterhouse import limits
 from meterhouse.errors import Refusal
-from meterhouse.limits import REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_READ_SECONDS_MAX
-from meterhouse.wire.envelope import error_v1
+from meterhouse.wire import envelope
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
@@ -26,7 +28,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the first request has as much time to arrive as any head."""
         super().connection_made(transport)
-        self._expect_head()
+        self._expect(limits.REQUEST_HEAD_READ_SECONDS_MAX)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -34,17 +36,20 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; bound what is an incomplete head."""
+        """Parse what came; bound what is incomplete."""
         began_before = self._in_head
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        if began_before:
-            self._head_bytes += len(data)
-        if self._head_bytes > REQUEST_HEAD_BYTES_MAX:
-            self._refuse(431, "The request's URL and headers are too large.")
-        elif self._deadline is None:
-            self._expect_head()
+        if self._in_head:
+            if began_before:
+                self._head_bytes += len(data)
+            if self._head_bytes > limits.REQUEST_HEAD_BYTES_MAX:
+                self._refuse(envelope.head_too_large())
+            elif self._deadline is None:
+                self._expect(limits.REQUEST_HEAD_READ_SECONDS_MAX)
+        elif self._deadline is None and self._awaits_body():
+            self._expect(limits.REQUEST_BODY_READ_SECONDS_MAX)
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -58,6 +63,11 @@ class Connection(HttpToolsProtocol):
         self._stop_expecting()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """End a body."""
+        self._stop_expecting()
+        super().on_message_complete()
+
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a request that is complete, although its sender sends no more; then close."""
         cycle: RequestResponseCycle | None = self.cycle
@@ -68,10 +78,10 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, and close."""
-        self._refuse(400, msg)
+        self._refuse(envelope.not_http(msg))
 
-    def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(REQUEST_HEAD_READ_SECONDS_MAX, self._too_late)
+    def _expect(self, seconds: float) -> None:
+        self._deadline = self.loop.call_later(seconds, self._too_late)
 
     def _stop_expecting(self) -> None:
         if self._deadline is not None:
@@ -81,9 +91,16 @@ class Connection(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._deadline = None
         if self._in_head:
-            self._refuse(408, "The request's headers did not arrive in time.")
+            self._refuse(envelope.head_too_slow())
+        elif self._awaits_body():
+            self._refuse(envelope.body_too_slow())
         else:
             self.transport.close()
+
+    def _awaits_body(self) -> bool:
+        """Whether a request has come of which a part of the body is missing."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and cycle.more_body and not cycle.response_complete
 
     def _answering(self) -> bool:
         """Whether the answer to a request that came in full is on its way, or begun."""
@@ -94,13 +111,13 @@ class Connection(HttpToolsProtocol):
         # of it, unless it is in the pipeline behind others.
         return cycle.response_started or not cycle.more_body or bool(self.pipeline)
 
-    def _refuse(self, status: int, sentence: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; only close while the answer to an earlier request is on its way."""
         if not self._answering():
-            body = error_v1(Refusal(sentence, status=status))
+            body = envelope.error_v1(refusal)
             date = [b"%s: %s\r\n" % header for header in self.server_state.default_headers]
             self.transport.write(
-                b"HTTP/1.1 %d %s\r\n" % (status, _REASONS[status])
+                b"HTTP/1.1 %d %s\r\n" % (refusal.status, _REASONS[refusal.status])
                 + b"".join(date)
                 + b"content-type: application/json\r\nconnection: close\r\n"
                 + b"content-length: %d\r\n\r\n%s" % (len(body), body)

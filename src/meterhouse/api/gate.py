@@ -7,7 +7,6 @@ sender never sees a traceback. Each request leaves
 one line in the log, without its parameters, and its mark in the metrics.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -181,31 +180,25 @@ class Gate:
 
 
 async def _read_body(receive: Receive) -> bytes:
-    """Read the body, which is bounded in size and time.
+    """Read the body, which is bounded in size; `connection` bounds its time.
 
     One that is too large is read to its end and thrown away, so that a client that sends before it
     listens hears why.
     """
     chunks: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(limits.REQUEST_BODY_READ_SECONDS_MAX):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Disconnected
-                chunk: bytes = message.get("body", b"")
-                size += len(chunk)
-                if size <= limits.REQUEST_BODY_BYTES_MAX:
-                    chunks.append(chunk)
-                elif size > limits.REQUEST_BODY_DISCARD_BYTES_MAX:
-                    break
-                else:
-                    chunks.clear()
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError:
-        raise envelope.body_too_slow() from None
+    more = True
+    while more and size <= limits.REQUEST_BODY_DISCARD_BYTES_MAX:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if size <= limits.REQUEST_BODY_BYTES_MAX:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
     if size > limits.REQUEST_BODY_BYTES_MAX:
         raise envelope.body_too_large()
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -67,6 +67,21 @@ def malformed_form(problem: str) -> Refusal:
     return Refusal(f"Invalid request: the parameters could not be read. {problem}")
 
 
+def not_http(problem: str) -> Refusal:
+    """What came is no HTTP; `problem` is the parser's sentence."""
+    return Refusal(problem)
+
+
+def head_too_large() -> Refusal:
+    """The request line and the headers are longer than any request needs."""
+    return Refusal("The request's URL and headers are too large.", status=431)
+
+
+def head_too_slow() -> Refusal:
+    """The request line and the headers did not arrive in time."""
+    return Refusal("The request's headers did not arrive in time.", status=408)
+
+
 def wrong_content_type() -> Refusal:
     """Refuse a v1 body that is not a form."""
     return Refusal(
