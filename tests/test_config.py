@@ -69,11 +69,16 @@ def test_api_keys_are_a_list() -> None:
         (
             "role",
             "worker",
-            "METERHOUSE_ROLE is 'worker', but a cluster of processes is not supported yet. "
-            "Leave it at 'all'.",
+            (
+                "METERHOUSE_ROLE is 'worker', but a cluster of processes is not supported yet. "
+                "Leave it at 'all'."
+            ),
         ),
         ("role", "boss", "METERHOUSE_ROLE is 'boss', but must be one of: all, api, worker."),
         ("limits", "on", "must be one of: off, stripe."),
+        ("rate_limits", "basic=1", "METERHOUSE_RATE_LIMITS holds 'basic=1', but must be a list"),
+        ("rate_limits", "basic.live", "METERHOUSE_RATE_LIMITS is '', but must be a whole number"),
+        ("rate_limits", "basic.live=0", "must be a whole number from 1 to"),
         ("values", "float", "must be one of: decimal, whole."),
         ("log_format", "xml", "must be one of: text, json."),
         ("log_level", "loud", "must be one of: debug, info, warning, error."),
@@ -85,6 +90,11 @@ def test_a_wrong_setting_is_named(name: str, value: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(**{name: value})
     assert sentence in str(caught.value)
+
+
+def test_a_setting_changes_rows_of_the_rate_limits() -> None:
+    rates = read(rate_limits=" meter_events.live=2000, basic.test=50 ,").rate_limits
+    assert rates == {**RATE_LIMITS, "meter_events.live": 2_000, "basic.test": 50}
 
 
 @pytest.mark.parametrize("key", ["rk_test_aaaa", "sk_test_", "sk_test_aaa", "whatever"])

@@ -21,7 +21,7 @@ INSERT = "store.UsageStore.insert"
 INSERT_AGAIN = "store.UsageStore.insert_again"
 RELEASE = "blocks.release"
 FIND = "store.UsageStore.find"
-CANCEL = "meter_event_adjustments.create.<locals>.work"
+CANCEL = "meter_event_adjustment.cancel.<locals>.work"
 
 # In the order of an event's life. Only a crash between the ledger and the usage store leaves work
 # for the next start; so the points of such a start stand right behind that crash.

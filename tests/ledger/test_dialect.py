@@ -56,10 +56,20 @@ def test_any_of_uses_the_index_of_its_column(ledger: Ledger, column: sa.Column[o
 
 
 def test_insert_rows_takes_every_plain_value(ledger: Ledger) -> None:
-    columns = ("seq", "scope", "key", "fingerprint", "request", "status", "body", "created")
+    columns = (
+        "seq",
+        "scope",
+        "api",
+        "key",
+        "fingerprint",
+        "request",
+        "status",
+        "body",
+        "expires_at",
+    )
     rows = [
-        (1, 1, "key'\"%s?", b"\x00\xff", "req_1", 200, b"{}", 2**62),
-        (2, 1, "naïve 🎛️", b"", "req_2", 400, b"\x00", -1),
+        (1, 1, "v1", "key'\"%s?", b"\x00\xff", "req_1", 200, b"{}", 2**62),
+        (2, 1, "v2", "naïve 🎛️", b"", "req_2", 400, b"\x00", -1),
     ]
     with ledger.write() as connection:
         insert_rows(connection, idempotency_records, columns, rows)

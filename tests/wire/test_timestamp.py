@@ -71,7 +71,7 @@ def test_what_is_read(value: str | float, after_noon: int) -> None:
     ],
 )
 def test_what_is_none(value: str | float) -> None:
-    with pytest.raises(ValueError, match="must be|month|day|year"):
+    with pytest.raises(ValueError, match=r"must be|month|day|year"):
         read_timestamp(value)
 
 

@@ -66,9 +66,7 @@ def _any_of_postgresql(element: any_of, compiler: SQLCompiler, **options: Any) -
 
 
 @lru_cache
-def upsert(
-    dialect: str, table: sa.Table, keys: tuple[str, ...], add: tuple[str, ...]
-) -> sa.Insert:
+def upsert(dialect: str, table: sa.Table, keys: tuple[str, ...], add: tuple[str, ...]) -> sa.Insert:
     """Return an INSERT of a row that adds to the columns `add` where a row has the same `keys`.
 
     `dialect` is the name of the connection's. Execute it with a value for each of these columns.
@@ -76,7 +74,8 @@ def upsert(
     insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
     statement = insert.values({name: sa.bindparam(name) for name in (*keys, *add)})
     sums = {name: table.c[name] + statement.excluded[name] for name in add}
-    return statement.on_conflict_do_update(index_elements=keys, set_=sums)
+    added: sa.Insert = statement.on_conflict_do_update(index_elements=keys, set_=sums)
+    return added
 
 
 def insert_rows(

@@ -68,17 +68,17 @@ def malformed_form(problem: str) -> Refusal:
 
 
 def not_http(problem: str) -> Refusal:
-    """What came is no HTTP; `problem` is the parser's sentence."""
+    """Refuse what is no HTTP; `problem` is the parser's sentence."""
     return Refusal(problem)
 
 
 def head_too_large() -> Refusal:
-    """The request line and the headers are longer than any request needs."""
+    """Refuse a request line and headers that are longer than any request needs."""
     return Refusal("The request's URL and headers are too large.", status=431)
 
 
 def head_too_slow() -> Refusal:
-    """The request line and the headers did not arrive in time."""
+    """Refuse a request line and headers that did not arrive in time."""
     return Refusal("The request's headers did not arrive in time.", status=408)
 
 

@@ -23,7 +23,7 @@ def cancel(identifier: str = "a", **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", [EVENTS, STREAM])
 def test_an_event_is_cancelled(house: House, path: str) -> None:
-    """Given an event, alone or of a stream, when it is cancelled at once, then it counts no more."""
+    """Given an event, alone or of a stream, when it is cancelled at once, then it is out."""
     meter, customer = house.meter(), house.customer()
     one = event(customer, "25", identifier="a")
     done(post(house, path, {"events": [one, event(customer)]} if path == STREAM else one))
