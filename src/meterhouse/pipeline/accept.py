@@ -217,6 +217,8 @@ class _Group:
         self.position = journal.reserve(connection, len(single) + streamed)
         self._meters: dict[tuple[int, str], Meter] = {}
         self._taken: set[tuple[int, str]] = set()
+        self._expired: dict[tuple[int, str], int] = {}  # claims that a new one may replace
+        self._replaced: list[int] = []
         if single:
             names = {(one.event.scope, one.event.event_name) for one in single}
             self._meters = meters.active_by_names(connection, names)
@@ -224,16 +226,13 @@ class _Group:
         self._find_records([one.record for one in submissions if one.record])
 
     def _find_claims(self, submissions: Sequence[Submission], since: int) -> None:
-        expired: list[int] = []
         wanted = _grouped((s.event.scope, s.event.identifier) for s in submissions)
         for scope, names in wanted.items():
             for name, claim in identifiers.find(self._connection, scope, names).items():
                 if claim.received_at >= since:
                     self._taken.add((scope, name))
                 else:
-                    expired.append(claim.position)
-        if expired:
-            identifiers.release(self._connection, expired)
+                    self._expired[scope, name] = claim.position
 
     def _find_records(self, records: Iterable[Record]) -> None:
         self._replays: dict[tuple[int, Api, str], Record] = {}
@@ -280,6 +279,8 @@ class _Group:
         if name in self._taken:
             return envelope.duplicate_identifier(event.identifier)
         self._taken.add(name)
+        if name in self._expired:
+            self._replaced.append(self._expired[name])
         position = self.position + len(self.events)
         self._claims.append((position, event.scope, event.identifier, self._now))
         self.events.append(_with_meter(event, meter.id))
@@ -290,6 +291,8 @@ class _Group:
         if not self.events:
             return
         journal.append_events(self._connection, self.position, self.events)
+        if self._replaced:
+            identifiers.release(self._connection, self._replaced)
         identifiers.claim(self._connection, self._claims)
         if self._records:
             idempotency.put(self._connection, self._records)
