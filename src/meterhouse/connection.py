@@ -9,6 +9,7 @@ A request that arrives in one piece, as nearly all do, costs no timer.
 
 import asyncio
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from meterhouse import limits
@@ -16,6 +17,29 @@ from meterhouse.errors import Refusal
 from meterhouse.wire import envelope
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+class _OneWrite:
+    """A transport that sends the head of an answer together with its body: one system call."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -75,6 +99,12 @@ class Connection(HttpToolsProtocol):
             return False
         cycle.keep_alive = False
         return True
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # An answer to HEAD has no body, and `100 Continue` comes before the head.
+        if cycle.scope["method"] != "HEAD" and not cycle.waiting_for_100_continue:
+            cycle.transport = _OneWrite(cycle.transport)  # type: ignore[assignment]
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, and close."""

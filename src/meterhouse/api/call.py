@@ -1,8 +1,9 @@
 """One request on its way through the api room, and its answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from meterhouse.api.house import House
 from meterhouse.errors import NO_HEADERS
@@ -30,8 +31,7 @@ def ok(document: Any) -> Answer:
     return Answer(200, to_json(document))
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request that has passed the gate: authenticated, its parameters not yet read.
 
     `ids` are the variable parts of the path. `parameters` are a form in API v1 and wherever a

@@ -152,8 +152,13 @@ class Gate:
             key,
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
         )
-        with house.keys_in_use.hold(scope.id, request.api, key):
+        if key is None:
             return await route.handler(call)
+        house.keys_in_use.hold(scope.id, request.api, key)
+        try:
+            return await route.handler(call)
+        finally:
+            house.keys_in_use.release(scope.id, request.api, key)
 
     async def _credential(self, route: Route, request: Request, account: str) -> Credential:
         secret = read_authorization(request.header(b"authorization"))

@@ -8,8 +8,6 @@ API v1 takes a key with POST and keeps every answer for a day. API v2 takes one 
 and keeps what succeeded for 30 days; what failed is executed again.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import blake2b
 
 from meterhouse import limits
@@ -31,20 +29,15 @@ class KeysInUse:
     def __init__(self) -> None:
         self._keys: set[tuple[int, Api, str]] = set()
 
-    @contextmanager
-    def hold(self, scope: int, api: Api, key: str | None) -> Iterator[None]:
-        """Hold `key` while its request is worked on; refuse with 409 if somebody holds it."""
-        if key is None:
-            yield
-            return
-        name = (scope, api, key)
-        if name in self._keys:
+    def hold(self, scope: int, api: Api, key: str) -> None:
+        """Hold `key` until its request is answered; refuse with 409 if somebody holds it."""
+        if (scope, api, key) in self._keys:
             raise envelope.idempotency_in_use(key)
-        self._keys.add(name)
-        try:
-            yield
-        finally:
-            self._keys.discard(name)
+        self._keys.add((scope, api, key))
+
+    def release(self, scope: int, api: Api, key: str) -> None:
+        """Let go of a key that was held."""
+        self._keys.discard((scope, api, key))
 
 
 def fingerprint(api: Api, method: str, path: str, parameters: bytes) -> bytes:
