@@ -167,6 +167,19 @@ def test_a_meter_counts_an_event_that_was_taken_before_its_deactivation(
     assert usage(pipeline) == 1
 
 
+def test_a_cancellation_of_an_event_that_was_lost_holds_up_nobody(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        await cancel(pipeline, position=1_000_000)
+        await accept(pipeline, "a", value="7")
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert usage(pipeline) == 7
+    assert "has lost the event at position 1000000 that mea_1 cancels" in caplog.text
+
+
 def test_a_cancellation_takes_its_event_away(pipeline: Pipeline) -> None:
     async def body() -> None:
         await accept(pipeline, "a", value="2.5")

@@ -224,6 +224,11 @@ class Processor:
         )
 
     async def _find_cancelled(self, batch: Batch) -> list[StoredEvent]:
+        """Return the events that are cancelled.
+
+        A cancellation was only taken because the usage store had its event. Where the store has
+        lost it since, nothing is left to cancel; that must not hold up everybody else's usage.
+        """
         found: list[StoredEvent] = []
         for cancellation in batch.cancellations:
             stored = await self._stores.usage(
@@ -232,12 +237,14 @@ class Processor:
                 cancellation.meter,
                 cancellation.position,
             )
-            if stored is None:
-                raise LookupError(
-                    f"adjustment {cancellation.adjustment} cancels the event at position "
-                    f"{cancellation.position}, which the usage store does not have"
+            if stored is not None:
+                found.append(stored)
+            else:
+                log.error(
+                    "the usage store has lost the event at position %d that %s cancels",
+                    cancellation.position,
+                    cancellation.adjustment,
                 )
-            found.append(stored)
         return found
 
     async def _store(self, made: list[Block]) -> None:
