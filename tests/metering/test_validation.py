@@ -23,7 +23,7 @@ from meterhouse.metering.validation import (
     reject_combination,
     timestamp_problem,
 )
-from tests.metering.oracle import Oracle, OracleMeter
+from tests.metering.oracle import TOO_MANY_DIGITS, Oracle, OracleMeter
 from tests.metering.samples import DAY, MINUTE, NOW, SCOPE, SECOND, event, meter
 
 COUNTING = meter(id="mtr_count", event_name="visits", formula="count")
@@ -341,6 +341,9 @@ def test_judges_as_the_oracle_does(
     )
     answer = oracle.send(sent.event_name, "event-1", pairs, sent.timestamp, NOW)
     verdict = judge(1, sent, CATALOG)
+    if answer == TOO_MANY_DIGITS:  # refused at once, before the customer is looked at
+        assert isinstance(verdict, RejectedEvent)
+        return
     if answer == "acknowledged":
         [known] = oracle.events
         answer = known.outcome
