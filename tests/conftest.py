@@ -1,10 +1,18 @@
 """What tests of several rooms share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.server import Server, serving
+
+# How long an example takes says more about the machine than about the code. On CI the examples are
+# the same in every run; anywhere else they are new, and a failure prints how to repeat it.
+settings.register_profile("meterhouse", deadline=None, print_blob=True)
+settings.register_profile("ci", settings.get_profile("meterhouse"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "meterhouse")
 
 
 @pytest.fixture(scope="session")
