@@ -14,6 +14,11 @@ from urllib.parse import urlencode
 from tests.crash.server import KEY
 
 ANSWER_SECONDS_MAX = 60
+VERSION = "2026-10-28.endive"
+
+
+class UnreachableError(ConnectionError):
+    """Nobody listened: the request was not sent, so it had no effect."""
 
 
 class Reply(NamedTuple):
@@ -37,32 +42,41 @@ class Client:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str, **parameters: str | int) -> Reply:
-        return await self.send("GET", f"{path}?{urlencode(parameters)}", {})
+        return await self.send("GET", f"{path}?{urlencode(parameters)}", "", {})
 
     async def post(self, path: str, form: dict[str, str], key: str | None = None) -> Reply:
-        return await self.send("POST", path, form, key)
+        """Send a request to API v1, under an idempotency key if one is given."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self.send("POST", path, urlencode(form), headers | _keyed(key))
 
-    async def send(
-        self, method: str, path: str, form: dict[str, str], key: str | None = None
+    async def post_v2(
+        self, path: str, document: dict[str, Any], key: str | None = None, bearer: str = KEY
     ) -> Reply:
+        """Send a request to API v2 with the secret key or the token of a session."""
+        headers = {
+            "Authorization": f"Bearer {bearer}",
+            "Content-Type": "application/json",
+            "Stripe-Version": VERSION,
+        }
+        return await self.send("POST", path, json.dumps(document), headers | _keyed(key))
+
+    async def send(self, method: str, path: str, body: str, headers: dict[str, str]) -> Reply:
         """Send one request; raises `ConnectionError` when the answer did not come."""
-        body = urlencode(form)
-        head = [
-            f"{method} {path} HTTP/1.1",
-            "Host: meterhouse",
-            f"Authorization: Bearer {KEY}",
-            "Content-Type: application/x-www-form-urlencoded",
-            f"Content-Length: {len(body)}",
-        ]
-        if key is not None:
-            head.append(f"Idempotency-Key: {key}")
+        head = {
+            "Host": "meterhouse",
+            "Authorization": f"Bearer {KEY}",
+            "Content-Length": str(len(body)),
+        } | headers
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {head[name]}" for name in head), "", body]
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 reader, writer = await self._open()
-                writer.write("\r\n".join([*head, "", body]).encode())
+                writer.write("\r\n".join(lines).encode())
                 return await _read(reader)
         except TimeoutError as error:
             raise AssertionError(f"{method} {path} hangs") from error
+        except UnreachableError:
+            raise
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
             raise ConnectionError(str(error)) from error
@@ -75,8 +89,15 @@ class Client:
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
-            self._streams = await asyncio.open_unix_connection(str(self._path))
+            try:
+                self._streams = await asyncio.open_unix_connection(str(self._path))
+            except OSError as error:
+                raise UnreachableError(str(error)) from error
         return self._streams
+
+
+def _keyed(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Idempotency-Key": key}
 
 
 async def _read(reader: asyncio.StreamReader) -> Reply:

@@ -1,11 +1,12 @@
 """A sender that loses no event: it sends each one, under one identifier, until it is told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 
 from tests.crash.books import Books, Intent
-from tests.crash.client import Client, Reply
+from tests.crash.client import Client, Reply, UnreachableError
+from tests.crash.server import KEY
 from tests.metering.oracle import OracleEvent, OracleMeter
 
 RETRY_SECONDS = 0.01
@@ -15,6 +16,13 @@ REFUSED = 0.03  # of all requests are refused at once, and must leave no trace
 REPEATED = 0.05  # of all acknowledged events are sent once more
 CANCELLED = 0.04  # of all accepted events are cancelled
 CANCELLABLE_MAX = 50
+STREAMED = 0.05  # of all requests are streams
+STREAM_EVENTS_MAX = 20
+STREAM_REPEATED = 0.15  # of all events of streams have an identifier that may be taken
+STREAM_NAMELESS = 0.3  # of all events of streams with an idempotency key have no identifier
+RECENT_IDENTIFIERS = 30  # may be repeated in a stream
+IN_SESSION = 0.5  # of all streams are sent with the token of a session
+SESSION_RENEWED = 0.1  # of those begin a new one
 
 Bad = tuple[str, str, str]  # what to send as customer and value, and the code that it earns
 
@@ -37,6 +45,7 @@ class Sender:
         self._random = Random(seed)
         self._name = f"s{seed}"
         self._sent = 0
+        self._token: str | None = None
         self._cancellable: list[OracleEvent] = []
         self._unordered = [
             meter
@@ -52,6 +61,8 @@ class Sender:
                 await self._send_nonsense()
             elif chance < REFUSED + CANCELLED and self._cancellable:
                 await self._cancel(self._cancellable.pop(0))
+            elif chance < REFUSED + CANCELLED + STREAMED:
+                await self._stream()
             else:
                 await self._send(self._intend())
         self._client.close()
@@ -83,7 +94,7 @@ class Sender:
 
     async def _send(self, intent: Intent) -> None:
         key = self._key(intent.identifier)
-        reply, lost = await self._insist("/v1/billing/meter_events", intent.form(), key)
+        reply, lost = await self._post("/v1/billing/meter_events", intent.form(), key)
         if reply.status == 200:
             assert reply.document["identifier"] == intent.identifier
             assert lost or "idempotent-replayed" not in reply.headers, "a replay of nothing"
@@ -91,16 +102,53 @@ class Sender:
             assert _duplicate(reply, intent.identifier), reply
             assert lost, f"{intent.identifier} was taken before it was ever sent"
             assert key is None, f"{intent.identifier} is there without its idempotency record"
-        event = self._books.add(intent)
-        if intent.outcome == "accepted" and len(self._cancellable) < CANCELLABLE_MAX:
-            self._cancellable.append(event)
+        self._remember(self._books.add(intent))
         if self._random.random() < REPEATED:
-            reply, _ = await self._insist("/v1/billing/meter_events", intent.form())
+            reply, _ = await self._post("/v1/billing/meter_events", intent.form())
             assert _duplicate(reply, intent.identifier), f"an acknowledged event is gone: {reply}"
+
+    async def _stream(self) -> None:
+        """Send many events at once: new ones, and identifiers that may be taken."""
+        key = self._key(f"{self._name}-stream")
+        bearer = await self._session() if self._random.random() < IN_SESSION else KEY
+        number = self._random.randint(1, STREAM_EVENTS_MAX)
+        intents = [self._intend_streamed(nameless=key is not None) for _ in range(number)]
+        document = {"events": [intent.document() for intent in intents]}
+        reply, lost = await self._insist(
+            lambda: self._client.post_v2("/v2/billing/meter_event_stream", document, key, bearer)
+        )
+        assert (reply.status, reply.document) == (200, {}), reply
+        assert lost or "idempotent-replayed" not in reply.headers, "a replay of nothing"
+        for event in self._books.add_stream(intents, lost if key is None else 0):
+            self._remember(event)
+
+    def _intend_streamed(self, *, nameless: bool) -> Intent:
+        """Intend an event without an identifier, or with one that may have been sent before."""
+        intent = self._intend()
+        if nameless and self._random.random() < STREAM_NAMELESS:
+            return intent._replace(identifier="")
+        if self._random.random() < STREAM_REPEATED:
+            number = self._random.randint(max(1, self._sent - RECENT_IDENTIFIERS), self._sent)
+            return intent._replace(identifier=f"{self._name}-{number}")
+        return intent
+
+    async def _session(self) -> str:
+        """Return the token of a session, which outlives the server that gave it."""
+        if self._token is None or self._random.random() < SESSION_RENEWED:
+            path = "/v2/billing/meter_event_session"
+            reply, _ = await self._insist(lambda: self._client.post_v2(path, {}))
+            self._token = str(reply.document["authentication_token"])
+        return self._token
+
+    def _remember(self, event: OracleEvent) -> None:
+        """Keep an event that can be cancelled: it counts and has a name."""
+        named = event.outcome == "accepted" and event.identifier
+        if named and len(self._cancellable) < CANCELLABLE_MAX:
+            self._cancellable.append(event)
 
     async def _send_nonsense(self) -> None:
         form = {"event_name": "nobody", "identifier": self._identifier(), "payload[value]": "1"}
-        reply, _ = await self._insist("/v1/billing/meter_events", form, self._key(self._name))
+        reply, _ = await self._post("/v1/billing/meter_events", form, self._key(self._name))
         assert reply.message == 'No active meter found for event name "nobody".', reply
 
     async def _cancel(self, event: OracleEvent) -> None:
@@ -110,20 +158,25 @@ class Sender:
             "cancel[identifier]": event.identifier,
         }
         key = self._key(f"cancel {event.identifier}")
-        reply, _ = await self._insist("/v1/billing/meter_event_adjustments", form, key)
+        reply, _ = await self._post("/v1/billing/meter_event_adjustments", form, key)
         assert reply.status == 200, reply
         self._books.cancel(event)
 
-    async def _insist(
+    async def _post(
         self, path: str, form: dict[str, str], key: str | None = None
-    ) -> tuple[Reply, bool]:
-        """Send until a real answer comes; also tell whether an earlier attempt was lost."""
-        lost = False
+    ) -> tuple[Reply, int]:
+        return await self._insist(lambda: self._client.post(path, form, key))
+
+    async def _insist(self, attempt: Callable[[], Awaitable[Reply]]) -> tuple[Reply, int]:
+        """Try until a real answer comes; also tell how many attempts before were lost."""
+        lost = 0
         while True:
             try:
-                reply = await self._client.post(path, form, key)
+                reply = await attempt()
+            except UnreachableError:
+                pass
             except ConnectionError:
-                lost = True
+                lost += 1
             else:
                 if reply.status not in {409, 429, 503}:
                     return reply, lost

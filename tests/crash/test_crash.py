@@ -32,4 +32,4 @@ async def _crash(folder: Path) -> None:
         await run.check(books)
     assert "ERROR" not in server.log()
     started = f"start {median(run.start_seconds):.2f} s (longest {max(run.start_seconds):.2f} s)"
-    print(f"{KILLS} kills, {started}, {dict(books.outcomes)}")  # noqa: T201 - `pytest -rP` shows it
+    print(f"{KILLS} kills, {started}, {dict(books.outcomes)}, unsure {dict(books.unsure)}")  # noqa: T201 - `pytest -rP` shows it

@@ -58,7 +58,8 @@ async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> An
 async def _claimed(call: Call, event_name: str, identifier: str) -> _Found | None:
     """Return who claimed the identifier. An event of a stream does so only when it is judged."""
     found = await call.house.stores.read(_find, call.scope.id, event_name, identifier)
-    if found is None and await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+    if found is None:
+        await _settle(call)
         found = await call.house.stores.read(_find, call.scope.id, event_name, identifier)
     return found
 
@@ -72,11 +73,8 @@ def _find(connection: sa.Connection, scope: int, event_name: str, identifier: st
 
 async def _stored(call: Call, found: _Found) -> StoredEvent | None:
     """Return the event as the usage store has it; wait first until it is judged."""
-    processor = call.house.processor
-    if processor.stored_position < found.claim.position and not await processor.settle(
-        limits.CONSISTENCY_WAIT_SECONDS_MAX
-    ):
-        raise envelope.unavailable()
+    if call.house.processor.stored_position < found.claim.position:
+        await _settle(call)
     for meter in found.meters:
         event = await call.house.stores.usage(
             UsageStore.find, call.scope, meter.id, found.claim.position
@@ -84,6 +82,12 @@ async def _stored(call: Call, found: _Found) -> StoredEvent | None:
         if event is not None:
             return event
     return None
+
+
+async def _settle(call: Call) -> None:
+    """Wait until what was acknowledged is judged; refuse with 503 when that takes too long."""
+    if not await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+        raise envelope.unavailable()
 
 
 def _append(connection: sa.Connection, call: Call, event: StoredEvent) -> Adjustment:

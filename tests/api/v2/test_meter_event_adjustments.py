@@ -1,11 +1,14 @@
 from typing import Any
 
+import httpx
 import pytest
 
+from meterhouse import limits
 from tests.api.house import HOUR, House
 from tests.api.v2.samples import (
     ADJUSTMENTS,
     EVENTS,
+    HERE,
     STREAM,
     at,
     done,
@@ -86,3 +89,20 @@ def test_an_event_that_cannot_be_cancelled(house: House) -> None:
 def test_a_bad_shape(house: House, changes: dict[str, Any], sentence: str) -> None:
     error = refused(post(house, ADJUSTMENTS, cancel(**changes)), 400)
     assert (error["code"], error["message"]) == ("invalid_fields", sentence)
+
+
+def test_an_event_that_is_not_judged_in_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an event of a stream that nobody has judged yet, then its sender may ask again."""
+    meter, customer = house.meter(), house.customer()
+
+    async def while_nothing_is_processed() -> httpx.Response:
+        async with house.meterhouse.house.processor.stepping:
+            stream = {"events": [event(customer, identifier="a")]}
+            await house.ask("POST", STREAM, json=stream, headers=HERE)
+            return await house.ask("POST", ADJUSTMENTS, json=cancel(), headers=HERE)
+
+    monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 0.01)
+    refused(house.run(while_nothing_is_processed()), 503)
+    monkeypatch.undo()
+    done(post(house, ADJUSTMENTS, cancel()))
+    assert used(house, meter, customer) == 0
