@@ -67,6 +67,7 @@ RATE_LIMIT_EVENTS_MAX = 1_000_000_000  # in a second, that a setting may name
 
 # The pipeline.
 ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit
+ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of a group
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
 PROCESS_BATCH_EVENTS_MAX = 20_000

@@ -116,7 +116,7 @@ class Acceptor:
             self._task = None
 
     async def _gather(self) -> None:
-        """Wait until the requests that have arrived already are waiting here, too.
+        """Wait until no more requests arrive; a sender that is alone does not wait.
 
         A larger group costs hardly more than a small one, and while the event loop is busy with
         requests, the writer would wait for the interpreter lock at every statement.
@@ -126,6 +126,8 @@ class Acceptor:
             before = self._waiting_events
             await asyncio.sleep(0)  # their bytes are read in this pass of the event loop,
             await asyncio.sleep(0)  # and their handlers run in the next
+            if self._waiting_events > 1:
+                await asyncio.sleep(limits.ACCEPT_GATHER_MICROSECONDS / 1_000_000)
 
     def _next_group(self) -> list["_Waiting"]:
         """Take what goes into one commit: at least one submission, whatever its size."""
