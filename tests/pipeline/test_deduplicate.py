@@ -95,6 +95,14 @@ def test_a_claim_holds_for_the_window(
     assert pipeline.rows(tables.identifiers) == 1
 
 
+def test_a_batch_may_be_longer_than_the_window(pipeline: Pipeline) -> None:
+    """A server that was down for long has old events and new ones in its journal."""
+    later = NOW + WINDOW + 1
+    new = streamed("a", timestamp=later, received_at=later)
+    assert outcomes(pipeline, [streamed("a"), new], [new]) == {"accepted": 2, "duplicate": 1}
+    assert pipeline.rows(tables.identifiers) == 1
+
+
 @pytest.mark.parametrize("first", ["single", "stream"])
 def test_a_single_event_and_one_of_a_stream_share_their_identifiers(
     pipeline: Pipeline, first: str

@@ -42,6 +42,7 @@ def deduplicate(
     """
     known = _find(connection, accepted)
     result = Deduplicated([], [], [], [], [])
+    claims: dict[tuple[int, str], tuple[int, int, str, int]] = {}  # the last one holds
     for one in accepted:
         event = one.event
         alone = event.meter is not None  # it was submitted alone and holds its claim
@@ -60,7 +61,8 @@ def deduplicate(
         if claim is not None:
             result.expired.append(claim.position)
         known[name] = Claim(one.position, event.received_at)
-        result.claims.append((one.position, *name, event.received_at))
+        claims[name] = (one.position, *name, event.received_at)
+    result.claims.extend(claims.values())
     return result
 
 
