@@ -11,13 +11,14 @@ and keeps what succeeded for 30 days; what failed is executed again.
 from hashlib import blake2b
 
 from meterhouse import limits
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.wire import envelope
 from meterhouse.wire.version import Api
 
 METHODS: dict[Api, tuple[str, ...]] = {"v1": ("POST",), "v2": ("POST", "DELETE")}
 KEPT_MILLISECONDS: dict[Api, int] = {
-    "v1": limits.IDEMPOTENCY_V1_HOURS * 3_600_000,
-    "v2": limits.IDEMPOTENCY_V2_DAYS * 86_400_000,
+    "v1": limits.IDEMPOTENCY_V1_HOURS * MILLISECONDS["hour"],
+    "v2": limits.IDEMPOTENCY_V2_DAYS * MILLISECONDS["day"],
 }
 
 _FINGERPRINT_BYTES = 16

@@ -4,8 +4,9 @@ https://docs.stripe.com/api/billing/meter-event-adjustment/create
 """
 
 from meterhouse.limits import ADJUSTMENT_HOURS_MAX
+from meterhouse.metering.window import MILLISECONDS
 
-_AGE_MAX = ADJUSTMENT_HOURS_MAX * 3_600_000
+_AGE_MAX = ADJUSTMENT_HOURS_MAX * MILLISECONDS["hour"]
 
 
 def cancellable(received_at: int, now: int) -> bool:

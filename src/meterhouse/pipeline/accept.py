@@ -26,12 +26,11 @@ from meterhouse.ledger import idempotency, identifiers, journal, meters, tallies
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.model import Meter, MeterEvent
 from meterhouse.metering.value import InvalidValue, read_value
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.stores import Stores
 from meterhouse.wire import envelope
 from meterhouse.wire.version import Api
-
-_DAY_MILLISECONDS = 86_400_000
 
 PlaceT = TypeVar("PlaceT")
 
@@ -73,7 +72,7 @@ class Acceptor:
         self._stores = stores
         self._clock = clock
         self._metrics = metrics
-        self._window = deduplication_days * _DAY_MILLISECONDS
+        self._window = deduplication_days * MILLISECONDS["day"]
         self._on_commit = on_commit
         self._waiting: deque[_Waiting] = deque()
         self._waiting_events = 0

@@ -34,6 +34,7 @@ from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.journal import Cancellation, Entry
 from meterhouse.metering.model import AcceptedEvent, MeterEvent, RejectedEvent, Scope, StoredEvent
 from meterhouse.metering.validation import Catalog, judge
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
 from meterhouse.pipeline.deduplicate import Deduplicated, deduplicate
@@ -44,8 +45,6 @@ from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 
 log = logging.getLogger("meterhouse.process")
-
-_DAY_MILLISECONDS = 86_400_000
 
 
 class Batch(NamedTuple):
@@ -70,7 +69,7 @@ class Processor:
         self._stores = stores
         self._acceptor = acceptor
         self._metrics = metrics
-        self._window = deduplication_days * _DAY_MILLISECONDS
+        self._window = deduplication_days * MILLISECONDS["day"]
         self._combinations = Combinations()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()

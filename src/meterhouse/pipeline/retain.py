@@ -11,11 +11,10 @@ import logging
 from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.ledger import idempotency, identifiers
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.pipeline.stores import Stores
 
 log = logging.getLogger("meterhouse.retain")
-
-_DAY_MILLISECONDS = 86_400_000
 
 
 class Retention:
@@ -24,7 +23,7 @@ class Retention:
     def __init__(self, stores: Stores, clock: Clock, deduplication_days: int) -> None:
         self._stores = stores
         self._clock = clock
-        self._window = deduplication_days * _DAY_MILLISECONDS
+        self._window = deduplication_days * MILLISECONDS["day"]
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

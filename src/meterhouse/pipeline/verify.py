@@ -20,6 +20,7 @@ from meterhouse.clock import Clock
 from meterhouse.errors import StoreError
 from meterhouse.ledger import accounts, adjustments, journal, meters, tallies
 from meterhouse.metering.model import Meter, Scope
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.pipeline.process import store_left_behind
 from meterhouse.pipeline.stores import Stores
 from meterhouse.usage.store import Counts, UsageStore
@@ -93,7 +94,7 @@ class Verification:
         books = await self._stores.read(read_books)
         self._step = "Counting the usage store"
         counts = await self._stores.usage(UsageStore.counts)
-        exact = books.since > self._clock.now() - limits.REJECTED_EVENTS_DAYS * 86_400_000
+        exact = books.since > self._clock.now() - limits.REJECTED_EVENTS_DAYS * MILLISECONDS["day"]
         for scope in books.scopes.values():
             line, problems = check_scope(
                 books, scope, counts.get((scope.account, scope.livemode), Counts()), exact=exact
