@@ -8,7 +8,8 @@ import fcntl
 import json
 import os
 import secrets
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
@@ -24,16 +25,25 @@ from meterhouse.api.routes import ROUTES, Routes
 from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
 from meterhouse.config import Config
+from meterhouse.delivery.attempt import Sender
+from meterhouse.delivery.broadcast import Broadcast
+from meterhouse.delivery.deliver import Deliverer
 from meterhouse.errors import StoreError
 from meterhouse.ledger import accounts, keys, sessions
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
+from meterhouse.pipeline.apart import Apart, Order
+from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
+from meterhouse.pipeline.report import Reporter
+from meterhouse.pipeline.request_logs import RequestLogs
+from meterhouse.pipeline.resend import Resender
 from meterhouse.pipeline.retain import Retention
-from meterhouse.pipeline.stores import Stores
 from meterhouse.pipeline.verify import Verification
+from meterhouse.pipeline.workshop import Workshop
+from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
 _LOCK_FILE = "lock"
@@ -43,8 +53,13 @@ DOOR_FILE = "server.json"
 class Meterhouse:
     """One running server: `asgi` answers requests between `start()` and `stop()`."""
 
-    def __init__(self, config: Config, clock: Clock, note: NoteRequest) -> None:
-        """Open both stores; raises `StoreError` when one cannot be opened or is in use."""
+    def __init__(
+        self, config: Config, clock: Clock, note: NoteRequest, *, apart: bool = False
+    ) -> None:
+        """Open both stores; raises `StoreError` when one cannot be opened or is in use.
+
+        `apart` gives the usage store and the judge a process of their own.
+        """
         self.config = config
         with ExitStack() as opened:
             self._lock = opened.enter_context(_lock(config.data_dir))
@@ -52,27 +67,37 @@ class Meterhouse:
             self.first_key = _provision(self._ledger, config, clock)
             with self._ledger.read() as connection:
                 session_secret = sessions.read_secret(connection)
-            usage = UsageStore.open(config.clickhouse_url)
+            self._workshop = (
+                Apart(_order(config), self._lock) if apart else _workshop(config, self._ledger)
+            )
             opened.pop_all()  # they stay open until `stop`
-        self._stores = Stores(self._ledger, usage)
+        self._stores = Stores(self._ledger, self._workshop.usage)
         metrics = Metrics()
-        self._acceptor = Acceptor(
-            self._stores, clock, metrics, config.deduplication_days, self._committed
-        )
+        identifiers = Identifiers(config.deduplication_days)
+        self._acceptor = Acceptor(self._stores, identifiers, clock, metrics, self._committed)
         self._processor = Processor(
-            self._stores, self._acceptor, metrics, config.deduplication_days
+            self._stores, self._workshop, identifiers, self._acceptor, metrics
         )
-        self._retention = Retention(self._stores, clock, config.deduplication_days)
+        self._reporter = Reporter(self._stores, clock, self._processor.settle)
+        self._retention = Retention(self._stores, identifiers, clock)
+        self._deliverer = Deliverer(self._stores, clock, metrics, Sender(config, clock))
+        self._broadcast = Broadcast(self._stores, clock, metrics, session_secret)
+        self._request_logs = RequestLogs(self._stores, metrics, self._broadcast.tell_logs)
+        self._resender = Resender(self._stores, identifiers, self._acceptor, self._processor, clock)
         self.house = House(
             config,
             clock,
             metrics,
             self._stores,
+            identifiers,
             self._acceptor,
             self._processor,
-            Verification(self._stores, self._processor.stepping, clock),
+            Verification(self._stores, self._processor.still, clock),
             Authentication(self._stores, clock),
             Sessions(session_secret),
+            self._broadcast,
+            self._request_logs,
+            self._resender,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
             secrets.token_urlsafe(32),
@@ -85,15 +110,27 @@ class Meterhouse:
 
     async def start(self) -> None:
         """Finish what a crash left behind, then take events."""
+        await self.house.identifiers.load(self._stores, self.house.clock.now())
         await self._processor.start()
+        self._deliverer.start()
+        self._reporter.start()
         self._retention.start()
+        self._request_logs.start()
+        self._resender.start()
 
     async def stop(self) -> None:
         """Drain what is pending and close both stores; the requests have ended before."""
+        await self._broadcast.stop()
+        await self._request_logs.stop()
         await self._retention.stop()
+        await self._reporter.stop()
+        await self._resender.stop()
         await self._acceptor.drain()
         await self._processor.stop(limits.STOP_DRAIN_SECONDS_MAX)
+        await self._deliverer.stop()
         self._stores.close()
+        self._workshop.close()
+        self._ledger.close()
         (self.config.data_dir / DOOR_FILE).unlink(missing_ok=True)
         self._lock.close()
 
@@ -113,15 +150,39 @@ def _lock(data_dir: Path) -> IO[str]:
         file = (data_dir / _LOCK_FILE).open("a")
     except OSError as error:
         raise StoreError(f"The data folder {data_dir} cannot be used: {error.strerror}.") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    if not _locked(file):
         file.close()
         raise StoreError(
             f"The data folder {data_dir} is in use by another Meterhouse. Stop that one, or choose "
             "another folder with --data-dir."
-        ) from error
+        )
     return file
+
+
+def _locked(file: IO[str]) -> bool:
+    """Try for a while: the processes of a server that was killed end one after the other."""
+    deadline = time.monotonic() + limits.DATA_DIR_LOCK_SECONDS_MAX
+    while time.monotonic() < deadline:
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _workshop(config: Config, ledger: Ledger) -> Workshop:
+    usage = UsageStore.open(config.clickhouse_url)
+    return Workshop(ledger, usage, config.deduplication_days)
+
+
+def _order(config: Config) -> Order:
+    return Order(
+        config.database_url,
+        config.clickhouse_url,
+        config.deduplication_days,
+        config.log_format,
+        config.log_level,
+    )
 
 
 def _provision(ledger: Ledger, config: Config, clock: Clock) -> str | None:

@@ -7,6 +7,7 @@ the option wins. `docs/settings.md` is generated from the table.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from meterhouse.limits import RATE_LIMIT_EVENTS_MAX
 Role = Literal["all", "api", "worker"]
 LimitsProfile = Literal["off", "stripe"]
 Values = Literal["decimal", "whole"]
+PrivateDestinations = Literal["auto", "closed", "open"]
 LogFormat = Literal["text", "json"]
 
 
@@ -101,6 +103,14 @@ SETTINGS: tuple[Setting, ...] = (
         "decimals from 2026-04-22.dahlia on.",
         choices=("decimal", "whole"),
     ),
+    Setting(
+        "private_destinations",
+        "auto",
+        "Whether events may be delivered to loopback and private addresses: `open`, `closed`, or "
+        "`auto`, which is open in test mode while `host` is a loopback address. Where they are "
+        "closed, live events go to `https` URLs only.",
+        choices=("auto", "closed", "open"),
+    ),
     Setting("log_format", "text", "How log lines are written.", choices=("text", "json")),
     Setting(
         "log_level",
@@ -127,6 +137,7 @@ class Config:
     rate_limits: Mapping[str, int]
     deduplication_days: int
     values: Values
+    private_destinations: PrivateDestinations
     log_format: LogFormat
     log_level: str
 
@@ -164,9 +175,16 @@ class Config:
             rate_limits=_rates(text["rate_limits"]),
             deduplication_days=_whole("deduplication_days", text["deduplication_days"], 1, 3_650),
             values=cast("Values", text["values"]),
+            private_destinations=cast("PrivateDestinations", text["private_destinations"]),
             log_format=cast("LogFormat", text["log_format"]),
             log_level=text["log_level"],
         )
+
+    def private_destinations_open(self, *, livemode: bool) -> bool:
+        """Whether deliveries of a mode may go to private addresses, and over plain `http`."""
+        if self.private_destinations == "auto":
+            return not livemode and _is_loopback(self.host)
+        return self.private_destinations == "open"
 
 
 assert tuple(field.name for field in fields(Config)) == tuple(row.name for row in SETTINGS)
@@ -226,6 +244,13 @@ def _rates(text: str) -> Mapping[str, int]:
             )
         rates[row] = _whole("rate_limits", rate, 1, RATE_LIMIT_EVENTS_MAX)
     return rates
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _keys(text: str) -> tuple[str, ...]:

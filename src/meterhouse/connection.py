@@ -4,13 +4,15 @@ A head (request line and headers) that is too large or not HTTP, and a head or a
 arrive in time, is answered in Stripe's error shape, and the connection is closed. So is a
 connection on which no request begins. The size of a body is bounded by `api.gate`.
 
-A request that arrives in one piece, as nearly all do, costs no timer.
+A request that arrives in one piece, as nearly all do, costs no timer. A request for a websocket
+hands its connection over to a `WebSocket`, which bounds a frame and asks after a silent client.
 """
 
 import asyncio
 
-from uvicorn._types import ASGI3Application
+from uvicorn._types import ASGI3Application, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from meterhouse import limits
 from meterhouse.errors import Refusal
@@ -153,3 +155,13 @@ class Connection(HttpToolsProtocol):
                 + b"content-length: %d\r\n\r\n%s" % (len(body), body)
             )
         self.transport.close()
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """The protocol of a connection that became a websocket."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application says."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # uvicorn takes a refusal for one that was forgotten

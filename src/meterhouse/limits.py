@@ -57,6 +57,14 @@ STORED_VALUE_DIGITS_MAX = 38  # of the usage store's column, decimals included
 USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 ADJUSTMENT_HOURS_MAX = 24
 
+# Meter usage: https://docs.stripe.com/billing/subscriptions/usage-based/analytics
+METER_USAGE_METERS_ITEMS_MAX = 5
+METER_USAGE_DIMENSION_GROUP_KEYS_MAX = 2
+METER_USAGE_DIMENSION_FILTER_KEYS_MAX = 10
+METER_USAGE_TENANT_GROUP_KEYS_MAX = 2
+METER_USAGE_TENANT_FILTER_KEYS_MAX = 3
+METER_USAGE_ROWS_MAX = 50_000  # of an answer; windows that a range is cut into
+
 # The meter event stream: https://docs.stripe.com/api/v2/billing-meter-stream
 STREAM_EVENTS_MAX = 100  # of one request
 SESSION_MINUTES = 15
@@ -76,10 +84,62 @@ PROCESS_LINGER_MILLISECONDS = 100  # the least time between two batches when nob
 PROCESS_RETRY_SECONDS_MAX = 5
 PROCESS_RETRY_DOUBLINGS_MAX = 10  # of the wait between failures in a row
 DIMENSION_CACHE_COMBINATIONS_MAX = 1_000_000
+CUSTOMERS_CACHED_MAX = 1_000_000  # that the judge remembers
 CONSISTENCY_WAIT_SECONDS_MAX = 5
+FILTER_PART_BYTES = 64 * 1_048_576  # of the filter of identifiers; a power of two
+FILTER_PART_DIGESTS_MAX = 20_000_000  # in one part: then one suspicion in 10,000 is wrong
+FILTER_PARTS_MAX = 16
+FILTER_LOAD_DIGESTS = 4_000_000  # that are read at a time when the server starts
 RETAIN_INTERVAL_SECONDS = 60
 RETAIN_CHUNK_ROWS_MAX = 2_000
 REJECTED_EVENTS_DAYS = 35
+
+# Error reports. The window and the delay are those of every report that Stripe shows.
+REPORT_WINDOW_SECONDS = 10
+REPORT_DELAY_SECONDS = 2  # from the end of a window to its reports
+REPORT_SETTLE_SECONDS_MAX = 5  # that reports wait until the events of their window are judged
+REPORT_RETRY_SECONDS = 1
+REPORT_CHUNK_ROWS_MAX = 100  # reports that are emitted in one transaction
+REPORT_SAMPLE_EVENTS_MAX = 10  # of each code, in one report
+
+# Events: https://docs.stripe.com/api/events, https://docs.stripe.com/api/v2/core/events
+NOTIFICATIONS_DAYS = 30
+NOTIFICATION_TYPES_ITEMS_MAX = 20  # types that a list can be narrowed to
+
+# Destinations and deliveries: https://docs.stripe.com/webhooks
+DESTINATIONS_MAX = 16  # of an account in one mode
+DESTINATION_NAME_CHARS_MAX = 250
+DESTINATION_EVENTS_ITEMS_MAX = 500  # types that it listens to
+DESTINATION_SECRETS_MAX = 5  # that count at the same time while they are rolled
+DESTINATION_SECRET_HOURS_MAX = 24  # that a rolled secret may still count
+DELIVERY_LIVE_WAIT_SECONDS = 60  # from the first attempt to the second; each wait doubles
+DELIVERY_LIVE_DAYS = 3
+DELIVERY_TEST_WAIT_SECONDS = 3_600
+DELIVERY_TEST_ATTEMPTS_MAX = 3
+DELIVERY_ATTEMPT_SECONDS_MAX = 20
+DELIVERY_RESPONSE_BYTES_MAX = 1_000  # of the answer, that are kept
+DELIVERY_ERROR_CHARS_MAX = 300
+DELIVERY_DESTINATION_ATTEMPTS_MAX = 8  # at one time, to one destination
+DELIVERY_ATTEMPTS_MAX = 1_000  # at one time, to all of them
+DELIVERY_CANCEL_ROWS_MAX = 1_000  # of a destination that is gone, in one transaction
+DELIVERY_LOOK_SECONDS_MAX = 5  # between two looks at what is due
+DELIVERY_RETRY_SECONDS = 1  # until the ledger is asked again after it failed
+
+# The search for raw events, and resending what was rejected.
+SEARCH_STRETCH_EVENTS = 1_000_000  # looked through at once; if the page is not full, more are
+SEARCH_STRETCH_DOUBLINGS = 4  # of a stretch, from one to the next
+SEARCH_PENDING_EVENTS_MAX = 20_000  # the oldest of the journal, that a search looks through
+LIFE_EVENTS_MAX = 100  # of one identifier, that its life is told from
+LIFE_REPORT_MINUTES_MAX = 15  # after a window's end, that its report is looked for
+HINT_CUSTOMERS_ROWS_MAX = 1_000  # that an unknown customer is compared with
+RESEND_IDENTIFIERS_ITEMS_MAX = 1_000  # in one request; a filter takes any number
+RESEND_CHUNK_EVENTS_MAX = 1_000  # that are resent together
+RESEND_ANSWER_SECONDS_MAX = 2  # that the request which begins a resend waits for its end
+RESEND_RETRY_SECONDS = 1
+RESEND_POLL_MILLISECONDS = 200  # between two looks of the command line at how far a resend is
+RESENDS_DAYS = 30  # that a resend can be asked for
+
+WORKSHOP_OBJECTS_UNCOLLECTED = 500_000  # new ones, from which on cycles are looked for
 
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
@@ -93,6 +153,8 @@ USAGE_READERS = 4
 USAGE_TOKENS_KEPT = 1_000  # of the newest inserts; an insert repeated under one of them is dropped
 USAGE_QUERY_BYTES_MAX = 1_024 * 1_048_576  # memory of one query; a larger grouping goes to disk
 USAGE_SPILL_BYTES = 256 * 1_048_576  # memory from which on a grouping goes to disk
+USAGE_DIGESTS_ASKED_MAX = 10_000  # in one statement
+IDENTIFIERS_GRANULE_ROWS = 1_024  # read at least for one identifier
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 
 # Authentication.
@@ -105,19 +167,39 @@ LOG_FLUSH_MILLISECONDS = 100  # the longest that a line of a request waits
 LOG_PATH_CHARS_MAX = 300
 LOG_PATHS_CACHED_MAX = 1_024
 
+# The log of requests that a sender can read.
+REQUEST_LOG_WAITING_ROWS_MAX = 2_000  # noted between two inserts; what is beyond it is not kept
+REQUEST_LOG_INSERT_MILLISECONDS = 1_000  # from one insert to the next
+REQUEST_LOG_DAYS = 7
+
+# The Stripe CLI.
+CLI_LISTENERS_MAX = 16  # that listen to one account in one mode at a time
+CLI_DEVICE_CHARS_MAX = 255  # of the name of what one runs on
+CLI_WAITING_FRAMES_MAX = 1_000  # for one of them; beyond it the oldest are dropped
+CLI_KEPT_SECONDS = 120  # that one without a connection is waited for, and its frames are kept
+CLI_RECONNECT_SECONDS = 3_600  # after which it is told to connect anew
+CLI_POLL_MILLISECONDS = 200  # between two looks for events, while somebody listens
+CLI_READ_ROWS_MAX = 500  # events in one look
+CLI_FRAME_BYTES_MAX = 1_048_576  # that it sends: the event, and what the forwarding came to
+CLI_RESPONSE_CHARS_MAX = 5_000  # of what a URL answered; the CLI tells as much
+
 # Listening.
 LISTEN_BACKLOG_CONNECTIONS = 2_048
 LISTEN_OPEN_FILES = 65_536  # asked for at start, as far as the system lets us; one a connection
 KEEP_ALIVE_SECONDS_MAX = 75  # that a connection may idle; longer than clients keep theirs
 THREAD_SWITCH_MICROSECONDS = 1_000  # the longest that a working thread keeps the event loop waiting
 
-# Stopping.
+# Starting and stopping.
+DATA_DIR_LOCK_SECONDS_MAX = 3  # what is left of a server that was killed is gone by then
 STOP_REQUESTS_SECONDS_MAX = 20
 STOP_DRAIN_SECONDS_MAX = 30
+WORKSHOP_END_SECONDS_MAX = 5
+STOP_DELIVERIES_SECONDS_MAX = 5
 
 assert PAGE_LIMIT_DEFAULT <= PAGE_LIMIT_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= ACCEPT_WAITING_EVENTS_MAX <= JOURNAL_LAG_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
 assert REQUEST_BODY_BYTES_MAX < REQUEST_BODY_DISCARD_BYTES_MAX
 assert EVENT_VALUE_DIGITS_MAX + EVENT_VALUE_DECIMALS_MAX <= STORED_VALUE_DIGITS_MAX
+assert RESEND_CHUNK_EVENTS_MAX <= ACCEPT_GROUP_EVENTS_MAX
 assert USAGE_SPILL_BYTES < USAGE_QUERY_BYTES_MAX

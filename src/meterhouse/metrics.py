@@ -46,6 +46,12 @@ class Metrics:
             ("queue",),
             registry=self.registry,
         )
+        self.dropped = Counter(
+            "meterhouse_dropped",
+            "What was thrown away because a queue was full, by queue; never an event.",
+            ("queue",),
+            registry=self.registry,
+        )
         self.commit_seconds = Histogram(
             "meterhouse_commit_seconds",
             "Time of one group commit to the journal, fsync included.",
@@ -77,6 +83,12 @@ class Metrics:
         self.stored_position = Gauge(
             "meterhouse_stored_position",
             "Everything up to this position can be read from the usage store.",
+            registry=self.registry,
+        )
+        self.delivery_attempts = Counter(
+            "meterhouse_delivery_attempts",
+            "Attempts to deliver an event, by what its delivery has become.",
+            ("status",),
             registry=self.registry,
         )
 

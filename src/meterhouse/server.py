@@ -28,7 +28,7 @@ from meterhouse import limits
 from meterhouse.app import Meterhouse
 from meterhouse.clock import Clock
 from meterhouse.config import Config
-from meterhouse.connection import Connection
+from meterhouse.connection import Connection, WebSocket
 from meterhouse.errors import ConfigError
 from meterhouse.logs import NoteRequest
 
@@ -64,7 +64,7 @@ def run(
         sockets = [port]
         if config.uds is not None:
             sockets.append(doors.enter_context(_listen_on_path(config.uds)))
-        meterhouse = Meterhouse(config, clock, note)
+        meterhouse = Meterhouse(config, clock, note, apart=True)
         listening = Listening(_url(port), config.uds, config.data_dir, meterhouse.first_key)
 
         def answering() -> None:
@@ -82,7 +82,9 @@ async def _serve(
         uvicorn.Config(
             meterhouse.asgi,
             http=Connection,
-            ws="none",
+            ws=WebSocket,
+            ws_max_size=limits.CLI_FRAME_BYTES_MAX,
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,

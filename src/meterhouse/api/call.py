@@ -12,6 +12,7 @@ from meterhouse.wire.body import to_json
 from meterhouse.wire.document import DocumentT, read_document
 from meterhouse.wire.form import parse_form
 from meterhouse.wire.params import RequestParams, read_params
+from meterhouse.wire.query import QueryT, read_query
 from meterhouse.wire.version import Api, ApiVersion
 
 ParamsT = TypeVar("ParamsT", bound=RequestParams)
@@ -35,7 +36,8 @@ class Call(msgspec.Struct, frozen=True):
     """A request that has passed the gate: authenticated, its parameters not yet read.
 
     `ids` are the variable parts of the path. `parameters` are a form in API v1 and wherever a
-    request has no body, else JSON. `connected` tells that the sender named the account to act for.
+    request has no body, else JSON. `headers` are those of the request as they came, their names in
+    small letters. `connected` tells that the sender named the account to act for.
     `now` is when the request was received (milliseconds). `strong` tells whether a read must
     include all that was acknowledged before.
     """
@@ -54,10 +56,15 @@ class Call(msgspec.Struct, frozen=True):
     strong: bool
     idempotency_key: str | None
     fingerprint: bytes
+    headers: Mapping[bytes, bytes]
 
     def params(self, cls: type[ParamsT]) -> ParamsT:
         """Read the parameters as a `cls`; refuse what is not in order."""
         return read_params(cls, parse_form(self.parameters))
+
+    def query(self, cls: type[QueryT]) -> QueryT:
+        """Read the parameters of a GET of API v2 as a `cls`; refuse what is not in order."""
+        return read_query(cls, self.parameters)
 
     def document(self, cls: type[DocumentT]) -> DocumentT:
         """Read the JSON body as a `cls`; refuse what is not in order."""

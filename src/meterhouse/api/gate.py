@@ -3,22 +3,22 @@
 In this order: a request id, the route, the body (bounded in size and time), the API key, the API
 version, the permission, the parameters' tree, the handler. Whatever goes wrong on the way becomes
 Stripe's error object with the right status, in the shape of the API that the path belongs to; the
-sender never sees a traceback. Each request leaves
-one line in the log, without its parameters, and its mark in the metrics.
+sender never sees a traceback. Each request leaves one line in the log, without its parameters, its
+mark in the metrics, and what its sender can read of it later. A websocket goes to `api.subscribe`.
 """
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from http import HTTPStatus
 
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
 from meterhouse.api.call import Answer, Call
-from meterhouse.api.house import House
+from meterhouse.api.house import House, is_operator
 from meterhouse.api.idempotency import METHODS, fingerprint
 from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
+from meterhouse.api.subscribe import Receive, Scope, Send, subscribe
 from meterhouse.errors import Refusal, StoreError
 from meterhouse.logs import AnsweredRequest
 from meterhouse.wire import envelope
@@ -28,10 +28,6 @@ from meterhouse.wire.envelope_v2 import missing_version, not_json
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.session import is_token
 from meterhouse.wire.version import DEFAULT_VERSION, Api, ApiVersion, api_of, parse_version
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger("meterhouse.request")
 
@@ -52,18 +48,23 @@ class Request:
         "api",
         "headers",
         "id",
+        "ip",
         "livemode",
         "method",
         "path",
         "query",
+        "raw_path",
         "route",
         "version",
     )
 
     def __init__(self, scope: Scope) -> None:
         self.id = new_id("req")
+        client = scope["client"]
+        self.ip: str = client[0] if client else ""  # there is none on a Unix socket
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.raw_path: str = scope["raw_path"].decode("latin-1")
         self.api: Api = api_of(self.path)
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -86,9 +87,10 @@ class Gate:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; other kinds of connection are not served here."""
-        if scope["type"] != "http":
-            raise RuntimeError(f"no {scope['type']} connections here")
+        """Answer one request, or serve one websocket."""
+        if scope["type"] == "websocket":
+            await subscribe(self._house, scope, receive, send)
+            return
         started = time.perf_counter()
         request = Request(scope)
         try:
@@ -96,7 +98,7 @@ class Gate:
         except Disconnected:
             return
         await _send(send, request, answer)
-        self._note(request, answer.status, time.perf_counter() - started)
+        self._note(request, answer, time.perf_counter() - started)
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         try:
@@ -114,7 +116,7 @@ class Gate:
             return refused(envelope.api_error(), request.api)
 
     async def _route(self, request: Request, body: bytes) -> Answer:
-        route, ids = self._routes.find(request.method, request.path)
+        route, ids = self._routes.find(request.method, request.path, request.raw_path)
         if route is None:
             raise envelope.unrecognized_url(request.method, request.path)
         request.route = route
@@ -134,7 +136,8 @@ class Gate:
         credential.require(route.resource, route.access)
         if house.rate_limits is not None and route.limit is not None:
             house.rate_limits.admit(route.limit, scope, connected=bool(on_behalf))
-        parameters = _parameters(request, body) if request.api == "v1" else _document(request, body)
+        as_json = request.api == "v2" or route.json
+        parameters = _document(request, body) if as_json else _parameters(request, body)
         key = _idempotency_key(request)
         call = Call(
             house,
@@ -151,6 +154,7 @@ class Gate:
             _strong(request, livemode=scope.livemode),
             key,
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
+            request.headers,
         )
         if key is None:
             return await route.handler(call)
@@ -162,26 +166,32 @@ class Gate:
 
     async def _credential(self, route: Route, request: Request, account: str) -> Credential:
         secret = read_authorization(request.header(b"authorization"))
+        if route.operator and is_operator(self._house, secret):
+            livemode = request.header(b"meterhouse-livemode") == "true"
+            return await self._house.authentication.operator(account, livemode=livemode)
         if route.session and is_token(secret):
             return self._house.sessions.credential(secret, account, self._house.clock.now())
         return await self._house.authentication.credential(secret, account)
 
-    def _note(self, request: Request, status: int, seconds: float) -> None:
-        path = request.route.path if request.route else "unrecognized"
-        method = request.method if request.route else "any"  # a sender must not add to the labels
-        self._house.metrics.note_request(method, path, status, seconds)
-        self._house.note(
-            AnsweredRequest(
-                self._house.clock.now(),
-                request.method,
-                request.path,
-                status,
-                seconds,
-                request.id,
-                request.account,
-                request.livemode,
-            )
+    def _note(self, request: Request, answer: Answer, seconds: float) -> None:
+        house, route = self._house, request.route
+        path = route.path if route else "unrecognized"
+        method = request.method if route else "any"  # a sender must not add to the labels
+        house.metrics.note_request(method, path, answer.status, seconds)
+        answered = AnsweredRequest(
+            house.clock.now(),
+            request.method,
+            request.path,
+            answer.status,
+            seconds,
+            request.id,
+            request.account,
+            request.livemode,
         )
+        house.note(answered)
+        if route is not None and route.logged and request.account:
+            refused = answer.body if answer.status >= HTTPStatus.BAD_REQUEST else b""
+            house.request_logs.note(answered, request.version.text, request.ip, refused)
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -219,7 +229,7 @@ def _parameters(request: Request, body: bytes) -> bytes:
 
 
 def _document(request: Request, body: bytes) -> bytes:
-    """Return the parameters of a v2 request: its JSON body, or the query where there is none."""
+    """Return the parameters of a JSON request: its body, or the query where there is none."""
     if request.method != "POST":
         return request.query
     if request.query:

@@ -1,5 +1,6 @@
 """What the api room works with: everything that `app` has built, in one value."""
 
+import hmac
 from dataclasses import dataclass
 
 from meterhouse.api.authentication import Authentication
@@ -8,12 +9,16 @@ from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
 from meterhouse.config import Config
+from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
+from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
-from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.request_logs import RequestLogs
+from meterhouse.pipeline.resend import Resender
 from meterhouse.pipeline.verify import Verification
+from meterhouse.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,15 @@ class House:
     clock: Clock
     metrics: Metrics
     stores: Stores
+    identifiers: Identifiers
     acceptor: Acceptor
     processor: Processor
     verification: Verification
     authentication: Authentication
     sessions: Sessions
+    broadcast: Broadcast
+    request_logs: RequestLogs
+    resender: Resender
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str
@@ -39,3 +48,8 @@ class House:
         if self.acceptor.overloaded() is not None:
             return "too many events wait to be processed"
         return None
+
+
+def is_operator(house: House, secret: str) -> bool:
+    """Tell whether a request shows the token that the server wrote into its data folder."""
+    return hmac.compare_digest(secret.encode(), house.operator_token.encode())

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once, replay_or_refuse
-from meterhouse.ledger import adjustments, identifiers, journal, meters
+from meterhouse.ledger import adjustments, journal, meters
 from meterhouse.ledger.adjustments import Adjustment
-from meterhouse.ledger.identifiers import Claim
 from meterhouse.ledger.journal import Cancellation
 from meterhouse.metering.adjustment import cancellable
+from meterhouse.metering.identifier import Claim, identifier_digest
 from meterhouse.metering.model import Meter, StoredEvent
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope
@@ -57,18 +57,20 @@ async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> An
 
 async def _claimed(call: Call, event_name: str, identifier: str) -> _Found | None:
     """Return who claimed the identifier. An event of a stream does so only when it is judged."""
-    found = await call.house.stores.read(_find, call.scope.id, event_name, identifier)
-    if found is None:
+    claim = await _claim(call, identifier)
+    if claim is None:
         await _settle(call)
-        found = await call.house.stores.read(_find, call.scope.id, event_name, identifier)
-    return found
-
-
-def _find(connection: sa.Connection, scope: int, event_name: str, identifier: str) -> _Found | None:
-    claim = identifiers.find(connection, scope, (identifier,)).get(identifier)
+        claim = await _claim(call, identifier)
     if claim is None:
         return None
-    return _Found(claim, meters.all_by_name(connection, scope, event_name))
+    named = await call.house.stores.read(meters.all_by_name, call.scope.id, event_name)
+    return _Found(claim, named)
+
+
+async def _claim(call: Call, identifier: str) -> Claim | None:
+    digest = identifier_digest(call.scope.id, identifier)
+    found = await call.house.stores.usage(UsageStore.claims, [digest])
+    return found.get(digest)
 
 
 async def _stored(call: Call, found: _Found) -> StoredEvent | None:

@@ -2,22 +2,35 @@
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from meterhouse.api import health
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.house import House
-from meterhouse.api.meterhouse import verification
+from meterhouse.api.meterhouse import (
+    deliveries,
+    destinations,
+    request_logs,
+    resends,
+    verification,
+)
+from meterhouse.api.meterhouse import meter_events as raw_events
 from meterhouse.api.rate_limits import Limit
 from meterhouse.api.v1 import (
     account,
     customers,
+    event_retry,
     event_summaries,
+    events,
     meter_event_adjustments,
     meter_events,
     meters,
+    stripecli,
+    webhook_endpoints,
 )
+from meterhouse.api.v2 import event_destinations, meter_event_session, meter_event_stream
+from meterhouse.api.v2 import events as v2_events
 from meterhouse.api.v2 import meter_event_adjustments as v2_meter_event_adjustments
-from meterhouse.api.v2 import meter_event_session, meter_event_stream
 from meterhouse.api.v2 import meter_events as v2_meter_events
 from meterhouse.wire.credentials import Access
 
@@ -30,7 +43,10 @@ class Route(NamedTuple):
 
     `open` answers without an API key; it is handed the `Authorization` header as it came. `session`
     takes the token of a session as well. `limit` is what a request counts towards in the limits
-    profile `stripe`; where it is None the handler counts.
+    profile `stripe`; where it is None the handler counts. `logged` requests can be read by their
+    sender: all but a stream's, which are too many, and those of our own extensions. `json` takes a
+    JSON body outside of API v2. `operator` lets the command line of the same machine in without a
+    key.
     """
 
     method: str
@@ -41,10 +57,14 @@ class Route(NamedTuple):
     open: OpenHandler | None = None
     session: bool = False
     limit: Limit | None = "basic"
+    logged: bool = False
+    json: bool = False
+    operator: bool = False
 
 
 def _route(method: str, path: str, resource: str, handler: Handler) -> Route:
-    return Route(method, path, resource, "read" if method == "GET" else "write", handler)
+    access: Access = "read" if method == "GET" else "write"
+    return Route(method, path, resource, access, handler, logged=not path.startswith(_EXTENSIONS))
 
 
 async def _closed(_: Call) -> Answer:
@@ -55,8 +75,12 @@ def _open(method: str, path: str, handler: OpenHandler) -> Route:
     return Route(method, path, "", "read", _closed, handler)
 
 
+_EXTENSIONS = "/meterhouse/"
 _METER = "/v1/billing/meters/{id}"
 _CUSTOMER = "/v1/customers/{id}"
+_ENDPOINT = "/v1/webhook_endpoints/{id}"
+_DELIVERY = "/meterhouse/v1/deliveries/{id}"
+_DESTINATION = "/v2/core/event_destinations/{id}"
 
 ROUTES: tuple[Route, ...] = (
     _route(
@@ -83,6 +107,15 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _CUSTOMER, "customers", customers.update),
     _route("DELETE", _CUSTOMER, "customers", customers.delete),
     _route("GET", "/v1/account", "account", account.retrieve),
+    _route("GET", "/v1/events", "events", events.list_),
+    _route("GET", "/v1/events/{id}", "events", events.retrieve),
+    _route("POST", "/v1/events/{id}/retry", "events", event_retry.create),
+    _route("POST", "/v1/webhook_endpoints", "event_destinations", webhook_endpoints.create),
+    _route("GET", "/v1/webhook_endpoints", "event_destinations", webhook_endpoints.list_),
+    _route("GET", _ENDPOINT, "event_destinations", webhook_endpoints.retrieve),
+    _route("POST", _ENDPOINT, "event_destinations", webhook_endpoints.update),
+    _route("DELETE", _ENDPOINT, "event_destinations", webhook_endpoints.delete),
+    _route("POST", "/v1/stripecli/sessions", "stripecli_sessions", stripecli.create),
     _route(
         "POST",
         "/v2/billing/meter_event_session",
@@ -91,7 +124,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route(
         "POST", "/v2/billing/meter_event_stream", "billing_meter_events", meter_event_stream.create
-    )._replace(session=True, limit=None),
+    )._replace(session=True, limit=None, logged=False),
     _route(
         "POST", "/v2/billing/meter_events", "billing_meter_events", v2_meter_events.create
     )._replace(limit="meter_events"),
@@ -101,6 +134,41 @@ ROUTES: tuple[Route, ...] = (
         "billing_meter_event_adjustments",
         v2_meter_event_adjustments.create,
     ),
+    _route("POST", "/v2/core/event_destinations", "event_destinations", event_destinations.create),
+    _route("GET", "/v2/core/event_destinations", "event_destinations", event_destinations.list_),
+    _route("GET", _DESTINATION, "event_destinations", event_destinations.retrieve),
+    _route("POST", _DESTINATION, "event_destinations", event_destinations.update),
+    _route("DELETE", _DESTINATION, "event_destinations", event_destinations.delete),
+    _route("POST", _DESTINATION + "/enable", "event_destinations", event_destinations.enable),
+    _route("POST", _DESTINATION + "/disable", "event_destinations", event_destinations.disable),
+    _route("POST", _DESTINATION + "/ping", "event_destinations", event_destinations.ping),
+    _route("GET", "/v2/core/events", "events", v2_events.list_),
+    _route("GET", "/v2/core/events/{id}", "events", v2_events.retrieve),
+    _route("GET", "/meterhouse/v1/deliveries", "event_destinations", deliveries.list_),
+    _route("GET", _DELIVERY, "event_destinations", deliveries.retrieve),
+    _route("POST", _DELIVERY + "/redeliver", "event_destinations", deliveries.redeliver),
+    _route(
+        "POST",
+        "/meterhouse/v1/destinations/{id}/roll_secret",
+        "event_destinations",
+        destinations.roll_secret,
+    ),
+    _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_)._replace(
+        operator=True
+    ),
+    _route(
+        "GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve
+    )._replace(operator=True),
+    _route(
+        "POST",
+        "/meterhouse/v1/invalid_meter_events/resend",
+        "billing_meter_events",
+        resends.create,
+    )._replace(json=True, operator=True),
+    _route("GET", "/meterhouse/v1/resends/{id}", "billing_meter_events", resends.retrieve)._replace(
+        operator=True
+    ),
+    _route("GET", "/meterhouse/v1/request_logs", "request_logs", request_logs.list_),
     _open("GET", "/healthz", health.live),
     _open("GET", "/readyz", health.ready),
     _open("GET", "/metrics", health.metrics),
@@ -116,12 +184,18 @@ class Routes:
         self._exact = {(row.method, row.path): row for row in rows if "{" not in row.path}
         self._patterns = [(row, row.path.split("/")) for row in rows if "{" in row.path]
 
-    def find(self, method: str, path: str) -> tuple[Route | None, tuple[str, ...]]:
-        """Return the row for a request and the variable parts of its path."""
+    def find(
+        self, method: str, path: str, raw_path: str = ""
+    ) -> tuple[Route | None, tuple[str, ...]]:
+        """Return the row for a request and the variable parts of its path.
+
+        `raw_path` is the path as it was sent; a slash that is encoded there is part of an id.
+        """
         exact = self._exact.get((method, path))
         if exact is not None:
             return exact, ()
-        parts = path.split("/")
+        encoded = "%" in raw_path
+        parts = [unquote(part) for part in raw_path.split("/")] if encoded else path.split("/")
         for row, pattern in self._patterns:
             if row.method == method and len(parts) == len(pattern):
                 ids = _match(pattern, parts)

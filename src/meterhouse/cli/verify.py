@@ -25,8 +25,9 @@ from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import MeterhouseError, StoreError
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
-from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.process import store_left_behind
 from meterhouse.pipeline.verify import Verification
+from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
 _PATH = "/meterhouse/v1/verification"
@@ -163,9 +164,16 @@ def _read(answer: httpx.Response) -> State:
 async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
     """Open the stores here and begin a verification."""
     with books.opened(config) as ledger:
-        stores = Stores(ledger, UsageStore.open(config.clickhouse_url))
+        usage = UsageStore.open(config.clickhouse_url)
+        stores = Stores(ledger, lambda work, *args, **kwargs: work(usage, *args, **kwargs))
+
+        @asynccontextmanager
+        async def still() -> AsyncIterator[None]:
+            await store_left_behind(stores)
+            yield
+
         try:
-            verification = Verification(stores, asyncio.Lock(), SystemClock())
+            verification = Verification(stores, still, SystemClock())
             verification.start()
 
             async def ask() -> State:
@@ -174,6 +182,7 @@ async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
             yield ask
         finally:
             stores.close()
+            usage.close()
 
 
 def _report(state: State) -> None:

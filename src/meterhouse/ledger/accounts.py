@@ -4,6 +4,9 @@
 - An account has two scopes, one in each mode, from the moment it exists; scopes are never deleted.
 """
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import msgspec
 import sqlalchemy as sa
 
@@ -19,6 +22,14 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     platform: str | None
     name: str | None
     created: int
+
+
+class Home(NamedTuple):
+    """Whose a scope is, and the platform that the account is connected to, if any."""
+
+    account: str
+    livemode: bool
+    platform: str | None
 
 
 _accounts = sa.select(*(accounts.c[name] for name in Account.__struct_fields__))
@@ -79,6 +90,13 @@ def connected_scope(connection: sa.Connection, platform: Scope, account_id: str)
 def scopes_by_id(connection: sa.Connection) -> dict[int, Scope]:
     """Return every scope by its number."""
     return {row.id: Scope(*row) for row in connection.execute(_scopes)}
+
+
+def homes(connection: sa.Connection, scope_ids: Iterable[int]) -> dict[int, Home]:
+    """Return whose these scopes are."""
+    query = sa.select(scopes.c.id, scopes.c.account, scopes.c.livemode, accounts.c.platform)
+    found = connection.execute(query.join(accounts).where(scopes.c.id.in_(list(scope_ids))))
+    return {scope: Home(*rest) for scope, *rest in found}
 
 
 def _find_default(connection: sa.Connection) -> Account | None:

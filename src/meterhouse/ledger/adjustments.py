@@ -23,6 +23,8 @@ class Adjustment(msgspec.Struct, frozen=True):
 
 _COLUMNS = tuple(adjustments.c[name] for name in Adjustment.__struct_fields__)
 
+_by_positions = sa.select(*_COLUMNS).where(any_of(adjustments.c.position, "positions"))
+
 
 def find(connection: sa.Connection, scope: int, position: int) -> Adjustment | None:
     """Return the cancellation of the event at `position`, if there is one."""
@@ -30,6 +32,12 @@ def find(connection: sa.Connection, scope: int, position: int) -> Adjustment | N
         sa.select(*_COLUMNS).where(adjustments.c.scope == scope, adjustments.c.position == position)
     ).one_or_none()
     return Adjustment(*row) if row else None
+
+
+def by_positions(connection: sa.Connection, positions: Iterable[int]) -> dict[int, Adjustment]:
+    """Return the cancellations of the events at these positions."""
+    rows = connection.execute(_by_positions, {"positions": list(positions)})
+    return {adjustment.position: adjustment for adjustment in (Adjustment(*row) for row in rows)}
 
 
 def put(connection: sa.Connection, adjustment: Adjustment) -> None:

@@ -29,10 +29,13 @@ def put(connection: sa.Connection, new: Sequence[Block]) -> None:
         connection.execute(sa.insert(blocks), [msgspec.structs.asdict(block) for block in new])
 
 
-def read(connection: sa.Connection) -> list[Block]:
-    """Return every block that is kept, oldest first."""
+def read(connection: sa.Connection, destination: str | None = None) -> list[Block]:
+    """Return every block that is kept, or those for one `destination`, oldest first."""
     columns = (blocks.c.token, blocks.c.destination, blocks.c.rows, blocks.c.body)
-    return [Block(*row) for row in connection.execute(sa.select(*columns).order_by(blocks.c.seq))]
+    kept = sa.select(*columns).order_by(blocks.c.seq)
+    if destination is not None:
+        kept = kept.where(blocks.c.destination == destination)
+    return [Block(*row) for row in connection.execute(kept)]
 
 
 def release(connection: sa.Connection, tokens: Iterable[str]) -> None:

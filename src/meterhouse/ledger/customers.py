@@ -5,6 +5,7 @@ events that were received before are still its own.
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import customers
 from meterhouse.wire.page import PageParams
+
+_BEGINNING_CHARS = 8  # of an id: its prefix, and some of the letters that tell it apart
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _customers = sa.select(*(customers.c[name] for name in Customer.__struct_fields__))
+_count_deleted = sa.select(sa.func.count()).where(customers.c.deleted_at.is_not(None))
 _known = sa.select(customers.c.scope, customers.c.id, customers.c.deleted_at).where(
     any_of(customers.c.id, "ids")
 )
@@ -102,6 +106,27 @@ def list_customers(
         query = query.where(customers.c.created < end)
     found = read_page(connection, customers, query, scope, page)
     return ([Customer(**row) for row in found.rows], found.has_more) if found else None
+
+
+def count_deleted(connection: sa.Connection) -> int:
+    """Count the deleted customers of all scopes; the number never falls."""
+    counted: int = connection.execute(_count_deleted).scalar_one()
+    return counted
+
+
+def near(connection: sa.Connection, scope: int, customer_id: str, rows_max: int) -> list[str]:
+    """Return ids that `customer_id` may have been meant to be, at most twice `rows_max`.
+
+    They are those that begin alike, and those of the newest customers.
+    """
+    mine = sa.select(customers.c.id).where(
+        customers.c.scope == scope, customers.c.deleted_at.is_(None)
+    )
+    beginning = customer_id[:_BEGINNING_CHARS]
+    alike = mine.where(customers.c.id >= beginning, customers.c.id < beginning + "\U0010ffff")
+    newest = mine.order_by(customers.c.seq.desc())
+    found = [connection.execute(query.limit(rows_max)).scalars() for query in (alike, newest)]
+    return list(dict.fromkeys(chain.from_iterable(found)))
 
 
 def known(

@@ -66,16 +66,24 @@ def _any_of_postgresql(element: any_of, compiler: SQLCompiler, **options: Any) -
 
 
 @lru_cache
-def upsert(dialect: str, table: sa.Table, keys: tuple[str, ...], add: tuple[str, ...]) -> sa.Insert:
-    """Return an INSERT of a row that adds to the columns `add` where a row has the same `keys`.
+def upsert(
+    dialect: str,
+    table: sa.Table,
+    keys: tuple[str, ...],
+    add: tuple[str, ...],
+    replace: tuple[str, ...] = (),
+) -> sa.Insert:
+    """Return an INSERT of a row that changes the row with the same `keys` where there is one.
 
-    `dialect` is the name of the connection's. Execute it with a value for each of these columns.
+    That row's columns `add` are added to, its columns `replace` get the new values. `dialect` is
+    the name of the connection's. Execute it with a value for each of these columns.
     """
     insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
-    statement = insert.values({name: sa.bindparam(name) for name in (*keys, *add)})
-    sums = {name: table.c[name] + statement.excluded[name] for name in add}
-    added: sa.Insert = statement.on_conflict_do_update(index_elements=keys, set_=sums)
-    return added
+    statement = insert.values({name: sa.bindparam(name) for name in (*keys, *add, *replace)})
+    changes = {name: table.c[name] + statement.excluded[name] for name in add}
+    changes |= {name: statement.excluded[name] for name in replace}
+    changed: sa.Insert = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+    return changed
 
 
 def insert_rows(
@@ -95,6 +103,28 @@ def insert_rows(
         connection.exec_driver_sql(statement, list(rows))
     else:
         connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+
+
+def insert_at_once(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Insert thousands of rows of whole numbers and texts without stopping the other threads.
+
+    SQLite's driver takes the interpreter lock for every row that it is given; here it is given one
+    value that holds them all.
+    """
+    if connection.dialect.name != "sqlite":
+        insert_rows(connection, table, columns, rows)
+    elif rows:
+        names = ", ".join(columns)
+        values = ", ".join(f"value ->> {index}" for index in range(len(columns)))
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({names}) SELECT {values} FROM json_each(?)",  # noqa: S608 - names from tables.py
+            (msgspec.json.encode(rows).decode(),),
+        )
 
 
 @lru_cache(maxsize=100)

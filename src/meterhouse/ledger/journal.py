@@ -7,7 +7,7 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -49,7 +49,12 @@ _reserve = (
     .returning(journal_head.c.next_position)
 )
 _read = sa.select(journal).order_by(journal.c.position)
-_read_some = _read.limit(sa.bindparam("rows"))
+_read_until = _read.where(journal.c.position <= sa.bindparam("last"))
+_sizes = (
+    sa.select(journal.c.position, journal.c.events)
+    .order_by(journal.c.position)
+    .limit(sa.bindparam("rows"))
+)
 
 
 def reserve(connection: sa.Connection, count: int) -> int:
@@ -80,16 +85,14 @@ def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -
 
 def read(connection: sa.Connection, events_max: int, rows_max: int) -> list[Entry]:
     """Read up to `rows_max` of the oldest rows: the first, and more up to `events_max` events."""
-    entries: list[Entry] = []
-    events = 0
-    options = {"yield_per": 100}
-    with connection.execute(_read_some, {"rows": rows_max}, execution_options=options) as rows:
-        for row in rows:
-            if entries and events + row.events > events_max:
-                break
-            entries.append(_decode(row.position, row.kind, row.body))
-            events += row.events
-    return entries
+    last, events = None, 0
+    for position, more in connection.execute(_sizes, {"rows": rows_max}):
+        events += more
+        if last is not None and events > events_max:
+            break
+        last = position
+    rows = connection.execute(_read_until, {"last": last})
+    return [_decode(row.position, row.kind, row.body) for row in rows]
 
 
 def _decode(position: int, kind: str, body: bytes) -> Entry:
@@ -117,6 +120,15 @@ def pending_by_scope(connection: sa.Connection) -> dict[int, int]:
             entry = _decode(row.position, row.kind, row.body)
             pending.update(event.scope for event in entry.events)
     return dict(pending)
+
+
+def claiming_events(connection: sa.Connection) -> Iterator[MeterEvent]:
+    """Yield the pending events that were submitted alone, which claim their identifiers here."""
+    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
+        for row in rows:
+            for event in _decode(row.position, row.kind, row.body).events:
+                if event.meter is not None:
+                    yield event
 
 
 def pending_events(connection: sa.Connection) -> int:

@@ -109,6 +109,20 @@ def all_meters(connection: sa.Connection) -> list[Meter]:
     return [_meter(row) for row in connection.execute(_meters.order_by(meters.c.seq)).mappings()]
 
 
+def event_names(connection: sa.Connection, scope: int) -> list[str]:
+    """Return the event names of the active meters of `scope`."""
+    query = sa.select(meters.c.event_name).where(
+        meters.c.scope == scope, meters.c.status == "active"
+    )
+    return list(connection.execute(query).scalars())
+
+
+def customer_keys(connection: sa.Connection, scope: int) -> list[str]:
+    """Return the payload keys under which the meters of `scope` find a customer."""
+    query = sa.select(meters.c.customer_key).where(meters.c.scope == scope).distinct()
+    return list(connection.execute(query).scalars())
+
+
 def _by_names(
     connection: sa.Connection, query: sa.Select[Any], names: Iterable[Name]
 ) -> dict[Name, Meter]:

@@ -83,6 +83,13 @@ customers = sa.Table(
 )
 sa.Index("ix_customers_scope_seq", customers.c.scope, customers.c.seq)
 sa.Index("ix_customers_scope_email", customers.c.scope, customers.c.email)
+_deleted = customers.c.deleted_at.is_not(None)
+sa.Index(
+    "ix_customers_deleted_at",
+    customers.c.deleted_at,
+    sqlite_where=_deleted,
+    postgresql_where=_deleted,
+)
 
 meters = sa.Table(
     "meters",
@@ -97,6 +104,7 @@ meters = sa.Table(
     sa.Column("customer_key", sa.Text, nullable=False),
     sa.Column("value_key", sa.Text, nullable=False),
     sa.Column("dimension_keys", sa.JSON(none_as_null=True)),
+    sa.Column("dimension_version", sa.Integer, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("created", Whole64, nullable=False),
     sa.Column("updated", Whole64, nullable=False),
@@ -139,16 +147,6 @@ journal = sa.Table(
     sa.CheckConstraint("kind IN ('adjustments', 'events')", name="kind"),
 )
 
-identifiers = sa.Table(
-    "identifiers",
-    metadata,
-    sa.Column("position", Whole64, primary_key=True, autoincrement=False),
-    sa.Column("scope", sa.Integer, nullable=False),
-    sa.Column("identifier", sa.Text, nullable=False),
-    sa.Column("received_at", Whole64, nullable=False),
-    sa.UniqueConstraint("scope", "identifier"),
-)
-
 adjustments = sa.Table(
     "adjustments",
     metadata,
@@ -168,7 +166,8 @@ dimension_combinations = sa.Table(
     metadata,
     sa.Column("meter", sa.Text, primary_key=True),
     sa.Column("customer", sa.Text, primary_key=True),
-    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("digest", Whole64, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 
 # Judged and not yet known to be in the usage store: the very block that is, or will be, inserted.
@@ -180,7 +179,11 @@ blocks = sa.Table(
     sa.Column("destination", sa.Text, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # an Arrow IPC stream of one batch
-    sa.CheckConstraint("destination IN ('events', 'rejected_events')", name="destination"),
+    sa.CheckConstraint(
+        "destination IN"
+        " ('duplicate_events', 'events', 'identifiers', 'rejected_events', 'usage_slots')",
+        name="destination",
+    ),
 )
 
 tallies = sa.Table(
@@ -195,6 +198,145 @@ tallies = sa.Table(
     ),
     sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="code"),
 )
+
+# What happened, as its listeners are told: a snapshot event of API v1 or a thin event of API v2.
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("object_id", sa.Text),
+    sa.Column("object_type", sa.Text),
+    sa.Column("object_url", sa.Text),
+    sa.Column("body", sa.JSON(none_as_null=True)),
+    sa.Column("request_id", sa.Text),  # the request that caused it, and its key
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("snapshot_event", sa.Text),  # of a thin twin: the snapshot event of the same cause
+    sa.CheckConstraint("payload IN ('snapshot', 'thin')", name="payload"),
+    sa.CheckConstraint("payload = 'thin' OR body IS NOT NULL", name="body"),
+    # A number is never given again, so that who has read up to one misses none after it.
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "ix_notifications_scope_payload_seq",
+    notifications.c.scope,
+    notifications.c.payload,
+    notifications.c.seq,
+)
+sa.Index("ix_notifications_scope_object_id", notifications.c.scope, notifications.c.object_id)
+sa.Index("ix_notifications_created", notifications.c.created)
+
+# Rejected events that no error report tells of yet.
+rejections = sa.Table(
+    "rejections",
+    metadata,
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), primary_key=True),
+    sa.Column("meter", sa.Text, primary_key=True),  # '' where no meter was found
+    sa.Column("window_start", Whole64, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("events", Whole64, nullable=False),
+    sa.Column("samples", sa.JSON, nullable=False),  # [{"identifier": …, "message": …}, …]
+    sa.CheckConstraint("events > 0", name="events"),
+)
+
+# Where notifications go: the webhook endpoints of API v1 and the event destinations of API v2.
+destinations = sa.Table(
+    "destinations",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("enabled_events", sa.JSON, nullable=False),
+    sa.Column("events_from", sa.JSON, nullable=False),
+    sa.Column("api_version", sa.Text),  # of snapshot events; null: the account's default
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("enabled", sa.Boolean(create_constraint=True, name="enabled"), nullable=False),
+    sa.Column("secrets", sa.JSON, nullable=False),  # [[secret, expires_at], …]
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("updated", Whole64, nullable=False),
+    sa.Column("deleted_at", Whole64),
+    sa.CheckConstraint("payload IN ('snapshot', 'thin')", name="payload"),
+)
+sa.Index("ix_destinations_scope_seq", destinations.c.scope, destinations.c.seq)
+
+# What a destination is owed of a notification. A row that is pending is the debt itself.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column(
+        "notification",
+        sa.Text,
+        sa.ForeignKey("notifications.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("destination", sa.Text, sa.ForeignKey("destinations.id"), nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", Whole64),
+    sa.Column("created", Whole64, nullable=False),
+    sa.UniqueConstraint("notification", "destination"),
+    sa.CheckConstraint("status IN ('cancelled', 'delivered', 'failed', 'pending')", name="status"),
+    sa.CheckConstraint(
+        "(status = 'pending') = (next_attempt_at IS NOT NULL)", name="next_attempt_at"
+    ),
+)
+sa.Index("ix_deliveries_scope_seq", deliveries.c.scope, deliveries.c.seq)
+sa.Index("ix_deliveries_destination_seq", deliveries.c.destination, deliveries.c.seq)
+sa.Index(
+    "ix_deliveries_pending",
+    deliveries.c.destination,
+    deliveries.c.next_attempt_at,
+    sqlite_where=deliveries.c.next_attempt_at.is_not(None),
+    postgresql_where=deliveries.c.next_attempt_at.is_not(None),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column(
+        "delivery", sa.Text, sa.ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False
+    ),
+    sa.Column("at", Whole64, nullable=False),
+    sa.Column("status", sa.Integer),  # of the answer; null when there was none
+    sa.Column("duration_ms", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("response", sa.Text, nullable=False),  # the first bytes of the answer
+)
+sa.Index("ix_attempts_delivery", attempts.c.delivery)
+
+# Rejected events that are sent again, chunk by chunk.
+resends = sa.Table(
+    "resends",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("plan", sa.JSON, nullable=False),  # which events, and what is replaced in them
+    sa.Column("dry_run", sa.Boolean(create_constraint=True, name="dry_run"), nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("next_position", Whole64, nullable=False),  # what lies before it is done
+    sa.Column("end_position", Whole64, nullable=False),  # what lies behind came later
+    sa.Column("sent_at", Whole64),  # of the chunk that is on its way
+    sa.Column("matched", Whole64),  # null: not counted yet
+    sa.Column("accepted", Whole64, nullable=False),
+    sa.Column("duplicate", Whole64, nullable=False),
+    sa.Column("codes", sa.JSON, nullable=False),  # of rejections: {"no_meter": 3}
+    sa.Column("created", Whole64, nullable=False),
+    sa.CheckConstraint("status IN ('complete', 'running')", name="status"),
+)
+sa.Index("ix_resends_created", resends.c.created)
 
 idempotency_records = sa.Table(
     "idempotency_records",

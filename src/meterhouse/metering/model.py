@@ -23,7 +23,10 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Meter(msgspec.Struct, frozen=True, kw_only=True):
-    """How events of one name become usage (https://docs.stripe.com/api/billing/meter/object)."""
+    """How events of one name become usage (https://docs.stripe.com/api/billing/meter/object).
+
+    `dimension_version` numbers the keys that the meter has declared, one set after the other.
+    """
 
     id: str
     scope: int
@@ -38,13 +41,21 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     updated: int
     deactivated_at: int | None
+    dimension_version: int = 1
+
+    @property
+    def slotted(self) -> bool:
+        """Whether usage adds up from slot to slot, so that slots are kept."""
+        return self.formula != "last" and self.event_time_window is None
 
 
 class MeterEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An acknowledged event, as the journal holds it.
 
     `meter` is the id of the meter that the request was checked against, or None when the request
-    was not checked (the stream). `whole` tells that only whole-number values count.
+    was not checked (the stream). `whole` tells that only whole-number values count. `resend_of` is
+    the position of the rejected event whose claim on the identifier does not stand against this
+    one, which is the same event sent again.
     """
 
     scope: int
@@ -55,6 +66,7 @@ class MeterEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload: dict[str, str]
     meter: str | None
     whole: bool
+    resend_of: int | None = None
 
 
 class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):

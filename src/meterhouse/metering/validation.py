@@ -29,7 +29,6 @@ TimestampProblem = Literal["timestamp_in_future", "timestamp_too_far_in_past"]
 
 _PAST_MAX = EVENT_PAST_DAYS_MAX * 86_400_000
 _FUTURE_MAX = EVENT_FUTURE_MINUTES_MAX * 60_000
-_DIGEST_BYTES = 16
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -211,20 +210,17 @@ def timestamp_problem(timestamp: int, now: int) -> TimestampProblem | None:
     return None
 
 
-def dimension_digest(meter: Meter, payload: Mapping[str, str]) -> bytes | None:
-    """Return 16 bytes that stand for the values of the meter's dimensions, or None without any.
+def dimension_digest(meter: Meter, payload: Mapping[str, str]) -> int:
+    """Return a number of 63 bits that stands for the values of the meter's dimensions.
 
-    Two payloads have the same digest only where every value is the same. The payload has all the
-    keys: it is that of an accepted event.
+    The payload has all the keys: it is that of an accepted event.
     """
-    if not meter.dimension_keys:
-        return None
-    digest = blake2b(digest_size=_DIGEST_BYTES)
-    for key in meter.dimension_keys:
+    digest = blake2b(digest_size=8)
+    for key in meter.dimension_keys or ():
         value = payload[key].encode()
         # The length in front keeps ("a", "bc") apart from ("ab", "c").
         digest.update(b"%d:" % len(value) + value)
-    return digest.digest()
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 def reject_combination(accepted: AcceptedEvent) -> RejectedEvent:

@@ -22,13 +22,15 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.errors import Refusal
-from meterhouse.ledger import idempotency, identifiers, journal, meters, tallies
+from meterhouse.ledger import idempotency, journal, meters, tallies
 from meterhouse.ledger.idempotency import Record
+from meterhouse.metering.identifier import identifier_digest
 from meterhouse.metering.model import Meter, MeterEvent
 from meterhouse.metering.value import InvalidValue, read_value
-from meterhouse.metering.window import MILLISECONDS
 from meterhouse.metrics import Metrics
-from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.identifiers import Identifiers, day_of
+from meterhouse.stores import Stores
+from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope
 from meterhouse.wire.version import Api
 
@@ -54,6 +56,8 @@ class StreamSubmission(NamedTuple):
     record: Record | None
 
 
+_UNASKED = -1  # the usage store was not asked
+
 # What becomes of a submission: None is acknowledged; a record is replayed; a refusal is told.
 Answer = Record | Refusal | None
 
@@ -64,19 +68,21 @@ class Acceptor:
     def __init__(
         self,
         stores: Stores,
+        identifiers: Identifiers,
         clock: Clock,
         metrics: Metrics,
-        deduplication_days: int,
         on_commit: Callable[[int], None],
     ) -> None:
         self._stores = stores
+        self._identifiers = identifiers
         self._clock = clock
         self._metrics = metrics
-        self._window = deduplication_days * MILLISECONDS["day"]
         self._on_commit = on_commit
         self._waiting: deque[_Waiting] = deque()
         self._waiting_events = 0
         self._task: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
+        self._unsure = False  # a commit failed, and may have succeeded all the same
         self.journal_events = 0  # acknowledged and not judged; the processor lowers it
 
     async def accept(self, submission: Submission | StreamSubmission) -> Answer:
@@ -92,10 +98,10 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         events = len(submission.events) if isinstance(submission, StreamSubmission) else 1
-        self._waiting.append(_Waiting(submission, future, events))
-        self._waiting_events += events
-        if self._task is None:
-            self._task = loop.create_task(self._run())
+        digest = None
+        if isinstance(submission, Submission):
+            digest = identifier_digest(submission.event.scope, submission.event.identifier)
+        self._wait(_Waiting(submission, future, events, digest))
         return await future
 
     def overloaded(self) -> str | None:
@@ -106,11 +112,19 @@ class Acceptor:
             return "journal"
         return None
 
+    def _wait(self, waiting: "_Waiting") -> None:
+        self._waiting.append(waiting)
+        self._waiting_events += waiting.events
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
     async def _run(self) -> None:
         try:
             while self._waiting:
                 await self._gather()
-                await self._commit(self._next_group())
+                group = self._next_group()
+                with self._identifiers.held():
+                    await self._commit(self._without_suspects(group))
         finally:
             self._task = None
 
@@ -138,16 +152,59 @@ class Acceptor:
         self._waiting_events -= events
         return group
 
+    def _without_suspects(self, group: list["_Waiting"]) -> list["_Waiting"]:
+        """Return those of a group whose identifiers need no question to the usage store.
+
+        The others are asked about meanwhile, and come back with the answer in a later group.
+        """
+        unasked = [one.digest for one in group if one.digest and one.before == _UNASKED]
+        suspects = set(self._identifiers.suspects(unasked))
+        if not suspects:
+            return group
+        asked: list[_Waiting] = []
+        certain: list[_Waiting] = []
+        for one in group:
+            suspected = one.before == _UNASKED and one.digest in suspects
+            (asked if suspected else certain).append(one)
+        task = asyncio.create_task(self._ask(asked))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return certain
+
+    async def _ask(self, asked: list["_Waiting"]) -> None:
+        """Ask the usage store who took these identifiers, then let the submissions wait again."""
+        digests = [one.digest for one in asked if one.digest]
+        with self._identifiers.held():
+            try:
+                found = await self._stores.usage(UsageStore.claims, digests)
+            except Exception as error:  # noqa: BLE001 - each sender hears it and may retry
+                _fail(asked, error)
+                return
+            for one in asked:
+                claim = found.get(one.digest or b"")
+                self._wait(one._replace(before=claim.day if claim else None))
+            # The answer holds as long as the claims that were pending stay so.
+            await asyncio.wait([one.future for one in asked])
+
     async def _commit(self, group: list["_Waiting"]) -> None:
+        if not group:
+            return
         started = time.perf_counter()
+        now = self._clock.now()
         try:
-            committed = await self._stores.write(
-                commit, [one.submission for one in group], self._clock.now(), self._window
+            if self._unsure:
+                await self._identifiers.recover(self._stores)
+                self._unsure = False
+            committed = await self._stores.write_then(
+                lambda committed: self._identifiers.claim(committed.claims),
+                commit,
+                group,
+                now,
+                self._identifiers,
             )
         except Exception as error:  # noqa: BLE001 - each sender hears it and may retry
-            for one in group:
-                if not one.future.done():
-                    one.future.set_exception(error)
+            self._unsure = True
+            _fail(group, error)
             return
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         self._metrics.commit_events.observe(committed.events)
@@ -161,37 +218,49 @@ class Acceptor:
 
     async def drain(self) -> None:
         """Wait until nothing waits for a commit any more."""
-        if self._task is not None:
-            await self._task
+        while self._task is not None or self._asking:
+            await asyncio.wait({*self._asking, *([self._task] if self._task else [])})
 
 
 class _Waiting(NamedTuple):
-    """A submission that waits for its commit, and who waits for the answer."""
+    """A submission that waits for its commit, and who waits for the answer.
+
+    `digest` is that of a single event's identifier; `before` the day of the claim on it that the
+    usage store has, None where it has none.
+    """
 
     submission: Submission | StreamSubmission
     future: asyncio.Future[Answer]
     events: int
+    digest: bytes | None
+    before: int | None = _UNASKED
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for one in group:
+        if not one.future.done():
+            one.future.set_exception(error)
 
 
 class Committed(NamedTuple):
-    """What one commit did: an answer for each submission, how many events, the last position."""
+    """What one commit did: an answer for each submission, its events, its claims, its positions."""
 
     answers: list[Answer]
     events: int
+    claims: dict[int, list[bytes]]
     last: int
 
 
 def commit(
-    connection: sa.Connection,
-    submissions: Sequence[Submission | StreamSubmission],
-    now: int,
-    window: int,
+    connection: sa.Connection, waiting: Sequence[_Waiting], now: int, identifiers: Identifiers
 ) -> Committed:
-    """Append a group to the journal in one transaction; `window` is that of deduplication (ms)."""
-    group = _Group(connection, submissions, now, window)
-    answers = [group.answer(submission) for submission in submissions]
+    """Append a group to the journal in one transaction."""
+    group = _Group(connection, waiting, now, identifiers)
+    answers = [group.answer(one) for one in waiting]
     group.write()
-    return Committed(answers, len(group.events), group.position + len(group.events) - 1)
+    return Committed(
+        answers, len(group.events), group.claims, group.position + len(group.events) - 1
+    )
 
 
 class _Group:
@@ -204,36 +273,26 @@ class _Group:
     def __init__(
         self,
         connection: sa.Connection,
-        submissions: Sequence[Submission | StreamSubmission],
+        waiting: Sequence[_Waiting],
         now: int,
-        window: int,
+        identifiers: Identifiers,
     ) -> None:
         self._connection = connection
         self._now = now
+        self._identifiers = identifiers
         self.events: list[MeterEvent] = []
-        self._claims: list[tuple[int, int, str, int]] = []
+        self.claims: dict[int, list[bytes]] = {}  # digests by day
         self._records: list[Record] = []
-        single = [one for one in submissions if isinstance(one, Submission)]
-        streamed = sum(len(one.events) for one in submissions if isinstance(one, StreamSubmission))
-        self.position = journal.reserve(connection, len(single) + streamed)
+        self.position = journal.reserve(connection, sum(one.events for one in waiting))
         self._meters: dict[tuple[int, str], Meter] = {}
-        self._taken: set[tuple[int, str]] = set()
-        self._expired: dict[tuple[int, str], int] = {}  # claims that a new one may replace
-        self._replaced: list[int] = []
+        submissions = [one.submission for one in waiting]
+        single = [one for one in submissions if isinstance(one, Submission)]
         if single:
             names = {(one.event.scope, one.event.event_name) for one in single}
             self._meters = meters.active_by_names(connection, names)
-            self._find_claims(single, now - window)
+        digests = [one.digest for one in waiting if one.digest]
+        self._taken = identifiers.taken(digests, now)
         self._find_records([one.record for one in submissions if one.record])
-
-    def _find_claims(self, submissions: Sequence[Submission], since: int) -> None:
-        wanted = _grouped((s.event.scope, s.event.identifier) for s in submissions)
-        for scope, names in wanted.items():
-            for name, claim in identifiers.find(self._connection, scope, names).items():
-                if claim.received_at >= since:
-                    self._taken.add((scope, name))
-                else:
-                    self._expired[scope, name] = claim.position
 
     def _find_records(self, records: Iterable[Record]) -> None:
         self._replays: dict[tuple[int, Api, str], Record] = {}
@@ -247,8 +306,9 @@ class _Group:
                     expired.append(record)
         idempotency.forget(self._connection, expired)
 
-    def answer(self, submission: Submission | StreamSubmission) -> Answer:
+    def answer(self, waiting: _Waiting) -> Answer:
         """Decide about one submission, as if those before it in the group were committed."""
+        submission = waiting.submission
         record = submission.record
         if record is not None:
             before = self._replays.get(record.name)
@@ -259,7 +319,7 @@ class _Group:
         if isinstance(submission, StreamSubmission):
             self.events.extend(submission.events)
         else:
-            refusal = self._refuse(submission)
+            refusal = self._refuse(submission, waiting.digest or b"", waiting.before)
             if refusal is not None:
                 return refusal
         if record is not None:
@@ -267,8 +327,8 @@ class _Group:
             self._replays[record.name] = record
         return None
 
-    def _refuse(self, submission: Submission) -> Refusal | None:
-        """Take a single event up, or say why not."""
+    def _refuse(self, submission: Submission, digest: bytes, before: int | None) -> Refusal | None:
+        """Take a single event up, or say why not; `before` is when another took its identifier."""
         event = submission.event
         meter = self._meters.get((event.scope, event.event_name))
         if meter is None:
@@ -276,25 +336,20 @@ class _Group:
         refusal = _too_many_digits(meter, event) if submission.digits else None
         if refusal is not None:
             return refusal
-        name = (event.scope, event.identifier)
-        if name in self._taken:
+        if digest in self._taken or (
+            before is not None and self._identifiers.holds(before, self._now)
+        ):
             return envelope.duplicate_identifier(event.identifier)
-        self._taken.add(name)
-        if name in self._expired:
-            self._replaced.append(self._expired[name])
-        position = self.position + len(self.events)
-        self._claims.append((position, event.scope, event.identifier, self._now))
+        self._taken.add(digest)
+        self.claims.setdefault(day_of(event.received_at), []).append(digest)
         self.events.append(_with_meter(event, meter.id))
         return None
 
     def write(self) -> None:
-        """Write what was acknowledged: journal, claims, idempotency records, books."""
+        """Write what was acknowledged: journal, idempotency records, books."""
         if not self.events:
             return
         journal.append_events(self._connection, self.position, self.events)
-        if self._replaced:
-            identifiers.release(self._connection, self._replaced)
-        identifiers.claim(self._connection, self._claims)
         if self._records:
             idempotency.put(self._connection, self._records)
         counts = Counter(event.scope for event in self.events)

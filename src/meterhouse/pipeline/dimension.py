@@ -5,18 +5,20 @@ A combination beyond `DIMENSION_COMBINATIONS_MAX` is refused with the code
 what was seen; a bounded cache saves the look-ups.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.ledger.dialect import any_of, insert_rows
+from meterhouse.ledger.dialect import any_of, insert_at_once
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent
 from meterhouse.metering.validation import dimension_digest, reject_combination
 
 Pair = tuple[str, str]  # meter, customer
-Combination = tuple[str, str, bytes]  # meter, customer, digest of the values
+Combination = tuple[str, str, int]  # meter, customer, digest of the values
 
 _seen = sa.select(dimension_combinations).where(
     any_of(dimension_combinations.c.meter, "meters"),
@@ -25,10 +27,13 @@ _seen = sa.select(dimension_combinations).where(
 
 
 class Combinations:
-    """What was seen; one instance belongs to the one processor."""
+    """What was seen; one instance belongs to the one judge."""
 
     def __init__(self) -> None:
-        self._seen: dict[Pair, set[bytes]] = {}
+        self._seen: dict[Pair, set[int]] = {}
+        # Hashes of meter, customer and values that are among the seen. Two that share a hash cost
+        # no more than that one of them is not counted.
+        self.admitted: set[int] = set()
         self._size = 0
 
     def look_up(
@@ -42,19 +47,25 @@ class Combinations:
         The caller writes what the admission found to be new with the outcomes, or calls `clear`
         when that fails.
         """
-        digests: dict[int, bytes] = {}
-        pairs: set[Pair] = set()
-        for one in accepted:
-            digest = dimension_digest(meters[one.meter], one.event.payload)
-            if digest is not None:
-                digests[one.position] = digest
-                pairs.add((one.meter, one.customer))
         if self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX:
             self.clear()
+        values = {meter.id: _values_of(meter) for meter in meters.values()}
+        admitted = self.admitted
+        hashes: list[int | None] = []
+        pairs: set[Pair] = set()
+        for one in accepted:
+            read = values[one.meter]
+            if read is None:
+                hashes.append(None)
+                continue
+            hashed = hash((one.meter, one.customer, read(one.event.payload)))
+            hashes.append(hashed)
+            if hashed not in admitted:
+                pairs.add((one.meter, one.customer))
         unknown = pairs - self._seen.keys()
         if unknown:
             self._load(connection, unknown)
-        return Admission(self, digests)
+        return Admission(self, hashes, meters)
 
     def add(self, combination: Combination) -> bool | None:
         """Note a combination: True if it is new, False if it was seen, None if one too many."""
@@ -71,12 +82,12 @@ class Combinations:
     @staticmethod
     def write(connection: sa.Connection, new: Sequence[Combination]) -> None:
         """Record combinations that an admission found to be new."""
-        if new:
-            insert_rows(connection, dimension_combinations, ("meter", "customer", "digest"), new)
+        insert_at_once(connection, dimension_combinations, ("meter", "customer", "digest"), new)
 
     def clear(self) -> None:
         """Forget the cache; the ledger tells again what was seen."""
         self._seen.clear()
+        self.admitted.clear()
         self._size = 0
 
     def _load(self, connection: sa.Connection, unknown: set[Pair]) -> None:
@@ -94,21 +105,34 @@ class Combinations:
 class Admission:
     """Admits the events of one batch, in the order of their positions; `new` is what to write."""
 
-    def __init__(self, combinations: Combinations, digests: Mapping[int, bytes]) -> None:
-        """Admit to `combinations`; `digests` are those of the events that have any, by position."""
+    def __init__(
+        self,
+        combinations: Combinations,
+        hashes: Sequence[int | None],
+        meters: Mapping[str, Meter],
+    ) -> None:
+        """Admit to `combinations`; `hashes` are those of the events that have dimensions."""
         self._combinations = combinations
-        self._digests = digests
+        self._hashes = hashes
+        self._meters = meters
         self.new: list[Combination] = []
 
-    def refuse(self, one: AcceptedEvent) -> RejectedEvent | None:
-        """Admit an event and note its combination, or reject it because that is one too many."""
-        digest = self._digests.get(one.position)
-        if digest is None:
+    def refuse(self, index: int, one: AcceptedEvent) -> RejectedEvent | None:
+        """Admit an event, by its number in the batch, or reject its combination as one too many."""
+        hashed = self._hashes[index]
+        if hashed is None or hashed in self._combinations.admitted:
             return None
+        digest = dimension_digest(self._meters[one.meter], one.event.payload)
         combination = (one.meter, one.customer, digest)
         added = self._combinations.add(combination)
         if added is None:
             return reject_combination(one)
+        self._combinations.admitted.add(hashed)
         if added:
             self.new.append(combination)
         return None
+
+
+def _values_of(meter: Meter) -> Callable[[Mapping[str, str]], Any] | None:
+    """Return what reads the values of the meter's dimensions from a payload, None without any."""
+    return itemgetter(*meter.dimension_keys) if meter.dimension_keys else None

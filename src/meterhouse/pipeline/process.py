@@ -12,76 +12,62 @@ journal rows. Then the blocks go to the usage store, each under its token, and a
 
 import asyncio
 import logging
-import secrets
 import time
-from collections import Counter
-from typing import NamedTuple
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from meterhouse import limits
-from meterhouse.ledger import (
-    accounts,
-    adjustments,
-    blocks,
-    customers,
-    journal,
-    meters,
-    tallies,
-)
+from meterhouse.ledger import adjustments, blocks, journal, rejections, tallies
 from meterhouse.ledger.blocks import Block
-from meterhouse.ledger.journal import Cancellation, Entry
-from meterhouse.metering.model import AcceptedEvent, MeterEvent, RejectedEvent, Scope, StoredEvent
-from meterhouse.metering.validation import Catalog, judge
-from meterhouse.metering.window import MILLISECONDS
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
-from meterhouse.pipeline.deduplicate import Deduplicated, deduplicate
-from meterhouse.pipeline.deduplicate import write as write_claims
+from meterhouse.pipeline.apart import Apart
 from meterhouse.pipeline.dimension import Combinations
-from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.identifiers import Identifiers
+from meterhouse.pipeline.judge import Verdict
+from meterhouse.pipeline.workshop import Workshop
+from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 
 log = logging.getLogger("meterhouse.process")
 
 
-class Batch(NamedTuple):
-    """What one step found out: outcomes, what is new, and the last position that it covers."""
-
-    accepted: list[AcceptedEvent]
-    rejected: list[RejectedEvent]
-    deduplicated: Deduplicated
-    cancellations: list[Cancellation]
-    combinations: list[tuple[str, str, bytes]]
-    scopes: dict[int, Scope]
-    first: int
-    last: int
+class ConflictError(Exception):
+    """An identifier was claimed since the judgement; the events must be judged anew."""
 
 
 class Processor:
     """Moves the journal into the usage store, one batch after the other."""
 
     def __init__(
-        self, stores: Stores, acceptor: Acceptor, metrics: Metrics, deduplication_days: int
+        self,
+        stores: Stores,
+        workshop: Workshop | Apart,
+        identifiers: Identifiers,
+        acceptor: Acceptor,
+        metrics: Metrics,
     ) -> None:
         self._stores = stores
+        self._workshop = workshop
+        self._identifiers = identifiers
         self._acceptor = acceptor
         self._metrics = metrics
-        self._window = deduplication_days * MILLISECONDS["day"]
-        self._combinations = Combinations()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._moved = asyncio.Condition()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self.stepping = asyncio.Lock()  # held during a step; who takes it sees the books still
+        self._stepping = asyncio.Lock()
+        self._storing: asyncio.Task[None] | None = None
+        self._committed = 0  # the last position of the newest batch that may be committed
         self.stored_position = 0
 
     async def start(self) -> None:
         """Finish what a crash left behind, then process from now on."""
-        await store_left_behind(self._stores)
+        self._identifiers.stored(await store_left_behind(self._stores))
         self._acceptor.journal_events = await self._stores.read(journal.pending_events)
         await self._move_to(await self._stores.read(_settled_position))
         self._work.set()
@@ -120,6 +106,15 @@ class Processor:
             return False
         return True
 
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Keep both stores as they are, with nothing half-way between them."""
+        async with self._stepping:
+            if self._storing is not None:
+                await asyncio.wait({self._storing})
+            self._identifiers.stored(await store_left_behind(self._stores))
+            yield
+
     async def _run(self) -> None:
         failures = 0
         while True:
@@ -127,24 +122,21 @@ class Processor:
             self._work.clear()
             started = time.perf_counter()
             try:
-                async with self.stepping:
+                async with self._stepping:
                     if failures:
                         await self._recover()
-                    last = await self._step()
-                    # Positions that were reserved and not needed count as settled, too.
-                    await self._move_to(await self._stores.read(_settled_position))
+                    worked = await self._step(anew=failures > 0)
             except Exception as error:
                 failures += 1
-                self._combinations.clear()
                 self._work.set()
-                if isinstance(error, IntegrityError) and failures == 1:
-                    continue  # an identifier was claimed since the judgement: judge again
+                if isinstance(error, ConflictError):
+                    continue
                 self._metrics.process_failures.inc()
                 log.exception("a batch failed and will be tried again (failure %d)", failures)
                 await asyncio.sleep(_retry_seconds(failures))
                 continue
             failures = 0
-            if last:
+            if worked:
                 self._work.set()
                 self._metrics.batch_seconds.observe(time.perf_counter() - started)
                 await self._linger(started)
@@ -156,7 +148,8 @@ class Processor:
 
         The count goes through the writer's queue, so it comes in order with the acceptor's own.
         """
-        await store_left_behind(self._stores)
+        await self._identifiers.recover(self._stores)
+        self._identifiers.stored(await store_left_behind(self._stores))
         self._acceptor.journal_events = await self._stores.write(journal.pending_events)
 
     async def _linger(self, started: float) -> None:
@@ -173,83 +166,48 @@ class Processor:
         if not self._stopping:
             self._hurry.clear()
 
-    async def _step(self) -> int:
-        """Process one batch and return its last position, 0 when the journal is empty."""
-        batch = await self._stores.read(self._judge)
-        if batch is None:
-            return 0
-        cancelled = await self._find_cancelled(batch)
-        made = await asyncio.to_thread(_blocks, batch, cancelled)
-        counts = _counts(batch)
-        await self._stores.write(_commit, batch, made, counts)
-        self._acceptor.journal_events -= sum(counts.values())
-        self._metrics.journal_events.set(self._acceptor.journal_events)
-        for line, events in counts.items():
-            self._metrics.events.labels(line.outcome, line.code).inc(events)
-        await self._store(made)
-        return batch.last
+    async def _step(self, *, anew: bool) -> bool:
+        """Process one batch; False when the journal is empty and everything is stored.
 
-    def _judge(self, connection: sa.Connection) -> Batch | None:
-        entries = journal.read(
-            connection, limits.PROCESS_BATCH_EVENTS_MAX, limits.PROCESS_BATCH_ROWS_MAX
-        )
-        if not entries:
-            return None
-        positioned = [
-            (entry.position + index, event)
-            for entry in entries
-            for index, event in enumerate(entry.events)
-        ]
-        catalog = _catalog(connection, [event for _, event in positioned])
-        accepted: list[AcceptedEvent] = []
-        rejected: list[RejectedEvent] = []
-        for position, event in positioned:
-            outcome = judge(position, event, catalog)
-            if isinstance(outcome, AcceptedEvent):
-                accepted.append(outcome)
-            else:
-                rejected.append(outcome)
-        admission = self._combinations.look_up(connection, accepted, catalog.meters)
-        deduplicated = deduplicate(connection, accepted, self._window, admission.refuse)
-        return Batch(
-            deduplicated.kept,
-            rejected + deduplicated.rejected,
-            deduplicated,
-            [cancellation for entry in entries for cancellation in entry.cancellations],
-            admission.new,
-            accounts.scopes_by_id(connection),
-            entries[0].position,
-            _last(entries),
-        )
-
-    async def _find_cancelled(self, batch: Batch) -> list[StoredEvent]:
-        """Return the events that are cancelled.
-
-        A cancellation was only taken because the usage store had its event. Where the store has
-        lost it since, nothing is left to cancel; that must not hold up everybody else's usage.
+        While a batch goes into the usage store, the next one is judged and committed.
         """
-        found: list[StoredEvent] = []
-        for cancellation in batch.cancellations:
-            stored = await self._stores.usage(
-                UsageStore.find,
-                batch.scopes[cancellation.scope],
-                cancellation.meter,
-                cancellation.position,
-            )
-            if stored is not None:
-                found.append(stored)
-            else:
-                log.error(
-                    "the usage store has lost the event at position %d that %s cancels",
-                    cancellation.position,
-                    cancellation.adjustment,
-                )
-        return found
+        digests = await asyncio.to_thread(self._workshop.judge, anew=anew)
+        if digests is None:
+            await self._stored()
+            await self._move_to(await self._stores.read(_settled_position))
+            return False
+        taken = await self._identifiers.find(self._stores, digests)
+        verdict = await asyncio.to_thread(self._workshop.conclude, taken)
+        self._committed = verdict.last
+        await self._stores.write_then(
+            lambda _: self._identifiers.claim(verdict.new_claims),
+            _commit,
+            verdict,
+            self._identifiers,
+        )
+        self._acceptor.journal_events -= sum(verdict.counts.values())
+        self._metrics.journal_events.set(self._acceptor.journal_events)
+        for line, events in verdict.counts.items():
+            self._metrics.events.labels(line.outcome, line.code).inc(events)
+        await self._stored()
+        self._storing = asyncio.create_task(self._store(verdict))
+        return True
 
-    async def _store(self, made: list[Block]) -> None:
-        for one in made:
+    async def _stored(self) -> None:
+        """Wait until the batch before is stored; raises what went wrong with it."""
+        storing, self._storing = self._storing, None
+        if storing is not None:
+            await storing
+
+    async def _store(self, verdict: Verdict) -> None:
+        for one in verdict.blocks:
             await self._stores.usage(UsageStore.insert, one.destination, one.body, one.token)
-        await _release(self._stores, made)
+        await _release(self._stores, verdict.blocks)
+        self._identifiers.stored(verdict.claims)
+        settled = await self._stores.read(_settled_position)
+        # Positions that were reserved and not needed count as settled, too, unless another batch
+        # has left the journal meanwhile and is on its way.
+        await self._move_to(settled if self._committed == verdict.last else verdict.last)
 
     async def _move_to(self, position: int) -> None:
         async with self._moved:
@@ -258,18 +216,21 @@ class Processor:
         self._metrics.stored_position.set(self.stored_position)
 
 
-def _retry_seconds(failures: int) -> float:
-    """Return how long to wait after so many failures in a row; nobody hurries a failing store."""
-    doublings = min(failures, limits.PROCESS_RETRY_DOUBLINGS_MAX)
-    return min(0.05 * 2.0**doublings, limits.PROCESS_RETRY_SECONDS_MAX)
+async def store_left_behind(stores: Stores) -> dict[int, list[bytes]]:
+    """Bring the blocks that a crash or a failure left behind into the usage store.
 
-
-async def store_left_behind(stores: Stores) -> None:
-    """Bring the blocks that a crash or a failure left behind into the usage store."""
+    Returns the digests of the identifiers among them, by day.
+    """
     left = await stores.read(blocks.read)
     for one in left:
         await stores.usage(UsageStore.insert_again, one.destination, one.body, one.token)
     await _release(stores, left)
+    claimed: dict[int, list[bytes]] = {}
+    for one in left:
+        if one.destination == "identifiers":
+            for day, digests in block.claims(one.body).by_day().items():
+                claimed.setdefault(day, []).extend(digests)
+    return claimed
 
 
 async def _release(stores: Stores, stored: list[Block]) -> None:
@@ -277,8 +238,10 @@ async def _release(stores: Stores, stored: list[Block]) -> None:
         await stores.write(blocks.release, [one.token for one in stored])
 
 
-def _last(entries: list[Entry]) -> int:
-    return max(entry.last for entry in entries)
+def _retry_seconds(failures: int) -> float:
+    """Return how long to wait after so many failures in a row; nobody hurries a failing store."""
+    doublings = min(failures, limits.PROCESS_RETRY_DOUBLINGS_MAX)
+    return min(0.05 * 2.0**doublings, limits.PROCESS_RETRY_SECONDS_MAX)
 
 
 def _settled_position(connection: sa.Connection) -> int:
@@ -286,61 +249,12 @@ def _settled_position(connection: sa.Connection) -> int:
     return journal.last_position(connection) if first is None else first - 1
 
 
-def _catalog(connection: sa.Connection, events: list[MeterEvent]) -> Catalog:
-    """Read what judging these events needs, in the one view of the ledger that `connection` has."""
-    by_id = meters.by_ids(connection, {event.meter for event in events if event.meter})
-    names = {(event.scope, event.event_name) for event in events if not event.meter}
-    active = meters.active_by_names(connection, names)
-    archived = meters.archived_by_names(connection, names)
-    by_id |= {meter.id: meter for meter in active.values()}
-    keys = {meter.customer_key for meter in by_id.values()}
-    wanted = {
-        (event.scope, event.payload[key])
-        for event in events
-        for key in keys
-        if key in event.payload
-    }
-    return Catalog(
-        meters=by_id,
-        active=active,
-        archived=archived,
-        customers=customers.known(connection, wanted),
-    )
-
-
-def _blocks(batch: Batch, cancelled: list[StoredEvent]) -> list[Block]:
-    """Make the inserts: one for each table and partition, each under a token of its own.
-
-    The token has a random part, so that a ledger that starts anew beside a usage store that is
-    kept never has a block mistaken for an old one.
-    """
-    name = f"{batch.first}-{batch.last}-{secrets.token_hex(8)}"
-    made = [
-        *block.accepted(batch.accepted, batch.scopes),
-        *block.cancelled(cancelled),
-        *block.rejected(batch.rejected, batch.scopes),
-    ]
-    return [
-        Block(f"{name}-{number}", one.destination, one.rows, one.body)
-        for number, one in enumerate(made)
-    ]
-
-
-def _counts(batch: Batch) -> dict[tallies.Line, int]:
-    counts = Counter(tallies.Line(one.event.scope, "accepted") for one in batch.accepted)
-    counts.update(
-        tallies.Line(one.event.scope, "duplicate") for one in batch.deduplicated.duplicates
-    )
-    counts.update(tallies.Line(one.event.scope, "rejected", one.code) for one in batch.rejected)
-    return dict(counts)
-
-
-def _commit(
-    connection: sa.Connection, batch: Batch, made: list[Block], counts: dict[tallies.Line, int]
-) -> None:
-    tallies.add(connection, counts)
-    write_claims(connection, batch.deduplicated)
-    Combinations.write(connection, batch.combinations)
-    blocks.put(connection, made)
-    adjustments.complete(connection, [one.adjustment for one in batch.cancellations])
-    journal.release(connection, batch.last)
+def _commit(connection: sa.Connection, verdict: Verdict, identifiers: Identifiers) -> None:
+    if identifiers.stand_against(verdict.new_claims):
+        raise ConflictError
+    tallies.add(connection, verdict.counts)
+    rejections.add(connection, verdict.rejections)
+    Combinations.write(connection, verdict.combinations)
+    blocks.put(connection, verdict.blocks)
+    adjustments.complete(connection, verdict.adjustments)
+    journal.release(connection, verdict.last)

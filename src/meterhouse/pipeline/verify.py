@@ -3,6 +3,7 @@
 - For every scope `acknowledged = accepted + duplicate + rejected + pending`, where acknowledged and
   the outcomes are the ledger's tallies and pending is counted in the journal.
 - The usage store holds every accepted event once, every cancellation once, and no position twice.
+- Every rejected event is in an error report, or waits for one.
 - The usage of every meter is what the payloads of its events say, added up anew.
 
 The processor stands still while the two stores are compared; events are acknowledged meanwhile.
@@ -11,6 +12,8 @@ The processor stands still while the two stores are compared; events are acknowl
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,12 +21,14 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, adjustments, journal, meters, tallies
+from meterhouse.ledger import accounts, adjustments, journal, meters, rejections, tallies
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.window import MILLISECONDS
-from meterhouse.pipeline.process import store_left_behind
-from meterhouse.pipeline.stores import Stores
+from meterhouse.stores import Stores
 from meterhouse.usage.store import Counts, UsageStore
+
+# As long as this every rejected event is in the usage store, and in a report or waiting for one.
+_KEPT = min(limits.REJECTED_EVENTS_DAYS, limits.NOTIFICATIONS_DAYS) * MILLISECONDS["day"]
 
 log = logging.getLogger("meterhouse.verify")
 
@@ -35,6 +40,7 @@ class Books(NamedTuple):
     tallies: dict[tallies.Line, int]
     pending: dict[int, int]
     cancelled: dict[int, int]
+    reported: dict[int, int]
     meters: list[Meter]
     since: int
 
@@ -42,10 +48,15 @@ class Books(NamedTuple):
 class Verification:
     """One verification at a time; `state` tells how far it is and what it found."""
 
-    def __init__(self, stores: Stores, stepping: asyncio.Lock, clock: Clock) -> None:
-        """Compare `stores`; holding `stepping` keeps the processor still."""
+    def __init__(
+        self,
+        stores: Stores,
+        still: Callable[[], AbstractAsyncContextManager[None]],
+        clock: Clock,
+    ) -> None:
+        """Compare `stores`; within `still()` the processor changes nothing in them."""
         self._stores = stores
-        self._stepping = stepping
+        self._still = still
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._status = "idle"
@@ -75,7 +86,8 @@ class Verification:
 
     async def _run(self) -> None:
         try:
-            async with self._stepping:
+            self._step = "Finishing what is half-way"
+            async with self._still():
                 await self._compare()
         except StoreError as error:
             self._problems.append(str(error))
@@ -88,13 +100,11 @@ class Verification:
             self._status = "unbalanced" if self._problems else "balanced"
 
     async def _compare(self) -> None:
-        self._step = "Finishing what is half-way"
-        await store_left_behind(self._stores)
         self._step = "Reading the ledger"
         books = await self._stores.read(read_books)
         self._step = "Counting the usage store"
         counts = await self._stores.usage(UsageStore.counts)
-        exact = books.since > self._clock.now() - limits.REJECTED_EVENTS_DAYS * MILLISECONDS["day"]
+        exact = books.since > self._clock.now() - _KEPT
         for scope in books.scopes.values():
             line, problems = check_scope(
                 books, scope, counts.get((scope.account, scope.livemode), Counts()), exact=exact
@@ -139,6 +149,7 @@ def read_books(connection: sa.Connection) -> Books:
         tallies.read(connection),
         journal.pending_by_scope(connection),
         adjustments.complete_by_scope(connection),
+        rejections.accounted(connection),
         meters.all_meters(connection),
         min((account.created for account in accounts.list_accounts(connection)), default=0),
     )
@@ -149,7 +160,7 @@ def check_scope(
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Return the line of a scope, None where nothing ever happened, and what is wrong with it.
 
-    `exact` tells that no rejected event can have left the usage store by its age.
+    `exact` tells that no rejected event, and no report of one, can have left a store by its age.
     """
     outcomes: defaultdict[str, int] = defaultdict(int)
     rejected: dict[str, int] = {}
@@ -166,6 +177,9 @@ def check_scope(
         *_differ("cancellations", cancelled, "stored ones", counts.cancelled),
         *_differ("positions with the wrong number of outcomes", counts.wrong_positions, "", 0),
     ]
+    reported = books.reported.get(scope.id, 0)
+    if reported > outcomes["rejected"] or (exact and reported < outcomes["rejected"]):
+        problems += _differ("rejected events", outcomes["rejected"], "in error reports", reported)
     for code in rejected.keys() | counts.rejected.keys():
         told, stored = rejected.get(code, 0), counts.rejected.get(code, 0)
         if stored > told or (exact and stored < told):

@@ -1,6 +1,6 @@
 """Rows on their way into the usage store: blocks of columns.
 
-A block holds rows of one table and one UTC month, so that the store takes it whole or not at all.
+A block holds rows of one partition of one table, so that the store takes it whole or not at all.
 Its body is the very bytes that are inserted: an Arrow IPC stream of a single record batch. The
 columns are those of `usage.schema`, in any order.
 """
@@ -12,11 +12,14 @@ from itertools import accumulate, chain
 from typing import Any, Literal, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from meterhouse.metering.identifier import DIGEST_BYTES, Claims
 from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope, StoredEvent
 
-Destination = Literal["events", "rejected_events"]
+Destination = Literal["events", "identifiers", "rejected_events", "usage_slots"]
 Row = TypeVar("Row", AcceptedEvent, RejectedEvent, StoredEvent)
 
 DAY_MILLISECONDS = 86_400_000
@@ -28,10 +31,13 @@ COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Rows for `destination`, all of the UTC month `month` ("202611"); `rows` is their number."""
+    """Rows for `destination`, all of one `partition`; `rows` is their number.
+
+    The partition is a UTC month ("202611"), of identifiers a day, counted from the epoch ("20778").
+    """
 
     destination: Destination
-    month: str
+    partition: str
     rows: int
     body: bytes
 
@@ -42,15 +48,13 @@ def accepted(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> list
     `scopes` holds the scope of every event by its id.
     """
     months = _by_month(rows, lambda row: row.event.timestamp)
-    return [
-        _block("events", month, _accepted_batch(rows, scopes)) for month, rows in months.items()
-    ]
+    return [pack("events", month, _accepted_batch(rows, scopes)) for month, rows in months.items()]
 
 
 def cancelled(rows: Sequence[StoredEvent]) -> list[Block]:
     """Pack the cancellations of stored events, one block for each month of their timestamps."""
     months = _by_month(rows, lambda row: row.timestamp)
-    return [_block("events", month, _cancelled_batch(rows)) for month, rows in months.items()]
+    return [pack("events", month, _cancelled_batch(rows)) for month, rows in months.items()]
 
 
 def rejected(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
@@ -60,9 +64,34 @@ def rejected(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> list
     """
     months = _by_month(rows, lambda row: row.event.received_at)
     return [
-        _block("rejected_events", month, _rejected_batch(rows, scopes))
+        pack("rejected_events", month, _rejected_batch(rows, scopes))
         for month, rows in months.items()
     ]
+
+
+def identifiers(claims: Claims) -> list[Block]:
+    """Pack claims, one block for each day of receipt."""
+    halves = np.frombuffer(b"".join(claims.digests), "<u8")
+    whole = pa.record_batch(
+        {
+            "high": pa.array(halves[::2]),
+            "low": pa.array(halves[1::2]),
+            "position": pa.array(claims.positions, pa.uint64()),
+            "day": pa.array(claims.days, pa.uint32()),
+        }
+    )
+    return [
+        pack("identifiers", str(day), whole.filter(pc.equal(whole["day"], day)))
+        for day in dict.fromkeys(claims.days)
+    ]
+
+
+def claims(body: bytes) -> Claims:
+    """Read the claims of a block's body."""
+    batch = read(body)
+    halves = np.column_stack([batch["high"].to_numpy(), batch["low"].to_numpy()]).tobytes()
+    digests = [halves[at : at + DIGEST_BYTES] for at in range(0, len(halves), DIGEST_BYTES)]
+    return Claims(digests, batch["position"].to_pylist(), batch["day"].to_pylist())
 
 
 def read(body: bytes) -> pa.RecordBatch:
@@ -81,11 +110,12 @@ def first_row(body: bytes) -> dict[str, Any]:
     return rows[0]
 
 
-def _block(destination: Destination, month: str, batch: pa.RecordBatch) -> Block:
+def pack(destination: Destination, partition: str, batch: pa.RecordBatch) -> Block:
+    """Make a block of rows that are columns already."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=COMPRESSED) as stream:
         stream.write_batch(batch)
-    return Block(destination, month, batch.num_rows, sink.getvalue().to_pybytes())
+    return Block(destination, partition, batch.num_rows, sink.getvalue().to_pybytes())
 
 
 def _by_month(rows: Sequence[Row], instant: Callable[[Row], int]) -> dict[str, list[Row]]:

@@ -95,8 +95,18 @@ WHERE {METER_KEYS}
 LIMIT 1
 """
 
-# By table: how many rows have these keys, one or none.
+_RECEIVED = """
+SELECT count() AS rows
+FROM %s
+WHERE account = {account:String}
+    AND livemode = {livemode:Bool}
+    AND received_at = fromUnixTimestamp64Milli({received_at:Int64}, 'UTC')
+    AND position = {position:UInt64}
+"""
+
+# By table: how many rows tell that a block is there, by the keys of its first row.
 HOLDS = {
+    "duplicate_events": _RECEIVED % "duplicate_events",
     "events": f"""
 SELECT count() AS rows
 FROM events
@@ -105,15 +115,55 @@ WHERE {CUSTOMER_KEYS}
     AND position = {{position:UInt64}}
     AND sign = {{sign:Int8}}
 """,
-    "rejected_events": """
+    "rejected_events": _RECEIVED % "rejected_events",
+    "identifiers": """
 SELECT count() AS rows
-FROM rejected_events
-WHERE account = {account:String}
-    AND livemode = {livemode:Bool}
-    AND received_at = fromUnixTimestamp64Milli({received_at:Int64}, 'UTC')
-    AND position = {position:UInt64}
+FROM identifiers
+WHERE high = {high:UInt64} AND low = {low:UInt64} AND position = {position:UInt64}
+""",
+    # Once merged, a row holds several batches. They came in order, so it holds this one exactly
+    # when the newest of them is this one or a later one.
+    "usage_slots": f"""
+SELECT count() AS rows
+FROM usage_slots
+WHERE {CUSTOMER_KEYS}
+    AND version = {{version:UInt32}}
+    AND slot = fromUnixTimestamp64Milli({{slot:Int64}}, 'UTC')
+    AND dimensions = {{dimensions:Array(String)}}
+    AND batch >= {{batch:UInt64}}
 """,
 }
+
+# The claims on digests, by their first halves.
+CLAIMS = """
+SELECT high, low, position, day
+FROM identifiers
+WHERE high IN {highs:Array(UInt64)}
+"""
+
+CLAIM_DAYS = """
+SELECT day, count() AS claims
+FROM identifiers
+WHERE day >= {since:UInt32}
+GROUP BY day
+ORDER BY day
+"""
+
+# The first halves of one day's claims, a piece of them at a time.
+CLAIMED_ON = """
+SELECT high
+FROM identifiers
+WHERE day = {day:UInt32} AND high BETWEEN {first:UInt64} AND {last:UInt64}
+"""
+
+DAYS_OVER = """
+SELECT DISTINCT toUInt32(partition) AS day
+FROM system.parts
+WHERE active
+    AND database = currentDatabase()
+    AND table = 'identifiers'
+    AND toUInt32(partition) < {before:UInt32}
+"""
 
 # The usage of one meter, added up from the values as stored and from the payloads anew.
 TOTAL = f"""

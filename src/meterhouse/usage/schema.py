@@ -6,16 +6,25 @@ What a reader may rely on:
   repeats the event's keys and position with sign -1. No row is ever changed.
 - `rejected_events` holds one row for each rejected event, for `REJECTED_EVENTS_DAYS` days at
   least; whole parts are dropped afterwards.
-- Rows are sorted by their keys and partitioned by UTC month: of `timestamp` in `events`, of
-  `received_at` in `rejected_events`.
-- An insert is on disk when it returns. A merge need not be: the parts that it replaces stay on
-  disk for minutes after it.
+- `duplicate_events` holds one row for each duplicate, just as long, in the columns of `events`.
+- `usage_slots` holds what the events of 15 minutes come to, by customer and values of the meter's
+  declared dimensions; a cancellation subtracts. Rows with the same keys are added up, by merges and
+  by whoever reads. It has slots of the meters whose usage adds up (`Meter.slotted`).
+- `identifiers` holds one row for each claim: the two halves of the digest, the position of the
+  event that claimed it, and the UTC day on which that was received, counted from the epoch.
+- Rows are sorted by their keys and partitioned by UTC month: of `received_at` in
+  `rejected_events`, else of `timestamp`. `identifiers` is partitioned by day, which is dropped
+  whole.
+- `request_logs` is described by its module, `usage.request_logs`.
+- An insert of events is on disk when it returns. A merge need not be: the parts that it replaces
+  stay on disk for minutes after it.
 - The statements run on a ClickHouse server and on the engine inside the process alike.
 """
 
 from clickhouse_connect.driver.client import Client
 
-from meterhouse.limits import REJECTED_EVENTS_DAYS, USAGE_TOKENS_KEPT
+from meterhouse.limits import IDENTIFIERS_GRANULE_ROWS, REJECTED_EVENTS_DAYS, USAGE_TOKENS_KEPT
+from meterhouse.usage import request_logs
 
 TABLE_SETTINGS = f"""
     fsync_after_insert = 1,
@@ -23,10 +32,11 @@ TABLE_SETTINGS = f"""
     non_replicated_deduplication_window = {USAGE_TOKENS_KEPT}
 """
 
-EVENTS = f"""
-CREATE TABLE IF NOT EXISTS events
-(
-    account     LowCardinality(String),
+# What a search finds events by, beside the keys.
+FOUND_BY = """INDEX identifiers identifier TYPE bloom_filter GRANULARITY 1,
+    INDEX positions position TYPE minmax GRANULARITY 1"""
+
+EVENT_COLUMNS = f"""    account     LowCardinality(String),
     livemode    Bool,
     meter       LowCardinality(String),
     customer    String                               CODEC(ZSTD(1)),
@@ -37,7 +47,13 @@ CREATE TABLE IF NOT EXISTS events
     received_at DateTime64(3, 'UTC')                 CODEC(Delta, ZSTD(1)),
     event_name  LowCardinality(String),
     identifier  String                               CODEC(ZSTD(1)),
-    payload     Map(LowCardinality(String), String)  CODEC(ZSTD(1))
+    payload     Map(LowCardinality(String), String)  CODEC(ZSTD(1)),
+    {FOUND_BY}"""
+
+EVENTS = f"""
+CREATE TABLE IF NOT EXISTS events
+(
+{EVENT_COLUMNS}
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(timestamp)
@@ -58,7 +74,8 @@ CREATE TABLE IF NOT EXISTS rejected_events
     payload     Map(String, String)                  CODEC(ZSTD(1)),
     timestamp   DateTime64(3, 'UTC')                 CODEC(Delta, ZSTD(1)),
     received_at DateTime64(3, 'UTC')                 CODEC(Delta, ZSTD(1)),
-    position    UInt64                               CODEC(Delta, ZSTD(1))
+    position    UInt64                               CODEC(Delta, ZSTD(1)),
+    {FOUND_BY}
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(received_at)
@@ -67,8 +84,62 @@ TTL toDateTime(received_at) + INTERVAL {REJECTED_EVENTS_DAYS} DAY
 SETTINGS {TABLE_SETTINGS}, ttl_only_drop_parts = 1
 """
 
+DUPLICATE_EVENTS = f"""
+CREATE TABLE IF NOT EXISTS duplicate_events
+(
+{EVENT_COLUMNS}
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(timestamp)
+ORDER BY (account, livemode, received_at, position)
+TTL toDateTime(received_at) + INTERVAL {REJECTED_EVENTS_DAYS} DAY
+SETTINGS {TABLE_SETTINGS}, ttl_only_drop_parts = 1
+"""
+
+IDENTIFIERS = f"""
+CREATE TABLE IF NOT EXISTS identifiers
+(
+    high     UInt64 CODEC(Delta, ZSTD(1)),
+    low      UInt64 CODEC(NONE),
+    position UInt64 CODEC(Delta, ZSTD(1)),
+    day      UInt32 CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+PARTITION BY day
+ORDER BY high
+SETTINGS {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
+"""
+
+
+# A SummingMergeTree would drop a row whose events were all cancelled, and with it the proof that a
+# block is in (`usage.slots`).
+USAGE_SLOTS = f"""
+CREATE TABLE IF NOT EXISTS usage_slots
+(
+    account    LowCardinality(String),
+    livemode   Bool,
+    meter      LowCardinality(String),
+    version    UInt32                                        CODEC(ZSTD(1)),
+    customer   String                                        CODEC(ZSTD(1)),
+    slot       DateTime('UTC')                               CODEC(Delta, ZSTD(1)),
+    dimensions Array(LowCardinality(String))                 CODEC(ZSTD(1)),
+    events     SimpleAggregateFunction(sum, Int64)           CODEC(ZSTD(1)),
+    value      SimpleAggregateFunction(sum, Decimal(76, 15)) CODEC(ZSTD(1)),
+    batch      SimpleAggregateFunction(max, UInt64)          CODEC(ZSTD(1))
+        COMMENT 'The last position of the newest batch that is in the row.'
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(slot)
+ORDER BY (account, livemode, meter, version, customer, slot, dimensions)
+SETTINGS {TABLE_SETTINGS}
+"""
+
 
 def create(client: Client) -> None:
     """Create the tables that are not there yet."""
     client.command(EVENTS)
     client.command(REJECTED_EVENTS)
+    client.command(DUPLICATE_EVENTS)
+    client.command(IDENTIFIERS)
+    client.command(USAGE_SLOTS)
+    client.command(request_logs.SCHEMA)

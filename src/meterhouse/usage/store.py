@@ -14,7 +14,7 @@ What a reader may rely on:
 import contextlib
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from queue import LifoQueue
@@ -29,14 +29,21 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 from meterhouse.errors import StoreError
 from meterhouse.limits import (
     USAGE_CACHE_BYTES_MAX,
+    USAGE_DIGESTS_ASKED_MAX,
     USAGE_QUERY_BYTES_MAX,
     USAGE_READERS,
     USAGE_SPILL_BYTES,
 )
+from meterhouse.metering import meter_usage
+from meterhouse.metering.identifier import Claim
+from meterhouse.metering.meter_usage import Found, MeterUsageQuery, UsageRow
 from meterhouse.metering.model import Meter, Scope, StoredEvent
+from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
-from meterhouse.metering.window import window_of
-from meterhouse.usage import block, queries, schema
+from meterhouse.metering.window import Window, window_of
+from meterhouse.usage import block, queries, request_logs, schema, search, selection
+from meterhouse.usage.request_logs import RequestLog
+from meterhouse.usage.search import Page
 
 SESSION_SETTINGS = {
     "async_insert": 0,  # an asynchronous insert returns before its rows are on disk
@@ -84,6 +91,22 @@ class Total(msgspec.Struct):
 class _Usage(msgspec.Struct):
     window_start: int
     usage: Decimal
+
+
+class _ClaimRow(msgspec.Struct):
+    high: int
+    low: int
+    position: int
+    day: int
+
+
+class _ClaimDay(msgspec.Struct):
+    day: int
+    claims: int
+
+
+class _Day(msgspec.Struct):
+    day: int
 
 
 class _Held(msgspec.Struct):
@@ -176,6 +199,39 @@ class UsageStore:
         found = self._ask(queries.EVENT, values, StoredEvent)
         return found[0] if found else None
 
+    def claims(self, digests: Sequence[bytes]) -> dict[bytes, Claim]:
+        """Return the newest claim on each of these digests that was ever claimed."""
+        found: dict[bytes, Claim] = {}
+        wanted = set(digests)
+        for start in range(0, len(digests), USAGE_DIGESTS_ASKED_MAX):
+            some = digests[start : start + USAGE_DIGESTS_ASKED_MAX]
+            highs = [int.from_bytes(digest[:8], "little") for digest in some]
+            for row in self._ask(queries.CLAIMS, {"highs": highs}, _ClaimRow):
+                digest = row.high.to_bytes(8, "little") + row.low.to_bytes(8, "little")
+                before = found.get(digest)
+                if digest in wanted and (before is None or before.position < row.position):
+                    found[digest] = Claim(digest, row.position, row.day)
+        return found
+
+    def claim_days(self, since: int) -> list[tuple[int, int]]:
+        """Return each day from `since` on that has claims, and how many."""
+        rows = self._ask(queries.CLAIM_DAYS, {"since": since}, _ClaimDay)
+        return [(row.day, row.claims) for row in rows]
+
+    def claimed_on(self, day: int, piece: int, pieces: int) -> bytes:
+        """Return the first 8 bytes of every digest claimed on a day, one of `pieces` at a time."""
+        first, last = (2**64 * number // pieces for number in (piece, piece + 1))
+        values = {"day": day, "first": first, "last": last - 1}
+        return self._read(queries.CLAIMED_ON, values, "RowBinary")
+
+    def drop_claims(self, before: int) -> int:
+        """Drop the claims of the days before a day; return how many days went."""
+        over = self._ask(queries.DAYS_OVER, {"before": before}, _Day)
+        with self._writing, _trouble(f"The usage store at {self._place} dropped nothing"):
+            for row in over:
+                self._writer.command(f"ALTER TABLE identifiers DROP PARTITION {row.day}")
+        return len(over)
+
     def summaries(self, query: SummaryQuery) -> list[SummaryPoint]:
         """Answer a question as `metering.usage.summarize` does, from what is stored."""
         sql, values = queries.summary(query)
@@ -183,6 +239,19 @@ class UsageStore:
         if query.window is None:
             return [SummaryPoint(query.start, query.end, rows[0].usage if rows else Decimal(0))]
         return [SummaryPoint(*window_of(row.window_start, query.window), row.usage) for row in rows]
+
+    def meter_usage(self, query: MeterUsageQuery) -> list[UsageRow]:
+        """Answer a question about meter usage.
+
+        More than `METER_USAGE_ROWS_MAX` rows tell that there are too many to tell them all.
+        """
+        windows = meter_usage.windows_of(query)
+        plan = meter_usage.plan(query, windows)
+        found = [
+            self._ask(*selection.select(query, plan, one), Found) if plan.stretches else []
+            for one in plan.selections
+        ]
+        return meter_usage.answer(query, windows, found)
 
     def total(self, scope: Scope, meter: Meter) -> Total:
         """Add up a meter's usage, from the values as stored and from the payloads anew.
@@ -194,6 +263,54 @@ class UsageStore:
         if meter.formula == "count":
             return Total(total.events, total.stored, total.stored)
         return total
+
+    def search(self, wanted: EventSearch, page: Page) -> list[FoundEvent]:
+        """Return the events that a search is for, whatever became of them, in a page's order.
+
+        Of rejected events `customer` is empty and `value` None; `metering.search.filled` reads
+        them.
+        """
+        found: list[FoundEvent] = []
+        if wanted.outcome == "pending":
+            return found
+        for stretch in search.pages(page, whole=wanted.named):
+            rest = stretch._replace(rows_max=page.rows_max - len(found))
+            found += self._ask(*search.find(wanted, rest), FoundEvent)
+            if len(found) == page.rows_max:
+                break
+        return found
+
+    def count_rejected(self, wanted: EventSearch, page: Page) -> int:
+        """Count the identifiers of the rejected events that a search is for."""
+        [count] = self._ask(*search.count_rejected(wanted, page), search.Count)
+        return count.events
+
+    def newest_rejected(self, wanted: EventSearch, page: Page) -> dict[str, int]:
+        """Return, for each identifier, the position of the newest one of these rejected events."""
+        rows = self._ask(*search.newest_rejected(wanted, page), search.Newest)
+        return {row.identifier: row.newest for row in rows}
+
+    def overwritten_by(self, scope: Scope, event: FoundEvent, window: Window) -> str | None:
+        """Return the identifier of the event that counts in a window instead of an earlier one."""
+        values = _scope_values(scope) | {
+            "meter": event.meter,
+            "customer": event.customer,
+            "start": window.start,
+            "end": window.end,
+            "position": event.position,
+        }
+        found = self._ask(search.OVERWRITTEN_BY, values, search.Newest)
+        return found[0].identifier if found else None
+
+    def find_request_log(self, scope: Scope, request: str) -> RequestLog | None:
+        """Return the log of a request (its id)."""
+        found = self._ask(*request_logs.find(scope, request), RequestLog)
+        return found[0] if found else None
+
+    def request_logs(self, query: request_logs.Query) -> list[RequestLog]:
+        """Return the logs that a query asks for, newest first."""
+        rows = self._ask(*request_logs.select(query), RequestLog)
+        return rows[::-1] if query.before else rows
 
     def counts(self) -> dict[tuple[str, bool], Counts]:
         """Count what is stored for each account and mode, from the rows themselves."""
@@ -218,13 +335,15 @@ class UsageStore:
 
     def _ask(self, sql: str, values: dict[str, Any], row: type[T]) -> list[T]:
         """Run a statement on a reader that is idle, and read its answer as rows."""
+        return msgspec.json.Decoder(row).decode_lines(self._read(sql, values, "JSONEachRow"))
+
+    def _read(self, sql: str, values: dict[str, Any], format_: str) -> bytes:
         reader = self._idle.get()
         try:
             with _trouble(f"The usage store at {self._place} gave no answer"):
-                answer = reader.raw_query(sql, parameters=values, fmt="JSONEachRow")
+                return reader.raw_query(sql, parameters=values, fmt=format_)
         finally:
             self._idle.put(reader)
-        return msgspec.json.Decoder(row).decode_lines(answer)
 
 
 def _scope_values(scope: Scope) -> dict[str, Any]:

@@ -22,9 +22,13 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "account": "The account that the key belongs to.",
     "billing_meter_event_adjustments": "Cancelling meter events.",
     "billing_meter_event_summaries": "Usage of a customer on a meter.",
-    "billing_meter_events": "Sending meter events.",
+    "billing_meter_events": "Sending, searching and resending meter events.",
     "billing_meters": "Meters.",
     "customers": "Customers.",
+    "event_destinations": "Event destinations, webhook endpoints, and what is delivered to them.",
+    "request_logs": "The log of requests.",
+    "stripecli_sessions": "Listening with the Stripe CLI.",
+    "events": "Events: what happened, error reports among them.",
 }
 
 _KINDS: dict[str, tuple[Kind, bool]] = {

@@ -12,12 +12,13 @@ What a reader may rely on:
 - A body that does not fit is refused with 400, naming the place as the sender would write it:
   `events[3].payload.value`. Nothing raises but a `Refusal`.
 - No string has the character U+0000, which PostgreSQL cannot keep.
-- `include` is taken and may be empty; the endpoints that read bodies here offer nothing to include.
+- `include` names only what the class says that the answer can include.
 """
 
 import re
+from collections.abc import Collection, Iterable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -26,7 +27,9 @@ from meterhouse.wire.form import parse_form
 
 
 class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The base of the body of a request."""
+    """The base of the body of a request; `includable` is what its answer can include."""
+
+    includable: ClassVar[frozenset[str]] = frozenset()
 
     include: list[str] = []
 
@@ -63,9 +66,15 @@ def read_document(cls: type[DocumentT], body: bytes) -> DocumentT:
         raise malformed_json(str(error).removeprefix("JSON is malformed: ")) from None
     if b"\\" in body and _NUL.search(body):  # few bodies escape anything, and that is seen fast
         raise malformed_json("it has the character U+0000")
-    if document.include:
-        raise cannot_include(document.include[0])
+    check_include(document.include, cls.includable)
     return document
+
+
+def check_include(names: Iterable[str], includable: Collection[str]) -> None:
+    """Refuse to include in an answer what is not in `includable`."""
+    for name in names:
+        if name not in includable:
+            raise cannot_include(name)
 
 
 def read_include(query: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from meterhouse.errors import Refusal
 from meterhouse.limits import (
     ADJUSTMENT_HOURS_MAX,
+    DESTINATIONS_MAX,
     ERROR_QUOTED_CHARS_MAX,
     EVENT_PAST_DAYS_MAX,
     EXPAND_LEVELS_MAX,
@@ -162,6 +163,7 @@ def no_such(noun: str, id: str, param: str = "id") -> Refusal:  # noqa: A002 - t
         status=404 if param == "id" else 400,
         code="resource_missing",
         param=param,
+        v2_code="not_found",
     )
 
 
@@ -244,6 +246,17 @@ def overloaded() -> Refusal:
     )
 
 
+def too_many_listeners() -> Refusal:
+    """Refuse a Stripe CLI, because as many as may are listening to the account already."""
+    return Refusal(
+        "Too many Stripe CLIs listen to this account. Stop one of them, or wait until one that was "
+        "stopped is forgotten.",
+        status=429,
+        code="rate_limit",
+        headers={"Stripe-Rate-Limited-Reason": "resource-specific"},
+    )
+
+
 def lock_timeout() -> Refusal:
     """Refuse a request for an object that another request holds."""
     return Refusal(
@@ -289,6 +302,45 @@ def idempotency_key_too_long() -> Refusal:
         f"Idempotency keys can have up to {IDEMPOTENCY_KEY_CHARS_MAX} characters.",
         type="idempotency_error",
     )
+
+
+# ---- The Stripe CLI ----
+
+
+def unknown_websocket() -> Refusal:
+    """Refuse a websocket of an unknown session. The CLI matches on this sentence."""
+    return Refusal("Unknown WebSocket ID.", status=404)
+
+
+# ---- Destinations and deliveries ----
+
+
+def invalid_url(problem: str, param: str) -> Refusal:
+    """Refuse a URL that nothing can be delivered to; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid URL: {problem}", code="url_invalid", param=param)
+
+
+def invalid_event_type(pattern: str, param: str) -> Refusal:
+    """Refuse what cannot be the type of an event."""
+    return Refusal(f"Invalid event type: {quote(pattern)}", param=param)
+
+
+def wrong_payload(pattern: str, payload: str, param: str) -> Refusal:
+    """Refuse a type of events that are not told in the way that a destination takes."""
+    return Refusal(
+        f"Events of the type {quote(pattern)} are not sent with {payload} payloads.", param=param
+    )
+
+
+def too_many_destinations(*, livemode: bool) -> Refusal:
+    """Refuse one more destination than an account may have."""
+    mode = "live" if livemode else "test"
+    return Refusal(f"You have reached the maximum of {DESTINATIONS_MAX} {mode} webhook endpoints.")
+
+
+def destination_disabled(destination: str) -> Refusal:
+    """Refuse to send to a destination that is disabled or deleted."""
+    return Refusal(f"The destination '{quote(destination)}' is not enabled, so nothing is sent.")
 
 
 # ---- Meters ----
@@ -366,6 +418,14 @@ def too_late_to_cancel(identifier: str) -> Refusal:
         param="cancel[identifier]",
         v2_code="invalid_cancel_configuration",
     )
+
+
+# ---- Resends ----
+
+
+def identifiers_or_filter() -> Refusal:
+    """Refuse a resend that says in two ways, or in none, which events it is about."""
+    return Refusal("Specify which events to resend by either identifiers or filter.")
 
 
 # ---- Event summaries ----

@@ -69,7 +69,7 @@ def missing_version() -> Refusal:
 
 def not_json() -> Refusal:
     """Refuse a body of another content type."""
-    return Refusal("Requests to API v2 must have the content type application/json.")
+    return Refusal("The request must have the content type application/json.")
 
 
 def malformed_json(problem: str) -> Refusal:
@@ -105,6 +105,17 @@ def session_expired() -> Refusal:
         f"{SESSION_MINUTES} minutes; create a new one.",
         type="temporary_session_expired",
         code="billing_meter_event_session_expired",
+    )
+
+
+# ---- Event destinations: https://docs.stripe.com/api/v2/core/event-destinations ----
+
+
+def unsupported_destination(type_: str) -> Refusal:
+    """Refuse a type of destination that only Stripe itself can deliver to."""
+    return Refusal(
+        f"Event destinations of the type {quote(type_)} are not supported by this server. Use "
+        "webhook_endpoint."
     )
 
 

@@ -20,25 +20,35 @@ class Shape(NamedTuple):
     """How the ids of one kind of object look after their prefix.
 
     `chars` letters and digits follow `head`, which follows `test_` in test mode where the id is
-    `modal`.
+    `modal`. `prefix` is only named where two kinds of object share one.
     """
 
     chars: int
     head: str = ""
     modal: bool = False
+    prefix: str = ""
 
 
 SHAPES: dict[str, Shape] = {
     "acct": Shape(16),
+    "cli": Shape(24, modal=True),
+    "cliws": Shape(24),
     "cus": Shape(14),
+    "del": Shape(24),
+    "ed": Shape(30, head="61", modal=True),
+    "evt": Shape(23, head="1"),
+    "evt_thin": Shape(30, head="65", modal=True, prefix="evt"),
     "key": Shape(24),
     "mea": Shape(30, head="61", modal=True),
     "mes": Shape(30, head="61", modal=True),
     "mtr": Shape(30, head="61", modal=True),
     "mtrusg": Shape(30, head="61", modal=True),
     "req": Shape(14),
+    "rsd": Shape(24),
+    "we": Shape(23, head="1"),
 }
 SECRET_KEY_CHARS = 24
+SIGNING_SECRET_CHARS = 32
 
 # A byte stands for the letter at its remainder by 62. That favours the first eight letters by a
 # quarter, which costs less than a fifth of a bit of the 83 that the shortest id has.
@@ -60,12 +70,13 @@ def _random_bytes() -> bytes:
         return os.urandom(_RANDOM_BYTES)
 
 
-def new_id(prefix: str, livemode: bool | None = None) -> str:
+def new_id(kind: str, livemode: bool | None = None) -> str:
     """Return a new id such as `cus_NciAYcXfLnqBoz` or `mtr_test_61Q8nQMqIFK9fRQmr41CMAXJrFdZ5MnA`.
 
-    `livemode` is needed only where the id tells its mode.
+    `kind` is a row of `SHAPES`. `livemode` is needed only where the id tells its mode.
     """
-    shape = SHAPES[prefix]
+    shape = SHAPES[kind]
+    prefix = shape.prefix or kind
     letters = _random_bytes()[: shape.chars].translate(_LETTERS).decode("ascii")
     if shape.modal and not livemode:
         return f"{prefix}_test_{shape.head}{letters}"
@@ -87,8 +98,16 @@ def derived_id(prefix: str, livemode: bool, *parts: str | int) -> str:
 
 def new_secret_key(kind: Literal["sk", "rk"], livemode: bool) -> str:
     """Return a new API key: `sk_test_…`, `sk_live_…`, `rk_test_…` or `rk_live_…`."""
-    letters = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_KEY_CHARS))
-    return f"{kind}_{'live' if livemode else 'test'}_{letters}"
+    return f"{kind}_{'live' if livemode else 'test'}_{_secret_letters(SECRET_KEY_CHARS)}"
+
+
+def new_signing_secret() -> str:
+    """Return a new secret that signs what a destination is sent: `whsec_…`."""
+    return f"whsec_{_secret_letters(SIGNING_SECRET_CHARS)}"
+
+
+def _secret_letters(chars: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(chars))
 
 
 def new_identifier() -> str:

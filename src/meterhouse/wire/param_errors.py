@@ -78,6 +78,14 @@ def invalid_choice(name: str, choices: Sequence[str]) -> Refusal:
     )
 
 
+def invalid_status(name: str, text: str) -> Refusal:
+    """Refuse a filter by a status that no answer has."""
+    return Refusal(
+        f"Invalid status: {quote(text)}; must be an HTTP status such as 400, or 4XX",
+        param=quote(name),
+    )
+
+
 def invalid_string(name: str, value: Any) -> Refusal:
     """Refuse a list or a hash where a string is expected."""
     return Refusal(f"Invalid string: {_shown(value)}", param=quote(name))

@@ -4,17 +4,15 @@ Only the command line of the same machine may ask: it shows the token that the s
 its data folder at start.
 """
 
-import hmac
-
 from meterhouse.api.call import Answer, ok
-from meterhouse.api.house import House
+from meterhouse.api.house import House, is_operator
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import mask, read_authorization
 
 
 def _require_operator(house: House, authorization: str | None) -> None:
     token = read_authorization(authorization)
-    if not hmac.compare_digest(token.encode(), house.operator_token.encode()):
+    if not is_operator(house, token):
         raise envelope.invalid_api_key(mask(token))
 
 

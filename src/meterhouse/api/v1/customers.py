@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from msgspec import UNSET, UnsetType
 
 from meterhouse.api import render
+from meterhouse.api.announce import announce
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import customers
@@ -98,6 +99,7 @@ async def create(call: Call) -> Answer:
 
     def work(connection: sa.Connection) -> Answer:
         customers.create_customer(connection, customer)
+        _announce(connection, call, "created", customer)
         return _shown(call, customer)
 
     return await once(call, work)
@@ -123,6 +125,7 @@ async def update(call: Call) -> Answer:
             raise envelope.no_such("customer", call.ids[0])
         customer = _changed(before, params)
         customers.update_customer(connection, customer)
+        _announce(connection, call, "updated", customer, before)
         return _shown(call, customer)
 
     return await once(call, work)
@@ -131,12 +134,16 @@ async def update(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Delete a customer; its usage stays readable."""
     check_expand(call.params(RequestParams).expand)
-    deleted = await call.house.stores.write(
-        customers.delete_customer, call.scope.id, call.ids[0], call.now
-    )
-    if not deleted:
-        raise envelope.no_such("customer", call.ids[0])
-    return ok({"id": call.ids[0], "object": "customer", "deleted": True})
+    scope, customer_id = call.scope.id, call.ids[0]
+
+    def work(connection: sa.Connection) -> Answer:
+        customer = customers.find_customer(connection, scope, customer_id, lock=True)
+        if not customer or not customers.delete_customer(connection, scope, customer_id, call.now):
+            raise envelope.no_such("customer", customer_id)
+        _announce(connection, call, "deleted", customer)
+        return ok({"id": customer_id, "object": "customer", "deleted": True})
+
+    return await call.house.stores.write(work)
 
 
 async def list_(call: Call) -> Answer:
@@ -176,6 +183,24 @@ def _changed(customer: Customer, params: CustomerWrite) -> Customer:
 def _complete(name: str, value: Any) -> Any:
     """Spell out what the object always has: a shipping address may come without a phone."""
     return value | {"carrier": None, "tracking_number": None} if name == "shipping" else value
+
+
+def _announce(
+    connection: sa.Connection,
+    call: Call,
+    what: Literal["created", "updated", "deleted"],
+    customer: Customer,
+    before: Customer | None = None,
+) -> None:
+    livemode = call.scope.livemode
+    announce(
+        connection,
+        call,
+        f"customer.{what}",
+        f"/v1/customers/{customer.id}",
+        render.customer(customer, livemode=livemode),
+        render.customer(before, livemode=livemode) if before else None,
+    )
 
 
 def _shown(call: Call, customer: Customer) -> Answer:

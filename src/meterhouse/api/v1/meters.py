@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api import render
+from meterhouse.api.announce import announce
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import meters
@@ -16,9 +17,13 @@ from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.page import PageParams, list_object
 from meterhouse.wire.params import Items, Length, Params, RequestParams
+from meterhouse.wire.version import DEFAULT_VERSION
 
 PayloadKey = Annotated[str, Length(limits.METER_PAYLOAD_KEY_CHARS_MAX)]
 DisplayName = Annotated[str, Length(limits.METER_DISPLAY_NAME_CHARS_MAX)]
+
+
+_Change = Literal["created", "updated", "deactivated", "reactivated"]
 
 
 class DefaultAggregation(Params):
@@ -95,6 +100,7 @@ async def create(call: Call) -> Answer:
         created = meters.create_meter(connection, meter)
         if created is None:
             raise envelope.meter_exists(meter.event_name)
+        _announce(connection, call, "created", created)
         return _shown(call, created)
 
     return await once(call, work)
@@ -116,7 +122,7 @@ async def update(call: Call) -> Answer:
             return meter
         return meters.rename_meter(connection, meter, params.display_name, call.now)
 
-    return await _changed(call, change)
+    return await _changed(call, "updated", change)
 
 
 async def deactivate(call: Call) -> Answer:
@@ -126,7 +132,7 @@ async def deactivate(call: Call) -> Answer:
     def change(connection: sa.Connection, meter: Meter) -> Meter:
         return meters.deactivate_meter(connection, meter, call.now) if meter.active else meter
 
-    return await _changed(call, change)
+    return await _changed(call, "deactivated", change)
 
 
 async def reactivate(call: Call) -> Answer:
@@ -141,7 +147,7 @@ async def reactivate(call: Call) -> Answer:
             raise envelope.meter_exists(meter.event_name)
         return changed
 
-    return await _changed(call, change)
+    return await _changed(call, "reactivated", change)
 
 
 async def list_(call: Call) -> Answer:
@@ -167,11 +173,31 @@ def find(connection: sa.Connection, call: Call) -> Meter:
     return meter
 
 
-async def _changed(call: Call, change: Callable[[sa.Connection, Meter], Meter]) -> Answer:
+async def _changed(
+    call: Call, what: _Change, change: Callable[[sa.Connection, Meter], Meter]
+) -> Answer:
     def work(connection: sa.Connection) -> Answer:
-        return _shown(call, change(connection, find(connection, call)))
+        before = find(connection, call)
+        meter = change(connection, before)
+        if meter != before:
+            _announce(connection, call, what, meter, before if what == "updated" else None)
+        return _shown(call, meter)
 
     return await once(call, work)
+
+
+def _announce(
+    connection: sa.Connection, call: Call, what: _Change, meter: Meter, before: Meter | None = None
+) -> None:
+    livemode, version = call.scope.livemode, DEFAULT_VERSION
+    announce(
+        connection,
+        call,
+        f"billing.meter.{what}",
+        f"/v1/billing/meters/{meter.id}",
+        render.meter(meter, livemode=livemode, version=version),
+        render.meter(before, livemode=livemode, version=version) if before else None,
+    )
 
 
 def _shown(call: Call, meter: Meter) -> Answer:

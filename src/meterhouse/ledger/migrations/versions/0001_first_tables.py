@@ -1,4 +1,4 @@
-"""The first tables: accounts, catalog, journal, identifiers, blocks, tallies."""
+"""The first tables: accounts, catalog, journal, blocks, tallies."""
 
 import secrets
 
@@ -17,8 +17,11 @@ def upgrade() -> None:
     _session_secret()
     _catalog()
     _journal()
-    _identifiers()
+    _adjustments()
     _outcomes()
+    _notifications()
+    _deliveries()
+    _resends()
     _idempotency()
 
 
@@ -95,6 +98,13 @@ def _catalog() -> None:
     )
     op.create_index("ix_customers_scope_seq", "customers", ["scope", "seq"])
     op.create_index("ix_customers_scope_email", "customers", ["scope", "email"])
+    op.create_index(
+        "ix_customers_deleted_at",
+        "customers",
+        ["deleted_at"],
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
     op.create_table(
         "meters",
         sa.Column("seq", Whole64, nullable=False),
@@ -107,6 +117,7 @@ def _catalog() -> None:
         sa.Column("customer_key", sa.Text(), nullable=False),
         sa.Column("value_key", sa.Text(), nullable=False),
         sa.Column("dimension_keys", sa.JSON()),
+        sa.Column("dimension_version", sa.Integer(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("created", Whole64, nullable=False),
         sa.Column("updated", Whole64, nullable=False),
@@ -156,16 +167,7 @@ def _journal() -> None:
     )
 
 
-def _identifiers() -> None:
-    op.create_table(
-        "identifiers",
-        sa.Column("position", Whole64, autoincrement=False, nullable=False),
-        sa.Column("scope", sa.Integer(), nullable=False),
-        sa.Column("identifier", sa.Text(), nullable=False),
-        sa.Column("received_at", Whole64, nullable=False),
-        sa.PrimaryKeyConstraint("position", name="pk_identifiers"),
-        sa.UniqueConstraint("scope", "identifier", name="uq_identifiers_scope_identifier"),
-    )
+def _adjustments() -> None:
     op.create_table(
         "adjustments",
         sa.Column("seq", Whole64, nullable=False),
@@ -189,8 +191,9 @@ def _outcomes() -> None:
         "dimension_combinations",
         sa.Column("meter", sa.Text(), nullable=False),
         sa.Column("customer", sa.Text(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("digest", Whole64, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("meter", "customer", "digest", name="pk_dimension_combinations"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "blocks",
@@ -202,7 +205,9 @@ def _outcomes() -> None:
         sa.PrimaryKeyConstraint("seq", name="pk_blocks"),
         sa.UniqueConstraint("token", name="uq_blocks_token"),
         sa.CheckConstraint(
-            "destination IN ('events', 'rejected_events')", name="ck_blocks_destination"
+            "destination IN"
+            " ('duplicate_events', 'events', 'identifiers', 'rejected_events', 'usage_slots')",
+            name="ck_blocks_destination",
         ),
     )
     op.create_table(
@@ -219,6 +224,167 @@ def _outcomes() -> None:
         ),
         sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="ck_tallies_code"),
     )
+
+
+def _notifications() -> None:
+    op.create_table(
+        "notifications",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("object_id", sa.Text()),
+        sa.Column("object_type", sa.Text()),
+        sa.Column("object_url", sa.Text()),
+        sa.Column("body", sa.JSON()),
+        sa.Column("request_id", sa.Text()),
+        sa.Column("idempotency_key", sa.Text()),
+        sa.Column("snapshot_event", sa.Text()),
+        sa.PrimaryKeyConstraint("seq", name="pk_notifications"),
+        sa.UniqueConstraint("id", name="uq_notifications_id"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_notifications_scope"),
+        sa.CheckConstraint("payload IN ('snapshot', 'thin')", name="ck_notifications_payload"),
+        sa.CheckConstraint("payload = 'thin' OR body IS NOT NULL", name="ck_notifications_body"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_notifications_scope_payload_seq", "notifications", ["scope", "payload", "seq"]
+    )
+    op.create_index("ix_notifications_scope_object_id", "notifications", ["scope", "object_id"])
+    op.create_index("ix_notifications_created", "notifications", ["created"])
+    op.create_table(
+        "rejections",
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("meter", sa.Text(), nullable=False),
+        sa.Column("window_start", Whole64, nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("events", Whole64, nullable=False),
+        sa.Column("samples", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "meter", "window_start", "code", name="pk_rejections"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_rejections_scope"),
+        sa.CheckConstraint("events > 0", name="ck_rejections_events"),
+    )
+
+
+def _deliveries() -> None:
+    op.create_table(
+        "destinations",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("enabled_events", sa.JSON(), nullable=False),
+        sa.Column("events_from", sa.JSON(), nullable=False),
+        sa.Column("api_version", sa.Text()),
+        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column(
+            "enabled",
+            sa.Boolean(create_constraint=True, name="ck_destinations_enabled"),
+            nullable=False,
+        ),
+        sa.Column("secrets", sa.JSON(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("updated", Whole64, nullable=False),
+        sa.Column("deleted_at", Whole64),
+        sa.PrimaryKeyConstraint("seq", name="pk_destinations"),
+        sa.UniqueConstraint("id", name="uq_destinations_id"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_destinations_scope"),
+        sa.CheckConstraint("payload IN ('snapshot', 'thin')", name="ck_destinations_payload"),
+    )
+    op.create_index("ix_destinations_scope_seq", "destinations", ["scope", "seq"])
+    op.create_table(
+        "deliveries",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("notification", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_attempt_at", Whole64),
+        sa.Column("created", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_deliveries"),
+        sa.UniqueConstraint("id", name="uq_deliveries_id"),
+        sa.UniqueConstraint(
+            "notification", "destination", name="uq_deliveries_notification_destination"
+        ),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_deliveries_scope"),
+        sa.ForeignKeyConstraint(
+            ["notification"],
+            ["notifications.id"],
+            name="fk_deliveries_notification",
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["destination"], ["destinations.id"], name="fk_deliveries_destination"
+        ),
+        sa.CheckConstraint(
+            "status IN ('cancelled', 'delivered', 'failed', 'pending')",
+            name="ck_deliveries_status",
+        ),
+        sa.CheckConstraint(
+            "(status = 'pending') = (next_attempt_at IS NOT NULL)",
+            name="ck_deliveries_next_attempt_at",
+        ),
+    )
+    op.create_index("ix_deliveries_scope_seq", "deliveries", ["scope", "seq"])
+    op.create_index("ix_deliveries_destination_seq", "deliveries", ["destination", "seq"])
+    op.create_index(
+        "ix_deliveries_pending",
+        "deliveries",
+        ["destination", "next_attempt_at"],
+        sqlite_where=sa.text("next_attempt_at IS NOT NULL"),
+        postgresql_where=sa.text("next_attempt_at IS NOT NULL"),
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("delivery", sa.Text(), nullable=False),
+        sa.Column("at", Whole64, nullable=False),
+        sa.Column("status", sa.Integer()),
+        sa.Column("duration_ms", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Text()),
+        sa.Column("response", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_attempts"),
+        sa.ForeignKeyConstraint(
+            ["delivery"], ["deliveries.id"], name="fk_attempts_delivery", ondelete="CASCADE"
+        ),
+    )
+    op.create_index("ix_attempts_delivery", "attempts", ["delivery"])
+
+
+def _resends() -> None:
+    op.create_table(
+        "resends",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("plan", sa.JSON(), nullable=False),
+        sa.Column(
+            "dry_run",
+            sa.Boolean(create_constraint=True, name="ck_resends_dry_run"),
+            nullable=False,
+        ),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("next_position", Whole64, nullable=False),
+        sa.Column("end_position", Whole64, nullable=False),
+        sa.Column("sent_at", Whole64),
+        sa.Column("matched", Whole64),
+        sa.Column("accepted", Whole64, nullable=False),
+        sa.Column("duplicate", Whole64, nullable=False),
+        sa.Column("codes", sa.JSON(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_resends"),
+        sa.UniqueConstraint("id", name="uq_resends_id"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_resends_scope"),
+        sa.CheckConstraint("status IN ('complete', 'running')", name="ck_resends_status"),
+    )
+    op.create_index("ix_resends_created", "resends", ["created"])
 
 
 def _idempotency() -> None:

@@ -4,16 +4,18 @@
   is on disk when the call returns.
 - Ledger reads and usage-store calls have small pools of their own, so a slow query never delays
   an acknowledgement.
+- Whoever listens to the outbox is called after every `write` that put something there.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.ledger import outbox
 from meterhouse.ledger.engine import Ledger
 from meterhouse.usage.store import UsageStore
 
@@ -24,12 +26,18 @@ T = TypeVar("T")
 class Stores:
     """Both stores, as seen from the event loop."""
 
-    def __init__(self, ledger: Ledger, usage: UsageStore) -> None:
+    def __init__(self, ledger: Ledger, usage: Callable[..., Any]) -> None:
+        """Open the way to the ledger, and to the usage store by way of `usage(work, …)`."""
         self._ledger = ledger
         self._usage = usage
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._readers = ThreadPoolExecutor(limits.LEDGER_READERS, "ledger-reader")
         self._queries = ThreadPoolExecutor(limits.USAGE_READERS, "usage")
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Call `told` on the event loop whenever the outbox has something new on disk."""
+        self._listeners.append(told)
 
     async def write(
         self,
@@ -38,10 +46,32 @@ class Stores:
         **kwargs: P.kwargs,
     ) -> T:
         """Run `work(connection, …)` in a transaction of the ledger; it is durable on return."""
+        loop = asyncio.get_running_loop()
 
         def run() -> T:
             with self._ledger.write() as connection:
-                return work(connection, *args, **kwargs)
+                result = work(connection, *args, **kwargs)
+                stirred = outbox.stirred(connection)
+            if stirred:
+                loop.call_soon_threadsafe(self._tell)
+            return result
+
+        return await loop.run_in_executor(self._writer, run)
+
+    async def write_then(
+        self,
+        then: Callable[[T], None],
+        work: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Write, and call `then` with the result once it is on disk, before anybody else writes."""
+
+        def run() -> T:
+            with self._ledger.write() as connection:
+                result = work(connection, *args, **kwargs)
+            then(result)
+            return result
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, run)
 
@@ -65,16 +95,23 @@ class Stores:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `work(usage store, …)`, for example `stores.usage(UsageStore.summaries, query)`."""
+        """Run `work(usage store, …)`, for example `stores.usage(UsageStore.summaries, query)`.
+
+        The store may be in another process: `work` is found by its name there, and arguments and
+        results are copied.
+        """
 
         def run() -> T:
-            return work(self._usage, *args, **kwargs)
+            result: T = self._usage(work, *args, **kwargs)
+            return result
 
         return await asyncio.get_running_loop().run_in_executor(self._queries, run)
 
+    def _tell(self) -> None:
+        for told in self._listeners:
+            told()
+
     def close(self) -> None:
-        """Finish what the threads have begun and close both stores."""
+        """Finish what the threads have begun."""
         for pool in (self._writer, self._readers, self._queries):
             pool.shutdown(wait=True)
-        self._usage.close()
-        self._ledger.close()

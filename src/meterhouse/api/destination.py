@@ -1,0 +1,75 @@
+"""What `/v1/webhook_endpoints` and `/v2/core/event_destinations` have in common.
+
+They are two views of the same destinations: v1 sees those that take snapshot events.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.api.call import Call
+from meterhouse.delivery.address import ForbiddenError, check_url
+from meterhouse.ledger import destinations
+from meterhouse.ledger.destinations import Destination
+from meterhouse.wire import envelope
+from meterhouse.wire.event_type import is_pattern, may_match
+from meterhouse.wire.notification import Payload
+
+NOUNS = {"v1": "webhook endpoint", "v2": "event destination"}
+
+
+def check(
+    call: Call,
+    payload: Payload,
+    *,
+    url: str | None,
+    url_param: str,
+    enabled_events: Sequence[str] | None,
+) -> None:
+    """Refuse a URL or types of events that a destination cannot have; None is not checked."""
+    if url is not None:
+        livemode = call.scope.livemode
+        private = call.house.config.private_destinations_open(livemode=livemode)
+        try:
+            check_url(url, livemode=livemode, private=private)
+        except ForbiddenError as error:
+            raise envelope.invalid_url(str(error), url_param) from None
+    for index, pattern in enumerate(enabled_events or ()):
+        name = f"enabled_events[{index}]"
+        if not is_pattern(pattern):
+            raise envelope.invalid_event_type(pattern, name)
+        if not may_match(pattern, payload):
+            raise envelope.wrong_payload(pattern, payload, name)
+
+
+def create(connection: sa.Connection, call: Call, destination: Destination) -> None:
+    """Store a new destination; refuse one more than there may be."""
+    if not destinations.create_destination(connection, destination):
+        raise envelope.too_many_destinations(livemode=call.scope.livemode)
+
+
+def find(connection: sa.Connection, call: Call, *, lock: bool = False) -> Destination:
+    """Return the destination that the path names; refuse with 404 when there is none."""
+    destination = destinations.find_destination(connection, call.scope.id, call.ids[0], lock=lock)
+    if destination is None or (call.api == "v1" and destination.payload != "snapshot"):
+        raise envelope.no_such(NOUNS[call.api], call.ids[0])
+    return destination
+
+
+def change(
+    connection: sa.Connection, call: Call, before: Destination, **new: object
+) -> Destination:
+    """Change a destination, unless the change is none; return what it has become."""
+    changed = msgspec.structs.replace(before, **new)
+    if changed == before:
+        return before
+    changed = msgspec.structs.replace(changed, updated=call.now)
+    destinations.update_destination(connection, changed)
+    return changed
+
+
+def delete(connection: sa.Connection, call: Call) -> Destination:
+    """Delete the destination that the path names; nothing more is sent to it."""
+    gone = find(connection, call, lock=True)
+    return change(connection, call, gone, deleted_at=call.now, secrets=[])

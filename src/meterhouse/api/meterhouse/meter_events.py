@@ -1,0 +1,168 @@
+"""`/meterhouse/v1/meter_events`: raw events, whatever became of them, and the life of one.
+
+An event is found as long as the usage store keeps it: one that was accepted for good, another for
+`REJECTED_EVENTS_DAYS` days. An identifier may have come several times; each is an event of its own,
+with an id that says where it stands in the order of receipt.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call
+from meterhouse.api.meterhouse.life import life
+from meterhouse.api.render import seconds
+from meterhouse.ledger import adjustments, journal, meters
+from meterhouse.metering.model import Meter
+from meterhouse.metering.search import DEFAULT_CUSTOMER_KEY, EventSearch, FoundEvent, filled
+from meterhouse.metering.value import print_value
+from meterhouse.pipeline.pending import find_pending
+from meterhouse.usage.search import Page
+from meterhouse.usage.store import UsageStore
+from meterhouse.wire import envelope
+from meterhouse.wire.body import to_json
+from meterhouse.wire.expand import check_expand
+from meterhouse.wire.page import PageParams, list_object
+from meterhouse.wire.params import RequestParams, TimeRange
+
+_ID = re.compile(r"mev_([0-9]{1,18})")
+_EVERY_POSITION = (0, 2**63)
+# An identifier's event is the one that counts, else the one that may.
+_RANK = ("accepted", "pending", "rejected", "duplicate")
+
+
+class MeterEventList(PageParams):
+    """The parameters of the search; what is left out narrows nothing."""
+
+    meter: str | None = None
+    event_name: str | None = None
+    customer: str | None = None
+    identifier: str | None = None
+    outcome: Literal["accepted", "duplicate", "pending", "rejected"] | None = None
+    code: str | None = None
+    received: TimeRange | None = None
+    timestamp: TimeRange | None = None
+
+
+async def list_(call: Call) -> Answer:
+    """Search events, newest first."""
+    params = call.params(MeterEventList)
+    check_expand(params.expand)
+    settled = await _settled(call)
+    page = _page(params)
+    found = await _find(call, await _search(call, params), page)
+    shown = found[: params.limit]
+    documents = await _documents(call, shown[::-1] if page.oldest else shown)
+    return _answer(list_object(call.path, documents, len(found) > params.limit), settled=settled)
+
+
+async def retrieve(call: Call) -> Answer:
+    """Tell the life of the event with an identifier."""
+    check_expand(call.params(RequestParams).expand)
+    settled = await _settled(call)
+    identifier = call.ids[0]
+    search = EventSearch(scope=call.scope, identifiers=(identifier,))
+    found = await _find(call, search, Page(*_EVERY_POSITION, limits.LIFE_EVENTS_MAX))
+    if not found:
+        raise envelope.no_such("meter event", identifier)
+    event = min(found, key=lambda one: _RANK.index(one.outcome))
+    [document] = await _documents(call, [event])
+    return _answer(document | await life(call, event, found), settled=settled)
+
+
+async def _settled(call: Call) -> bool:
+    return call.strong and await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
+
+
+def _answer(document: Any, *, settled: bool) -> Answer:
+    headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
+    return Answer(200, to_json(document), headers)
+
+
+async def _search(call: Call, params: MeterEventList) -> EventSearch:
+    keys = [DEFAULT_CUSTOMER_KEY]
+    if params.customer is not None:
+        keys += await call.house.stores.read(meters.customer_keys, call.scope.id)
+    return EventSearch(
+        scope=call.scope,
+        meter=params.meter,
+        event_name=params.event_name,
+        customer=params.customer,
+        customer_keys=tuple(keys),
+        identifiers=None if params.identifier is None else (params.identifier,),
+        outcome=params.outcome,
+        code=params.code,
+        received=params.received.window() if params.received else (None, None),
+        timestamp=params.timestamp.window() if params.timestamp else (None, None),
+    )
+
+
+def _page(params: MeterEventList) -> Page:
+    """Return the page that is asked for, and one more event, which tells of more."""
+    first, end = _EVERY_POSITION
+    if params.cursor:
+        match = _ID.fullmatch(params.cursor)
+        if match is None:
+            raise envelope.no_such("meter event", params.cursor, params.cursor_param)
+        if params.starting_after is not None:
+            end = int(match[1])
+        else:
+            first = int(match[1]) + 1
+    return Page(first, end, params.limit + 1, oldest=params.ending_before is not None)
+
+
+async def _find(call: Call, search: EventSearch, page: Page) -> list[FoundEvent]:
+    """Return a page of events, in its order; what is judged meanwhile is told as it was judged."""
+    stores = call.house.stores
+    last = await stores.read(journal.last_position)  # beyond it there is nothing to look through
+    pending = await stores.read(find_pending, search)
+    reached = page._replace(end=min(page.end, last + 1))
+    stored = await stores.usage(UsageStore.search, search, reached)
+    found = {event.position: event for event in pending if page.first <= event.position < page.end}
+    found |= {event.position: event for event in stored}
+    return [found[position] for position in sorted(found, reverse=not page.oldest)][: page.rows_max]
+
+
+async def _documents(call: Call, events: list[FoundEvent]) -> list[dict[str, Any]]:
+    named, cancelled = await call.house.stores.read(_about, events)
+    return [
+        _document(
+            filled(event, named.get(event.meter)),
+            livemode=call.scope.livemode,
+            cancelled=event.position in cancelled,
+        )
+        for event in events
+    ]
+
+
+def _about(
+    connection: sa.Connection, events: Iterable[FoundEvent]
+) -> tuple[dict[str, Meter], set[int]]:
+    """Return the meters of some events, and which positions were cancelled."""
+    events = list(events)
+    found = adjustments.by_positions(connection, [event.position for event in events])
+    cancelled = {position for position, one in found.items() if one.status == "complete"}
+    return meters.by_ids(connection, {event.meter for event in events if event.meter}), cancelled
+
+
+def _document(event: FoundEvent, *, livemode: bool, cancelled: bool) -> dict[str, Any]:
+    return {
+        "id": f"mev_{event.position}",
+        "object": "meterhouse.meter_event",
+        "cancelled": cancelled,
+        "code": event.code or None,
+        "customer": event.customer or None,
+        "event_name": event.event_name,
+        "identifier": event.identifier,
+        "livemode": livemode,
+        "message": event.message or None,
+        "meter": event.meter or None,
+        "outcome": event.outcome,
+        "payload": event.payload,
+        "received_at": seconds(event.received_at),
+        "timestamp": seconds(event.timestamp),
+        "value": None if event.value is None else print_value(event.value),
+    }

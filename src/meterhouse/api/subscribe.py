@@ -1,0 +1,88 @@
+"""`/subscribe/{account}`: the websocket on which a Stripe CLI listens.
+
+It is let in by the id of a session, which nobody can guess, and hears what `delivery.broadcast`
+offers. A connection that breaks may be made anew with the same id; so does the CLI every
+`CLI_RECONNECT_SECONDS`. With an id that is not known any more it asks for a new session.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from meterhouse.api.house import House
+from meterhouse.delivery.frames import frames
+from meterhouse.delivery.listener import Listener
+from meterhouse.wire import envelope
+from meterhouse.wire.stripecli import SUBPROTOCOL, read_frame
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logging.getLogger("meterhouse.subscribe")
+
+_PATH = "/subscribe/"
+_TRY_AGAIN = 1011  # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+
+
+async def subscribe(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one websocket, from its handshake to its end."""
+    await receive()  # the handshake itself, which says nothing more
+    listener = _listener(house, scope)
+    if listener is None:
+        await _refuse(send)
+        return
+    offered = SUBPROTOCOL in scope["subprotocols"]  # not every client offers it
+    await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
+    connection = listener.connect()
+    telling = asyncio.create_task(_tell(house, listener, connection, send))
+    try:
+        await _hear(house, listener, receive)
+    finally:
+        listener.disconnect(connection, house.clock.now())
+        telling.cancel()
+        await asyncio.wait({telling})
+
+
+def _listener(house: House, scope: Scope) -> Listener | None:
+    path: str = scope["path"]
+    name = dict(scope["headers"]).get(b"websocket-id", b"").decode("latin-1")
+    if not path.startswith(_PATH):
+        return None
+    return house.broadcast.find(name, path.removeprefix(_PATH))
+
+
+async def _refuse(send: Send) -> None:
+    refusal = envelope.unknown_websocket()
+    headers = [(b"content-type", b"application/json")]
+    await send(
+        {"type": "websocket.http.response.start", "status": refusal.status, "headers": headers}
+    )
+    await send({"type": "websocket.http.response.body", "body": envelope.error_v1(refusal)})
+
+
+async def _hear(house: House, listener: Listener, receive: Receive) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        frame = read_frame(message.get("text") or message.get("bytes") or "")
+        if frame is not None:
+            house.broadcast.hear(listener, frame)
+
+
+async def _tell(house: House, listener: Listener, connection: int, send: Send) -> None:
+    """Send what the CLI wants to hear, until it goes or connects anew."""
+    try:
+        while item := await listener.next(connection):
+            now = house.clock.now()
+            listener.sending(item, now)
+            for frame in frames(item, listener.device, livemode=listener.scope.livemode, now=now):
+                await send({"type": "websocket.send", "text": frame})
+        await send({"type": "websocket.close"})
+    except OSError:
+        pass  # it went away meanwhile
+    except Exception:
+        log.exception("%s could not be told", listener.id)
+        await send({"type": "websocket.close", "code": _TRY_AGAIN})

@@ -1,0 +1,101 @@
+"""A running server as the command line talks to it: over HTTP, with an API key or as its operator.
+
+Without a key the token counts that the server wrote into its data folder; whoever can read it may
+act for every account.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+import typer
+
+from meterhouse.cli.verify import find_door
+from meterhouse.config import Config
+from meterhouse.errors import MeterhouseError, StoreError
+from meterhouse.limits import CONSISTENCY_WAIT_SECONDS_MAX
+
+Url = Annotated[
+    str | None, typer.Option(help="Where the server is. Default: that of the data folder.")
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="METERHOUSE_API_KEY", help="An API key. Default: the operator of the data folder."
+    ),
+]
+AccountId = Annotated[
+    str | None,
+    typer.Option(metavar="ACCT", help="Act for this account instead of the default one."),
+]
+Live = Annotated[bool, typer.Option("--live", help="Live mode; a key has its own mode.")]
+
+_SECONDS_MAX = 6 * CONSISTENCY_WAIT_SECONDS_MAX  # for an answer
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Which server to talk to, and as whom."""
+
+    data_dir: str | None
+    url: str | None
+    api_key: str | None
+    account: str | None
+    live: bool
+
+
+class Client:
+    """Asks a server and reads its answers."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def get(self, path: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the document at `path`."""
+        return self._ask("GET", path, params=params)
+
+    def post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        """Send a document and return what the server answers."""
+        return self._ask("POST", path, json=document)
+
+    def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, path, **content)
+            document: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise StoreError(f"The server gave no answer that can be read: {error}") from error
+        if answer.is_error:
+            raise MeterhouseError(document["error"]["message"])
+        return document
+
+
+@contextmanager
+def connected(target: Target) -> Iterator[Client]:
+    """Connect to a server; raises `StoreError` when none is known."""
+    door = None
+    if target.url is None or target.api_key is None:
+        config = Config.read({"data_dir": target.data_dir})
+        door = find_door(config)
+        if door is None:
+            raise StoreError(
+                f"No server runs on {config.data_dir}. Start `meterhouse serve`, point --data-dir "
+                "at its folder, or say --url and --api-key."
+            )
+    url = target.url or (door.url if door else "")
+    secret = target.api_key or (door.token if door else "")
+    path = url.removeprefix("unix://")
+    unix = path != url
+    headers = {
+        "Authorization": f"Bearer {secret}",
+        "Meterhouse-Livemode": "true" if target.live else "false",
+    }
+    if target.account is not None:
+        headers["Stripe-Account"] = target.account
+    with httpx.Client(
+        base_url="http://meterhouse" if unix else url,
+        transport=httpx.HTTPTransport(uds=path if unix else None),
+        headers=headers,
+        timeout=_SECONDS_MAX,
+    ) as http:
+        yield Client(http)

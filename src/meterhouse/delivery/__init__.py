@@ -1,0 +1,1 @@
+"""Delivery: what happened, told to the destinations that asked for it."""

@@ -1,0 +1,64 @@
+"""Where deliveries may go: no request of ours reaches a private network by accident.
+
+A name is resolved once, and the connection goes to the very addresses that were looked at, so a
+name that changes its meaning in between leads nowhere else.
+"""
+
+import asyncio
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+import httpx
+
+Address = IPv4Address | IPv6Address
+
+# IPv6 addresses that stand for an IPv4 address which a translator reaches: NAT64 and 6to4.
+_TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("2002::/16"))
+
+
+class ForbiddenError(Exception):
+    """Nothing may be delivered to this URL or address; the text tells why."""
+
+
+def check_url(url: str, *, livemode: bool, private: bool) -> httpx.URL:
+    """Return the parts of a URL that can be delivered to.
+
+    Raises `ForbiddenError`, a sentence, when it cannot. Plain `http` is for test mode, and for
+    whoever has opened `private` addresses.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise ForbiddenError("It cannot be read.") from None
+    if parsed.scheme not in ("http", "https"):
+        raise ForbiddenError("An explicit scheme (such as https) must be provided.")
+    if not parsed.host:
+        raise ForbiddenError("It names no host.")
+    if livemode and parsed.scheme != "https" and not private:
+        raise ForbiddenError("It must begin with https:// in live mode.")
+    return parsed
+
+
+async def resolve(host: str, port: int, *, private: bool) -> list[str]:
+    """Return the addresses of `host`, those of IPv4 first: not every machine can reach the others.
+
+    Raises `ForbiddenError` when one of them is not public, unless `private` ones are open;
+    `OSError` when there are none.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = {ip_address(str(sockaddr[0]).partition("%")[0]): None for *_, sockaddr in found}
+    for address in addresses:
+        if not private and not is_public(address):
+            raise ForbiddenError(f"The address {address} is not public.")
+    return [str(address) for address in sorted(addresses, key=lambda one: one.version)]
+
+
+def is_public(address: Address) -> bool:
+    """Return whether an address belongs to the public internet."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if any(address in network for network in _TRANSLATED):
+            return False
+    return address.is_global and not address.is_multicast

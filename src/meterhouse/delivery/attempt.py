@@ -1,0 +1,175 @@
+"""One attempt: a notification is posted to its destination, once.
+
+The answer's status says whether it arrived: any 2xx. Redirects are not followed. All of it, from
+the look-up of the name to the first bytes of the answer's body, takes at most
+`DELIVERY_ATTEMPT_SECONDS_MAX` (https://docs.stripe.com/webhooks). A connection is used once, so
+none is shared between destinations that have an address in common.
+"""
+
+import asyncio
+import os
+import ssl
+import time
+import zlib
+from collections.abc import Iterator
+from functools import cached_property
+
+import httpx
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.config import Config
+from meterhouse.delivery.address import ForbiddenError, check_url, resolve
+from meterhouse.ledger.deliveries import Attempt, Owed
+from meterhouse.wire.body import to_json
+from meterhouse.wire.notification import snapshot_event, thin_event
+from meterhouse.wire.signature import sign
+
+HEADERS = {
+    "Accept": "*/*; q=0.5, application/xml",
+    "Accept-Encoding": "gzip",
+    "Cache-Control": "no-cache",
+    "Content-Type": "application/json; charset=utf-8",
+    "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+}
+_PORTS = {"http": 80, "https": 443}
+_GZIP = 31  # what zlib calls the format
+
+
+class Sender:
+    """Makes attempts."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+
+    async def attempt(self, owed: Owed) -> Attempt:
+        """Post what is owed; return what came of it."""
+        at = self._clock.now()
+        started = time.perf_counter()
+        exchange = _Exchange()
+        error = None
+        try:
+            async with asyncio.timeout(limits.DELIVERY_ATTEMPT_SECONDS_MAX):
+                await self._post(owed, at, exchange)
+        except TimeoutError:
+            error = f"no answer within {limits.DELIVERY_ATTEMPT_SECONDS_MAX} seconds"
+        except (ForbiddenError, httpx.HTTPError, OSError) as failure:
+            error = _reason(failure)[: limits.DELIVERY_ERROR_CHARS_MAX]
+        return Attempt(
+            at=at,
+            status=exchange.status,
+            duration_ms=round((time.perf_counter() - started) * 1000),
+            error=error,
+            response=exchange.text(),
+        )
+
+    async def close(self) -> None:
+        """Close what the attempts have opened."""
+        if "_client" in vars(self):
+            await self._client.aclose()
+
+    async def _post(self, owed: Owed, at: int, exchange: "_Exchange") -> None:
+        livemode = owed.origin.livemode
+        private = self._config.private_destinations_open(livemode=livemode)
+        url = check_url(owed.destination.url, livemode=livemode, private=private)
+        host = url.raw_host.decode("ascii")
+        addresses = await resolve(host, url.port or _PORTS[url.scheme], private=private)
+        body = to_json(document(owed))
+        secrets = [one.secret for one in owed.destination.valid_secrets(at)]
+        headers = HEADERS | {
+            "Host": url.netloc.decode("ascii"),
+            "Stripe-Signature": sign(secrets, body, at),
+        }
+        await exchange.read(await self._send(url, host, addresses, headers, body))
+
+    async def _send(
+        self, url: httpx.URL, host: str, addresses: list[str], headers: dict[str, str], body: bytes
+    ) -> httpx.Response:
+        """Post to the first of the addresses that takes the connection."""
+        for address in addresses:
+            request = self._client.build_request(
+                "POST",
+                url.copy_with(host=address),
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": host},
+            )
+            try:
+                return await self._client.send(request, stream=True)
+            except httpx.ConnectError:
+                if address == addresses[-1]:
+                    raise
+        raise AssertionError("a name that was resolved has an address")
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=httpx.create_ssl_context(),  # which heeds SSL_CERT_FILE and SSL_CERT_DIR
+            timeout=None,  # noqa: S113 - the attempt as a whole is bounded
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+
+
+class _Exchange:
+    """What was heard of an answer, however far it came."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self._gzip = False
+        self._body = b""
+
+    async def read(self, answer: httpx.Response) -> None:
+        """Read the status and how the body begins; leave the rest unread."""
+        self.status = answer.status_code
+        self._gzip = answer.headers.get("content-encoding") == "gzip"
+        try:
+            async for chunk in answer.aiter_raw():
+                self._body += chunk
+                if len(self._body) >= limits.DELIVERY_RESPONSE_BYTES_MAX:
+                    break
+        finally:
+            await answer.aclose()
+
+    def text(self) -> str:
+        """Return how the body begins."""
+        body = self._body
+        if self._gzip:
+            try:
+                body = zlib.decompressobj(_GZIP).decompress(
+                    body, limits.DELIVERY_RESPONSE_BYTES_MAX
+                )
+            except zlib.error:
+                body = b""
+        beginning = body[: limits.DELIVERY_RESPONSE_BYTES_MAX].decode("utf-8", "replace")
+        return beginning.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps none
+
+
+def document(owed: Owed) -> dict[str, object]:
+    """Return the event as the destination sees it."""
+    event, origin, destination = owed.notification, owed.origin, owed.destination
+    account = origin.account if origin.id != destination.scope else None
+    if event.payload == "thin":
+        return thin_event(event, livemode=origin.livemode, account=account, fetched=False)
+    shown = snapshot_event(
+        event, livemode=origin.livemode, account=account, pending_webhooks=owed.undelivered
+    )
+    return shown | ({"api_version": destination.api_version} if destination.api_version else {})
+
+
+def _reason(error: BaseException) -> str:
+    """Say why there was no answer; libraries hide it below errors of their own."""
+    deepest = [*_causes(error)][-1]
+    if isinstance(deepest, ssl.SSLCertVerificationError):
+        return f"the certificate is not valid: {deepest.verify_message}"
+    if isinstance(deepest, ConnectionError) and deepest.errno:
+        return os.strerror(deepest.errno).lower()
+    return str(deepest) or str(error) or type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,146 @@
+"""Broadcast: what happens is told to the Stripe CLIs that listen, as it happens.
+
+While somebody listens, the ledger is asked for new notifications every `CLI_POLL_MILLISECONDS`, so
+it does not matter which process has written them. Nothing is owed to a CLI: one that begins to
+listen hears what happens from then on, and what happens while nobody listens is not kept for it.
+What the CLIs tell about their forwarding is recorded at the same pace, in one transaction.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.delivery.listener import Device, Event, Item, Listener
+from meterhouse.ledger import accounts, forwards, notifications
+from meterhouse.ledger.accounts import Home
+from meterhouse.ledger.forwards import Forward
+from meterhouse.metering.model import Scope
+from meterhouse.metrics import Metrics
+from meterhouse.stores import Stores
+from meterhouse.usage.request_logs import RequestLog
+from meterhouse.wire.ids import derived_id, new_id
+from meterhouse.wire.notification import Notification
+from meterhouse.wire.stripecli import Ack, Feature, LogFilters, Response, listen_secret
+
+log = logging.getLogger("meterhouse.broadcast")
+
+
+class Broadcast:
+    """Every listener of this process. `secret` is the ledger's: it makes those of the devices."""
+
+    def __init__(self, stores: Stores, clock: Clock, metrics: Metrics, secret: bytes) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._dropped = metrics.dropped.labels("cli_frames")
+        self._secret = secret
+        self._listeners: dict[str, Listener] = {}
+        self._homes: dict[int, Home] = {}  # as many as there are accounts
+        self._number = 0
+        self._heard: list[Forward] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def listen(
+        self, scope: Scope, device: str, features: frozenset[Feature], filters: LogFilters
+    ) -> Listener | None:
+        """Let a CLI listen from now on; None when as many listen to the scope as may."""
+        since = await self._stores.read(notifications.last)
+        now = self._clock.now()
+        self._forget(now)
+        if sum(one.scope == scope for one in self._listeners.values()) >= limits.CLI_LISTENERS_MAX:
+            return None
+        if not self._listeners:
+            self._number = since
+        listener = Listener(
+            new_id("cliws"),
+            scope,
+            self._device(scope, device),
+            features,
+            since,
+            now,
+            self._dropped.inc,
+            filters,
+        )
+        self._listeners[listener.id] = listener
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return listener
+
+    def find(self, listener: str, account: str) -> Listener | None:
+        """Return the listener of an account that has this id."""
+        found = self._listeners.get(listener)
+        return found if found and found.scope.account == account else None
+
+    def hear(self, listener: Listener, frame: Ack | Response) -> None:
+        """Take in what a CLI tells."""
+        forward = listener.hear(frame, self._clock.now())
+        if forward is not None and len(self._heard) < limits.CLI_WAITING_FRAMES_MAX:
+            self._heard.append(forward)
+
+    def tell(self, scope: Scope, event: Notification, account: str | None = None) -> None:
+        """Tell whoever listens to `scope` of an event again; `account` is its connected account."""
+        self._offer(Event(event, account), scope.account, scope.livemode)
+
+    def tell_logs(self, logs: Sequence[RequestLog]) -> None:
+        """Tell of requests that were answered."""
+        if any("request_logs" in one.features for one in self._listeners.values()):
+            for one in logs:
+                self._offer(one, one.account, one.livemode)
+
+    async def stop(self) -> None:
+        """Record what was heard, and listen no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._record()
+
+    def _device(self, scope: Scope, name: str) -> Device:
+        return Device(
+            name,
+            derived_id("cli", scope.livemode, scope.account, name),
+            listen_secret(self._secret, scope.account, name, livemode=scope.livemode),
+        )
+
+    async def _run(self) -> None:
+        while self._listeners:
+            try:
+                await self._record()
+                while await self._read() == limits.CLI_READ_ROWS_MAX:
+                    pass
+            except Exception:
+                log.exception("listeners will be told later")
+            await asyncio.sleep(limits.CLI_POLL_MILLISECONDS / 1000)
+            self._forget(self._clock.now())
+
+    async def _record(self) -> None:
+        heard, self._heard = self._heard, []
+        if heard:
+            await self._stores.write(forwards.record, heard)
+
+    async def _read(self) -> int:
+        """Tell what happened since the last look; return how much it was."""
+        found = await self._stores.read(notifications.after, self._number, limits.CLI_READ_ROWS_MAX)
+        scopes = {event.scope for _, event in found} - self._homes.keys()
+        if scopes:
+            self._homes |= await self._stores.read(accounts.homes, scopes)
+        for number, event in found:
+            self._number = number
+            self._spread(event, number)
+        return len(found)
+
+    def _spread(self, event: Notification, number: int) -> None:
+        home = self._homes[event.scope]
+        self._offer(Event(event, None), home.account, home.livemode, number)
+        if home.platform is not None:
+            self._offer(Event(event, home.account), home.platform, home.livemode, number)
+
+    def _offer(self, item: Item, account: str, livemode: bool, number: int | None = None) -> None:
+        for one in self._listeners.values():
+            mine = (one.scope.account, one.scope.livemode) == (account, livemode)
+            if mine and one.wants(item) and (number is None or number > one.since):
+                one.offer(item)
+
+    def _forget(self, now: int) -> None:
+        for one in [one for one in self._listeners.values() if one.gone(now)]:
+            del self._listeners[one.id]

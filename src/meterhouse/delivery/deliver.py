@@ -1,0 +1,197 @@
+"""Deliver: what is owed goes to its destinations, to each at its own pace.
+
+- A delivery is pending in the ledger until what came of its attempt is recorded there. So a kill
+  forgets nothing; a receiver may hear of the same event twice.
+- At most `DELIVERY_DESTINATION_ATTEMPTS_MAX` attempts to one destination go on at a time, and one
+  only after an attempt that failed: however slow or dead a destination is, no other waits for it.
+- What came of attempts is recorded in one transaction for all that ended meanwhile.
+- What is due for a destination that is disabled or deleted by then is cancelled.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from operator import itemgetter
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.delivery.attempt import Sender
+from meterhouse.delivery.schedule import next_attempt
+from meterhouse.ledger import deliveries
+from meterhouse.ledger.deliveries import Attempt, Owed, Step
+from meterhouse.metrics import Metrics
+from meterhouse.stores import Stores
+
+log = logging.getLogger("meterhouse.deliver")
+
+_OK = range(200, 300)
+_NONE: frozenset[str] = frozenset()
+
+
+class Due(NamedTuple):
+    """What to attempt now, what to cancel, and when more is due, if that is known."""
+
+    attempts: list[Owed]
+    cancelled: list[Step]
+    next_at: int | None
+
+
+class Deliverer:
+    """Delivers from `start()` to `stop()`."""
+
+    def __init__(self, stores: Stores, clock: Clock, metrics: Metrics, sender: Sender) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._metrics = metrics
+        self._sender = sender
+        self._work = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._under_way: dict[str, set[str]] = {}  # deliveries by their destination
+        self._failing: set[str] = set()  # destinations whose last attempt failed
+        self._ended: list[tuple[Owed, Step]] = []
+        self._recording = asyncio.Lock()
+
+    def start(self) -> None:
+        """Deliver from now on; first what a crash or a stop left behind."""
+        self._stores.listen(self.wake)
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Let attempts end, for a while; what has not arrived by then stays owed."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if self._attempts:
+            _, late = await asyncio.wait(self._attempts, timeout=limits.STOP_DELIVERIES_SECONDS_MAX)
+            for attempt in late:
+                attempt.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._sender.close()
+
+    def wake(self) -> None:
+        """Tell that something new is owed, or that the clock has moved."""
+        self._work.set()
+
+    async def _run(self) -> None:
+        while True:
+            self._work.clear()
+            try:
+                seconds = await self._begin()
+            except Exception:
+                log.exception("what is due could not be read, and will be read again")
+                seconds = limits.DELIVERY_RETRY_SECONDS
+            # Not `wait_for`, which may take a cancellation for the end of what it waits for.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._work.wait()
+
+    async def _begin(self) -> float:
+        """Begin the attempts that are due; return how long to wait for the next."""
+        now = self._clock.now()
+        under_way = {destination: frozenset(ids) for destination, ids in self._under_way.items()}
+        free = limits.DELIVERY_ATTEMPTS_MAX - sum(map(len, under_way.values()))
+        due = await self._stores.read(_due, now, under_way, frozenset(self._failing), free)
+        if due.cancelled:
+            await self._stores.write(deliveries.record, due.cancelled)
+            self.wake()
+        for owed in due.attempts:
+            self._under_way.setdefault(owed.destination.id, set()).add(owed.delivery.id)
+            attempt = asyncio.create_task(self._attempt(owed))
+            self._attempts.add(attempt)
+            attempt.add_done_callback(self._attempts.discard)
+        if due.next_at is None:
+            return limits.DELIVERY_LOOK_SECONDS_MAX
+        return min((due.next_at - now) / 1000, limits.DELIVERY_LOOK_SECONDS_MAX)
+
+    async def _attempt(self, owed: Owed) -> None:
+        try:
+            attempt = await self._sender.attempt(owed)
+        except Exception:
+            log.exception("the delivery %s failed through a fault of ours", owed.delivery.id)
+            attempt = Attempt(
+                at=self._clock.now(),
+                status=None,
+                duration_ms=0,
+                error="a fault of the sender's; its log tells more",
+                response="",
+            )
+        self._ended.append((owed, _step(owed, attempt, self._clock.now())))
+        async with self._recording:
+            while self._ended:  # whoever comes first records for all who came meanwhile
+                await self._record()
+
+    async def _record(self) -> None:
+        ended, self._ended = self._ended, []
+        try:
+            await self._stores.write(deliveries.record, [step for _, step in ended])
+        except Exception:
+            log.exception("what came of deliveries could not be recorded, and will be recorded")
+            self._ended = ended + self._ended
+            await asyncio.sleep(limits.DELIVERY_RETRY_SECONDS)
+            return
+        for owed, step in ended:
+            self._note(owed, step)
+        self.wake()
+
+    def _note(self, owed: Owed, step: Step) -> None:
+        destination = owed.destination.id
+        under_way = self._under_way[destination]
+        under_way.remove(step.delivery)
+        if not under_way:
+            del self._under_way[destination]
+        if step.status == "delivered":
+            self._failing.discard(destination)
+        else:
+            self._failing.add(destination)
+        self._metrics.delivery_attempts.labels(step.status).inc()
+        if step.status == "failed":
+            log.warning("gave up the delivery %s to %s", step.delivery, destination)
+
+
+def _step(owed: Owed, attempt: Attempt, now: int) -> Step:
+    """Say what an attempt makes of its delivery."""
+    delivery = owed.delivery
+    if attempt.status in _OK:
+        return Step(delivery.id, attempt, "delivered", None)
+    again = next_attempt(
+        delivery.attempts + 1, livemode=owed.origin.livemode, created=delivery.created, now=now
+    )
+    return Step(delivery.id, attempt, "failed" if again is None else "pending", again)
+
+
+def _due(
+    connection: sa.Connection,
+    now: int,
+    under_way: Mapping[str, frozenset[str]],
+    failing: frozenset[str],
+    free: int,
+) -> Due:
+    """Find what there is to do, as far as there is room for it; who waits longest comes first."""
+    attempts: list[str] = []
+    cancelled: list[str] = []
+    later: list[int] = []
+    for destination, exists, first in sorted(deliveries.waiting(connection), key=itemgetter(2)):
+        if first > now:
+            later.append(first)
+            continue
+        busy = under_way.get(destination, _NONE)
+        most = 1 if destination in failing else limits.DELIVERY_DESTINATION_ATTEMPTS_MAX
+        room = min(most - len(busy), free - len(attempts))
+        room = max(room, 0) if exists else limits.DELIVERY_CANCEL_ROWS_MAX
+        debts = deliveries.debts(connection, destination, len(busy) + room + 1)
+        waiting = [debt for debt in debts if debt.delivery not in busy]
+        ready = [debt.delivery for debt in waiting[:room] if debt.due <= now]
+        (attempts if exists else cancelled).extend(ready)
+        # What is due and finds no room needs no clock: an attempt that ends makes room for it.
+        later.extend(debt.due for debt in waiting[len(ready) :][:1] if debt.due > now)
+    return Due(
+        deliveries.owed(connection, attempts),
+        [Step(delivery, None, "cancelled", None) for delivery in cancelled],
+        min(later, default=None),
+    )

@@ -1,0 +1,151 @@
+"""One Stripe CLI that listens, or did until a moment ago.
+
+What a reader may rely on:
+
+- What is offered waits until it is sent, also while the CLI connects anew, and is sent again on
+  the next connection if the CLI did not tell that it has read it: it may hear a thing twice.
+- At most `CLI_WAITING_FRAMES_MAX` wait, and as many are remembered as sent; the oldest go first.
+- Of several connections with one id the newest counts. The others hear nothing any more.
+- What a URL has answered is believed only about events that this CLI was sent.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from meterhouse import limits
+from meterhouse.ledger.forwards import Forward
+from meterhouse.metering.model import Scope
+from meterhouse.usage.request_logs import RequestLog
+from meterhouse.wire.notification import Notification
+from meterhouse.wire.stripecli import EVERY_LOG, Ack, Feature, LogFilters, Response, log_name
+
+T = TypeVar("T")
+
+
+class Device(NamedTuple):
+    """What a CLI runs on: its name, the id that deliveries to it have, and what signs them."""
+
+    name: str
+    id: str
+    secret: str
+
+
+class Event(NamedTuple):
+    """An event to hear of. `account` is its connected account, None for the listener's own."""
+
+    notification: Notification
+    account: str | None
+
+
+Item = Event | RequestLog
+
+
+class Listener:
+    """A session of the CLI: what it wants to hear, and what it has not heard yet.
+
+    `since` is the number of the newest notification when it began to listen. `dropped` is called
+    when something is thrown away because too much waits.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the wire's name
+        scope: Scope,
+        device: Device,
+        features: frozenset[Feature],
+        since: int,
+        now: int,
+        dropped: Callable[[], None],
+        filters: LogFilters = EVERY_LOG,
+    ) -> None:
+        self.id = id
+        self.scope = scope
+        self.device = device
+        self.features = features
+        self.since = since
+        self._filters = filters
+        self._dropped = dropped
+        self._waiting: deque[Item] = deque()
+        self._some = asyncio.Event()
+        self._unread: dict[str, Item] = {}
+        self._sent: dict[str, int] = {}  # when each event was sent last
+        self._connection = 0
+        self._left_at: int | None = now
+
+    def wants(self, item: Item) -> bool:
+        """Return whether the CLI asked for a thing of this kind."""
+        if isinstance(item, RequestLog):
+            return "request_logs" in self.features and self._filters.admit(
+                item.method, item.path, item.status, item.ip
+            )
+        thin = item.notification.payload == "thin"
+        return ("v2_events" if thin else "webhooks") in self.features
+
+    def offer(self, item: Item) -> None:
+        """Send a thing as soon as the CLI is there."""
+        if len(self._waiting) >= limits.CLI_WAITING_FRAMES_MAX:
+            self._waiting.popleft()
+            self._dropped()
+        self._waiting.append(item)
+        self._some.set()
+
+    def connect(self) -> int:
+        """Begin a connection and return its number."""
+        self._connection += 1
+        self._left_at = None
+        self._waiting.extendleft(reversed(self._unread.values()))
+        self._unread.clear()
+        self._some.set()
+        return self._connection
+
+    def disconnect(self, connection: int, now: int) -> None:
+        """End a connection; nothing happens where a newer one counts."""
+        if connection == self._connection:
+            self._left_at = now
+
+    def gone(self, now: int) -> bool:
+        """Return whether the CLI has been away for so long that it will not come back."""
+        kept = limits.CLI_KEPT_SECONDS * 1000
+        return self._left_at is not None and self._left_at + kept <= now
+
+    async def next(self, connection: int) -> Item | None:
+        """Wait for the next thing to send; None when a newer connection counts."""
+        while connection == self._connection:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._some.clear()
+            await self._some.wait()
+        return None
+
+    def sending(self, item: Item, now: int) -> None:
+        """Remember that a thing is on its way."""
+        _remember(self._unread, _name(item), item)
+        if isinstance(item, Event):
+            _remember(self._sent, item.notification.id, now)
+
+    def hear(self, frame: Ack | Response, now: int) -> Forward | None:
+        """Take in what the CLI tells; return what it says of an event's delivery, if anything."""
+        self._unread.pop(frame.name, None)
+        sent_at = self._sent.get(frame.name)
+        if sent_at is None:
+            return None
+        forward = Forward(self.scope.id, frame.name, self.device.id, self.device.name, sent_at)
+        if isinstance(frame, Ack):
+            return forward
+        return forward._replace(
+            at=now, status=frame.status, response=frame.body[: limits.CLI_RESPONSE_CHARS_MAX]
+        )
+
+
+def _name(item: Item) -> str:
+    return log_name(item.request) if isinstance(item, RequestLog) else item.notification.id
+
+
+def _remember(remembered: dict[str, T], name: str, value: T) -> None:
+    """Put a value last; the oldest goes where there are too many."""
+    remembered.pop(name, None)
+    if len(remembered) >= limits.CLI_WAITING_FRAMES_MAX:
+        del remembered[next(iter(remembered))]
+    remembered[name] = value

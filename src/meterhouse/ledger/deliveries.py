@@ -1,0 +1,314 @@
+"""Deliveries: what destinations are owed of notifications, and every attempt to pay it.
+
+A delivery is owed from the transaction of its cause until it is delivered, has failed too often, or
+its destination is gone. While it is owed it is pending, and `next_attempt_at` tells when to try. It
+goes, with its attempts, when its notification goes.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.ledger import destinations
+from meterhouse.ledger.destinations import Destination
+from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.tables import attempts, deliveries, scopes
+from meterhouse.ledger.tables import destinations as destinations_table
+from meterhouse.ledger.tables import notifications as notifications_table
+from meterhouse.metering.model import Scope
+from meterhouse.wire.ids import new_id
+from meterhouse.wire.notification import Notification
+from meterhouse.wire.page import PageParams
+
+Status = Literal["cancelled", "delivered", "failed", "pending"]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a destination is owed of a notification; `attempts` counts those that were made.
+
+    `scope` is that of the destination. The notification may be of a connected account.
+    """
+
+    id: str
+    scope: int
+    notification: str
+    destination: str
+    status: Status
+    attempts: int
+    next_attempt_at: int | None
+    created: int
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt: when, what the destination answered and how soon, or why there is no answer.
+
+    `response` is how the body of the answer begins.
+    """
+
+    at: int
+    status: int | None
+    duration_ms: int
+    error: str | None
+    response: str
+
+
+class Waiting(NamedTuple):
+    """A destination that is owed something; `first` is when the first of it is due.
+
+    `exists` is False for one that is disabled or deleted.
+    """
+
+    destination: str
+    exists: bool
+    first: int
+
+
+class Debt(NamedTuple):
+    """A delivery that is pending, and when to try next."""
+
+    delivery: str
+    due: int
+
+
+class Owed(NamedTuple):
+    """All that an attempt needs.
+
+    `origin` is the scope in which the notification arose, `undelivered` how many destinations it
+    has not arrived at.
+    """
+
+    delivery: Delivery
+    destination: Destination
+    notification: Notification
+    origin: Scope
+    undelivered: int
+
+
+class Step(NamedTuple):
+    """What has become of a delivery, after an attempt or without one."""
+
+    delivery: str
+    attempt: Attempt | None
+    status: Status
+    next_attempt_at: int | None
+
+
+_COLUMNS = tuple(deliveries.c[name] for name in Delivery.__struct_fields__)
+_ATTEMPT = tuple(attempts.c[name] for name in Attempt.__struct_fields__)
+_NOTIFICATION = tuple(notifications_table.c[name] for name in Notification.__struct_fields__)
+
+_owe = sa.insert(deliveries).values(
+    id=sa.bindparam("new_id"),
+    scope=sa.select(destinations_table.c.scope)
+    .where(destinations_table.c.id == sa.bindparam("new_destination"))
+    .scalar_subquery(),
+    notification=sa.bindparam("new_notification"),
+    destination=sa.bindparam("new_destination"),
+    status="pending",
+    attempts=0,
+    next_attempt_at=sa.bindparam("now"),
+    created=sa.bindparam("now"),
+)
+_deliveries = sa.select(*_COLUMNS)
+_first_due = (
+    sa.select(sa.func.min(deliveries.c.next_attempt_at))
+    .where(
+        deliveries.c.destination == destinations_table.c.id,
+        deliveries.c.next_attempt_at.is_not(None),
+    )
+    .scalar_subquery()
+)
+_waiting = sa.select(
+    destinations_table.c.id,
+    sa.and_(destinations_table.c.enabled, destinations_table.c.deleted_at.is_(None)),
+    _first_due.label("first"),
+)
+_debts = (
+    sa.select(deliveries.c.id, deliveries.c.next_attempt_at)
+    .where(
+        deliveries.c.destination == sa.bindparam("wanted"),
+        deliveries.c.next_attempt_at.is_not(None),
+    )
+    .order_by(deliveries.c.next_attempt_at, deliveries.c.seq)
+    .limit(sa.bindparam("rows"))
+)
+_others = deliveries.alias("others")
+_not_arrived = (
+    sa.select(sa.func.count())
+    .where(
+        _others.c.notification == deliveries.c.notification,
+        _others.c.status.in_(("failed", "pending")),
+    )
+    .scalar_subquery()
+    .label("undelivered")
+)
+_owed = (
+    sa.select(
+        *_COLUMNS,
+        *destinations.COLUMNS,
+        *_NOTIFICATION,
+        scopes.c.account,
+        scopes.c.livemode,
+        _not_arrived,
+    )
+    .join_from(deliveries, destinations_table)
+    .join(notifications_table, deliveries.c.notification == notifications_table.c.id)
+    .join(scopes, notifications_table.c.scope == scopes.c.id)
+    .where(any_of(deliveries.c.id, "ids"))
+)
+_take_step = (
+    sa.update(deliveries)
+    .where(deliveries.c.id == sa.bindparam("stepped"))
+    .values(
+        status=sa.bindparam("new_status"),
+        attempts=deliveries.c.attempts + sa.bindparam("made"),
+        next_attempt_at=sa.bindparam("due"),
+    )
+)
+_attempts = (
+    sa.select(attempts.c.delivery, *_ATTEMPT)
+    .where(any_of(attempts.c.delivery, "ids"))
+    .order_by(attempts.c.seq)
+)
+_undelivered = (
+    sa.select(deliveries.c.notification, sa.func.count())
+    .where(any_of(deliveries.c.notification, "ids"), deliveries.c.status.in_(("failed", "pending")))
+    .group_by(deliveries.c.notification)
+)
+
+
+def owe(
+    connection: sa.Connection, notification_id: str, destination_ids: Iterable[str], now: int
+) -> None:
+    """Owe a notification to destinations, from `now` on."""
+    rows = [
+        {
+            "new_id": new_id("del"),
+            "new_notification": notification_id,
+            "new_destination": destination_id,
+            "now": now,
+        }
+        for destination_id in destination_ids
+    ]
+    if rows:
+        connection.execute(_owe, rows)
+
+
+def owe_again(
+    connection: sa.Connection, notification_id: str, destination_id: str, now: int
+) -> None:
+    """Owe a notification to a destination from `now` on, whatever became of it before."""
+    again = connection.execute(
+        sa.update(deliveries)
+        .where(
+            deliveries.c.notification == notification_id,
+            deliveries.c.destination == destination_id,
+        )
+        .values(status="pending", next_attempt_at=now)
+    )
+    if again.rowcount == 0:
+        owe(connection, notification_id, [destination_id], now)
+
+
+def waiting(connection: sa.Connection) -> list[Waiting]:
+    """Return each destination that is owed something."""
+    rows = connection.execute(_waiting)
+    return [Waiting(*row) for row in rows if row.first is not None]
+
+
+def debts(connection: sa.Connection, destination_id: str, rows_max: int) -> list[Debt]:
+    """Return up to `rows_max` of what a destination is owed, in the order in which it is due."""
+    rows = connection.execute(_debts, {"wanted": destination_id, "rows": rows_max})
+    return [Debt(*row) for row in rows]
+
+
+def owed(connection: sa.Connection, ids: Sequence[str]) -> list[Owed]:
+    """Return what attempts of these deliveries need."""
+    rows = connection.execute(_owed, {"ids": list(ids)}).mappings()
+    return [
+        Owed(
+            Delivery(**_pick(row, deliveries, Delivery)),
+            destinations.read_row(_pick(row, destinations_table, Destination)),
+            Notification(**_pick(row, notifications_table, Notification)),
+            Scope(row[notifications_table.c.scope], row[scopes.c.account], row[scopes.c.livemode]),
+            row[_not_arrived],
+        )
+        for row in rows
+    ]
+
+
+def record(connection: sa.Connection, steps: Sequence[Step]) -> None:
+    """Record what became of deliveries; one that is no longer there is passed over."""
+    ids = [step.delivery for step in steps]
+    there = set(
+        connection.scalars(
+            sa.select(deliveries.c.id).where(any_of(deliveries.c.id, "ids")), {"ids": ids}
+        )
+    )
+    taken = [
+        {
+            "stepped": step.delivery,
+            "new_status": step.status,
+            "made": int(step.attempt is not None),
+            "due": step.next_attempt_at,
+        }
+        for step in steps
+    ]
+    connection.execute(_take_step, taken)
+    made = [
+        msgspec.structs.asdict(step.attempt) | {"delivery": step.delivery}
+        for step in steps
+        if step.attempt is not None and step.delivery in there
+    ]
+    if made:
+        connection.execute(sa.insert(attempts), made)
+
+
+def find_delivery(connection: sa.Connection, scope: int, delivery_id: str) -> Delivery | None:
+    """Return a delivery; None when the destinations of `scope` have no such one."""
+    query = _deliveries.where(deliveries.c.scope == scope, deliveries.c.id == delivery_id)
+    row = connection.execute(query).mappings().one_or_none()
+    return Delivery(**row) if row else None
+
+
+def list_deliveries(
+    connection: sa.Connection,
+    scope: int,
+    page: PageParams,
+    *,
+    notification: str | None = None,
+    destination: str | None = None,
+) -> tuple[list[Delivery], bool] | None:
+    """Return a page of the deliveries, newest first, and whether there are more.
+
+    Returns None when the cursor of `page` names no delivery.
+    """
+    query = _deliveries
+    if notification is not None:
+        query = query.where(deliveries.c.notification == notification)
+    if destination is not None:
+        query = query.where(deliveries.c.destination == destination)
+    found = read_page(connection, deliveries, query, scope, page)
+    return ([Delivery(**row) for row in found.rows], found.has_more) if found else None
+
+
+def attempts_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """Return the attempts of each of these deliveries, oldest first."""
+    found: dict[str, list[Attempt]] = {delivery_id: [] for delivery_id in ids}
+    for row in connection.execute(_attempts, {"ids": list(ids)}).mappings():
+        values: dict[str, Any] = dict(row)
+        found[values.pop("delivery")].append(Attempt(**values))
+    return found
+
+
+def undelivered(connection: sa.Connection, notification_ids: Sequence[str]) -> dict[str, int]:
+    """Count the deliveries of each notification that have not arrived; none is left out."""
+    rows = connection.execute(_undelivered, {"ids": list(notification_ids)})
+    return {row[0]: row[1] for row in rows}
+
+
+def _pick(row: sa.RowMapping, table: sa.Table, cls: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: row[table.c[name]] for name in cls.__struct_fields__}

@@ -1,0 +1,121 @@
+"""Notifications that are kept: the events of both APIs, for 30 days.
+
+They are numbered in the order in which they were put here. `outbox.emit` is the way to put one
+here, in the transaction of its cause, so that whoever listens to it is told.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.tables import deliveries, notifications
+from meterhouse.wire.notification import Notification, Payload
+from meterhouse.wire.page import PageParams
+
+
+class Filter(NamedTuple):
+    """Which notifications to list; what is None leaves nothing out.
+
+    A type that ends in `*` stands for all that begin so. `created` is a half-open window, open
+    where a bound is None. `delivered` tells whether every destination that it is owed to has it.
+    """
+
+    payload: Payload
+    types: Sequence[str] | None = None
+    object_id: str | None = None
+    created: tuple[int | None, int | None] = (None, None)
+    delivered: bool | None = None
+
+
+_COLUMNS = tuple(notifications.c[name] for name in Notification.__struct_fields__)
+_notifications = sa.select(*_COLUMNS)
+_after = (
+    sa.select(notifications.c.seq, *_COLUMNS)
+    .where(notifications.c.seq > sa.bindparam("after"))
+    .order_by(notifications.c.seq)
+    .limit(sa.bindparam("rows"))
+)
+_last = sa.select(sa.func.coalesce(sa.func.max(notifications.c.seq), 0))
+_expired = (
+    sa.select(notifications.c.seq)
+    .where(notifications.c.created < sa.bindparam("before"))
+    .order_by(notifications.c.created)
+    .limit(sa.bindparam("rows"))
+)
+_undelivered = sa.exists().where(
+    deliveries.c.notification == notifications.c.id,
+    deliveries.c.status.in_(("failed", "pending")),
+)
+_expire = sa.delete(notifications).where(notifications.c.seq.in_(_expired))
+
+
+def put(connection: sa.Connection, notification: Notification) -> None:
+    """Keep a new notification."""
+    connection.execute(sa.insert(notifications), msgspec.structs.asdict(notification))
+
+
+def find(connection: sa.Connection, scope: int, notification_id: str) -> Notification | None:
+    """Return a notification; None when `scope` has no such one, or has it no longer."""
+    query = _notifications.where(
+        notifications.c.scope == scope, notifications.c.id == notification_id
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return Notification(**row) if row else None
+
+
+def list_notifications(
+    connection: sa.Connection, scope: int, page: PageParams, wanted: Filter
+) -> tuple[list[Notification], bool] | None:
+    """Return a page of the notifications that are `wanted`, newest first, and whether more follow.
+
+    Returns None when the cursor of `page` names no notification.
+    """
+    found = read_page(connection, notifications, _filtered(wanted), scope, page)
+    return ([Notification(**row) for row in found.rows], found.has_more) if found else None
+
+
+def last(connection: sa.Connection) -> int:
+    """Return the number of the newest notification, 0 when there is none."""
+    number: int = connection.execute(_last).scalar_one()
+    return number
+
+
+def after(connection: sa.Connection, number: int, rows_max: int) -> list[tuple[int, Notification]]:
+    """Return up to `rows_max` of the notifications after the one numbered so, with their numbers.
+
+    They are of every scope, oldest first.
+    """
+    rows = connection.execute(_after, {"after": number, "rows": rows_max})
+    names = Notification.__struct_fields__
+    return [(seq, Notification(**dict(zip(names, rest, strict=True)))) for seq, *rest in rows]
+
+
+def expire(connection: sa.Connection, created_before: int, rows_max: int) -> int:
+    """Delete up to `rows_max` of the notifications from before an instant; return how many went."""
+    return connection.execute(_expire, {"before": created_before, "rows": rows_max}).rowcount
+
+
+def _filtered(wanted: Filter) -> sa.Select[Any]:
+    query = _notifications.where(notifications.c.payload == wanted.payload)
+    if wanted.types is not None:
+        query = query.where(sa.or_(*map(_has_type, wanted.types)))
+    if wanted.object_id is not None:
+        query = query.where(notifications.c.object_id == wanted.object_id)
+    start, end = wanted.created
+    if start is not None:
+        query = query.where(notifications.c.created >= start)
+    if end is not None:
+        query = query.where(notifications.c.created < end)
+    if wanted.delivered is not None:
+        query = query.where(~_undelivered if wanted.delivered else _undelivered)
+    return query
+
+
+def _has_type(pattern: str) -> sa.ColumnElement[bool]:
+    if not pattern.endswith("*"):
+        return notifications.c.type == pattern
+    beginning = pattern[:-1]
+    return sa.func.substr(notifications.c.type, 1, len(beginning)) == beginning

@@ -1,0 +1,125 @@
+"""Rejected events that no error report tells of yet.
+
+A line is added in the transaction that judges its events, and deleted in the one that emits their
+report. So every rejected event is counted in exactly one report, or in a line that waits here.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.ledger.dialect import any_of, upsert
+from meterhouse.ledger.tables import notifications, rejections
+from meterhouse.metering import report
+from meterhouse.metering.report import RejectionLine, Sample
+
+Key = tuple[int, str, int, str]
+
+_KEYS = ("scope", "meter", "window_start", "code")
+_COLUMNS = tuple(rejections.c[name] for name in RejectionLine.__struct_fields__)
+_lines = sa.select(*_COLUMNS)
+_near = _lines.where(
+    any_of(rejections.c.scope, "scopes"),
+    any_of(rejections.c.meter, "meters"),
+    any_of(rejections.c.window_start, "windows"),
+)
+_first_window = sa.select(sa.func.min(rejections.c.window_start))
+_of_window = (
+    sa.select(rejections.c.scope, rejections.c.meter)
+    .where(rejections.c.window_start == sa.bindparam("window"))
+    .distinct()
+    .order_by(rejections.c.scope, rejections.c.meter)
+    .limit(sa.bindparam("reports"))
+)
+_waiting_by_scope = sa.select(rejections.c.scope, sa.func.sum(rejections.c.events)).group_by(
+    rejections.c.scope
+)
+_reported_by_scope = (
+    sa.select(
+        notifications.c.scope,
+        sa.func.sum(notifications.c.body["reason"]["error_count"].as_integer()),
+    )
+    .where(notifications.c.type.in_(report.TYPES))
+    .group_by(notifications.c.scope)
+)
+_take = (
+    sa.delete(rejections)
+    .where(
+        rejections.c.scope == sa.bindparam("wanted_scope"),
+        rejections.c.meter == sa.bindparam("wanted_meter"),
+        rejections.c.window_start == sa.bindparam("window"),
+    )
+    .returning(*_COLUMNS)
+)
+
+
+def add(connection: sa.Connection, lines: Sequence[RejectionLine]) -> None:
+    """Add rejected events to the lines that wait for their report."""
+    if not lines:
+        return
+    waiting = {_key(line): line for line in _waiting(connection, lines)}
+    statement = upsert(connection.dialect.name, rejections, _KEYS, ("events",), ("samples",))
+    rows = []
+    for line in lines:
+        before = waiting.get(_key(line))
+        samples = (before.samples if before else []) + line.samples
+        row = msgspec.structs.asdict(line)
+        row["samples"] = msgspec.to_builtins(samples[: limits.REPORT_SAMPLE_EVENTS_MAX])
+        rows.append(row)
+    connection.execute(statement, rows)
+
+
+def first_window(connection: sa.Connection) -> int | None:
+    """Return the start of the oldest window that waits for reports, None when none does."""
+    start: int | None = connection.execute(_first_window).scalar_one()
+    return start
+
+
+def take(connection: sa.Connection, window: int, reports_max: int) -> list[list[RejectionLine]]:
+    """Remove the lines of up to `reports_max` reports of one window; return those of each.
+
+    An empty answer tells that no line of the window is left.
+    """
+    found = connection.execute(_of_window, {"window": window, "reports": reports_max}).all()
+    return [_taken(connection, scope, meter, window) for scope, meter in found]
+
+
+def accounted(connection: sa.Connection) -> dict[int, int]:
+    """Count the rejected events of each scope that reports tell of or that wait for one.
+
+    Reports are kept for `NOTIFICATIONS_DAYS`.
+    """
+    counted: Counter[int] = Counter()
+    for query in (_waiting_by_scope, _reported_by_scope):
+        for scope, events in connection.execute(query):
+            counted[scope] += int(events)
+    return dict(counted)
+
+
+def _taken(connection: sa.Connection, scope: int, meter: str, window: int) -> list[RejectionLine]:
+    wanted = {"wanted_scope": scope, "wanted_meter": meter, "window": window}
+    return [_line(row) for row in connection.execute(_take, wanted).mappings()]
+
+
+def _waiting(connection: sa.Connection, lines: Sequence[RejectionLine]) -> list[RejectionLine]:
+    """Return the lines to which `lines` may have to be added."""
+    wanted = {
+        "scopes": list({line.scope for line in lines}),
+        "meters": list({line.meter for line in lines}),
+        "windows": list({line.window_start for line in lines}),
+    }
+    return [_line(row) for row in connection.execute(_near, wanted).mappings()]
+
+
+def _line(row: sa.RowMapping) -> RejectionLine:
+    samples = msgspec.convert(row["samples"], list[Sample])
+    values: dict[str, Any] = {**row, "samples": samples}
+    return RejectionLine(**values)
+
+
+def _key(line: RejectionLine) -> Key:
+    return line.scope, line.meter, line.window_start, line.code

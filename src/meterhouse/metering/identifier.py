@@ -1,0 +1,44 @@
+"""Who took an identifier, and what stands for it where there are too many to keep.
+
+Two identifiers are the same exactly where their digests are: 16 bytes of BLAKE2b
+(https://www.rfc-editor.org/rfc/rfc7693) leave a chance of 10⁻²⁰ that two of a billion meet, and
+nobody can choose identifiers that do.
+"""
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+DIGEST_BYTES = 16
+
+
+class Claim(NamedTuple):
+    """An identifier that is taken: its digest, the event's position, and the UTC day of receipt.
+
+    The day is counted from the epoch.
+    """
+
+    digest: bytes
+    position: int
+    day: int
+
+
+class Claims(NamedTuple):
+    """Many claims, as columns: the digests, and for each the position and the day."""
+
+    digests: list[bytes]
+    positions: list[int]
+    days: list[int]
+
+    def by_day(self) -> dict[int, list[bytes]]:
+        """Return the digests of each day."""
+        if len(set(self.days)) == 1:
+            return {self.days[0]: self.digests}
+        days: dict[int, list[bytes]] = {}
+        for digest, day in zip(self.digests, self.days, strict=True):
+            days.setdefault(day, []).append(digest)
+        return days
+
+
+def identifier_digest(scope: int, identifier: str) -> bytes:
+    """Return the digest of an identifier in a scope, which is named by its number."""
+    return blake2b(b"%d:" % scope + identifier.encode(), digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,259 @@
+"""Meter usage: the question, which rows of the usage store answer it, and the answer.
+
+What a reader may rely on:
+
+- An event counts in the 15-minute slot that its timestamp falls into, and a slot counts where its
+  beginning lies. A question that is `exact` knows no slots: an event counts where its own
+  timestamp lies.
+- A filter lets an event through whose payload has one of its values; of several filters all must.
+  Where an event time window chooses one event of many, it chooses before the filters do, so that
+  the groups of a meter add up to its total.
+- Windows are those of the zone, cut to the range. One in which nothing counts is left out. Without
+  windows and without groups there is exactly one row for each question, 0 where nothing counts.
+- Rows are in the order of their windows, then of the questions, then of their groups.
+
+A question becomes a *plan* of selections. Each is answered by one statement: from `usage_slots`
+where slots tell all that is needed, else from `events`.
+
+https://docs.stripe.com/billing/subscriptions/usage-based/analytics
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import chain
+from operator import itemgetter
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from meterhouse.metering.aggregation import SUM
+from meterhouse.metering.model import EventTimeWindow, Formula, Meter, Scope
+from meterhouse.metering.value import ZERO
+from meterhouse.metering.window import (
+    GroupingWindow,
+    Stretch,
+    Window,
+    slot_at,
+    stretches,
+    widen,
+    zoned,
+)
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Lets through what has one of `values` under `key`, or, if it `excludes`, what has none."""
+
+    key: str
+    values: tuple[str, ...]
+    excludes: bool = False
+
+
+class MeterQuestion(msgspec.Struct, frozen=True):
+    """What is asked about one meter. Dimensions are keys that the meter declares."""
+
+    meter: Meter
+    dimension_group_by_keys: tuple[str, ...] = ()
+    dimension_filters: tuple[Filter, ...] = ()
+    tenant_group_by_keys: tuple[str, ...] = ()
+    tenant_filters: tuple[Filter, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The keys by which usage is told apart: dimensions, then tenants."""
+        return self.dimension_group_by_keys + self.tenant_group_by_keys
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """All filters."""
+        return self.dimension_filters + self.tenant_filters
+
+
+class MeterUsageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The question how much `customer` used in `[start, end)`, milliseconds since the epoch.
+
+    `together` asks for the usage of all these meters in one number; no question has groups or
+    filters then.
+    """
+
+    scope: Scope
+    customer: str
+    start: int
+    end: int
+    questions: tuple[MeterQuestion, ...]
+    window: GroupingWindow | None = None
+    zone: str = "UTC"
+    together: bool = False
+    exact: bool = False
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """The usage of one window, or of the whole range, and of one group.
+
+    `question` is the number of the question that it answers; None where it answers all together.
+    """
+
+    question: int | None
+    start: int
+    end: int
+    value: Decimal
+    dimensions: dict[str, str]
+    tenants: dict[str, str]
+
+
+class Condition(NamedTuple):
+    """A filter of a selection; `place` is that of its key among the selection's keys."""
+
+    place: int
+    values: tuple[str, ...]
+    excludes: bool
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What one statement adds up: slots of one version of some meters, or the events of a meter.
+
+    `keys` are payload keys, in the order in which a row has their values. `conditions` and `groups`
+    name them by their places.
+    """
+
+    slotted: bool
+    meters: tuple[str, ...]
+    formula: Formula
+    event_time_window: EventTimeWindow | None
+    version: int
+    keys: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    groups: tuple[int, ...]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How a question is answered: from rows in `[start, end)`, cut into windows by `stretches`."""
+
+    start: int
+    end: int
+    stretches: tuple[Stretch, ...]
+    selections: tuple[Selection, ...]
+
+    def reach(self, selection: Selection) -> Window:
+        """Return the range whose events decide what a selection comes to.
+
+        It is wider than the plan's where the range cuts an event time window, because the event
+        that counts there may lie outside the range.
+        """
+        if selection.event_time_window is None:
+            return Window(self.start, self.end)
+        return widen(self.start, self.end, selection.event_time_window)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One row of what a selection finds: the number of a window, the values of its groups."""
+
+    window: int
+    groups: tuple[str, ...]
+    usage: Decimal
+
+
+_NOTHING = (Found(0, (), ZERO),)
+
+
+def windows_of(query: MeterUsageQuery) -> list[Window]:
+    """Return the whole windows that a question is about; where it wants none, the range."""
+    if query.window is None:
+        return [Window(query.start, query.end)]
+    return zoned(query.start, query.end, query.window, ZoneInfo(query.zone))
+
+
+def plan(query: MeterUsageQuery, windows: Sequence[Window]) -> Plan:
+    """Decide from which rows a question is answered; `windows` are those of `windows_of`.
+
+    A range that holds no slot has no stretches, and nothing is found in it.
+    """
+    start, end = query.start, query.end
+    edges = [window.start for window in windows] + [window.end for window in windows[-1:]]
+    if not query.exact:
+        start, end = slot_at(start), slot_at(end)
+        edges = [slot_at(edge) for edge in edges]
+    selections = [_selection(one, slotted=_slotted(one, query)) for one in query.questions]
+    if query.together:
+        selections = _joined(selections)
+    return Plan(start, end, tuple(stretches(edges)), tuple(selections))
+
+
+def answer(
+    query: MeterUsageQuery, windows: Sequence[Window], found: Sequence[Iterable[Found]]
+) -> list[UsageRow]:
+    """Make the answer of what the selections of the plan have found, one after the other."""
+    if query.together:
+        found = [_added(chain.from_iterable(found))]
+    rows = [
+        (one.window, number, one)
+        for number, some in enumerate(found)
+        for one in (some if _cut(query, number) else list(some) or _NOTHING)
+    ]
+    rows.sort(key=itemgetter(0, 1))
+    return [_row(query, windows[window], number, one) for window, number, one in rows]
+
+
+def _slotted(question: MeterQuestion, query: MeterUsageQuery) -> bool:
+    """Tell whether the slots of the question's meter know all that is asked."""
+    tenants = question.tenant_group_by_keys or question.tenant_filters
+    return question.meter.slotted and not query.exact and not tenants
+
+
+def _selection(question: MeterQuestion, *, slotted: bool) -> Selection:
+    meter = question.meter
+    used = (*question.groups, *(one.key for one in question.filters))
+    keys = meter.dimension_keys or () if slotted else tuple(dict.fromkeys(used))
+    return Selection(
+        slotted=slotted,
+        meters=(meter.id,),
+        formula=meter.formula,
+        event_time_window=meter.event_time_window,
+        version=meter.dimension_version,
+        keys=keys,
+        conditions=tuple(
+            Condition(keys.index(one.key), one.values, one.excludes) for one in question.filters
+        ),
+        groups=tuple(keys.index(key) for key in question.groups),
+    )
+
+
+def _joined(selections: Iterable[Selection]) -> list[Selection]:
+    """Let one statement add up all meters whose slots differ in nothing else."""
+    alike: dict[Selection, list[str]] = {}
+    apart: list[Selection] = []
+    for one in selections:
+        if one.slotted:
+            anyone = msgspec.structs.replace(one, meters=(), keys=())
+            alike.setdefault(anyone, []).extend(one.meters)
+        else:
+            apart.append(one)
+    joined = [msgspec.structs.replace(one, meters=tuple(ids)) for one, ids in alike.items()]
+    return joined + apart
+
+
+def _added(found: Iterable[Found]) -> list[Found]:
+    """Add up what was found, window by window."""
+    sums: dict[int, Decimal] = {}
+    for one in found:
+        sums[one.window] = SUM.combine(sums.get(one.window, SUM.empty), one.usage)
+    return [Found(window, (), usage) for window, usage in sums.items()]
+
+
+def _cut(query: MeterUsageQuery, number: int) -> bool:
+    """Tell whether the usage of a question is cut into windows or groups."""
+    return query.window is not None or (not query.together and bool(query.questions[number].groups))
+
+
+def _row(query: MeterUsageQuery, window: Window, number: int, found: Found) -> UsageRow:
+    question = None if query.together else query.questions[number]
+    dimensions = question.dimension_group_by_keys if question else ()
+    tenants = question.tenant_group_by_keys if question else ()
+    return UsageRow(
+        question=None if query.together else number,
+        start=max(window.start, query.start),
+        end=min(window.end, query.end),
+        value=found.usage,
+        dimensions=dict(zip(dimensions, found.groups, strict=False)),
+        tenants=dict(zip(tenants, found.groups[len(dimensions) :], strict=True)),
+    )

@@ -1,0 +1,91 @@
+"""A filter of digests: has this one been added? "No" is certain, "yes" is a suspicion.
+
+A Bloom filter (https://doi.org/10.1145/362686.362692) whose bits for one digest lie in two words,
+so that a look-up costs two visits to memory. It works on whole arrays of digests at a time. A part
+that is full is followed by a new one; where there are too many, the two oldest become one, which
+costs certainty and no memory. A part is dropped once everything in it is over its time.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from meterhouse import limits
+
+Digests = npt.NDArray[np.uint64]  # the first eight bytes of each digest
+
+_WORD_BITS = 64
+_WORDS = limits.FILTER_PART_BYTES // 8
+_TO_WORD = np.uint64(_WORD_BITS - _WORDS.bit_length() + 1)
+_IN_WORD = np.uint64(_WORD_BITS - 1)
+_SHIFTS = [np.uint64(shift) for shift in (0, 6, 12, 18)]  # four bits in each word
+_ODD = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2⁶⁴ divided by the golden ratio spreads the second word
+_ONE = np.uint64(1)
+
+
+class Filter:
+    """Digests by the day on which they were added. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
+
+    def add(self, digests: Digests, day: int) -> None:
+        """Add digests; `day` is when their time begins, counted from the epoch."""
+        if not self._parts or self._parts[-1].digests >= limits.FILTER_PART_DIGESTS_MAX:
+            self._parts.append(_Part())
+            if len(self._parts) > limits.FILTER_PARTS_MAX:
+                self._parts[1].take_in(self._parts.pop(0))
+        self._parts[-1].add(digests, day)
+
+    def suspects(self, digests: Digests) -> npt.NDArray[np.bool_]:
+        """Tell for each digest whether it may have been added."""
+        found = np.zeros(len(digests), np.bool_)
+        if self._parts:
+            probes = list(_probes(digests))
+            for part in self._parts:
+                found |= part.holds(probes)
+        return found
+
+    def drop(self, before: int) -> None:
+        """Drop the parts that hold nothing of the day `before` or later."""
+        self._parts = [part for part in self._parts if part.day >= before]
+
+
+Probe = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
+
+
+class _Part:
+    """One Bloom filter, the number of digests in it and the last day of any."""
+
+    def __init__(self) -> None:
+        self._words = np.zeros(_WORDS, np.uint64)
+        self.digests = 0
+        self.day = 0
+
+    def add(self, digests: Digests, day: int) -> None:
+        for words, bits in _probes(digests):
+            np.bitwise_or.at(self._words, words, bits)
+        self.digests += len(digests)
+        self.day = max(self.day, day)
+
+    def holds(self, probes: list[Probe]) -> npt.NDArray[np.bool_]:
+        found = np.ones(len(probes[0][0]), np.bool_)
+        for words, bits in probes:
+            found &= (self._words[words] & bits) == bits
+        return found
+
+    def take_in(self, other: "_Part") -> None:
+        """Add everything that another part holds."""
+        self._words |= other._words  # noqa: SLF001 - of the same class
+        self.digests += other.digests
+        self.day = max(self.day, other.day)
+
+
+def _probes(digests: Digests) -> Iterator[Probe]:
+    """Yield, twice, which word belongs to each digest and which of its bits."""
+    for mixed in (digests, digests * _ODD):
+        bits = np.zeros(len(mixed), np.uint64)
+        for shift in _SHIFTS:
+            bits |= _ONE << ((mixed >> shift) & _IN_WORD)
+        yield mixed >> _TO_WORD, bits

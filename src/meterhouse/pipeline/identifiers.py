@@ -1,0 +1,173 @@
+"""Which identifiers are taken, and which acknowledged event took each.
+
+A claim is durable as part of what it came with: the journal row of a v1 event, the judged block of
+a stream event, and for good the usage store's table of identifiers, sorted by digest. In memory
+there are two things more:
+
+- the claims that the usage store does not have yet, exactly;
+- a filter of all the others. Nearly every identifier is new, and the filter is certain of that, so
+  the usage store is asked about suspects only. The cost of an event does not grow with history.
+
+What a reader may rely on: an identifier is taken from the commit that claims it until the end of
+the day that lies `deduplication_days` after that of its receipt. Claims are made on the ledger's
+writer thread, right after their commit; so work on that thread sees all of them.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import compress, count
+from threading import Lock
+
+import numpy as np
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.ledger import blocks, journal
+from meterhouse.metering.identifier import identifier_digest
+from meterhouse.metering.window import MILLISECONDS
+from meterhouse.pipeline.filter import Digests, Filter
+from meterhouse.stores import Stores
+from meterhouse.usage import block
+from meterhouse.usage.store import UsageStore
+
+Claimed = Mapping[int, Sequence[bytes]]  # digests by the day of their claims
+
+
+class Identifiers:
+    """The index of claims; its methods may be called from any thread."""
+
+    def __init__(self, deduplication_days: int) -> None:
+        self._days = deduplication_days
+        self._lock = Lock()
+        self._filter = Filter()
+        self._pending: dict[bytes, int] = {}  # days of claims that the usage store may not have
+        self._tickets: dict[int, None] = {}  # of the holds, oldest first
+        self._next_ticket = count()
+        self._stored: deque[tuple[int, Claimed]] = deque()
+
+    async def load(self, stores: Stores, now: int) -> None:
+        """Learn, at start, what the usage store and the journal hold."""
+        since = self.first_day(now)
+        for day, rows in await stores.usage(UsageStore.claim_days, since):
+            pieces = rows // limits.FILTER_LOAD_DIGESTS + 1
+            for piece in range(pieces):
+                found = await stores.usage(UsageStore.claimed_on, day, piece, pieces)
+                self._filter.add(np.frombuffer(found, "<u8"), day)
+        await self.recover(stores)
+
+    async def recover(self, stores: Stores) -> None:
+        """Learn what was committed and, because the commit seemed to fail, not claimed here."""
+        await stores.write_then(self.claim, _unstored)
+
+    def first_day(self, now: int) -> int:
+        """Return the first day whose claims still hold."""
+        return day_of(now) - self._days
+
+    def holds(self, day: int, received_at: int) -> bool:
+        """Tell whether a claim of a day stands against an event that is received at an instant."""
+        return day >= self.first_day(received_at)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every claim that is pending now, or becomes so, pending until the end.
+
+        Who finds, within, that the usage store does not have an identifier, and later that no
+        pending claim has it, knows that it is free.
+        """
+        with self._lock:
+            ticket = next(self._next_ticket)
+            self._tickets[ticket] = None
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._tickets[ticket]
+                self._forget()
+
+    def suspects(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return those digests that the usage store may have."""
+        if not digests:
+            return []
+        firsts = _firsts(digests)
+        with self._lock:
+            suspected = compress(digests, self._filter.suspects(firsts))
+            return [digest for digest in suspected if digest not in self._pending]
+
+    def taken(self, digests: Iterable[bytes], received_at: int) -> set[bytes]:
+        """Return those digests on which a pending claim stands against an event received then."""
+        return {day[0] for day in self._days_of(digests) if self.holds(day[1], received_at)}
+
+    def stand_against(self, claimed: Claimed) -> bool:
+        """Tell whether a pending claim stands against any of these new ones."""
+        return any(
+            before >= day - self._days
+            for day, digests in claimed.items()
+            for _, before in self._days_of(digests)
+        )
+
+    async def find(self, stores: Stores, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the day of the claim on each of those digests that is taken, or once was."""
+        with self.held():
+            suspects = self.suspects(digests)
+            found = await stores.usage(UsageStore.claims, suspects) if suspects else {}
+            stored = {digest: claim.day for digest, claim in found.items()}
+            return stored | dict(self._days_of(digests))
+
+    def claim(self, claimed: Claimed) -> None:
+        """Note claims that are committed."""
+        with self._lock:
+            for day, digests in claimed.items():
+                self._filter.add(_firsts(digests), day)
+                self._pending.update(dict.fromkeys(digests, day))
+
+    def stored(self, claimed: Claimed) -> None:
+        """Note that the usage store has these claims."""
+        with self._lock:
+            self._stored.append((next(self._next_ticket), claimed))
+            self._forget()
+
+    def drop(self, now: int) -> None:
+        """Forget what no longer holds."""
+        with self._lock:
+            self._filter.drop(self.first_day(now))
+
+    def _forget(self) -> None:
+        """Forget the pending claims that are stored, unless an older hold may need them."""
+        oldest = next(iter(self._tickets), None)
+        while self._stored and (oldest is None or self._stored[0][0] < oldest):
+            for day, digests in self._stored.popleft()[1].items():
+                for digest in digests:
+                    if self._pending.get(digest) == day:
+                        del self._pending[digest]
+
+    def _days_of(self, digests: Iterable[bytes]) -> list[tuple[bytes, int]]:
+        """Return the pending ones among digests, each with the day of its claim."""
+        with self._lock:
+            pending = self._pending
+            return [(digest, pending[digest]) for digest in digests if digest in pending]
+
+
+def day_of(instant: int) -> int:
+    """Return the UTC day of an instant, counted from the epoch."""
+    return instant // MILLISECONDS["day"]
+
+
+def _firsts(digests: Sequence[bytes]) -> Digests:
+    """Return the first eight bytes of each digest, as numbers."""
+    return np.frombuffer(b"".join(digests), "<u8")[::2]
+
+
+def _unstored(connection: sa.Connection) -> Claimed:
+    """Read the claims that the usage store need not have: of the journal and of blocks.
+
+    The newest day stands last, so that its claim is the one that is kept.
+    """
+    claimed: dict[int, list[bytes]] = {}
+    for event in journal.claiming_events(connection):
+        digest = identifier_digest(event.scope, event.identifier)
+        claimed.setdefault(day_of(event.received_at), []).append(digest)
+    for one in blocks.read(connection, "identifiers"):
+        for day, digests in block.claims(one.body).by_day().items():
+            claimed.setdefault(day, []).extend(digests)
+    return dict(sorted(claimed.items()))

@@ -1,0 +1,119 @@
+"""The log of requests on its way: from the gate into the usage store, in a block a second.
+
+What a reader may rely on:
+
+- To note a request costs the event loop next to nothing: what has to be made of it is made later,
+  in another thread.
+- No more than `REQUEST_LOG_WAITING_ROWS_MAX` wait for the next block. What is beyond that is not
+  kept, and neither is a block that the store does not take; a metric counts both.
+- `tell` is called with each block's logs before they are stored.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from meterhouse import limits
+from meterhouse.logs import AnsweredRequest
+from meterhouse.metrics import Metrics
+from meterhouse.stores import Stores
+from meterhouse.usage import request_logs
+from meterhouse.usage.request_logs import RequestLog
+from meterhouse.usage.store import UsageStore
+
+log = logging.getLogger("meterhouse.request_logs")
+
+
+class _Noted(NamedTuple):
+    request: AnsweredRequest
+    version: str
+    ip: str
+    refused: bytes  # the body of an answer that is an error, else empty
+
+
+class _Refused(msgspec.Struct):
+    error: msgspec.Raw
+
+
+_REFUSED = msgspec.json.Decoder(_Refused)
+
+
+class RequestLogs:
+    """Gathers the log between `start()` and `stop()`."""
+
+    def __init__(
+        self, stores: Stores, metrics: Metrics, tell: Callable[[Sequence[RequestLog]], None]
+    ) -> None:
+        self._stores = stores
+        self._dropped = metrics.dropped.labels("request_logs")
+        self._tell = tell
+        self._waiting: list[_Noted] = []
+        self._storing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, request: AnsweredRequest, version: str, ip: str, refused: bytes) -> None:
+        """Note a request of a known account; `refused` is the answer's body if it is an error."""
+        if len(self._waiting) < limits.REQUEST_LOG_WAITING_ROWS_MAX:
+            self._waiting.append(_Noted(request, version, ip, refused))
+        else:
+            self._dropped.inc()
+
+    def start(self) -> None:
+        """Store what is noted, from now on."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Store what waits, and no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self.store()
+
+    async def store(self) -> None:
+        """Store what was noted before this call, so that it can be read."""
+        async with self._storing:
+            noted, self._waiting = self._waiting, []
+            if not noted:
+                return
+            try:
+                await self._store(noted)
+            except Exception:
+                log.exception("the log of %d requests was not stored", len(noted))
+                self._dropped.inc(len(noted))
+
+    async def _store(self, noted: list[_Noted]) -> None:
+        logs, body = await asyncio.to_thread(_make, noted)
+        self._tell(logs)
+        token = f"{request_logs.TABLE}-{secrets.token_hex(8)}"
+        await self._stores.usage(UsageStore.insert, request_logs.TABLE, body, token)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(limits.REQUEST_LOG_INSERT_MILLISECONDS / 1000)
+            await self.store()
+
+
+def _make(noted: list[_Noted]) -> tuple[list[RequestLog], bytes]:
+    logs = [_log(one) for one in noted]
+    return logs, request_logs.pack(logs)
+
+
+def _log(noted: _Noted) -> RequestLog:
+    request = noted.request
+    return RequestLog(
+        account=request.account,
+        livemode=bool(request.livemode),
+        created=request.now,
+        request=request.request,
+        method=request.method,
+        path=request.path[: limits.LOG_PATH_CHARS_MAX],
+        status=request.status,
+        microseconds=int(request.seconds * 1_000_000),
+        version=noted.version,
+        ip=noted.ip,
+        error=bytes(_REFUSED.decode(noted.refused).error).decode() if noted.refused else "",
+    )

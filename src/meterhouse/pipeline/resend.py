@@ -1,0 +1,247 @@
+"""Resend: rejected events go through the pipeline again, a chunk at a time.
+
+- An event counts at most once, however often it is resent: its identifier is claimed as that of any
+  event of a stream is. The one claim that does not stand against it is that of a rejected event,
+  which an event that was submitted alone keeps; see `MeterEvent.resend_of`.
+- A chunk is one submission, so it is acknowledged whole or not at all. Before it is sent, the
+  ledger knows the instant at which it is received; so after a crash its outcomes are found, or it
+  is sent again.
+- What arrives or is rejected after a resend began is not part of it.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.errors import Refusal
+from meterhouse.ledger import resends
+from meterhouse.ledger.resends import Resend
+from meterhouse.metering.identifier import Claim, identifier_digest
+from meterhouse.metering.model import AcceptedEvent, MeterEvent
+from meterhouse.metering.resend import received_last
+from meterhouse.metering.search import EventSearch, FoundEvent
+from meterhouse.metering.validation import judge
+from meterhouse.pipeline.accept import Acceptor, StreamSubmission
+from meterhouse.pipeline.catalog import read_catalog
+from meterhouse.pipeline.identifiers import Identifiers
+from meterhouse.pipeline.process import Processor
+from meterhouse.stores import Stores
+from meterhouse.usage.search import Page
+from meterhouse.usage.store import UsageStore
+
+log = logging.getLogger("meterhouse.resend")
+
+_LAST = 2**63  # beyond every position
+
+
+class Chunk(NamedTuple):
+    """Rejected events to resend, oldest first; the next chunk begins at `end`."""
+
+    events: list[FoundEvent]
+    end: int
+
+
+class Resender:
+    """Runs one resend after the other."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        identifiers: Identifiers,
+        acceptor: Acceptor,
+        processor: Processor,
+        clock: Clock,
+    ) -> None:
+        self._stores = stores
+        self._identifiers = identifiers
+        self._acceptor = acceptor
+        self._processor = processor
+        self._clock = clock
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Go on with what was left behind, then run new resends."""
+        self._work.set()
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop; what is not done goes on after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def wake(self) -> None:
+        """Tell that there is a new resend."""
+        self._idle.clear()
+        self._work.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until no resend is running, for at most `seconds`."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                while resend := await self._stores.read(resends.oldest_running):
+                    await self._step(resend)
+            except Refusal as refusal:
+                log.info("a resend waits: %s", refusal)
+                await self._pause()
+            except Exception:
+                log.exception("a resend failed and will be tried again")
+                await self._pause()
+            else:
+                if not self._work.is_set():
+                    self._idle.set()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(limits.RESEND_RETRY_SECONDS)
+        self._work.set()
+
+    async def _step(self, resend: Resend) -> None:
+        """Bring a resend one chunk further."""
+        if resend.matched is None:
+            resend = await self._counted(resend)
+        chunk = await self._chunk(resend)
+        if not chunk.events:
+            outcomes: Mapping[str, str] = {}
+        elif resend.dry_run:
+            outcomes = await self._judged(resend, chunk)
+        else:
+            outcomes = await self._sent(resend, chunk)
+        await self._stores.write(resends.save, _advanced(resend, chunk, outcomes))
+
+    async def _counted(self, resend: Resend) -> Resend:
+        """Count what a resend is about, when all that came before it is judged."""
+        await self._settle()
+        page = Page(0, resend.end_position, 0)
+        matched = await self._stores.usage(UsageStore.count_rejected, resend.plan.search, page)
+        return msgspec.structs.replace(resend, matched=matched)
+
+    async def _chunk(self, resend: Resend) -> Chunk:
+        """Return the next events; one that was rejected again later is left to a later chunk."""
+        search = resend.plan.search
+        rest = Page(
+            resend.next_position, resend.end_position, limits.RESEND_CHUNK_EVENTS_MAX, oldest=True
+        )
+        found = await self._stores.usage(UsageStore.search, search, rest)
+        if not found:
+            return Chunk([], resend.end_position)
+        names = tuple({event.identifier for event in found})
+        same = msgspec.structs.replace(search, identifiers=names)
+        newest = await self._stores.usage(UsageStore.newest_rejected, same, rest)
+        full = len(found) == limits.RESEND_CHUNK_EVENTS_MAX
+        end = found[-1].position + 1 if full else resend.end_position
+        return Chunk(received_last(found, newest), end)
+
+    async def _sent(self, resend: Resend, chunk: Chunk) -> Mapping[str, str]:
+        """Send a chunk, unless that was done before a crash, and return what became of it."""
+        if resend.sent_at is not None:
+            await self._settle()
+            outcomes = await self._outcomes(resend, chunk, resend.sent_at)
+            if outcomes:
+                return outcomes
+        now = self._clock.now()
+        claims = await self._rejected_claims(resend, chunk)
+        events = [
+            resend.plan.event(event, now, claims.get(event.identifier)) for event in chunk.events
+        ]
+        await self._stores.write(resends.save, msgspec.structs.replace(resend, sent_at=now))
+        await self._acceptor.accept(StreamSubmission(events, None))
+        await self._settle()
+        return await self._outcomes(resend, chunk, now)
+
+    async def _outcomes(self, resend: Resend, chunk: Chunk, sent_at: int) -> Mapping[str, str]:
+        """Return what became of the events that were received at an instant, by identifier.
+
+        That is `accepted`, `duplicate`, or the code of the rejection.
+        """
+        names = tuple(event.identifier for event in chunk.events)
+        scope = resend.plan.search.scope
+        search = EventSearch(scope=scope, identifiers=names, received=(sent_at, sent_at + 1))
+        page = Page(resend.end_position, _LAST, 2 * len(names))
+        found = await self._stores.usage(UsageStore.search, search, page)
+        return {event.identifier: event.code or event.outcome for event in found}
+
+    async def _judged(self, resend: Resend, chunk: Chunk) -> Mapping[str, str]:
+        """Return what would become of a chunk. Combinations of dimensions are not counted."""
+        now = self._clock.now()
+        claims = await self._rejected_claims(resend, chunk)
+        events = [resend.plan.event(event, now, None) for event in chunk.events]
+        outcomes = await self._stores.read(_judge, events)
+        taken = await self._claims(resend.scope, outcomes)
+        return {
+            name: "duplicate"
+            if outcome == "accepted" and name in taken.keys() - claims
+            else outcome
+            for name, outcome in outcomes.items()
+        }
+
+    async def _rejected_claims(self, resend: Resend, chunk: Chunk) -> dict[str, int]:
+        """Return, by identifier, the positions of claims whose own events were rejected."""
+        taken = await self._claims(resend.scope, (event.identifier for event in chunk.events))
+        if not taken:
+            return {}
+        positions = tuple(claim.position for claim in taken.values())
+        search = EventSearch(
+            scope=resend.plan.search.scope, positions=positions, outcome="rejected"
+        )
+        page = Page(min(positions), max(positions) + 1, len(positions))
+        found = await self._stores.usage(UsageStore.search, search, page)
+        rejected = {event.position for event in found}
+        return {name: claim.position for name, claim in taken.items() if claim.position in rejected}
+
+    async def _claims(self, scope: int, names: Iterable[str]) -> dict[str, Claim]:
+        """Return the claims on those identifiers that are taken, when all are settled."""
+        digests = {identifier_digest(scope, name): name for name in names}
+        found = await self._stores.usage(UsageStore.claims, list(digests))
+        now = self._clock.now()
+        return {
+            digests[digest]: claim
+            for digest, claim in found.items()
+            if self._identifiers.holds(claim.day, now)
+        }
+
+    async def _settle(self) -> None:
+        """Wait until what was acknowledged is judged and stored, however long that takes."""
+        while not await self._processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+            log.info("a resend waits for the pipeline")
+
+
+def _judge(connection: sa.Connection, events: list[MeterEvent]) -> dict[str, str]:
+    """Return, by identifier, `accepted` or the code of the rejection."""
+    catalog = read_catalog(connection, events)
+    outcomes = {event.identifier: judge(0, event, catalog) for event in events}
+    return {
+        name: "accepted" if isinstance(outcome, AcceptedEvent) else outcome.code
+        for name, outcome in outcomes.items()
+    }
+
+
+def _advanced(resend: Resend, chunk: Chunk, outcomes: Mapping[str, str]) -> Resend:
+    """Return what a resend has become by a chunk; what has no other outcome is a duplicate."""
+    counts = Counter(outcomes.get(event.identifier, "duplicate") for event in chunk.events)
+    accepted, duplicate = counts.pop("accepted", 0), counts.pop("duplicate", 0)
+    return msgspec.structs.replace(
+        resend,
+        accepted=resend.accepted + accepted,
+        duplicate=resend.duplicate + duplicate,
+        codes=dict(Counter(resend.codes) + counts),
+        next_position=chunk.end,
+        sent_at=None,
+        status="complete" if chunk.end >= resend.end_position else "running",
+    )

@@ -1,0 +1,44 @@
+"""The workshop: the usage store and the judge, side by side.
+
+What happens here takes whole batches and whole queries at a time and needs no event loop. So it
+may stand in a process of its own (`pipeline.apart`), and then has an interpreter of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Concatenate, ParamSpec, TypeVar
+
+from meterhouse.ledger.engine import Ledger
+from meterhouse.pipeline.judge import Judge, Verdict
+from meterhouse.usage.store import UsageStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Workshop:
+    """Its methods may be called from any thread; batches are judged one at a time."""
+
+    def __init__(self, ledger: Ledger, usage: UsageStore, deduplication_days: int) -> None:
+        self._usage = usage
+        self._judge = Judge(ledger, usage, deduplication_days)
+
+    def usage(
+        self,
+        work: Callable[Concatenate[UsageStore, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `work(usage store, …)`."""
+        return work(self._usage, *args, **kwargs)
+
+    def judge(self, *, anew: bool) -> list[bytes] | None:
+        """Begin a batch, as `Judge.judge` does."""
+        return self._judge.judge(anew=anew)
+
+    def conclude(self, taken: Mapping[bytes, int]) -> Verdict:
+        """End it, as `Judge.conclude` does."""
+        return self._judge.conclude(taken)
+
+    def close(self) -> None:
+        """Close the usage store."""
+        self._usage.close()
