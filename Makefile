@@ -55,13 +55,14 @@ $(TOOLS): $(READY)
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-# Stripe's older clients, each in a folder of its own; tests drive the server with them.
+# Stripe's clients, each in a folder of its own; tests drive the server with them.
 $(CLIENTS): Makefile
 	rm -rf $@
 	$(BIN)/python -m pip install --quiet --target $@/stripe-11 'stripe>=11,<12'
 	$(BIN)/python -m pip install --quiet --target $@/stripe-12.5 'stripe>=12.5,<12.6'
 	if command -v npm >/dev/null; then \
 	  npm install --silent --no-fund --no-audit --prefix $@/node-23 stripe@23 && \
-	  npm install --silent --no-fund --no-audit --prefix $@/node-20 stripe@20; \
+	  npm install --silent --no-fund --no-audit --prefix $@/node-20 stripe@20 && \
+	  npm install --silent --no-fund --no-audit --prefix $@/stripe-cli @stripe/cli@1.52; \
 	fi
 	@touch $@

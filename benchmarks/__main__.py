@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only creates,stream] [--seconds 10] [--json bench-results.json]`."""
+"""`python -m benchmarks [--only creates,stream] [--seconds 10] [--json bench-results.json] …`."""
 
 import argparse
 import asyncio
@@ -6,36 +6,47 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.bench import Bench, Say
+from benchmarks.bench import Bench, Say, Sizes
 from benchmarks.result import Row, table, write_json
 from benchmarks.rows import ROWS
 
 Advance = Callable[[], None]
 
 _SECONDS_MAX = 3_600.0
+_HELP = {
+    "seconds": "length of one measurement",
+    "connections": "connections of a stream",
+    "events": "events in one request of a stream",
+    "customers": "customers that a stream is about",
+    "meters": "meters that a stream is about",
+    "steady_seconds": "length of the steady stream",
+    "history": "events that are stored before the stream is measured again",
+}
 _TABLE_COLUMNS = 180  # where there is no terminal to be as wide as
 
 
 def main() -> None:
     """Measure what was asked for, print the table and write the results."""
     options = _options()
+    sizes = Sizes(**{name: getattr(options, name) for name in _HELP})
     console = Console()
     if not console.is_terminal:
         console = Console(width=_TABLE_COLUMNS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            rows = runner.run(_measure(console, options.only, options.seconds))
+            rows = runner.run(_measure(console, options.only, sizes))
         except asyncio.CancelledError:
             sys.exit(128 + signal.SIGTERM)
     console.print(table(rows))
     if options.json is not None:
-        write_json(options.json, rows, options.seconds)
+        write_json(options.json, rows, sizes)
         console.print(f"Written to {options.json}.")
     sys.exit(any(row.failed for row in rows))
 
@@ -45,9 +56,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", type=_names, default=list(ROWS), help=f"some of: {','.join(ROWS)} (default: all)"
     )
-    parser.add_argument(
-        "--seconds", type=_seconds, default=6.0, help="length of one measurement (default: 6)"
-    )
+    for field in fields(Sizes):
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=_seconds if field.type is float else _whole,
+            default=field.default,
+            help=f"{_HELP[field.name]} (default: %(default)s)",
+        )
     parser.add_argument("--json", type=Path, help="a file for the results")
     return parser.parse_args()
 
@@ -60,6 +75,13 @@ def _names(text: str) -> list[str]:
     return names
 
 
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds <= _SECONDS_MAX:
@@ -67,7 +89,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-async def _measure(console: Console, names: list[str], seconds: float) -> list[Row]:
+async def _measure(console: Console, names: list[str], sizes: Sizes) -> list[Row]:
     task = asyncio.current_task()
     assert task is not None
     # What was started ends, and what was written goes, also when somebody ends this early.
@@ -76,10 +98,10 @@ async def _measure(console: Console, names: list[str], seconds: float) -> list[R
     with _progress(console, len(names)) as (say, advance):
         for name in names:
             try:
-                async for row in ROWS[name](Bench(seconds, say)):
+                async for row in ROWS[name](Bench(sizes, say)):
                     rows.append(row)  # noqa: PERF401 - what came before a failure is kept
-            except RuntimeError as error:
-                rows.append(Row(name=name, failed=True, note=str(error)))
+            except* RuntimeError as errors:
+                rows.append(Row(name=name, failed=True, note=str(errors.exceptions[0])))
             advance()
     return rows
 

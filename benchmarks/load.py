@@ -11,7 +11,7 @@ import gc
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -28,10 +28,11 @@ class Answer(NamedTuple):
     """An HTTP answer; status 0 is a connection that ended instead of answering."""
 
     status: int
+    head: bytes
     body: bytes
 
 
-_LOST = Answer(0, b"the connection was closed")
+_LOST = Answer(0, b"", b"the connection was closed")
 
 
 @dataclass
@@ -82,7 +83,8 @@ class _Connection(asyncio.Protocol):
             length = int(received[at : received.find(b"\r", at)])
             if len(received) >= head + len(_HEAD_END) + length:
                 self._received = b""
-                self._answered(Answer(int(received[9:12]), received[head + len(_HEAD_END) :]))
+                body = received[head + len(_HEAD_END) :]
+                self._answered(Answer(int(received[9:12]), received[:head], body))
                 return
         self._received = received
 
@@ -101,21 +103,27 @@ async def _connect(url: str, answered: Callable[[Answer], None]) -> _Connection:
 
 
 class Client:
-    """One connection for requests whose answers matter; open it with `connect`."""
+    """One connection for requests whose answers matter; open it with `connect`.
 
-    def __init__(self) -> None:
+    A connection that the server has closed, because it idled, is opened again.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._connection: _Connection
         self._waiting: asyncio.Future[Answer] | None = None
 
     @classmethod
     async def connect(cls, url: str) -> "Client":
         """Connect to `url`."""
-        client = cls()
+        client = cls(url)
         client._connection = await _connect(url, client._answered)
         return client
 
     async def ask(self, request: bytes) -> Answer:
         """Send a request and return its answer."""
+        if self._connection.transport.is_closing():
+            self._connection = await _connect(self._url, self._answered)
         self._waiting = asyncio.get_running_loop().create_future()
         self._connection.transport.write(request)
         async with asyncio.timeout(_ANSWER_SECONDS_MAX):
@@ -130,39 +138,58 @@ class Client:
             self._waiting.set_result(answer)
 
 
-async def ask_all(url: str, requests: Iterable[bytes], connections: int = 16) -> list[Answer]:
-    """Send every request once and return the answers, in no order."""
-    left = iter(requests)
-    answers: list[Answer] = []
+async def ask_all(url: str, requests: Sequence[bytes], connections: int = 16) -> list[Answer]:
+    """Send every request once, in no order, and return their answers in the order of `requests`."""
+    left = iter(enumerate(requests))
+    answers: dict[int, Answer] = {}
 
     async def work() -> None:
         client = await Client.connect(url)
-        answers.extend([await client.ask(request) for request in left])
+        for number, request in left:
+            answers[number] = await client.ask(request)
         client.close()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):
             group.create_task(work())
-    return answers
+    return [answers[number] for number in range(len(requests))]
 
 
 class _Sender:
-    """One connection of a load: sends the next request when the last was answered and is due."""
+    """One connection of a load: sends the next request when the last was answered and is due.
+
+    A request that was due before the last answer came counts from when it was due: others would
+    have sent it meanwhile.
+    """
 
     def __init__(self, run: "_Run") -> None:
         self._run = run
         self._sent = 0.0
-        self._due = time.perf_counter()
+        self._due = 0.0
         self._connection: _Connection | None = None
         self.done = asyncio.Event()
 
-    async def start(self, url: str) -> None:
+    async def connect(self, url: str) -> None:
         self._connection = await _connect(url, self._answered)
-        self._send()
 
-    def _send(self) -> None:
+    def start(self, due: float) -> None:
+        self._due = due
+        self._send_when_due()
+
+    def _send_when_due(self) -> None:
+        now = time.perf_counter()
+        if self._run.interval and self._due > now:
+            asyncio.get_running_loop().call_later(self._due - now, self._send_unless_done)
+        else:
+            self._send(self._due if self._run.interval else now)
+
+    def _send_unless_done(self) -> None:
+        if not self.done.is_set():
+            self._send(time.perf_counter())
+
+    def _send(self, since: float) -> None:
         assert self._connection is not None
-        self._sent = time.perf_counter()
+        self._sent = since
         self._connection.transport.write(self._run.make())
 
     def _answered(self, answer: Answer) -> None:
@@ -174,15 +201,7 @@ class _Sender:
             self.finish()
             return
         self._due += self._run.interval
-        wait = self._due - now if self._run.interval else 0.0
-        if wait > 0:
-            asyncio.get_running_loop().call_later(wait, self._send_unless_done)
-        else:
-            self._send()
-
-    def _send_unless_done(self) -> None:
-        if not self.done.is_set():
-            self._send()
+        self._send_when_due()
 
     def finish(self) -> None:
         self.done.set()
@@ -193,10 +212,10 @@ class _Sender:
 class _Run:
     """What the connections of one load share."""
 
-    def __init__(self, make: MakeRequest, seconds: float, interval: float) -> None:
+    def __init__(self, make: MakeRequest, interval: float) -> None:
         self.make = make
         self.interval = interval
-        self.end = time.perf_counter() + seconds
+        self.end = 0.0
         self.sample = Sample()
 
     def note(self, answer: Answer, seconds: float) -> None:
@@ -213,16 +232,22 @@ async def load(
 ) -> Sample:
     """Ask for `seconds`, as fast as answers come, or `rate` times a second over all connections.
 
+    A rate is kept by time, evenly, whether answers are early or late, as long as there are enough
+    connections: each has one request under way.
+
     Raises `RuntimeError` when the server leaves a request without an answer.
     """
     with _no_collections():
-        started, used = time.perf_counter(), time.process_time()
-        run = _Run(make, seconds, connections / rate if rate else 0.0)
+        run = _Run(make, connections / rate if rate else 0.0)
         senders = [_Sender(run) for _ in range(connections)]
         try:
             async with asyncio.timeout(seconds + _LAST_ANSWER_SECONDS_MAX):
                 for sender in senders:
-                    await sender.start(url)
+                    await sender.connect(url)
+                started, used = time.perf_counter(), time.process_time()
+                run.end = started + seconds
+                for number, sender in enumerate(senders):
+                    sender.start(started + run.interval * number / connections)
                 for sender in senders:
                     await sender.done.wait()
         except TimeoutError:

@@ -1,5 +1,6 @@
 """How long an acknowledged event takes until a summary has it."""
 
+import asyncio
 import time
 
 from benchmarks import traffic
@@ -9,51 +10,93 @@ from benchmarks.processes import KEY
 
 _HOUR_SECONDS = 3_600
 _VISIBLE_SECONDS_MAX = 60
+_WATCH_SECONDS = 0.05  # between two events of a watch
+_POLL_SECONDS = 0.01
 
 
 class Probe:
-    """A customer of its own, whose total is asked for after each event."""
+    """A customer of its own, whose total is asked for after each event.
 
-    def __init__(self, house: House, client: Client, customer: str) -> None:
+    Events become visible in the order in which they were acknowledged. So once a probe's event is
+    visible, everything is that was acknowledged before it.
+    """
+
+    def __init__(self, house: House, sender: Client, reader: Client, customer: str) -> None:
         self._house = house
-        self._client = client
+        self._sender = sender
+        self._reader = reader
         self._customer = customer
-        self._events = 0
+        self._acknowledged: list[float] = []  # when each event was
 
     @classmethod
     async def make(cls, house: House) -> "Probe":
         """Make the customer."""
-        client = await Client.connect(house.server.url)
-        made = await client.ask(traffic.post("/v1/customers", KEY, {"email": "probe@example.com"}))
-        return cls(house, client, str(document(made)["id"]))
+        sender, reader = [await Client.connect(house.server.url) for _ in range(2)]
+        made = await sender.ask(traffic.post("/v1/customers", KEY, {"email": "probe@example.com"}))
+        return cls(house, sender, reader, str(document(made)["id"]))
+
+    @property
+    def events(self) -> int:
+        """How many events were sent."""
+        return len(self._acknowledged)
 
     async def seconds(self, *, strong: bool = False) -> float:
         """Send one event and return how long after its answer a summary counted it.
 
         Eventual reads are asked one after the other; one strong read must be enough.
         """
-        form = {
-            "event_name": self._house.event_names[0],
-            "payload[stripe_customer_id]": self._customer,
-            "payload[value]": "1",
-            "payload[region]": "eu-central",
-            "payload[model]": "small",
-        }
-        document(await self._client.ask(traffic.post("/v1/billing/meter_events", KEY, form)))
-        acknowledged = time.perf_counter()
-        self._events += 1
-        request = self._summary("strong" if strong else "eventual")
-        while await self._total(request) < self._events:
+        await self._send(streamed=False)
+        while await self._total(strong=strong) < len(self._acknowledged):
             assert not strong, "a strong read left an acknowledged event out"
-            if time.perf_counter() > acknowledged + _VISIBLE_SECONDS_MAX:
-                raise RuntimeError("an acknowledged event did not show in time")
-        return time.perf_counter() - acknowledged
+            _check_patience(self._acknowledged[-1])
+        return time.perf_counter() - self._acknowledged[-1]
+
+    async def watch(self, seconds: float) -> list[float]:
+        """Stream an event now and then; return how long after its answer each was visible."""
+        sending = asyncio.create_task(self._send_now_and_then(time.perf_counter() + seconds))
+        seen = len(self._acknowledged)
+        found: list[float] = []
+        while not sending.done() or seen < len(self._acknowledged):
+            total = await self._total(strong=False)
+            now = time.perf_counter()
+            # An event can be visible before its answer has come; the next look counts it.
+            newly = self._acknowledged[seen:total]
+            found.extend(now - acknowledged for acknowledged in newly)
+            seen += len(newly)
+            if seen < len(self._acknowledged):
+                _check_patience(self._acknowledged[seen])
+            await asyncio.sleep(_POLL_SECONDS)
+        await sending
+        return found
 
     def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+        """Close the connections."""
+        self._sender.close()
+        self._reader.close()
 
-    def _summary(self, consistency: str) -> bytes:
+    async def _send_now_and_then(self, end: float) -> None:
+        while time.perf_counter() < end:
+            await self._send(streamed=True)
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _send(self, *, streamed: bool) -> None:
+        name = self._house.event_names[0]
+        payload = {
+            "stripe_customer_id": self._customer,
+            "value": "1",
+            "region": "eu-central",
+            "model": "small",
+        }
+        if streamed:
+            request = traffic.stream(KEY, [{"event_name": name, "payload": payload}])
+        else:
+            form = {f"payload[{key}]": value for key, value in payload.items()}
+            path = "/v1/billing/meter_events"
+            request = traffic.post(path, KEY, form | {"event_name": name})
+        document(await self._sender.ask(request))
+        self._acknowledged.append(time.perf_counter())
+
+    async def _total(self, *, strong: bool) -> int:
         hour = int(time.time()) // _HOUR_SECONDS * _HOUR_SECONDS
         query = {
             "customer": self._customer,
@@ -61,8 +104,12 @@ class Probe:
             "end_time": str(hour + 2 * _HOUR_SECONDS),
         }
         path = f"/v1/billing/meters/{self._house.meters[0]}/event_summaries"
-        return traffic.get(path, KEY, query, f"Meterhouse-Consistency: {consistency}\r\n")
-
-    async def _total(self, request: bytes) -> int:
-        points = document(await self._client.ask(request))["data"]
+        consistency = "strong" if strong else "eventual"
+        header = f"Meterhouse-Consistency: {consistency}\r\n"
+        points = document(await self._reader.ask(traffic.get(path, KEY, query, header)))["data"]
         return int(points[0]["aggregated_value"]) if points else 0
+
+
+def _check_patience(since: float) -> None:
+    if time.perf_counter() > since + _VISIBLE_SECONDS_MAX:
+        raise RuntimeError("an acknowledged event did not show in time")

@@ -1,5 +1,6 @@
 """The processes under measurement: started in folders of their own, ended without a trace."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -8,13 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 _START_SECONDS_MAX = 60
 _STOP_SECONDS_MAX = 60
@@ -124,11 +127,25 @@ class Server(Process):
                 time.sleep(_POLL_SECONDS)
         raise RuntimeError("a server did not answer in time")
 
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        with urlopen(self.url + "/metrics", timeout=_START_SECONDS_MAX) as answer:  # noqa: S310
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
-def meterhouse(folder: Path) -> Server:
-    """Start Meterhouse as its users do, its log in a file; return once it is ready."""
+
+def meterhouse(folder: Path, program: str = "meterhouse") -> Server:
+    """Start Meterhouse as its users do, its log in a file; return once it is ready.
+
+    `program` is the module that is it.
+    """
     return Server(
-        ["-m", "meterhouse", "serve", "--data-dir", str(folder), "--port", "0"],
+        ["-m", program, "serve", "--data-dir", str(folder), "--port", "0"],
         folder / "server.json",
         "/readyz",
         {"METERHOUSE_API_KEYS": KEY},
@@ -139,6 +156,34 @@ def bare(name: str, folder: Path, environment: dict[str, str] | None = None) -> 
     """Start one of the endpoints of `benchmarks.bare`, to compare with."""
     door = folder / "server.json"
     return Server(["-m", "benchmarks.bare", name, str(door)], door, "/", environment or {})
+
+
+async def run(module: str, folder: Path, order: bytes, tell: Callable[[str], None]) -> str:
+    """Run a module of the benchmarks on a folder; return the last line that it wrote.
+
+    It reads `order`, and `tell` hears every line. Raises `RuntimeError` when it fails.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, str(folder)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(order)
+        process.stdin.close()
+        line = ""
+        async for read in process.stdout:
+            line = read.decode().strip()
+            tell(line)
+        if await process.wait():
+            raise RuntimeError(f"{module} failed")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return line
 
 
 def disk_bytes(folder: Path) -> int:

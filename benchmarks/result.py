@@ -11,6 +11,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.bench import Sizes
 from benchmarks.load import Sample, percentile
 
 
@@ -20,6 +21,7 @@ class Row:
 
     `rate` counts `unit` a second; times are milliseconds; `share` is the rate relative to
     `against`; processor time is in cores; `bar` is what is asked of the row, `met` whether it is;
+    `aim` is asked as well, but of a machine that does nothing else, so it is not judged here;
     `failed` tells that it could not be measured.
     """
 
@@ -36,6 +38,7 @@ class Row:
     disk_bytes_per_event: float | None = None
     bar: str = ""
     met: bool | None = None
+    aim: str = ""
     note: str = ""
     failed: bool = False
 
@@ -61,6 +64,8 @@ def refusals(sample: Sample) -> str:
     return f"refused: {counted} ({body})"
 
 
+MEGABYTE = 1_048_576
+
 _COLUMNS = ("", "a second", "p50 ms", "p99 ms", "share", "server", "load", "memory", "disk", "")
 
 
@@ -81,7 +86,7 @@ def table(rows: list[Row]) -> Table:
             _number(row.share, "{:.0%}"),
             _number(row.server_cores, "{:.2f}"),
             _number(row.generator_cores, "{:.2f}"),
-            _number(row.memory_bytes and row.memory_bytes / 1_048_576, "{:,.0f} MB"),
+            _number(row.memory_bytes and row.memory_bytes / MEGABYTE, "{:,.0f} MB"),
             _number(row.disk_bytes_per_event, "{:,.0f} B"),
             _remarks(row),
         )
@@ -98,12 +103,12 @@ def _remarks(row: Row) -> Text:
         text.append("✓ " if row.met else "✗ ", "green" if row.met else "bold red")
     if row.failed:
         text.append("failed: ", "bold red")
-    remarks = (row.bar, row.note)
+    remarks = (row.bar, row.aim and f"aim: {row.aim}", row.note)
     text.append("; ".join(remark for remark in remarks if remark))
     return text
 
 
-def write_json(path: Path, rows: list[Row], seconds: float) -> None:
+def write_json(path: Path, rows: list[Row], sizes: Sizes) -> None:
     """Write the rows, and what they were measured on, to a file."""
     document = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -111,7 +116,7 @@ def write_json(path: Path, rows: list[Row], seconds: float) -> None:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "seconds": seconds,
+        "sizes": asdict(sizes),
         "rows": [asdict(row) for row in rows],
     }
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")

@@ -6,6 +6,7 @@ are, so that no index finds its next key beside its last.
 
 import os
 import random
+import time
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
@@ -19,8 +20,8 @@ _CLIENT = (
     ' "lang_version": "3.11.15", "platform": "Linux-6.1-x86_64-with-glibc2.41"}'
 )
 _TOKEN = "T" * 32  # stands for 32 random hexadecimal digits
+_SECOND = "0000-00-00T00:00:00"  # stands for the second before the request is sent
 _TEMPLATES = 64
-STREAM_EVENTS = 100
 
 
 def _request(method: str, path: str, key: str, content: tuple[str, bytes], more: str = "") -> bytes:
@@ -74,10 +75,19 @@ def creates(
     return _filling(requests)
 
 
+def stream(key: str, events: list[dict[str, object]]) -> bytes:
+    """Return a request of the stream."""
+    body = msgspec.json.encode({"events": events})
+    return _request("POST", "/v2/billing/meter_event_stream", key, ("application/json", body))
+
+
 def streams(
-    key: str, event_names: Sequence[str], customers: Sequence[str], timestamp: str
+    key: str, event_names: Sequence[str], customers: Sequence[str], events: int
 ) -> MakeRequest:
-    """Return what makes stream requests of 100 events with two dimensions each."""
+    """Return what makes stream requests of so many events, with two dimensions each.
+
+    The events have happened within the second before the one in which they are sent.
+    """
     chance = random.Random(2)  # noqa: S311 - the same in every run
 
     def event() -> dict[str, object]:
@@ -91,15 +101,18 @@ def streams(
             "event_name": chance.choice(event_names),
             "identifier": _TOKEN,
             "payload": payload,
-            "timestamp": timestamp,
+            "timestamp": f"{_SECOND}.{chance.randrange(1_000):03}Z",
         }
 
-    bodies = [
-        msgspec.json.encode({"events": [event() for _ in range(STREAM_EVENTS)]})
-        for _ in range(_TEMPLATES)
-    ]
-    path = "/v2/billing/meter_event_stream"
-    return _filling([_request("POST", path, key, ("application/json", body)) for body in bodies])
+    fill = _filling(
+        [stream(key, [event() for _ in range(events)]) for _ in range(_TEMPLATES)],
+    )
+
+    def make() -> bytes:
+        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - 1))
+        return fill().replace(_SECOND.encode(), second.encode())
+
+    return make
 
 
 def _filling(requests: list[bytes]) -> MakeRequest:

@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator, Callable
 
 from benchmarks.bench import Bench
 from benchmarks.result import Row
-from benchmarks.rows import creates, freshness, generator, start_up, stream
+from benchmarks.rows import (
+    creates,
+    freshness,
+    generator,
+    history,
+    overload,
+    start_up,
+    steady,
+    stream,
+)
 
 Measure = Callable[[Bench], AsyncIterator[Row]]
 
@@ -17,4 +26,7 @@ ROWS: dict[str, Measure] = {
     "creates": creates.measure,
     "freshness": freshness.measure,
     "stream": stream.measure,
+    "steady": steady.measure,
+    "history": history.measure,
+    "overload": overload.measure,
 }

@@ -29,7 +29,7 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
                     house.server.url,
                     house.creates(idempotency=True),
                     connections=_CONNECTIONS,
-                    seconds=bench.seconds,
+                    seconds=bench.sizes.seconds,
                     rate=_RATE,
                 )
             )
@@ -40,7 +40,7 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
 
 async def _probe(bench: Bench, house: House, *, strong: bool, meanwhile: str) -> Row:
     probe = await Probe.make(house)
-    end = time.perf_counter() + bench.seconds
+    end = time.perf_counter() + bench.sizes.seconds
     found: list[float] = []
     while time.perf_counter() < end:
         found.append(await probe.seconds(strong=strong) * 1000)

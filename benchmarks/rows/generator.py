@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from benchmarks import traffic
-from benchmarks.bench import Bench, load_in_turn
+from benchmarks.bench import Bench, Contender, load_in_turn
 from benchmarks.processes import KEY, Folder, bare
 from benchmarks.result import Row, refusals, times
 
@@ -13,7 +13,9 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
     make = traffic.creates(KEY, "event_0", ["cus_NciAYcXfLnqBoz"], idempotency=True)
     with Folder() as folder, bare("asgi", folder) as server:
         bench.say("bare ASGI, connections: 64")
-        (found,) = await load_in_turn([(server, make)], connections=64, seconds=bench.seconds)
+        (found,) = await load_in_turn(
+            [Contender(server, make)], connections=64, seconds=bench.sizes.seconds
+        )
         p50, p99 = times(found.sample)
         alone = found.sample.rate / max(found.sample.generator_cores, 0.01)
         yield Row(

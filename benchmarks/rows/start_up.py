@@ -28,7 +28,7 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
             house.server.url,
             house.creates(idempotency=True),
             connections=_CONNECTIONS,
-            seconds=bench.seconds,
+            seconds=bench.sizes.seconds,
         )
         again: list[float] = []
         for number in range(_STARTS):

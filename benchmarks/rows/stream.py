@@ -1,103 +1,141 @@
-"""The stream: 100 events a request, beside mere parsing, and beside the obvious server.
+"""The stream, beside mere parsing and beside the obvious server, and then sustained.
 
-10,000 customers, 5 meters, 2 dimensions, every identifier new. The obvious server keeps each event
-with one INSERT into PostgreSQL and commits once for each request.
+Two dimensions, every identifier new. The obvious server keeps each event with one INSERT into
+PostgreSQL and commits once for each request. A turn of the stream ends when all of it is visible,
+so its rate is that of the whole way, not of the acknowledgements alone.
 """
 
+import asyncio
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import traffic
 from benchmarks.bare import DATABASE_VARIABLE
-from benchmarks.bench import Bench, House, Loaded, load_in_turn
-from benchmarks.load import Client, MakeRequest
+from benchmarks.bench import Bench, Contender, House, Loaded, Sizes, load_in_turn
+from benchmarks.load import Sample, load
+from benchmarks.memory import Memory
 from benchmarks.probe import Probe
-from benchmarks.processes import KEY, Folder, Server, bare, disk_bytes
+from benchmarks.processes import Folder, Server, bare, disk_bytes
 from benchmarks.result import Row, refusals, times
 
-_CUSTOMERS = 10_000
-_METERS = 5
-_DIMENSIONS = ("region", "model")
-_CONNECTIONS = 16
+_AIM = "100,000 events a second"
 _VISIBLE_SECONDS = 2.0
 
 
 async def measure(bench: Bench) -> AsyncIterator[Row]:
-    """Load the three servers in turn."""
-    with House() as house, Folder() as one, Folder() as two, _postgresql() as database:
+    """Load the three servers in turn, then the stream alone for as long as one measurement."""
+    with House() as house:
         bench.say("stream: customers")
-        await house.furnish(_METERS, 10, _DIMENSIONS)
-        make = _make(house)
-        if not await _is_there(house, make):
-            yield Row(name="stream", note="not there yet")
-            return
-        await house.furnish_customers(_CUSTOMERS)
-        make = _make(house)
-        with (
-            bare("parse", one) as parse,
-            bare("postgresql", two, {DATABASE_VARIABLE: database}) as obvious,
-        ):
-            bench.say(f"stream, connections: {_CONNECTIONS}")
-            servers = [parse, obvious, house.server]
-            loaded = await load_in_turn(
-                [(server, make) for server in servers],
-                connections=_CONNECTIONS,
-                seconds=bench.seconds,
-            )
-            names = ("bare parsing", "an INSERT into PostgreSQL an event", "stream")
-            for name, server, found in zip(names, servers, loaded, strict=True):
-                yield _row(name, server, found, loaded[0])
-        yield await _after(house, loaded[-1])
+        await house.furnish_for_stream(bench.sizes)
+        probe = await Probe.make(house)
+        bench.say("stream: beside others")
+        loaded = await _beside_others(bench, house, probe)
+        for name, (server, found) in loaded.items():
+            yield _row(bench.sizes, name, server, found, loaded)
+        bench.say("stream: sustained")
+        before = loaded["stream"][1].answers
+        async for row in _sustained(bench, house, probe, before):
+            yield row
+        probe.close()
 
 
-def _make(house: House) -> MakeRequest:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return traffic.streams(KEY, house.event_names, house.customers, now)
+Compared = dict[str, tuple[Server, Loaded]]
 
 
-async def _is_there(house: House, make: MakeRequest) -> bool:
-    client = await Client.connect(house.server.url)
-    answer = await client.ask(make())
-    client.close()
-    return answer.status != 404
+async def _beside_others(bench: Bench, house: House, probe: Probe) -> Compared:
+    make = house.streams(bench.sizes)
+    with (
+        Folder() as one,
+        Folder() as two,
+        _postgresql() as database,
+        bare("parse", one) as parse,
+        bare("postgresql", two, {DATABASE_VARIABLE: database}) as obvious,
+    ):
+        contenders = {
+            "bare parsing": Contender(parse, make),
+            "an INSERT into PostgreSQL an event": Contender(obvious, make),
+            "stream": Contender(house.server, make, probe.seconds),
+        }
+        loaded = await load_in_turn(
+            list(contenders.values()),
+            connections=bench.sizes.connections,
+            seconds=bench.sizes.seconds,
+        )
+        return {
+            name: (one.server, found)
+            for (name, one), found in zip(contenders.items(), loaded, strict=True)
+        }
 
 
-def _row(name: str, server: Server, found: Loaded, reference: Loaded) -> Row:
+def _row(sizes: Sizes, name: str, server: Server, found: Loaded, others: Compared) -> Row:
     p50, p99 = times(found.sample)
-    compared = found is not reference
+    _, parsing = others["bare parsing"]
+    _, obvious = others["an INSERT into PostgreSQL an event"]
+    note = refusals(found.sample)
+    if name == "stream" and obvious.rate:
+        note = note or f"{found.rate / obvious.rate:,.1f} times an INSERT into PostgreSQL an event"
     return Row(
-        name=f"{name}, connections: {_CONNECTIONS}",
-        rate=found.sample.rate * traffic.STREAM_EVENTS,
+        name=f"{name}, connections: {sizes.connections}",
+        rate=found.rate * sizes.events,
         unit="events",
         p50=p50,
         p99=p99,
-        share=found.sample.rate / (reference.sample.rate or 1.0) if compared else None,
-        against="bare parsing" if compared else "",
+        share=found.rate / (parsing.rate or 1.0) if found is not parsing else None,
+        against="bare parsing" if found is not parsing else "",
         server_cores=found.server_cores,
         generator_cores=found.sample.generator_cores,
-        memory_bytes=server.memory(),
-        note=refusals(found.sample),
+        memory_bytes=server.memory() if name == "stream" else None,
+        note=note,
     )
 
 
-async def _after(house: House, found: Loaded) -> Row:
-    started = time.perf_counter()
-    probe = await Probe.make(house)
+async def _sustained(
+    bench: Bench, house: House, probe: Probe, answers_before: int
+) -> AsyncIterator[Row]:
+    sizes, memory = bench.sizes, Memory()
+    used = house.server.processor_seconds()
+    async with asyncio.TaskGroup() as group:
+        loading = group.create_task(
+            load(
+                house.server.url,
+                house.streams(sizes),
+                connections=sizes.connections,
+                seconds=sizes.seconds,
+            )
+        )
+        group.create_task(memory.watch(house.server, sizes.seconds))
+    sample, acknowledged = loading.result(), time.perf_counter()
+    used = house.server.processor_seconds() - used
     await probe.seconds()
-    seconds = time.perf_counter() - started
-    probe.close()
-    events = found.answers * traffic.STREAM_EVENTS
-    return Row(
+    visible = time.perf_counter() - acknowledged
+    yield _sustained_row(sizes, sample, used, memory)
+    events = (answers_before + len(sample.latencies)) * sizes.events + probe.events
+    house.check_books(events)
+    yield Row(
         name="after the stream",
         memory_bytes=house.server.memory(),
         disk_bytes_per_event=disk_bytes(house.folder) / max(events, 1),
         bar=f"all visible in {_VISIBLE_SECONDS:.0f} s",
-        met=seconds <= _VISIBLE_SECONDS,
-        note=f"{events:,} events, all visible after {seconds * 1000:,.0f} ms",
+        met=visible <= _VISIBLE_SECONDS,
+        note=f"{events:,} events, all visible after {visible * 1000:,.0f} ms",
+    )
+
+
+def _sustained_row(sizes: Sizes, sample: Sample, used: float, memory: Memory) -> Row:
+    p50, p99 = times(sample)
+    return Row(
+        name=f"stream, sustained for {sizes.seconds:,.0f} s",
+        rate=sample.rate * sizes.events,
+        unit="events",
+        p50=p50,
+        p99=p99,
+        server_cores=used / sample.seconds,
+        generator_cores=sample.generator_cores,
+        memory_bytes=memory.peak,
+        aim=_AIM,
+        note=refusals(sample),
     )
 
 

@@ -17,6 +17,13 @@ def test_every_row_that_needs_a_key_names_a_resource_that_a_key_can_be_permitted
         assert row.access == ("read" if row.method == "GET" or row.open else "write")
 
 
+def test_a_slash_that_is_encoded_is_part_of_an_id() -> None:
+    row, ids = ROWS.find("GET", "/v1/customers/a/b", "/v1/customers/a%2Fb")
+    assert row is not None
+    assert ids == ("a/b",)
+    assert ROWS.find("GET", "/v1/customers/%", "/v1/customers/%25")[1] == ("%",)
+
+
 def test_what_is_not_there() -> None:
     for method, path in (
         ("GET", ""),

@@ -1,4 +1,4 @@
-"""Every point at which the pipeline passes something on, as traps know it (`tests.crash.child`)."""
+"""Every point at which the pipeline passes something on, as traps know it (`tests.crash.trap`)."""
 
 from typing import NamedTuple
 
@@ -15,10 +15,15 @@ class Point(NamedTuple):
 
 
 ACCEPT = "accept.commit"
-JUDGE = "process.Processor._judge"
+LOAD = "store.UsageStore.claimed_on"
+ASK = "store.UsageStore.claims"
+JUDGE = "apart.Apart.judge"
+CONCLUDE = "apart.Apart.conclude"
 COMMIT = "process._commit"
-INSERT = "store.UsageStore.insert"
-INSERT_AGAIN = "store.UsageStore.insert_again"
+INSERT_EVENTS = "store.UsageStore.insert events"
+INSERT_CLAIMS = "store.UsageStore.insert identifiers"
+INSERT_EVENTS_AGAIN = "store.UsageStore.insert_again events"
+INSERT_CLAIMS_AGAIN = "store.UsageStore.insert_again identifiers"
 RELEASE = "blocks.release"
 FIND = "store.UsageStore.find"
 CANCEL = "meter_event_adjustment.cancel.<locals>.work"
@@ -29,19 +34,26 @@ POINTS = (
     Point(ACCEPT, "before", 100),
     Point(ACCEPT, "within", 100),
     Point(ACCEPT, "after", 100),
+    Point(LOAD, "after", 1),
+    Point(ASK, "after", 5),
     Point(JUDGE, "after", 3),
+    Point(CONCLUDE, "after", 3),
     Point(COMMIT, "before", 3),
     Point(COMMIT, "within", 3),
     Point(COMMIT, "after", 3),
-    Point(INSERT_AGAIN, "before", 1),
-    Point(INSERT_AGAIN, "within", 1),
-    Point(INSERT_AGAIN, "after", 1),
+    Point(INSERT_EVENTS_AGAIN, "before", 1),
+    Point(INSERT_EVENTS_AGAIN, "within", 1),
+    Point(INSERT_CLAIMS_AGAIN, "within", 1),
+    Point(INSERT_CLAIMS_AGAIN, "after", 1),
     Point(RELEASE, "before", 1),
     Point(RELEASE, "within", 1),
     Point(RELEASE, "after", 1),
-    Point(INSERT, "before", 8),
-    Point(INSERT, "within", 8),
-    Point(INSERT, "after", 8),
+    Point(INSERT_EVENTS, "before", 6),
+    Point(INSERT_EVENTS, "within", 6),
+    Point(INSERT_EVENTS, "after", 6),
+    Point(INSERT_CLAIMS, "before", 3),
+    Point(INSERT_CLAIMS, "within", 3),
+    Point(INSERT_CLAIMS, "after", 3),
     Point(RELEASE, "before", 4),
     Point(RELEASE, "within", 4),
     Point(RELEASE, "after", 4),

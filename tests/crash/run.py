@@ -83,7 +83,7 @@ class Run:
     async def kill(self, kills: int) -> None:
         """Kill the server `kills` times; it runs at the end.
 
-        Half of the kills come at the points, in their order, the others from outside.
+        They come at each of the points, in their order, then as often from outside, and so on.
         """
         rounds = cycle([*POINTS, *[None] * len(POINTS)])
         await self.server.kill()

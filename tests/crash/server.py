@@ -7,6 +7,8 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 KEY = "sk_test_crash"
 START_SECONDS_MAX = 30
 
@@ -30,7 +32,7 @@ class Server:
             print(self.log()[-10_000:])  # noqa: T201 - a failure shows it
 
     async def spawn(self, *trap: str) -> None:
-        """Start the program; with a trap (see `tests.crash.child`) if one is given."""
+        """Start the program; with a trap (see `tests.crash.trap`) if one is given."""
         module = "tests.crash.child" if trap else "meterhouse"
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -59,6 +61,12 @@ class Server:
         if self._running.returncode is None:
             self._running.kill()
         await self.ended()
+
+    async def kill_workshop(self) -> None:
+        """Kill the process of the usage store alone, and wait until it is gone."""
+        [child] = psutil.Process(self._running.pid).children()
+        child.kill()
+        await asyncio.to_thread(child.wait)
 
     async def ended(self) -> int:
         """Wait until the program has ended by itself; return how."""

@@ -22,6 +22,8 @@ DISK_BYTES = 64 * 1_048_576
 LOAD_SECONDS = 0.7
 FULL_SECONDS = 1.5
 LOCKED_SECONDS = 2
+WORKSHOP_KILLS = 6
+HEALED_SECONDS_MAX = 20
 
 
 @pytest.fixture
@@ -87,6 +89,27 @@ def test_a_ledger_that_another_process_holds_makes_senders_wait(tmp_path: Path) 
     assert asyncio.run(body()).outcomes["accepted"] > 0
 
 
+def test_a_server_heals_when_the_process_of_its_usage_store_is_killed(tmp_path: Path) -> None:
+    """Given kills of that process alone, then the server goes on, and nothing is lost."""
+
+    async def kill(server: Server) -> None:
+        for number in range(WORKSHOP_KILLS):
+            await asyncio.sleep(LOAD_SECONDS * number / WORKSHOP_KILLS)
+            await server.kill_workshop()
+            await _hears_200(Client(server.socket))
+        await asyncio.sleep(LOAD_SECONDS)
+
+    async def body() -> Books:
+        async with Server(tmp_path) as server:
+            run = Run(server, SEED)
+            books = await run.set_up()
+            await run.load(books, kill(server))
+            await run.check(books)
+            return books
+
+    assert asyncio.run(body()).outcomes["accepted"] > 0
+
+
 def _fill(ballast: Path) -> None:
     """Write until no byte fits any more."""
     handle = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -97,6 +120,16 @@ def _fill(ballast: Path) -> None:
         except OSError:
             continue
     os.close(handle)
+
+
+async def _hears_200(client: Client) -> None:
+    """Ask something that the usage store answers until there is an answer."""
+    async with asyncio.timeout(HEALED_SECONDS_MAX):
+        while True:
+            reply = await client.get("/meterhouse/v1/request_logs")
+            if reply.status == 200:
+                break
+    client.close()
 
 
 async def _hears_503(client: Client) -> None:

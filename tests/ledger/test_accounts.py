@@ -1,10 +1,12 @@
 import threading
 
 from meterhouse.ledger.accounts import (
+    Home,
     connected_scope,
     create_account,
     default_account,
     find_account,
+    homes,
     list_accounts,
     scope_of,
     scopes_by_id,
@@ -81,3 +83,16 @@ def test_a_platform_reaches_the_accounts_that_are_connected_to_it(ledger: Ledger
             assert connected_scope(connection, ours, platform.id) is None
             assert connected_scope(connection, ours, "acct_none") is None
             assert connected_scope(connection, theirs, other.id) is None
+
+
+def test_whose_a_scope_is(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        shop = create_account(connection, "Shop", now=1)
+        platform = default_account(connection, now=1)
+        test, live = scopes_of(connection, shop.id)
+        own, _ = scopes_of(connection, platform.id)
+        assert homes(connection, [own.id, live.id]) == {
+            own.id: Home(platform.id, False, None),
+            live.id: Home(shop.id, True, platform.id),
+        }
+        assert homes(connection, [test.id + 1_000]) == {}

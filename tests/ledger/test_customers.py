@@ -11,6 +11,7 @@ from meterhouse.ledger.customers import (
     find_customer,
     known,
     list_customers,
+    near,
     update_customer,
 )
 from meterhouse.ledger.engine import Ledger
@@ -149,3 +150,15 @@ def test_accounts_do_not_see_each_others_customers(ledger: Ledger, scopes: tuple
         assert list_customers(connection, other.id, PageParams()) == ([], False)
         after = PageParams(starting_after="cus_1")
         assert list_customers(connection, other.id, after) is None
+
+
+def test_ids_that_another_may_have_been_meant_to_be(
+    ledger: Ledger, scopes: tuple[int, int]
+) -> None:
+    names = ["cus_ABCDEFG", "cus_ABCDxyz", "cus_other", "cus_gone"]
+    put(ledger, *[customer(scopes[0], name) for name in names])
+    with ledger.write() as connection:
+        delete_customer(connection, scopes[0], "cus_gone", 2_000)
+        assert near(connection, scopes[0], "cus_ABCDEFX", 9) == [*names[:2], "cus_other"]
+        assert "cus_other" in near(connection, scopes[0], "cus_ABCDEFX", 1)
+        assert near(connection, scopes[1], "cus_ABCDEFX", 9) == []

@@ -5,16 +5,16 @@ from sqlalchemy.exc import IntegrityError
 from meterhouse.ledger.accounts import create_account
 from meterhouse.ledger.dialect import any_of, insert_rows, upsert
 from meterhouse.ledger.engine import Ledger
-from meterhouse.ledger.tables import customers, idempotency_records, identifiers, tallies
+from meterhouse.ledger.tables import blocks, customers, idempotency_records, tallies
 
-COLUMNS = ("position", "scope", "identifier", "received_at")
+COLUMNS = ("seq", "token", "destination", "rows", "body")
 NAMES = ["plain", "it's", 'a "quoted" \\ one', "100 %s of ?", "naïve 🎛️", "null", "12"]
 
 
 def put(ledger: Ledger, texts: list[str]) -> None:
-    rows = [(position, 1, text, 5) for position, text in enumerate(texts, 1)]
+    rows = [(number, text, "events", 1, b"") for number, text in enumerate(texts, 1)]
     with ledger.write() as connection:
-        insert_rows(connection, identifiers, COLUMNS, rows)
+        insert_rows(connection, blocks, COLUMNS, rows)
 
 
 @pytest.mark.parametrize(
@@ -30,23 +30,23 @@ def put(ledger: Ledger, texts: list[str]) -> None:
 )
 def test_any_of_finds_texts(ledger: Ledger, wanted: list[str], found: list[int]) -> None:
     put(ledger, NAMES)
-    query = sa.select(identifiers.c.position).where(any_of(identifiers.c.identifier, "wanted"))
+    query = sa.select(blocks.c.seq).where(any_of(blocks.c.token, "wanted"))
     with ledger.read() as connection:
-        rows = connection.execute(query.order_by(identifiers.c.position), {"wanted": wanted})
+        rows = connection.execute(query.order_by(blocks.c.seq), {"wanted": wanted})
         assert list(rows.scalars()) == found
 
 
 def test_any_of_finds_whole_numbers_and_deletes(ledger: Ledger) -> None:
     put(ledger, NAMES)
-    delete = sa.delete(identifiers).where(any_of(identifiers.c.position, "positions"))
+    delete = sa.delete(blocks).where(any_of(blocks.c.seq, "numbers"))
     with ledger.write() as connection:
-        connection.execute(delete, {"positions": [2, 3, 2**63 - 1]})
-        left = connection.execute(sa.select(identifiers.c.position).order_by("position"))
+        connection.execute(delete, {"numbers": [2, 3, 2**63 - 1]})
+        left = connection.execute(sa.select(blocks.c.seq).order_by("seq"))
         assert list(left.scalars()) == [1, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("column", [identifiers.c.position, customers.c.id], ids=str)
+@pytest.mark.parametrize("column", [blocks.c.seq, customers.c.id], ids=str)
 def test_any_of_uses_the_index_of_its_column(ledger: Ledger, column: sa.Column[object]) -> None:
     query = sa.select(column.table).where(any_of(column, "wanted"))
     with ledger.read() as connection:
@@ -81,14 +81,14 @@ def test_insert_rows_takes_every_plain_value(ledger: Ledger) -> None:
 def test_insert_rows_of_nothing_does_nothing(ledger: Ledger) -> None:
     put(ledger, [])
     with ledger.read() as connection:
-        assert connection.execute(sa.select(identifiers)).all() == []
+        assert connection.execute(sa.select(blocks)).all() == []
 
 
 def test_insert_rows_refuses_all_when_one_breaks_a_constraint(ledger: Ledger) -> None:
     with pytest.raises(IntegrityError):
         put(ledger, ["same", "other", "same"])
     with ledger.read() as connection:
-        assert connection.execute(sa.select(identifiers)).all() == []
+        assert connection.execute(sa.select(blocks)).all() == []
 
 
 def test_upsert_inserts_and_then_adds(ledger: Ledger) -> None:

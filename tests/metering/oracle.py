@@ -64,7 +64,7 @@ class Oracle:
         text = payload.get(named[0].value_key, "")
         if named[0].formula != "count" and not self.whole and read(text) == TOO_MANY_DIGITS:
             return TOO_MANY_DIGITS
-        if self._find(identifier, now - self.deduplication_days * 86_400_000):
+        if self._find(identifier, opening(now, "day") - self.deduplication_days * 86_400_000):
             return "duplicate"
         event = OracleEvent(named[0], identifier, payload, at, now)
         event.outcome = self._judge(event)

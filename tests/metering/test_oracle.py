@@ -12,6 +12,8 @@ def test_a_day_in_the_books() -> None:
         payload = {"stripe_customer_id": "cus_1", "value": value, "tier": tier}
         return oracle.send("calls", identifier, payload, at, now)
 
+    free = NOW // DAY * DAY + 36 * DAY  # when the day is over that lies 35 days after today
+
     def total() -> Decimal:
         [(_, _, value)] = oracle.summaries("mtr_1", "cus_1", NOW - DAY, NOW + DAY)
         return value
@@ -40,7 +42,8 @@ def test_a_day_in_the_books() -> None:
     assert oracle.cancel("calls", "a", NOW + DAY + 1) == "too old"
     assert total() == Decimal(9)
     assert send("b", "16", at=NOW + DAY, now=NOW + DAY) == "duplicate"
-    assert send("b", "16", at=NOW + 36 * DAY, now=NOW + 36 * DAY) == "acknowledged"
+    assert send("b", "16", at=free - 1, now=free - 1) == "duplicate"
+    assert send("b", "16", at=free, now=free) == "acknowledged"
     hours = oracle.summaries("mtr_1", "cus_1", NOW - DAY, NOW + DAY, "hour")
     assert hours == [(NOW, NOW + HOUR, Decimal(1)), (NOW - HOUR, NOW, Decimal(8))]
     calls.active = False

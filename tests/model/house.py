@@ -15,6 +15,7 @@ from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.ledger import accounts, tallies
 from meterhouse.logs import note_nothing
+from tests.metering.samples import NOW
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class House:
     """A running Meterhouse with an event loop of its own; `stop` ends both."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = ManualClock(0)
+        self.clock = ManualClock(NOW)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="house")
         self._thread.start()

@@ -49,7 +49,7 @@ STARTS = [
         "2036-12-31T23:59:59.999+00:00",
     )
 ]
-STRIDES = [1, SECOND, 59 * MINUTE, HOUR, DAY - 1, DAY, DAY + 1, 3 * DAY, 35 * DAY, 35 * DAY + 1]
+STRIDES = [1, SECOND, 59 * MINUTE, HOUR, DAY - 1, DAY, DAY + 1, 3 * DAY, 35 * DAY, 36 * DAY]
 AGES = [0, 0, 1, 1800, 3600, 7200, 86_400, 3 * 86_400, 35 * 86_400, 35 * 86_400 + 1, -300, -301]
 OLD = "2025-03-31.basil"  # knows whole numbers only
 REFUSALS = {
@@ -302,7 +302,7 @@ class Service(RuleBasedStateMachine):
         form = {"event_name": name, "type": "cancel", "cancel[identifier]": identifier}
         status, document = self.post("/v1/billing/meter_event_adjustments", form)
         expected = self.oracle.cancel(name, identifier, self.now)
-        forgettable = self.now - self.oracle.deduplication_days * DAY
+        forgettable = (self.now // DAY - self.oracle.deduplication_days) * DAY
         if any(
             e.identifier == identifier and e.received_at >= forgettable for e in self.oracle.events
         ):

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from meterhouse.ledger.engine import open_ledger
-from meterhouse.pipeline.stores import Stores
+from meterhouse.pipeline.workshop import Workshop
+from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
-from tests.pipeline.samples import Pipeline
+from tests.pipeline.samples import DAYS, Pipeline
 
 
 @pytest.fixture(scope="package")
@@ -20,10 +21,11 @@ def usage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
 
 @pytest.fixture
 def pipeline(usage: UsageStore, tmp_path: Path) -> Iterator[Pipeline]:
-    for table in ("events", "rejected_events"):
+    for table in ("events", "identifiers", "rejected_events", "duplicate_events"):
         usage._writer.command(f"TRUNCATE TABLE {table}")
     with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        stores = Stores(ledger, usage)
-        yield Pipeline(stores)
+        workshop = Workshop(ledger, usage, DAYS)
+        stores = Stores(ledger, workshop.usage)
+        yield Pipeline(stores, workshop)
         for pool in (stores._writer, stores._readers, stores._queries):
             pool.shutdown()

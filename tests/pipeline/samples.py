@@ -14,10 +14,12 @@ from meterhouse.limits import IDEMPOTENCY_V1_HOURS
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor, Submission
+from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.retain import Retention
-from meterhouse.pipeline.stores import Stores
 from meterhouse.pipeline.verify import Verification
+from meterhouse.pipeline.workshop import Workshop
+from meterhouse.stores import Stores
 from tests.metering.samples import HOUR, NOW, event, meter
 
 T = TypeVar("T")
@@ -29,30 +31,45 @@ DAYS = 35
 class Pipeline:
     """Acceptor, processor, retention and verification on two stores.
 
-    The default account has an active meter `calls` (mtr_1) and a customer (cus_1) in test mode.
+    The default account has an active meter `calls` (mtr_1) and a customer (cus_1) in test mode;
+    they are made unless the stores are `used`.
     """
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, workshop: Workshop, *, used: bool = False) -> None:
         self.stores = stores
         self.clock = ManualClock(NOW)
         self.metrics = Metrics()
-        self.acceptor = Acceptor(stores, self.clock, self.metrics, DAYS, self._committed)
-        self.processor = Processor(stores, self.acceptor, self.metrics, DAYS)
-        self.retention = Retention(stores, self.clock, DAYS)
-        self.verification = Verification(stores, self.processor.stepping, self.clock)
+        self.workshop = workshop
+        self.identifiers = Identifiers(DAYS)
+        self.acceptor = Acceptor(
+            stores, self.identifiers, self.clock, self.metrics, self._committed
+        )
+        self.processor = Processor(stores, workshop, self.identifiers, self.acceptor, self.metrics)
+        self.retention = Retention(stores, self.identifiers, self.clock)
+        self.verification = Verification(stores, self.processor.still, self.clock)
         with stores._ledger.write() as connection:
             account = accounts.default_account(connection, NOW)
             self.scope, self.live = accounts.scopes_of(connection, account.id)
+            if used:
+                return
             create_meter(connection, self.scope)
             customers.create_customer(connection, customer(self.scope))
 
     def _committed(self, _: int) -> None:
         self.processor.wake()
 
+    def restarted(self) -> "Pipeline":
+        """Build on the same stores what a new process would: nothing in memory is left."""
+        workshop = Workshop(self.stores._ledger, self.workshop._usage, DAYS)
+        again = Pipeline(self.stores, workshop, used=True)
+        again.clock.set(self.clock.now())
+        return again
+
     def run(self, body: Callable[[], Awaitable[T]]) -> T:
         """Run a test's body with the processor at work."""
 
         async def whole() -> T:
+            await self.identifiers.load(self.stores, self.clock.now())
             await self.processor.start()
             try:
                 return await body()
@@ -85,12 +102,17 @@ class Pipeline:
 
     def stored(self) -> int:
         """Count the accepted events that the usage store has."""
-        counts = self.stores._usage.counts()
+        counts = self.workshop._usage.counts()
         return sum(count.accepted for count in counts.values())
+
+    def claims(self) -> int:
+        """Count the claims on identifiers that the usage store has."""
+        store = self.workshop._usage
+        return sum(claims for _, claims in store.claim_days(0))
 
     def tamper(self, statement: str) -> None:
         """Run a statement on the usage store that no code of Meterhouse would run."""
-        self.stores._usage._writer.command(statement)
+        self.workshop._usage._writer.command(statement)
 
 
 def create_meter(connection: sa.Connection, scope: Scope, **changes: Any) -> Meter:

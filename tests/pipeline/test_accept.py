@@ -1,25 +1,35 @@
 import asyncio
+import threading
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
-import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import Refusal, StoreError
-from meterhouse.ledger import meters
+from meterhouse.ledger import journal, meters, tables
 from meterhouse.ledger.idempotency import Record
-from meterhouse.ledger.tables import idempotency_records, identifiers, journal
-from meterhouse.pipeline.accept import Answer, Submission, commit
+from meterhouse.metering.identifier import Claim
+from meterhouse.pipeline.accept import Answer, StreamSubmission, Submission
+from meterhouse.pipeline.filter import Digests, Filter
+from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, HOUR, NOW
 from tests.pipeline.samples import DAYS, Pipeline, create_meter, submission
 
-WINDOW = DAYS * DAY
+LAST = (NOW // DAY + DAYS + 1) * DAY - 1  # the last instant at which a claim made now holds
 
 
 def commit_group(pipeline: Pipeline, *submissions: Submission, now: int = NOW) -> list[Answer]:
-    with pipeline.stores._ledger.write() as connection:
-        return commit(connection, submissions, now, WINDOW).answers
+    """Submit at one time what goes into one commit then."""
+    pipeline.clock.set(now)
+
+    async def body() -> list[Answer]:
+        return await asyncio.gather(*map(pipeline.acceptor.accept, submissions))
+
+    return asyncio.run(body())
 
 
 def told(answers: Sequence[Answer]) -> list[str]:
@@ -34,6 +44,30 @@ def told(answers: Sequence[Answer]) -> list[str]:
     ]
 
 
+async def send(pipeline: Pipeline, *identifiers: str, key: str | None = None) -> None:
+    """Send events and wait until the usage store has them."""
+    for identifier in identifiers:
+        assert await pipeline.acceptor.accept(submission(identifier, key=key)) is None
+    assert await pipeline.processor.settle(5)
+
+
+def suspect_all(_: Filter, digests: Digests) -> npt.NDArray[np.bool_]:
+    return np.ones(len(digests), np.bool_)
+
+
+def watch_claims(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[bytes]]:
+    """Return a list that gets the digests of each question to the usage store from now on."""
+    claims = UsageStore.claims
+    asked: list[Sequence[bytes]] = []
+
+    def note(store: UsageStore, digests: Sequence[bytes]) -> dict[bytes, Claim]:
+        asked.append(digests)
+        return claims(store, digests)
+
+    monkeypatch.setattr(UsageStore, "claims", note)
+    return asked
+
+
 def duplicate(identifier: str) -> str:
     return f"An event already exists with identifier {identifier}."
 
@@ -41,10 +75,8 @@ def duplicate(identifier: str) -> str:
 def test_a_group_is_acknowledged_in_its_order(pipeline: Pipeline) -> None:
     assert told(commit_group(pipeline, submission("a"), submission("b"))) == ["acknowledged"] * 2
     with pipeline.stores._ledger.read() as connection:
-        rows = connection.execute(
-            sa.select(identifiers.c.identifier).order_by(identifiers.c.position)
-        )
-        assert [row[0] for row in rows] == ["a", "b"]
+        [entry] = journal.read(connection, 10, 10)
+    assert [event.identifier for event in entry.events] == ["a", "b"]
     assert pipeline.books() == {"acknowledged": 2, "pending": 2}
 
 
@@ -75,21 +107,30 @@ def test_modes_do_not_see_each_others_identifiers(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "answer"), [(WINDOW, duplicate("a")), (WINDOW + 1, "acknowledged")]
+    ("now", "answer"),
+    [(NOW + DAYS * DAY, duplicate("a")), (LAST, duplicate("a")), (LAST + 1, "acknowledged")],
 )
-def test_a_claim_holds_for_the_window(pipeline: Pipeline, age: int, answer: str) -> None:
-    """An event whose timestamp is just old enough must not count twice, so the bound is inside."""
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_claim_holds_to_the_end_of_its_last_day(
+    pipeline: Pipeline, now: int, answer: str, stored: bool
+) -> None:
+    """An event whose timestamp is just old enough must not count twice, so that is within it."""
     commit_group(pipeline, submission("a"))
-    assert told(commit_group(pipeline, submission("a"), now=NOW + age)) == [answer]
-    assert pipeline.rows(identifiers) == 1
+    if stored:
+        pipeline.run(lambda: pipeline.processor.settle(5))
+    assert told(commit_group(pipeline, submission("a"), now=now)) == [answer]
 
 
 def test_a_claim_that_was_taken_over_holds_again(pipeline: Pipeline) -> None:
-    later = NOW + WINDOW + 1
     commit_group(pipeline, submission("a"))
-    group = (submission("a"), submission("a"))
-    assert told(commit_group(pipeline, *group, now=later)) == ["acknowledged", duplicate("a")]
-    assert told(commit_group(pipeline, submission("a"), now=later + 1)) == [duplicate("a")]
+    again = submission("a", received_at=LAST + 1)
+    answers = told(commit_group(pipeline, again, again, now=LAST + 1))
+    assert answers == ["acknowledged", duplicate("a")]
+    assert told(commit_group(pipeline, again, now=LAST + 2)) == [duplicate("a")]
+    restarted = pipeline.restarted()
+    restarted.run(lambda: restarted.processor.settle(5))
+    assert told(commit_group(restarted, again, now=LAST + DAYS * DAY)) == [duplicate("a")]
+    assert pipeline.claims() == 2
 
 
 def test_an_idempotency_key_replays_what_was_answered(pipeline: Pipeline) -> None:
@@ -98,7 +139,7 @@ def test_an_idempotency_key_replays_what_was_answered(pipeline: Pipeline) -> Non
     [answer] = commit_group(pipeline, keyed)
     assert answer == keyed.record
     assert pipeline.books() == {"acknowledged": 1, "pending": 1}
-    assert pipeline.rows(idempotency_records) == 1
+    assert pipeline.rows(tables.idempotency_records) == 1
 
 
 def test_an_idempotency_key_is_for_one_request(pipeline: Pipeline) -> None:
@@ -106,7 +147,7 @@ def test_an_idempotency_key_is_for_one_request(pipeline: Pipeline) -> None:
     [refusal] = commit_group(pipeline, submission("b", key="k"))
     assert isinstance(refusal, Refusal)
     assert (refusal.status, refusal.type) == (400, "idempotency_error")
-    assert pipeline.rows(identifiers) == 1
+    assert told(commit_group(pipeline, submission("b"))) == ["acknowledged"]
 
 
 def test_a_refused_event_leaves_no_record(pipeline: Pipeline) -> None:
@@ -131,7 +172,7 @@ def test_a_key_whose_time_is_over_can_be_used_anew(pipeline: Pipeline) -> None:
     again = submission("b", key="k", received_at=later)
     assert told(commit_group(pipeline, again, now=later)) == ["acknowledged"]
     assert told(commit_group(pipeline, again, now=later)) == ["replay"]
-    assert pipeline.rows(idempotency_records) == 1
+    assert pipeline.rows(tables.idempotency_records) == 1
 
 
 def test_refusals_come_in_order(pipeline: Pipeline) -> None:
@@ -172,7 +213,7 @@ def test_a_deactivated_meter_takes_no_events(pipeline: Pipeline) -> None:
         meters.deactivate_meter(connection, meter, NOW)
     [refusal] = told(commit_group(pipeline, submission("a")))
     assert refusal.startswith("No active meter found")
-    assert pipeline.rows(journal) == 0
+    assert pipeline.rows(tables.journal) == 0
 
 
 def test_events_that_wait_together_share_a_commit(pipeline: Pipeline) -> None:
@@ -183,7 +224,7 @@ def test_events_that_wait_together_share_a_commit(pipeline: Pipeline) -> None:
         return await asyncio.gather(*(pipeline.acceptor.accept(submission(n)) for n in names))
 
     assert asyncio.run(body()) == [None] * 50
-    assert pipeline.rows(journal) <= 2
+    assert pipeline.rows(tables.journal) <= 2
     assert pipeline.acceptor.journal_events == 50
 
 
@@ -195,7 +236,7 @@ def test_a_group_is_bounded(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch)
         await asyncio.gather(*(pipeline.acceptor.accept(submission(name)) for name in names))
 
     asyncio.run(body())
-    assert pipeline.rows(journal) == 4
+    assert pipeline.rows(tables.journal) == 4
 
 
 @pytest.mark.parametrize(
@@ -232,7 +273,7 @@ def test_a_failed_commit_is_told_to_everyone_and_the_next_one_works(
 
     async def body() -> list[Answer | BaseException]:
         with monkeypatch.context() as patched:
-            patched.setattr(pipeline.stores, "write", failing)
+            patched.setattr(pipeline.stores, "write_then", failing)
             sent = [pipeline.acceptor.accept(submission(name)) for name in "ab"]
             answers = await asyncio.gather(*sent, return_exceptions=True)
         assert await pipeline.acceptor.accept(submission("a")) is None
@@ -240,6 +281,128 @@ def test_a_failed_commit_is_told_to_everyone_and_the_next_one_works(
 
     assert [str(answer) for answer in asyncio.run(body())] == ["the disk is full"] * 2
     assert pipeline.books() == {"acknowledged": 1, "pending": 1}
+
+
+def test_a_commit_that_only_seemed_to_fail_has_claimed_its_identifiers(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unsure(_: object, work: Any, *args: Any) -> None:
+        await pipeline.stores.write(work, *args)
+        raise StoreError("the connection broke during COMMIT")
+
+    async def body() -> list[Answer]:
+        with monkeypatch.context() as patched:
+            patched.setattr(pipeline.stores, "write_then", unsure)
+            with pytest.raises(StoreError):
+                await pipeline.acceptor.accept(submission("a", key="k"))
+        sent = submission("a"), submission("a", key="k"), submission("b")
+        return await asyncio.gather(*map(pipeline.acceptor.accept, sent))
+
+    assert told(asyncio.run(body())) == [duplicate("a"), "replay", "acknowledged"]
+
+
+def test_the_usage_store_is_asked_about_suspects_only(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = watch_claims(monkeypatch)
+    pipeline.run(lambda: send(pipeline, "a", "b"))
+    assert told(commit_group(pipeline, submission("c"), submission("c"))) == [
+        "acknowledged",
+        duplicate("c"),
+    ]
+    assert asked == []
+    answers = commit_group(pipeline, *map(submission, "adb"))
+    assert told(answers) == [duplicate("a"), "acknowledged", duplicate("b")]
+    assert [len(digests) for digests in asked] == [2]
+
+
+def test_what_only_the_usage_store_knows_is_taken_after_a_restart(pipeline: Pipeline) -> None:
+    pipeline.run(lambda: send(pipeline, "a", key="k"))
+    assert pipeline.books()["pending"] == 0
+    again = pipeline.restarted()
+
+    async def body() -> list[Answer]:
+        sent = submission("a"), submission("a", key="k"), submission("b")
+        return await asyncio.gather(*map(again.acceptor.accept, sent))
+
+    assert told(again.run(body)) == [duplicate("a"), "replay", "acknowledged"]
+
+
+def test_a_wrong_suspicion_costs_a_question_and_no_event(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a filter that suspects everybody, then answers are the same."""
+    asked = watch_claims(monkeypatch)
+    monkeypatch.setattr(Filter, "suspects", suspect_all)
+    answers = commit_group(pipeline, *map(submission, "abab"))
+    assert told(answers) == ["acknowledged"] * 2 + [duplicate("a"), duplicate("b")]
+    assert [len(digests) for digests in asked] == [4]
+    assert told(commit_group(pipeline, *map(submission, "ac"))) == [duplicate("a"), "acknowledged"]
+    assert pipeline.books() == {"acknowledged": 3, "pending": 3}
+
+
+def test_a_claim_that_comes_during_the_question_counts(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given an answer that was true before a stream took the identifier, then it is refused."""
+    claims = UsageStore.claims
+    answered, go_on = threading.Event(), threading.Event()
+
+    def slow(store: UsageStore, digests: Sequence[bytes]) -> dict[bytes, Claim]:
+        found = claims(store, digests)
+        if not answered.is_set():
+            answered.set()
+            assert go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(UsageStore, "claims", slow)
+    monkeypatch.setattr(Filter, "suspects", suspect_all)
+
+    async def body() -> Answer:
+        asking = asyncio.create_task(pipeline.acceptor.accept(submission("a")))
+        await asyncio.to_thread(answered.wait, 10)
+        streamed = StreamSubmission([submission("a").event], None)
+        assert await pipeline.acceptor.accept(streamed) is None
+        assert await pipeline.processor.settle(5)
+        assert pipeline.claims() == 1
+        go_on.set()
+        return await asking
+
+    assert told([pipeline.run(body)]) == [duplicate("a")]
+    assert pipeline.stored() == 1
+
+
+def test_a_usage_store_that_gives_no_answer_holds_up_suspects_only(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise StoreError("the usage store gave no answer")
+
+    pipeline.run(lambda: send(pipeline, "a"))
+
+    async def body() -> list[Answer | BaseException]:
+        sent = [pipeline.acceptor.accept(submission(name)) for name in "ab"]
+        return await asyncio.gather(*sent, return_exceptions=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UsageStore, "claims", silent)
+        failed, answer = asyncio.run(body())
+    assert str(failed) == "the usage store gave no answer"
+    assert answer is None
+    assert told(commit_group(pipeline, submission("a"))) == [duplicate("a")]
+
+
+def test_draining_waits_for_suspects(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Filter, "suspects", suspect_all)
+
+    async def body() -> bool:
+        sent = asyncio.create_task(pipeline.acceptor.accept(submission("a")))
+        await asyncio.sleep(0)
+        await pipeline.acceptor.drain()
+        return sent.done() or await sent is None
+
+    assert asyncio.run(body())
+    assert pipeline.books()["acknowledged"] == 1
 
 
 def test_a_sender_that_went_away_does_not_hold_the_others_up(pipeline: Pipeline) -> None:
@@ -261,6 +424,6 @@ def test_values_keep_every_digit_through_the_journal(pipeline: Pipeline) -> None
         assert await pipeline.processor.settle(5)
         with pipeline.stores._ledger.read() as connection:
             [meter] = meters.all_meters(connection)
-        return pipeline.stores._usage.total(pipeline.scope, meter).stored
+        return pipeline.workshop._usage.total(pipeline.scope, meter).stored
 
     assert pipeline.run(body) == Decimal("999999999999999.000000000000001")

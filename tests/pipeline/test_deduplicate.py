@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from meterhouse import limits
-from meterhouse.ledger import customers, tables
+from meterhouse.ledger import customers
+from meterhouse.metering.identifier import identifier_digest
 from meterhouse.metering.model import MeterEvent
+from meterhouse.pipeline import process
 from meterhouse.pipeline.accept import StreamSubmission
 from tests.metering.samples import DAY, NOW, event
 from tests.pipeline.samples import CUSTOMER, DAYS, Pipeline, create_meter, customer, submission
 
-WINDOW = DAYS * DAY
+LAST = (NOW // DAY + DAYS + 1) * DAY - 1  # the last instant at which a claim made now holds
 
 
 def streamed(identifier: str, value: str = "1", **changes: Any) -> MeterEvent:
@@ -41,7 +43,7 @@ def test_one_event_of_an_identifier_counts(pipeline: Pipeline) -> None:
     batches = [streamed("a"), streamed("a", "2"), streamed("b")], [streamed("a"), streamed("c")]
     assert outcomes(pipeline, *batches) == {"accepted": 3, "duplicate": 2}
     assert pipeline.stored() == 3
-    assert pipeline.rows(tables.identifiers) == 3
+    assert pipeline.claims() == 3
 
 
 def test_a_rejected_event_leaves_its_identifier_free(pipeline: Pipeline) -> None:
@@ -85,22 +87,52 @@ def test_a_duplicate_adds_no_combination(
 
 @pytest.mark.parametrize(
     ("age", "expected"),
-    [(WINDOW, {"accepted": 1, "duplicate": 1}), (WINDOW + 1, {"accepted": 2})],
+    [
+        (DAYS * DAY, {"accepted": 1, "duplicate": 1}),
+        (LAST - NOW, {"accepted": 1, "duplicate": 1}),
+        (LAST - NOW + 1, {"accepted": 2}),
+    ],
 )
-def test_a_claim_holds_for_the_window(
-    pipeline: Pipeline, age: int, expected: dict[str, int]
+@pytest.mark.parametrize("together", [True, False])
+def test_a_claim_holds_to_the_end_of_its_last_day(
+    pipeline: Pipeline, age: int, expected: dict[str, int], together: bool
 ) -> None:
+    """A server that was down for long has old events and new ones in one batch."""
     late = streamed("a", timestamp=NOW + age, received_at=NOW + age)
-    assert outcomes(pipeline, [streamed("a")], [late]) == expected
-    assert pipeline.rows(tables.identifiers) == 1
+    batches = [[streamed("a"), late]] if together else [[streamed("a")], [late]]
+    assert outcomes(pipeline, *batches) == expected
+    assert pipeline.claims() == expected["accepted"]
 
 
-def test_a_batch_may_be_longer_than_the_window(pipeline: Pipeline) -> None:
-    """A server that was down for long has old events and new ones in its journal."""
-    later = NOW + WINDOW + 1
-    new = streamed("a", timestamp=later, received_at=later)
+def test_a_claim_that_was_taken_over_holds_again(pipeline: Pipeline) -> None:
+    new = streamed("a", timestamp=LAST + 1, received_at=LAST + 1)
     assert outcomes(pipeline, [streamed("a"), new], [new]) == {"accepted": 2, "duplicate": 1}
-    assert pipeline.rows(tables.identifiers) == 1
+    assert pipeline.claims() == 2
+
+
+def test_identifiers_stay_taken_over_restarts(pipeline: Pipeline) -> None:
+    """What a process had in memory is read again, from the usage store and from the journal."""
+    assert outcomes(pipeline, [streamed("a"), streamed("b", "many")]) == {
+        "accepted": 1,
+        "meter_event_invalid_value": 1,
+    }
+    second = pipeline.restarted()
+    asyncio.run(stream(second, streamed("a"), streamed("b"), streamed("c")))
+    third = second.restarted()
+
+    async def body() -> None:
+        await stream(third, streamed("b"), streamed("c"), streamed("d"))
+        assert await third.processor.settle(5)
+
+    third.run(body)
+    assert third.books() == {
+        "acknowledged": 8,
+        "accepted": 4,
+        "duplicate": 3,
+        "meter_event_invalid_value": 1,
+        "pending": 0,
+    }
+    assert (third.stored(), third.claims()) == (4, 4)
 
 
 @pytest.mark.parametrize("first", ["single", "stream"])
@@ -126,17 +158,17 @@ def test_a_single_event_that_comes_between_judgement_and_commit_wins(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a claim since the judgement, then the batch is judged again, at once."""
-    write = pipeline.stores.write
+    write_then = pipeline.stores.write_then
     came = False
 
-    async def late(work: Any, *args: Any) -> Any:
+    async def late(then: Any, work: Any, *args: Any) -> Any:
         nonlocal came
-        if work.__name__ == "_commit" and not came:
+        if work is process._commit and not came:
             came = True
             assert await pipeline.acceptor.accept(submission("a", "2")) is None
-        return await write(work, *args)
+        return await write_then(then, work, *args)
 
-    monkeypatch.setattr(pipeline.stores, "write", late)
+    monkeypatch.setattr(pipeline.stores, "write_then", late)
 
     async def body() -> None:
         await stream(pipeline, streamed("a"), streamed("b"))
@@ -161,7 +193,7 @@ def test_modes_do_not_see_each_others_identifiers(pipeline: Pipeline) -> None:
 
     pipeline.run(body)
     assert pipeline.stored() == 2
-    assert pipeline.rows(tables.identifiers) == 2
+    assert pipeline.claims() == 2
 
 
 def test_a_crash_between_judgement_and_commit_leaves_every_identifier_free(
@@ -169,10 +201,11 @@ def test_a_crash_between_judgement_and_commit_leaves_every_identifier_free(
 ) -> None:
     async def judged() -> None:
         await stream(pipeline, streamed("a"), streamed("a"))
-        assert await pipeline.stores.read(pipeline.processor._judge) is not None
+        digests = pipeline.workshop.judge(anew=False)
+        assert digests == [identifier_digest(pipeline.scope.id, "a")] * 2
+        assert pipeline.workshop.conclude({}).new_claims
 
     asyncio.run(judged())
-    pipeline.processor._combinations.clear()
-    assert pipeline.rows(tables.identifiers) == 0
-    pipeline.run(lambda: pipeline.processor.settle(5))
+    again = pipeline.restarted()
+    again.run(lambda: again.processor.settle(5))
     assert pipeline.books() == {"acknowledged": 2, "accepted": 1, "duplicate": 1, "pending": 0}

@@ -36,8 +36,8 @@ def check(
     refused: list[str] = []
     with pipeline.stores._ledger.write() as connection:
         admission = combinations.look_up(connection, events, METERS)
-        for one in events:
-            rejected = admission.refuse(one)
+        for index, one in enumerate(events):
+            rejected = admission.refuse(index, one)
             (refused if rejected else kept).append(one.event.payload["tier"])
             if rejected:
                 assert rejected.code == "meter_event_dimension_count_too_high"

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from meterhouse.ledger.adjustments import Adjustment
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.journal import Cancellation
 from meterhouse.pipeline import process
-from meterhouse.pipeline.process import Processor, _retry_seconds, store_left_behind
+from meterhouse.pipeline.process import _retry_seconds, store_left_behind
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, NOW
 from tests.pipeline.samples import Pipeline, submission
@@ -41,7 +41,7 @@ async def cancel(pipeline: Pipeline, position: int, number: int = 1) -> None:
 def usage(pipeline: Pipeline) -> Decimal:
     with pipeline.stores._ledger.read() as connection:
         [meter] = meters.all_meters(connection)
-    return pipeline.stores._usage.total(pipeline.scope, meter).stored
+    return pipeline.workshop._usage.total(pipeline.scope, meter).stored
 
 
 def failing(times: int, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,16 +147,17 @@ def test_a_batch_makes_a_block_for_each_table_and_month(
     assert sorted((one.destination, one.rows) for one in made) == [
         ("events", 1),
         ("events", 1),
+        ("identifiers", 3),
         ("rejected_events", 1),
     ]
-    assert len({one.token for one in made}) == 3
+    assert len({one.token for one in made}) == 4
 
 
 def test_a_meter_counts_an_event_that_was_taken_before_its_deactivation(
     pipeline: Pipeline,
 ) -> None:
     async def body() -> None:
-        async with pipeline.processor.stepping:
+        async with pipeline.processor.still():
             await accept(pipeline, "a")
             with pipeline.stores._ledger.write() as connection:
                 [meter] = meters.all_meters(connection)
@@ -220,17 +221,17 @@ def test_a_ledger_that_fails_at_the_commit_is_asked_again(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Whether the commit had taken effect or not, each event is judged and stored once."""
-    write = pipeline.stores.write
+    write_then = pipeline.stores.write_then
     failures = iter("1")
 
-    async def unsure(work: Any, *args: Any) -> Any:
-        if work.__name__ != "_commit" or next(failures, None) is None:
-            return await write(work, *args)
+    async def unsure(then: Any, work: Any, *args: Any) -> Any:
+        if work is not process._commit or next(failures, None) is None:
+            return await write_then(then, work, *args)
         if moment == "after":
-            await write(work, *args)
+            await pipeline.stores.write(work, *args)
         raise StoreError("the connection broke during COMMIT")
 
-    monkeypatch.setattr(pipeline.stores, "write", unsure)
+    monkeypatch.setattr(pipeline.stores, "write_then", unsure)
 
     async def body() -> None:
         await accept(pipeline, "a", "b")
@@ -247,36 +248,60 @@ def test_waiting_grows_and_is_bounded() -> None:
     assert waits == [0.1, 0.2, 0.4, 5, 5]
 
 
-def test_a_start_finishes_what_a_crash_left_behind(pipeline: Pipeline) -> None:
-    """Given a batch that was judged and not stored, when started anew, then it is stored once."""
+async def nothing() -> None:
+    """Let the processor do what it does by itself."""
 
-    async def crash(moment: str) -> None:
-        batch = await pipeline.stores.read(pipeline.processor._judge)
-        assert batch is not None
-        made = process._blocks(batch, [])
-        await pipeline.stores.write(process._commit, batch, made, process._counts(batch))
-        if moment == "inserted":
-            for one in made:
-                await pipeline.stores.usage(UsageStore.insert, one.destination, one.body, one.token)
+
+async def crash(pipeline: Pipeline, stored: Container[str]) -> None:
+    """Judge and commit a batch, and die when the usage store has the blocks for some tables."""
+    digests = pipeline.workshop.judge(anew=False)
+    assert digests is not None
+    verdict = pipeline.workshop.conclude(await pipeline.identifiers.find(pipeline.stores, digests))
+    await pipeline.stores.write(process._commit, verdict, pipeline.identifiers)
+    for one in verdict.blocks:
+        if one.destination in stored:
+            await pipeline.stores.usage(UsageStore.insert, one.destination, one.body, one.token)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        (),
+        ("events",),
+        ("identifiers",),
+        ("events", "rejected_events"),
+        ("identifiers", "rejected_events"),
+        ("events", "identifiers", "rejected_events"),
+    ],
+)
+def test_a_start_finishes_what_a_crash_left_behind(
+    pipeline: Pipeline, stored: tuple[str, ...]
+) -> None:
+    """Given batches of which some blocks are stored, when started anew, then all are, once."""
 
     async def crashes() -> None:
         await accept(pipeline, "a", "b")
-        await crash("judged")
+        await crash(pipeline, ())
         await accept(pipeline, "c")
-        await crash("inserted")
+        await accept(pipeline, "d", value="many")
+        await crash(pipeline, stored)
 
     asyncio.run(crashes())
-    assert pipeline.rows(tables.blocks) == 2
-    assert pipeline.stored() == 1
+    again = pipeline.restarted()
 
     async def body() -> int:
-        return pipeline.processor.stored_position
+        position = again.processor.stored_position
+        for name in "abcd":
+            answer = await again.acceptor.accept(submission(name))
+            assert str(answer) == f"An event already exists with identifier {name}."
+        return position
 
-    assert pipeline.run(body) == 3
-    assert pipeline.stored() == 3
+    assert again.run(body) == 4
+    assert (pipeline.stored(), pipeline.claims()) == (3, 4)
     assert pipeline.rows(tables.blocks) == 0
-    asyncio.run(store_left_behind(pipeline.stores))
-    assert pipeline.stored() == 3
+    assert asyncio.run(store_left_behind(pipeline.stores)) == {}
+    assert (pipeline.stored(), pipeline.claims()) == (3, 4)
+    assert asyncio.run(again.verify())["status"] == "balanced"
 
 
 def test_a_start_knows_what_waits_in_the_journal(pipeline: Pipeline) -> None:
@@ -313,15 +338,9 @@ def test_a_stop_waits_only_so_long(pipeline: Pipeline, monkeypatch: pytest.Monke
 
     asyncio.run(stop())
     assert pipeline.stored() == 0
-    assert pipeline.rows(tables.blocks) + pipeline.rows(tables.journal) == 1
+    assert (pipeline.rows(tables.blocks), pipeline.rows(tables.journal)) == (2, 0)
     monkeypatch.undo()
-    again = Processor(pipeline.stores, pipeline.acceptor, pipeline.metrics, 35)
-
-    async def restart() -> None:
-        await again.start()
-        await again.stop(seconds=5)
-
-    asyncio.run(restart())
+    pipeline.restarted().run(nothing)
     assert pipeline.stored() == 1
 
 
@@ -348,7 +367,7 @@ def test_settling_hurries_a_batch_that_gathers(
 
 def test_settling_gives_up_in_time(pipeline: Pipeline) -> None:
     async def body() -> bool:
-        async with pipeline.processor.stepping:
+        async with pipeline.processor.still():
             await accept(pipeline, "a")
             return await pipeline.processor.settle(0.02)
 
@@ -358,7 +377,7 @@ def test_settling_gives_up_in_time(pipeline: Pipeline) -> None:
 
 def test_nothing_to_settle_is_settled(pipeline: Pipeline) -> None:
     async def body() -> bool:
-        async with pipeline.processor.stepping:
+        async with pipeline.processor.still():
             return await pipeline.processor.settle(5)
 
     assert pipeline.run(body)

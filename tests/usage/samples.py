@@ -56,6 +56,10 @@ def stored(row: AcceptedEvent, scope: Scope) -> StoredEvent:
     )
 
 
+def next_position() -> int:
+    return next(_positions)
+
+
 def next_token() -> str:
     return f"token-{next(_tokens)}"
 

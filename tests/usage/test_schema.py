@@ -1,5 +1,6 @@
 import pytest
 
+from meterhouse.metering.identifier import DIGEST_BYTES, Claims
 from meterhouse.metering.model import Scope
 from meterhouse.usage import block, schema
 from meterhouse.usage.store import UsageStore
@@ -15,6 +16,7 @@ from tests.usage.samples import accepted, rejected
             "account, livemode, meter, customer, timestamp, position",
         ),
         ("rejected_events", "toYYYYMM(received_at)", "account, livemode, received_at, position"),
+        ("identifiers", "day", "high"),
     ],
 )
 def test_how_a_table_is_kept(store: UsageStore, table: str, partition: str, order: str) -> None:
@@ -27,7 +29,7 @@ def test_how_a_table_is_kept(store: UsageStore, table: str, partition: str, orde
 
 
 def test_an_insert_is_flushed_to_disk(store: UsageStore) -> None:
-    for table in ("events", "rejected_events"):
+    for table in ("events", "identifiers", "rejected_events"):
         statement = str(store._writer.command(f"SHOW CREATE TABLE {table}"))
         assert "fsync_after_insert = 1" in statement
         assert "fsync_part_directory = 1" in statement
@@ -50,6 +52,7 @@ def test_a_block_has_the_columns_of_its_table(store: UsageStore, scope: Scope) -
     blocks = [
         *block.accepted([accepted(scope)], {scope.id: scope}),
         *block.rejected([rejected(scope, "no_meter")], {scope.id: scope}),
+        *block.identifiers(Claims([bytes(DIGEST_BYTES)], [1], [1])),
     ]
     for one in blocks:
         rows = store._writer.query(f"DESCRIBE TABLE {one.destination}").result_rows

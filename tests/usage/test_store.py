@@ -15,13 +15,22 @@ from meterhouse.limits import (
     EVENT_PAYLOAD_VALUE_CHARS_MAX,
     PROCESS_BATCH_EVENTS_MAX,
 )
+from meterhouse.metering.identifier import Claim, Claims, identifier_digest
 from meterhouse.metering.model import Scope
 from meterhouse.metering.usage import SummaryQuery
 from meterhouse.usage import block
 from meterhouse.usage.store import Counts, UsageStore
 from tests.metering.samples import at, meter
 from tests.usage.child import BLOCK_ROWS
-from tests.usage.samples import accepted, insert, new_scope, next_token, rejected, stored
+from tests.usage.samples import (
+    accepted,
+    insert,
+    new_scope,
+    next_position,
+    next_token,
+    rejected,
+    stored,
+)
 
 
 def total(store: UsageStore, scope: Scope) -> int:
@@ -71,10 +80,13 @@ def test_each_kind_of_block_inserted_again_is_there_once(store: UsageStore, scop
         *block.cancelled([stored(row, scope)]),
         *block.rejected([rejected(scope, "no_meter")], {scope.id: scope}),
     ]
+    day = 20_000
+    blocks += block.identifiers(Claims([new_digest()], [row.position], [day]))
     for one in blocks:
         for _ in range(3):
             store.insert_again(one.destination, one.body, next_token())
     assert store.counts()[scope.account, False] == Counts(1, 1, {"no_meter": 1})
+    assert (day, 1) in store.claim_days(day)
 
 
 def test_the_largest_block_is_taken_whole(store: UsageStore, scope: Scope) -> None:
@@ -119,6 +131,89 @@ def test_counts_find_what_must_not_be(store: UsageStore, scope: Scope) -> None:
     changed = type(rejection)(also_rejected.position, rejection.event, None, "no_meter", "Why.")
     insert(store, block.rejected([changed], scopes))
     assert store.counts()[scope.account, False].wrong_positions == 4
+
+
+# ---- Claims ----
+
+
+def claim_all(store: UsageStore, *claims: Claim) -> None:
+    digests, positions, days = (list(column) for column in zip(*claims, strict=True))
+    insert(store, block.identifiers(Claims(digests, positions, days)))
+
+
+def new_digest() -> bytes:
+    return identifier_digest(1, f"identifier {next_position()}")
+
+
+def test_a_claim_is_found_by_its_digest(store: UsageStore) -> None:
+    one, other = Claim(new_digest(), 2**63 - 1, 7), Claim(new_digest(), 2, 8)
+    claim_all(store, one, other)
+    assert store.claims([one.digest]) == {one.digest: one}
+    asked = [other.digest, new_digest(), one.digest, one.digest]
+    assert store.claims(asked) == {one.digest: one, other.digest: other}
+    assert store.claims([new_digest()]) == store.claims([]) == {}
+
+
+def test_both_halves_of_a_digest_count(store: UsageStore) -> None:
+    digest = new_digest()
+    near = digest[:8] + bytes(8)
+    claim_all(store, Claim(near, 1, 7))
+    assert store.claims([digest]) == {}
+    claim_all(store, Claim(digest, 2, 7))
+    assert store.claims([digest, near]) == {
+        digest: Claim(digest, 2, 7),
+        near: Claim(near, 1, 7),
+    }
+
+
+def test_the_newest_of_several_claims_is_found(store: UsageStore) -> None:
+    digest = new_digest()
+    for position, day in ((5, 50), (9, 90), (1, 10)):
+        claim_all(store, Claim(digest, position, day))
+    assert store.claims([digest]) == {digest: Claim(digest, 9, 90)}
+
+
+def test_many_digests_are_asked_about_in_several_statements(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meterhouse.usage.store.USAGE_DIGESTS_ASKED_MAX", 3)
+    claims = [Claim(new_digest(), number, 7) for number in range(10)]
+    claim_all(store, *claims)
+    assert store.claims([claim.digest for claim in claims]) == {
+        claim.digest: claim for claim in claims
+    }
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 7])
+def test_the_digests_of_a_day_are_read_in_pieces(store: UsageStore, pieces: int) -> None:
+    day = 10_000 + pieces
+    ends = [bytes(16), b"\xff" * 16]
+    digests = [new_digest() for _ in range(100)] + ends
+    claim_all(store, *(Claim(digest, 1, day) for digest in digests), Claim(new_digest(), 1, 9_999))
+    assert (day, 102) in store.claim_days(day)
+    read = [store.claimed_on(day, piece, pieces) for piece in range(pieces)]
+    found = b"".join(read)
+    firsts = sorted(found[at : at + 8] for at in range(0, len(found), 8))
+    assert firsts == sorted(digest[:8] for digest in digests)
+    if pieces > 1:
+        assert all(len(piece) < len(found) for piece in read)
+
+
+def test_claims_are_dropped_by_day(store: UsageStore) -> None:
+    store.drop_claims(1_000_000)
+    claims = [Claim(new_digest(), 1, day) for day in (30_001, 30_002, 30_003)]
+    claim_all(store, *claims)
+    claim_all(store, Claim(new_digest(), 1, 30_002))
+    assert store.claim_days(30_002) == [(30_002, 2), (30_003, 1)]
+    assert store.drop_claims(30_003) == 2
+    assert store.claim_days(0) == [(30_003, 1)]
+    assert store.claims([claim.digest for claim in claims]) == {claims[2].digest: claims[2]}
+    assert store.drop_claims(30_003) == 0
+    claim_all(store, claims[0])
+    assert store.claim_days(0) == [(30_001, 1), (30_003, 1)]
+
+
+# ---- Many at a time ----
 
 
 def test_questions_are_answered_side_by_side_with_inserts(store: UsageStore, scope: Scope) -> None:

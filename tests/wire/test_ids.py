@@ -16,6 +16,9 @@ from meterhouse.wire import ids
         ("mtr", False, r"mtr_test_61[A-Za-z0-9]{30}"),
         ("mtr", True, r"mtr_61[A-Za-z0-9]{30}"),
         ("mea", False, r"mea_test_61[A-Za-z0-9]{30}"),
+        ("evt", False, r"evt_1[A-Za-z0-9]{23}"),
+        ("evt_thin", False, r"evt_test_65[A-Za-z0-9]{30}"),
+        ("evt_thin", True, r"evt_65[A-Za-z0-9]{30}"),
         ("mtrusg", True, r"mtrusg_61[A-Za-z0-9]{30}"),
     ],
 )

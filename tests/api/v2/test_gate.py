@@ -41,7 +41,7 @@ def test_a_missing_key_names_the_scheme(house: House) -> None:
 
 def test_only_json_comes_in(house: House) -> None:
     error = refused(house.request("POST", EVENTS, data={"event_name": "a"}, headers=HERE), 400)
-    assert error["message"] == "Requests to API v2 must have the content type application/json."
+    assert error["message"] == "The request must have the content type application/json."
     body = b'{"event_name": "calls", "payload": {"stripe_customer_id": "c", "value": "1"}}'
     house.meter()
     for content_type in ("application/json", "application/json; charset=utf-8"):

@@ -1,0 +1,53 @@
+"""What the tests of raw events send and read."""
+
+from typing import Any
+
+from tests.api.house import House
+from tests.api.v2.samples import STREAM, done, post
+
+EVENTS = "/meterhouse/v1/meter_events"
+RESEND = "/meterhouse/v1/invalid_meter_events/resend"
+
+
+def stream(house: House, *events: dict[str, Any]) -> None:
+    """Send events of a stream."""
+    done(post(house, STREAM, {"events": list(events)}))
+
+
+def wrong(identifier: str, customer: str, **more: Any) -> dict[str, Any]:
+    """Return an event whose event name is misspelled."""
+    payload = {"stripe_customer_id": customer, "value": "2"}
+    return {"event_name": "cals", "identifier": identifier, "payload": payload} | more
+
+
+def find(house: House, **params: Any) -> list[dict[str, Any]]:
+    """Search events."""
+    page = done(house.request("GET", EVENTS, params=params))
+    assert page["object"] == "list"
+    assert page["url"] == EVENTS
+    found: list[dict[str, Any]] = page["data"]
+    return found
+
+
+def names(house: House, **params: Any) -> list[str]:
+    """Return the identifiers of what a search finds."""
+    return [one["identifier"] for one in find(house, **params)]
+
+
+def life(house: House, identifier: str) -> dict[str, Any]:
+    """Return the life of an event."""
+    told: dict[str, Any] = done(house.request("GET", f"{EVENTS}/{identifier}"))
+    return told
+
+
+def resend(house: House, **body: Any) -> dict[str, Any]:
+    """Resend rejected events and return what came of it."""
+    told: dict[str, Any] = done(house.request("POST", RESEND, json=body))
+    return told
+
+
+def counts(told: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Return what a resend counts: matched, accepted, rejected, duplicate."""
+    assert told["object"] == "meterhouse.resend"
+    assert told["status"] == "complete"
+    return told["matched"], told["accepted"], told["rejected"], told["duplicate"]

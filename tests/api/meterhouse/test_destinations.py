@@ -1,0 +1,95 @@
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import stripe
+
+from meterhouse import limits
+from meterhouse.ledger.tables import destinations
+from tests.api.house import HOUR, NOW, House
+from tests.api.samples import error_of
+from tests.receiver import Heard, receiving
+
+URL = "https://example.com/hook"
+
+
+def endpoint(house: House, url: str = URL) -> tuple[str, str]:
+    """Make an endpoint; return the path that rolls its secret, and the secret."""
+    made = house.create("/v1/webhook_endpoints", data={"url": url, "enabled_events[]": "*"})
+    return f"/meterhouse/v1/destinations/{made['id']}/roll_secret", made["secret"]
+
+
+def signers(heard: Heard, *secrets: str) -> list[bool]:
+    """Return for each of the secrets whether it has signed."""
+
+    def signed(secret: str) -> bool:
+        try:
+            return stripe.WebhookSignature.verify_header(
+                heard.body.decode(), heard.headers["Stripe-Signature"], secret
+            )
+        except stripe.SignatureVerificationError:
+            return False
+
+    return [signed(secret) for secret in secrets]
+
+
+def test_a_new_secret(house: House) -> None:
+    path, old = endpoint(house)
+    rolled = house.create(path)
+    assert rolled.pop("secret") not in ("", old)
+    assert rolled == {
+        "object": "meterhouse.signing_secret",
+        "destination": path.split("/")[4],
+        "livemode": False,
+        "previous_expires_at": NOW + 24 * HOUR,
+    }
+
+
+def test_both_sign_until_the_old_one_expires(house: House) -> None:
+    with receiving() as receiver:
+        path, old = endpoint(house, receiver.url)
+        new = house.create(path, data={"expires_in": 60})["secret"]
+        heard = []
+        for milliseconds in (59_999, 1):
+            house.clock.advance(milliseconds)
+            house.customer()
+            count = len(heard) + 1
+            while len(receiver.heard) < count:
+                house.request("GET", "/healthz")
+            heard = receiver.wait(count)
+    assert signers(heard[0], old, new) == [True, True]
+    assert signers(heard[1], old, new) == [False, True]
+
+
+def test_an_old_secret_can_end_at_once_and_never_lives_longer(house: House) -> None:
+    path, _ = endpoint(house)
+    house.create(path, data={"expires_in": 60})
+    house.create(path)
+    secrets = _secrets(house)
+    assert [at for _, at in secrets] == [None, (NOW + 24 * HOUR) * 1000, (NOW + 60) * 1000]
+    house.create(path, data={"expires_in": 0})
+    assert [at for _, at in _secrets(house)] == [None, NOW * 1000, NOW * 1000, NOW * 1000]
+    house.create(path)
+    assert len(_secrets(house)) == 2
+
+
+def test_only_so_many_count_at_once(house: House) -> None:
+    path, _ = endpoint(house)
+    for _ in range(limits.DESTINATION_SECRETS_MAX + 2):
+        house.create(path)
+    assert len(_secrets(house)) == limits.DESTINATION_SECRETS_MAX
+
+
+@pytest.mark.parametrize("text", ["-1", "86401", "soon"])
+def test_refusals(house: House, text: str) -> None:
+    path, _ = endpoint(house)
+    error = error_of(house.request("POST", path, data={"expires_in": text}), 400)
+    assert error["param"] == "expires_in"
+    unknown = house.request("POST", "/meterhouse/v1/destinations/we_none/roll_secret")
+    assert error_of(unknown, 404)["message"] == "No such destination: 'we_none'"
+
+
+def _secrets(house: House) -> list[Any]:
+    with house.meterhouse._ledger.read() as connection:
+        found: list[Any] = connection.execute(sa.select(destinations.c.secrets)).scalar_one()
+    return found

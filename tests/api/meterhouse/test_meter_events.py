@@ -1,0 +1,258 @@
+from typing import Any
+
+import pytest
+import stripe
+
+from tests.api.house import HOUR, NOW, House
+from tests.api.meterhouse.samples import EVENTS, find, life, names, stream, wrong
+from tests.api.samples import connect, error_of, make_customer, make_meter, new_account, send
+from tests.api.v2.samples import HERE, at, event
+from tests.server import LIVE_KEY, Server
+
+
+def test_an_event_as_it_is_shown(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    stream(house, event(customer, "2.50", identifier="a", timestamp=at(-60)))
+    [shown] = find(house)
+    assert shown.pop("id").startswith("mev_")
+    assert shown == {
+        "object": "meterhouse.meter_event",
+        "cancelled": False,
+        "code": None,
+        "customer": customer,
+        "event_name": "calls",
+        "identifier": "a",
+        "livemode": False,
+        "message": None,
+        "meter": meter,
+        "outcome": "accepted",
+        "payload": {"stripe_customer_id": customer, "value": "2.50"},
+        "received_at": NOW,
+        "timestamp": NOW - 60,
+        "value": "2.5",
+    }
+
+
+def test_a_rejected_event_names_what_its_payload_names(house: House) -> None:
+    meter = house.meter()
+    stream(house, event("cus_1", "7", identifier="a"), wrong("b", "cus_2"))
+    second, first = find(house)
+    assert first["outcome"] == second["outcome"] == "rejected"
+    assert (first["customer"], first["meter"], first["value"]) == ("cus_1", meter, "7")
+    assert first["code"] == "meter_event_customer_not_found"
+    assert first["message"] == "No customer was found matching cus_1."
+    assert (second["customer"], second["meter"], second["value"]) == ("cus_2", None, None)
+    assert second["code"] == "no_meter"
+
+
+def test_the_filters(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    buyers = house.meter(
+        "sales",
+        **{
+            "customer_mapping[type]": "by_id",
+            "customer_mapping[event_payload_key]": "buyer",
+        },
+    )
+    stream(house, event(customer, identifier="a"), wrong("b", customer))
+    house.clock.advance(HOUR * 1000)
+    stream(
+        house,
+        event("cus_1", identifier="c", timestamp=at(0)),
+        {"event_name": "sales", "identifier": "d", "payload": {"buyer": "cus_1"}},
+    )
+    assert names(house) == ["d", "c", "b", "a"]
+    assert names(house, meter=meter) == ["c", "a"]
+    assert names(house, meter=buyers) == ["d"]
+    assert names(house, customer=customer) == ["b", "a"]
+    assert names(house, customer="cus_1") == ["d", "c"]
+    assert names(house, identifier="b") == ["b"]
+    assert names(house, event_name="cals") == ["b"]
+    assert names(house, outcome="accepted") == ["a"]
+    assert names(house, outcome="rejected") == ["d", "c", "b"]
+    assert names(house, outcome="pending") == []
+    assert names(house, code="no_meter") == ["b"]
+    assert names(house, code="no_meter", outcome="accepted") == []
+    assert names(house, **{"received[gte]": NOW + 1}) == ["d", "c"]
+    assert names(house, **{"received[lt]": NOW + 1}) == ["b", "a"]
+    assert names(house, **{"timestamp[gte]": NOW, "timestamp[lt]": NOW + 1}) == ["c", "b", "a"]
+    assert find(house, identifier="no such") == []
+
+
+def test_pages(house: House) -> None:
+    house.meter()
+    stream(house, *[wrong(name, "cus_1") for name in "abcde"])
+    ids = {one["identifier"]: one["id"] for one in find(house)}
+    page = house.request("GET", EVENTS, params={"limit": 2, "starting_after": ids["d"]}).json()
+    assert [one["identifier"] for one in page["data"]] == ["c", "b"]
+    assert page["has_more"] is True
+    page = house.request("GET", EVENTS, params={"limit": 2, "starting_after": ids["c"]}).json()
+    assert [one["identifier"] for one in page["data"]] == ["b", "a"]
+    assert page["has_more"] is False
+    page = house.request("GET", EVENTS, params={"limit": 2, "ending_before": ids["b"]}).json()
+    assert [one["identifier"] for one in page["data"]] == ["d", "c"]
+    assert page["has_more"] is True
+    refused = error_of(house.request("GET", EVENTS, params={"starting_after": "evt_1"}), 400)
+    assert refused["message"] == "No such meter event: 'evt_1'"
+    assert refused["param"] == "starting_after"
+
+
+def test_books_are_apart(house: House) -> None:
+    house.meter()
+    stream(house, wrong("a", "cus_1"))
+    assert house.request("GET", EVENTS, key=LIVE_KEY).json()["data"] == []
+    error_of(house.request("GET", f"{EVENTS}/a", key=LIVE_KEY), 404)
+
+
+def test_the_life_of_an_event_that_counts(house: House) -> None:
+    house.meter()
+    customer = house.customer()
+    stream(house, wrong("a", customer))
+    stream(house, event(customer, identifier="a", timestamp=at(-60)))
+    told = life(house, "a")
+    assert told["outcome"] == "accepted"
+    assert told["adjustments"] == told["duplicates"] == []
+    assert told["error_report"] is None
+    assert told["hint"] is None
+    assert told["summary_window"] == {
+        "end_time": NOW,
+        "overwritten_by": None,
+        "start_time": NOW - HOUR,
+        "value_grouping_window": "hour",
+    }
+    [rejection] = told["rejections"]
+    assert rejection["code"] == "no_meter"
+    assert rejection["received_at"] == NOW
+
+
+def test_an_event_that_is_overwritten(house: House) -> None:
+    house.meter(event_time_window="day")
+    customer = house.customer()
+    stream(house, event(customer, identifier="a"), event(customer, identifier="b"))
+    window = life(house, "a")["summary_window"]
+    assert (window["value_grouping_window"], window["overwritten_by"]) == ("day", "b")
+    assert life(house, "b")["summary_window"]["overwritten_by"] is None
+
+
+def test_a_cancelled_event(house: House) -> None:
+    house.meter()
+    stream(house, event(house.customer(), identifier="a"))
+    house.create(
+        "/v1/billing/meter_event_adjustments",
+        data={"event_name": "calls", "type": "cancel", "cancel[identifier]": "a"},
+    )
+    told = life(house, "a")
+    assert told["cancelled"] is True
+    assert told["summary_window"] is None
+    [adjustment] = told["adjustments"]
+    assert adjustment.pop("id").startswith("mea_test_61")
+    assert adjustment == {"created": NOW, "status": "complete", "type": "cancel"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "hint"),
+    [
+        ({"event_name": "cals"}, {"sent": "cals", "meant": "calls"}),
+        ({"event_name": "Calls "}, {"sent": "Calls ", "meant": "calls"}),
+        ({"event_name": "storage"}, None),
+        ({"customer": "{customer}x"}, {"sent": "{customer}x", "meant": "{customer}"}),
+        ({"customer": "somebody else"}, None),
+        (
+            {"payload": {"stripe_customer": "{customer}", "value": "1"}},
+            {"sent": "stripe_customer", "meant": "stripe_customer_id"},
+        ),
+        (
+            {"payload": {"stripe_customer_id": "{customer}", "valeu": "1"}},
+            {"sent": "valeu", "meant": "value"},
+        ),
+        ({"payload": {"stripe_customer_id": "{customer}", "amount": "1"}}, None),
+    ],
+)
+def test_hints(house: House, sent: dict[str, object], hint: dict[str, str] | None) -> None:
+    house.meter()
+    customer = house.customer()
+
+    def named(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: named(text) for key, text in value.items()}
+        return value.replace("{customer}", customer) if isinstance(value, str) else value
+
+    asked = {str(key): named(value) for key, value in sent.items()}
+    made = event(str(asked.pop("customer", customer)), identifier="a")
+    stream(house, made | asked)
+    assert life(house, "a")["hint"] == (None if hint is None else named(hint))
+
+
+@pytest.mark.parametrize("event_name", ["calls", "unknown"])
+def test_the_report_of_a_rejection(house: House, event_name: str) -> None:
+    house.meter()
+    stream(house, event("cus_1", identifier="a") | {"event_name": event_name})
+    house.clock.advance(20_000)
+    stream(house, event("cus_1", identifier="b") | {"event_name": event_name})
+    assert life(house, "a")["error_report"] is None
+    for _ in range(2):
+        house.run(house.meterhouse._reporter.report())
+        house.clock.advance(10_000)
+    first, second = (life(house, name)["error_report"] for name in "ab")
+    assert first != second
+    told = house.request("GET", f"/v2/core/events/{first}", headers=HERE).json()
+    [error] = told["data"]["reason"]["error_types"]
+    assert error["sample_errors"][0]["request"] == {"identifier": "a"}
+
+
+def test_an_identifier_that_never_came(house: House) -> None:
+    refused = error_of(house.request("GET", f"{EVENTS}/nothing"), 404)
+    assert refused["message"] == "No such meter event: 'nothing'"
+
+
+def test_pending_events_are_found(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    here = {"Meterhouse-Consistency": "eventual"}
+
+    async def ask() -> list[dict[str, object]]:
+        processor = house.meterhouse._processor
+        async with processor.still():
+            await house.ask(
+                "POST",
+                "/v1/billing/meter_events",
+                data={
+                    "event_name": "calls",
+                    "identifier": "a",
+                    "payload[stripe_customer_id]": customer,
+                    "payload[value]": "3",
+                },
+            )
+            answer = await house.ask("GET", EVENTS, headers=here)
+            assert answer.headers["Meterhouse-Consistency"] == "eventual"
+            told = await house.ask("GET", f"{EVENTS}/a", headers=here)
+            assert told.json()["outcome"] == "pending"
+        found: list[dict[str, object]] = answer.json()["data"]
+        return found
+
+    [shown] = house.run(ask())
+    assert shown["outcome"] == "pending"
+    assert (shown["meter"], shown["customer"], shown["value"]) == (meter, customer, "3")
+    assert life(house, "a")["outcome"] == "accepted"
+
+
+def test_the_sdk_pages_through_events(server: Server, client: stripe.StripeClient) -> None:
+    make_meter(client)
+    customer = make_customer(client)
+    for number in range(3):
+        send(client, customer, "1", identifier=f"{customer}-{number}")
+    account = new_account(server)
+    for asking, expected in ((client, 3), (connect(server, account=account), 0)):
+        answer = asking.raw_request("get", f"{EVENTS}?limit=2&customer={customer}")
+        page: Any = asking.deserialize(answer, api_mode="V1")
+        assert len(list(page.auto_paging_iter())) == expected
+
+
+def test_duplicates_are_told(house: House) -> None:
+    house.meter()
+    customer = house.customer()
+    stream(house, event(customer, identifier="a"), event(customer, identifier="a"))
+    house.clock.advance(5_000)
+    stream(house, event(customer, "9", identifier="a"))
+    assert life(house, "a")["duplicates"] == [{"received_at": NOW + 5}, {"received_at": NOW}]
+    assert [one["value"] for one in find(house, outcome="duplicate")] == ["9", "1"]
+    assert names(house, outcome="accepted") == ["a"]

@@ -1,0 +1,208 @@
+"""The websocket of a listening Stripe CLI, which is played by the tests."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import stripe
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from meterhouse.wire.stripecli import SUBPROTOCOL
+from tests.api.house import House
+from tests.api.samples import new_account
+from tests.api.websocket import Socket
+from tests.server import TEST_KEY, Server
+
+UNKNOWN = {"error": {"message": "Unknown WebSocket ID.", "type": "invalid_request_error"}}
+
+
+def session(house: House, *features: str, **data: str) -> dict[str, Any]:
+    listen = {"device_name": "laptop", "websocket_features[]": list(features), **data}
+    return house.create("/v1/stripecli/sessions", data=listen)
+
+
+def play(house: House, work: Callable[[], Awaitable[None]]) -> None:
+    house.run(work())
+
+
+async def customer(house: House) -> str:
+    made = await house.ask("POST", "/v1/customers")
+    customer_id: str = made.json()["id"]
+    return customer_id
+
+
+async def deliveries(house: House) -> list[dict[str, Any]]:
+    """Return what is recorded, once the server has had the time to record it."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await house.ask("GET", "/meterhouse/v1/deliveries")
+            found: list[dict[str, Any]] = answer.json()["data"]
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
+def test_an_event_is_heard_acknowledged_forwarded_and_recorded(house: House) -> None:
+    asked = session(house, "v2_events")
+
+    async def work() -> None:
+        socket = Socket(house, asked)
+        accepted = await socket.open()
+        assert accepted == {"type": "websocket.accept", "subprotocol": SUBPROTOCOL}
+        made = await customer(house)
+        frame = await socket.hear()
+        payload, signature = frame["payload"], frame["http_headers"]["Stripe-Signature"]
+        stripe.WebhookSignature.verify_header(payload, signature, asked["secret"], tolerance=None)
+        event = json.loads(payload)
+        assert event["type"] == "v1.customer.created"
+        assert event["related_object"]["id"] == made
+        about = {"webhook_id": frame["destination_id"], "webhook_conversation_id": ""}
+        await socket.tell(type="event_ack", event_id=event["id"], **about)
+        house.clock.advance(12)
+        await socket.tell(
+            type="webhook_response", notification_id=event["id"], status=500, body="oh", **about
+        )
+        [recorded] = await deliveries(house)
+        assert recorded["event"] == event["id"]
+        assert recorded["destination"] == asked["device_token"] == frame["destination_id"]
+        assert recorded["status"] == "failed"
+        [attempt] = recorded["attempts"]
+        assert (attempt["status"], attempt["duration_ms"], attempt["response"]) == (500, 12, "oh")
+        await socket.close()
+
+    play(house, work)
+
+
+def test_only_features_that_were_asked_for_are_heard(house: House) -> None:
+    snapshots, logs = session(house, "webhooks"), session(house, "request_logs")
+
+    async def work() -> None:
+        first, second = Socket(house, snapshots), Socket(house, logs)
+        for socket in (first, second):
+            await socket.open()
+        made = await customer(house)
+        frames = [await first.hear() for _ in range(2)]
+        assert [frame["type"] for frame in frames] == ["webhook_event"] * 2
+        assert json.loads(frames[0]["event_payload"])["data"]["object"]["id"] == made
+        told = [await second.hear() for _ in range(3)]  # two sessions and the customer
+        assert {frame["type"] for frame in told} == {"request_log_event"}
+        assert json.loads(told[2]["event_payload"])["url"] == "/v1/customers"
+        for socket in (first, second):
+            await socket.close()
+
+    play(house, work)
+
+
+def test_a_connection_with_the_same_id_goes_on_where_the_last_one_ended(house: House) -> None:
+    asked = session(house, "v2_events")
+
+    async def work() -> None:
+        first = Socket(house, asked)
+        await first.open()
+        made = [await customer(house)]
+        await first.hear()  # and does not acknowledge it
+        await first.close()
+        made.append(await customer(house))
+        second = Socket(house, asked)
+        await second.open()
+        heard = [json.loads((await second.hear())["payload"]) for _ in made]
+        assert [event["related_object"]["id"] for event in heard] == made
+        await second.close()
+
+    play(house, work)
+
+
+def test_a_newer_connection_ends_the_older_one(house: House) -> None:
+    asked = session(house, "v2_events")
+
+    async def work() -> None:
+        first, second = Socket(house, asked), Socket(house, asked)
+        await first.open()
+        await second.open()
+        assert (await first.next())["type"] == "websocket.close"
+        await first.close()
+        await customer(house)
+        assert (await second.hear())["type"] == "v2_event"
+        await second.close()
+
+    play(house, work)
+
+
+def test_a_client_need_not_offer_the_subprotocol(house: House) -> None:
+    asked = session(house, "webhooks")
+
+    async def work() -> None:
+        socket = Socket(house, asked, "something-else")
+        assert await socket.open() == {"type": "websocket.accept", "subprotocol": None}
+        await socket.tell(type="hello")
+        await socket.close()
+
+    play(house, work)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"websocket_id": "cliws_none"},
+        {"websocket_id": ""},
+        {"websocket_url": "ws://meterhouse/subscribe/acct_none"},
+        {"websocket_url": "ws://meterhouse/v1/customers"},
+    ],
+)
+def test_an_unknown_session_is_told_so(house: House, changes: dict[str, str]) -> None:
+    asked = session(house, "webhooks") | changes
+
+    async def work() -> None:
+        socket = Socket(house, asked)
+        start = await socket.open()
+        assert (start["type"], start["status"]) == ("websocket.http.response.start", 404)
+        assert json.loads((await socket.next())["body"]) == UNKNOWN
+
+    play(house, work)
+
+
+def test_an_event_is_told_again_to_who_listens(house: House) -> None:
+    made = house.customer()
+    [event] = house.request("GET", "/v1/events").json()["data"]
+    asked = session(house, "webhooks")
+
+    async def work() -> None:
+        socket = Socket(house, asked)
+        await socket.open()
+        path = f"/v1/events/{event['id']}/retry"
+        again = await house.ask("POST", path, data={"for_stripecli": "true"})
+        assert again.json()["id"] == event["id"]
+        frame = await socket.hear()
+        assert json.loads(frame["event_payload"])["data"]["object"]["id"] == made
+        await socket.close()
+
+    play(house, work)
+
+
+def test_over_a_real_socket(server: Server) -> None:
+    account = new_account(server)
+    client = stripe.StripeClient(
+        TEST_KEY, base_addresses={"api": server.url}, stripe_account=account
+    )
+    answer = client.raw_request(
+        "post", "/v1/stripecli/sessions", device_name="laptop", websocket_features=["v2_events"]
+    )
+    asked = answer.data
+    subprotocol: Any = SUBPROTOCOL
+    with connect(
+        asked["websocket_url"],
+        additional_headers={"Websocket-Id": asked["websocket_id"]},
+        subprotocols=[subprotocol],
+        proxy=None,
+    ) as socket:
+        assert socket.subprotocol == SUBPROTOCOL
+        socket.ping().wait(5)
+        made = client.v1.customers.create()
+        frame = json.loads(socket.recv(5))
+    assert json.loads(frame["payload"])["related_object"]["id"] == made.id
+    with pytest.raises(InvalidStatus) as refused:
+        connect(asked["websocket_url"], additional_headers={"Websocket-Id": "no"}, proxy=None)
+    assert json.loads(refused.value.response.body) == UNKNOWN

@@ -1,0 +1,233 @@
+import re
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+
+from meterhouse import limits
+from tests.api.house import House
+from tests.api.v2.samples import HERE, at, done, post, refused
+from tests.server import LIVE_KEY, TEST_KEY
+
+PATH = "/v2/core/event_destinations"
+URL = "https://example.com/hook"
+NEW: dict[str, Any] = {
+    "name": "Mine",
+    "type": "webhook_endpoint",
+    "event_payload": "thin",
+    "enabled_events": ["v1.billing.meter.error_report_triggered"],
+    "webhook_endpoint": {"url": URL},
+}
+
+
+def make(house: House, **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = done(post(house, PATH, NEW | more))
+    return made
+
+
+def get(house: House, path: str = PATH, **params: Any) -> httpx.Response:
+    return house.request("GET", path, headers=HERE, params=params)
+
+
+def test_a_new_destination(house: House) -> None:
+    made = make(
+        house,
+        description="All of it",
+        metadata={"a": "b", "c": None},
+        events_from=["@self", "other_accounts"],
+        include=["webhook_endpoint.signing_secret", "webhook_endpoint.url"],
+    )
+    assert re.fullmatch(r"ed_test_61[A-Za-z0-9]{30}", made["id"])
+    assert re.fullmatch(r"whsec_[A-Za-z0-9]{32}", made["webhook_endpoint"]["signing_secret"])
+    assert made["webhook_endpoint"]["url"] == URL
+    shown = made | {"webhook_endpoint": {"signing_secret": None, "url": None}}
+    assert shown == {
+        "id": made["id"],
+        "object": "v2.core.event_destination",
+        "amazon_eventbridge": None,
+        "azure_event_grid": None,
+        "created": at(0),
+        "description": "All of it",
+        "enabled_events": ["v1.billing.meter.error_report_triggered"],
+        "event_payload": "thin",
+        "events_from": ["@self", "@accounts"],
+        "livemode": False,
+        "metadata": {"a": "b"},
+        "name": "Mine",
+        "snapshot_api_version": None,
+        "status": "enabled",
+        "status_details": None,
+        "type": "webhook_endpoint",
+        "updated": at(0),
+        "webhook_endpoint": {"signing_secret": None, "url": None},
+    }
+    path = f"{PATH}/{made['id']}"
+    assert done(get(house, path)) == shown
+    assert done(get(house, path, **{"include[0]": "webhook_endpoint.url"})) == shown | {
+        "webhook_endpoint": {"signing_secret": None, "url": URL}
+    }
+    asked = {"include": "webhook_endpoint.signing_secret"}
+    assert "cannot be included" in refused(get(house, path, **asked), 400)["message"]
+
+
+def test_what_can_be_changed(house: House) -> None:
+    made = make(house, metadata={"a": "b", "c": "d"}, description="old")
+    path = f"{PATH}/{made['id']}"
+    house.clock.advance(1_000)
+    assert done(post(house, path)) == made
+    changes = {
+        "name": "Ours",
+        "description": "",
+        "enabled_events": ["v1.billing.*"],
+        "metadata": {"a": None, "e": "f"},
+        "webhook_endpoint": {"url": f"{URL}/new"},
+        "include": ["webhook_endpoint.url"],
+    }
+    assert done(post(house, path, changes)) == made | {
+        "name": "Ours",
+        "description": "",
+        "enabled_events": ["v1.billing.*"],
+        "metadata": {"c": "d", "e": "f"},
+        "updated": at(1),
+        "webhook_endpoint": {"signing_secret": None, "url": f"{URL}/new"},
+    }
+    assert "type" in refused(post(house, path, {"type": "webhook_endpoint"}), 400)["message"]
+    wrong = {"enabled_events": ["customer.created"]}
+    assert "thin payloads" in refused(post(house, path, wrong), 400)["message"]
+
+
+def test_off_and_on(house: House) -> None:
+    made = make(house)
+    path = f"{PATH}/{made['id']}"
+    for _ in range(2):
+        off = done(post(house, f"{path}/disable"))
+        assert off["status"] == "disabled"
+        assert off["status_details"] == {"disabled": {"reason": "user"}}
+    on = done(post(house, f"{path}/enable"))
+    assert (on["status"], on["status_details"]) == ("enabled", None)
+
+
+def test_the_end_of_a_destination(house: House) -> None:
+    made = make(house)["id"]
+    path = f"{PATH}/{made}"
+    gone = house.request("DELETE", path, headers=HERE)
+    assert done(gone) == {"id": made, "object": "v2.core.event_destination"}
+    for action in ("", "/enable", "/disable", "/ping"):
+        error = refused(post(house, path + action), 404)
+        assert error["code"] == "not_found"
+    refused(get(house, path), 404)
+    refused(house.request("DELETE", path, headers=HERE), 404)
+    assert done(get(house))["data"] == []
+
+
+def test_pages(house: House) -> None:
+    made = [make(house, name=str(number))["id"] for number in range(5)]
+    page = done(get(house, limit=2, include="webhook_endpoint.url"))
+    found = list(page["data"])
+    while page["next_page_url"]:
+        assert page["next_page_url"].startswith(f"{PATH}?")
+        page = done(house.request("GET", page["next_page_url"], headers=HERE))
+        found += page["data"]
+    assert [one["id"] for one in found] == made[::-1]
+    assert {one["webhook_endpoint"]["url"] for one in found} == {URL}
+    assert page["previous_page_url"]
+    refused(get(house, page="nonsense"), 400)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"name": None}, "name"),
+        ({"name": ""}, "name must not be empty"),
+        ({"enabled_events": []}, "enabled_events must not be empty"),
+        ({"enabled_events": ["no type"]}, "Invalid event type: no type"),
+        ({"enabled_events": ["customer.created"]}, "not sent with thin payloads"),
+        ({"event_payload": "fat"}, "event_payload"),
+        (
+            {"type": "amazon_eventbridge", "webhook_endpoint": None},
+            "Event destinations of the type amazon_eventbridge are not supported by this server.",
+        ),
+        ({"type": "azure_event_grid"}, "of the type azure_event_grid are not supported"),
+        ({"type": "pigeon"}, "type has a value that it cannot have"),
+        ({"webhook_endpoint": None}, "Missing required field: webhook_endpoint."),
+        ({"webhook_endpoint": {}}, "Missing required field: webhook_endpoint.url."),
+        ({"webhook_endpoint": {"url": "example.com"}}, "An explicit scheme"),
+        ({"events_from": ["@organization_members"]}, "events_from[0] must be @self or @accounts"),
+        ({"snapshot_api_version": "2024-06-20"}, "only for snapshot payloads"),
+        (
+            {
+                "event_payload": "snapshot",
+                "enabled_events": ["*"],
+                "snapshot_api_version": "new",
+            },
+            "Invalid Stripe API version: new",
+        ),
+        ({"metadata": {"a" * 41: "b"}}, "metadata"),
+        ({"include": ["everything"]}, "This property cannot be included: everything."),
+    ],
+)
+def test_refusals(house: House, more: dict[str, Any], message: str) -> None:
+    sent = {name: value for name, value in (NEW | more).items() if value is not None}
+    assert message in refused(post(house, PATH, sent), 400)["message"]
+
+
+def test_both_apis_see_the_same(house: House) -> None:
+    """Given one destination of each kind, then v1 sees the snapshot ones and v2 sees all."""
+    thin = make(house)["id"]
+    snapshot = make(
+        house,
+        event_payload="snapshot",
+        enabled_events=["*"],
+        snapshot_api_version="2026-10-28.endive",
+    )["id"]
+    endpoint = house.create(
+        "/v1/webhook_endpoints", data={"url": URL, "enabled_events[]": "*", "connect": "true"}
+    )["id"]
+    listed = house.request("GET", "/v1/webhook_endpoints").json()["data"]
+    assert [one["id"] for one in listed] == [endpoint, snapshot]
+    assert listed[1]["api_version"] == "2026-10-28.endive"
+    assert house.request("GET", f"/v1/webhook_endpoints/{thin}").status_code == 404
+    every = done(get(house))["data"]
+    assert [one["id"] for one in every] == [endpoint, snapshot, thin]
+    assert (every[0]["name"], every[0]["events_from"]) == ("example.com", ["@accounts"])
+
+
+def test_there_is_a_most(house: House) -> None:
+    for _ in range(limits.DESTINATIONS_MAX):
+        make(house)
+    assert "maximum of 16" in refused(post(house, PATH, NEW), 400)["message"]
+
+
+def test_live_and_test_are_apart(house: House) -> None:
+    made = done(post(house, PATH, NEW, key=LIVE_KEY))
+    assert made["livemode"]
+    assert re.fullmatch(r"ed_61[A-Za-z0-9]{30}", made["id"])
+    refused(get(house, f"{PATH}/{made['id']}"), 404)
+    insecure = NEW | {"webhook_endpoint": {"url": "http://example.com"}}
+    assert refused(post(house, PATH, insecure, key=LIVE_KEY), 400)["code"] == "url_invalid"
+    done(post(house, PATH, insecure, key=TEST_KEY))
+
+
+def test_the_sdk(client: stripe.StripeClient) -> None:
+    destinations = client.v2.core.event_destinations
+    made = destinations.create(
+        {
+            "name": "Mine",
+            "type": "webhook_endpoint",
+            "event_payload": "thin",
+            "enabled_events": ["*"],
+            "webhook_endpoint": {"url": URL},
+            "include": ["webhook_endpoint.signing_secret"],
+        }
+    )
+    assert made.webhook_endpoint is not None
+    assert made.webhook_endpoint.signing_secret
+    assert destinations.update(made.id, {"name": "Ours"}).name == "Ours"
+    assert destinations.disable(made.id).status == "disabled"
+    assert destinations.enable(made.id).status == "enabled"
+    found = destinations.list({"limit": 1, "include": ["webhook_endpoint.url"]})
+    (one,) = found.auto_paging_iter()
+    assert one.webhook_endpoint is not None
+    assert one.webhook_endpoint.url == URL
+    assert destinations.delete(made.id).id == made.id

@@ -1,0 +1,219 @@
+"""Broadcasting from a real ledger to listeners that a test holds in its hands."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.clock import ManualClock
+from meterhouse.delivery.broadcast import Broadcast
+from meterhouse.delivery.listener import Item, Listener
+from meterhouse.ledger import accounts, notifications
+from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.ledger.tables import deliveries
+from meterhouse.metering.model import Scope
+from meterhouse.metrics import Metrics
+from meterhouse.stores import Stores
+from meterhouse.wire.notification import Notification
+from meterhouse.wire.stripecli import EVERY_LOG, Ack, Feature, LogFilters
+from tests.delivery.samples import NOW, event, request_log
+
+BOTH: frozenset[Feature] = frozenset(("webhooks", "v2_events"))
+LOGS: frozenset[Feature] = frozenset(("request_logs",))
+
+
+class Station:
+    """A broadcast, its ledger and its clock, and the scopes of a platform and of its shop."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.clock = ManualClock(NOW)
+        with ledger.write() as connection:
+            platform = accounts.default_account(connection, NOW)
+            shop = accounts.create_account(connection, "Shop", NOW)
+            self.own, self.live = accounts.scopes_of(connection, platform.id)
+            self.shop, _ = accounts.scopes_of(connection, shop.id)
+        self.stores = Stores(ledger, lambda *_: None)
+        self.broadcast = Broadcast(self.stores, self.clock, Metrics(), b"s" * 32)
+
+    async def listen(
+        self,
+        scope: Scope,
+        features: frozenset[Feature] = BOTH,
+        filters: LogFilters = EVERY_LOG,
+    ) -> Listener:
+        one = await self.broadcast.listen(scope, "laptop", features, filters)
+        assert one is not None
+        return one
+
+    def happen(self, scope: Scope, number: int, **changes: Any) -> Notification:
+        made = event(number, scope=scope.id, **changes).notification
+        with self.ledger.write() as connection:
+            notifications.put(connection, made)
+        return made
+
+
+@asynccontextmanager
+async def on_air(station: Station) -> AsyncIterator[Station]:
+    try:
+        yield station
+    finally:
+        await station.broadcast.stop()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[[Callable[[Station], Awaitable[None]]], None]]:
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        station = Station(ledger)
+
+        def go(work: Callable[[Station], Awaitable[None]]) -> None:
+            async def on() -> None:
+                async with on_air(station):
+                    await work(station)
+
+            asyncio.run(on())
+
+        yield go
+        for pool in (station.stores._writer, station.stores._readers, station.stores._queries):
+            pool.shutdown()
+
+
+async def hear(one: Listener, connection: int) -> Item:
+    item = await asyncio.wait_for(one.next(connection), 5)
+    assert item is not None
+    return item
+
+
+Run = Callable[[Callable[[Station], Awaitable[None]]], None]
+
+
+def test_what_happens_after_the_beginning_is_told_in_order(run: Run) -> None:
+    async def work(station: Station) -> None:
+        station.happen(station.own, 1)
+        one = await station.listen(station.own)
+        made = [station.happen(station.own, number) for number in (2, 3)]
+        connection = one.connect()
+        assert [await hear(one, connection) for _ in made] == [(event, None) for event in made]
+
+    run(work)
+
+
+def test_a_second_listener_does_not_hear_what_was_before_it(run: Run) -> None:
+    async def work(station: Station) -> None:
+        first = await station.listen(station.own)
+        early = station.happen(station.own, 1)
+        second = await station.listen(station.own)
+        late = station.happen(station.own, 2)
+        assert await hear(first, first.connect()) == (early, None)
+        assert await hear(second, second.connect()) == (late, None)
+
+    run(work)
+
+
+def test_a_platform_hears_of_its_accounts_by_their_names(run: Run) -> None:
+    async def work(station: Station) -> None:
+        platform, shop = await station.listen(station.own), await station.listen(station.shop)
+        live = await station.listen(station.live)
+        made = station.happen(station.shop, 1)
+        assert await hear(shop, shop.connect()) == (made, None)
+        assert await hear(platform, platform.connect()) == (made, station.shop.account)
+        station.happen(station.own, 2)
+        end = station.happen(station.live, 3)
+        assert await hear(live, live.connect()) == (end, None)
+        assert not shop._waiting
+
+    run(work)
+
+
+def test_logs_go_to_who_tails_them(run: Run) -> None:
+    async def work(station: Station) -> None:
+        tail = await station.listen(station.own, LOGS, LogFilters(filter_http_method=["GET"]))
+        listening = await station.listen(station.own)
+        mine = {"account": station.own.account}
+        station.broadcast.tell_logs(
+            [
+                request_log(1, **mine),
+                request_log(2, method="GET", account="acct_other"),
+                request_log(3, method="GET", livemode=True, **mine),
+                request_log(4, method="GET", **mine),
+            ]
+        )
+        assert list(tail._waiting) == [request_log(4, method="GET", **mine)]
+        assert not listening._waiting
+
+    run(work)
+
+
+def test_an_event_can_be_told_again(run: Run) -> None:
+    async def work(station: Station) -> None:
+        made = station.happen(station.own, 1)
+        one = await station.listen(station.own)
+        other = await station.listen(station.live)
+        station.broadcast.tell(station.own, made)
+        station.broadcast.tell(station.own, made, station.shop.account)
+        connection = one.connect()
+        assert await hear(one, connection) == (made, None)
+        assert await hear(one, connection) == (made, station.shop.account)
+        assert not other._waiting
+
+    run(work)
+
+
+def test_what_the_cli_tells_is_recorded(run: Run) -> None:
+    async def work(station: Station) -> None:
+        one = await station.listen(station.own)
+        station.happen(station.own, 1)
+        one.sending(await hear(one, one.connect()), NOW)
+        station.broadcast.hear(one, Ack("evt_1"))
+        station.broadcast.hear(one, Ack("evt_none"))
+        await station.broadcast.stop()
+        with station.ledger.read() as connection:
+            [row] = connection.execute(sa.select(deliveries))
+        assert (row.notification, row.destination, row.status) == (
+            "evt_1",
+            one.device.id,
+            "delivered",
+        )
+
+    run(work)
+
+
+def test_only_so_many_listen_to_one_scope(run: Run) -> None:
+    async def work(station: Station) -> None:
+        listeners = [await station.listen(station.own) for _ in range(limits.CLI_LISTENERS_MAX)]
+        assert await station.broadcast.listen(station.own, "a", BOTH, EVERY_LOG) is None
+        await station.listen(station.shop)
+        listeners[0].connect()
+        station.clock.advance(limits.CLI_KEPT_SECONDS * 1000)
+        await station.listen(station.own)
+        assert station.broadcast.find(listeners[0].id, station.own.account) is listeners[0]
+        assert station.broadcast.find(listeners[1].id, station.own.account) is None
+
+    run(work)
+
+
+def test_a_listener_is_found_by_its_id_and_its_account(run: Run) -> None:
+    async def work(station: Station) -> None:
+        one = await station.listen(station.own)
+        assert station.broadcast.find(one.id, station.own.account) is one
+        assert station.broadcast.find(one.id, station.shop.account) is None
+        assert station.broadcast.find("cliws_none", station.own.account) is None
+
+    run(work)
+
+
+def test_a_device_keeps_its_id_and_its_secret(run: Run) -> None:
+    async def work(station: Station) -> None:
+        first, again = [await station.listen(station.own) for _ in range(2)]
+        other = await station.broadcast.listen(station.own, "desktop", BOTH, EVERY_LOG)
+        assert other is not None
+        assert first.device == again.device
+        assert len({first.device.id, other.device.id}) == 2
+        assert len({first.device.secret, other.device.secret}) == 2
+
+    run(work)

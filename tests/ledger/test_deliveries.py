@@ -1,0 +1,166 @@
+import sqlalchemy as sa
+
+from meterhouse.ledger import deliveries, destinations, notifications, outbox
+from meterhouse.ledger.deliveries import Attempt, Debt, Delivery, Status, Step, Waiting
+from meterhouse.ledger.engine import Ledger
+from meterhouse.ledger.tables import attempts
+from meterhouse.wire.page import PageParams
+from tests.ledger.samples import connected, destination, snapshot, two_scopes
+
+FAILED = Attempt(at=1_500, status=500, duration_ms=12, error=None, response="no\N{SNOWMAN}")
+REFUSED = Attempt(at=1_600, status=None, duration_ms=1, error="connection refused", response="")
+
+
+def owe(ledger: Ledger, scope: int, event: str, *to: str, now: int = 1_000) -> list[str]:
+    """Make the event and what is missing of the destinations; return the ids of the deliveries."""
+    with ledger.write() as connection:
+        for one in to:
+            if destinations.find_destination(connection, scope, one) is None:
+                destinations.create_destination(connection, destination(scope, one))
+        notifications.put(connection, snapshot(scope, event))
+        deliveries.owe(connection, event, to, now)
+        found = deliveries.list_deliveries(connection, scope, PageParams(), notification=event)
+    assert found is not None
+    return [row.id for row in found[0]][::-1]
+
+
+def step(
+    ledger: Ledger, delivery: str, status: Status, attempt: Attempt | None, due: int | None
+) -> None:
+    with ledger.write() as connection:
+        deliveries.record(connection, [Step(delivery, attempt, status, due)])
+
+
+def find(ledger: Ledger, scope: int, delivery: str) -> Delivery:
+    with ledger.read() as connection:
+        found = deliveries.find_delivery(connection, scope, delivery)
+    assert found is not None
+    return found
+
+
+def test_the_life_of_a_delivery(ledger: Ledger) -> None:
+    test, live = two_scopes(ledger)
+    (one,) = owe(ledger, test, "evt_1", "we_1")
+    owed = find(ledger, test, one)
+    assert (owed.status, owed.attempts, owed.next_attempt_at) == ("pending", 0, 1_000)
+    step(ledger, one, "pending", FAILED, 61_500)
+    tried = find(ledger, test, one)
+    assert (tried.status, tried.attempts, tried.next_attempt_at) == ("pending", 1, 61_500)
+    step(ledger, one, "failed", REFUSED, None)
+    failed = find(ledger, test, one)
+    assert (failed.status, failed.attempts, failed.next_attempt_at) == ("failed", 2, None)
+    with ledger.read() as connection:
+        assert deliveries.attempts_of(connection, [one]) == {one: [FAILED, REFUSED]}
+        assert deliveries.find_delivery(connection, live, one) is None
+    with ledger.write() as connection:
+        deliveries.owe_again(connection, "evt_1", "we_1", 9_000)
+    again = find(ledger, test, one)
+    assert (again.status, again.attempts, again.next_attempt_at) == ("pending", 2, 9_000)
+
+
+def test_a_cancelled_delivery_has_no_attempt(ledger: Ledger) -> None:
+    test, _ = two_scopes(ledger)
+    (one,) = owe(ledger, test, "evt_1", "we_1")
+    step(ledger, one, "cancelled", None, None)
+    cancelled = find(ledger, test, one)
+    assert (cancelled.status, cancelled.attempts) == ("cancelled", 0)
+    with ledger.read() as connection:
+        assert deliveries.attempts_of(connection, [one]) == {one: []}
+        assert deliveries.waiting(connection) == []
+
+
+def test_what_is_due(ledger: Ledger) -> None:
+    test, _ = two_scopes(ledger)
+    (late,) = owe(ledger, test, "evt_1", "we_1", now=5_000)
+    early, other = owe(ledger, test, "evt_2", "we_1", "we_2", now=3_000)
+    with ledger.write() as connection:
+        off = destination(test, "we_2", enabled=False)
+        destinations.update_destination(connection, off)
+        assert set(deliveries.waiting(connection)) == {
+            Waiting("we_1", True, 3_000),
+            Waiting("we_2", False, 3_000),
+        }
+        assert deliveries.debts(connection, "we_1", 9) == [Debt(early, 3_000), Debt(late, 5_000)]
+        assert deliveries.debts(connection, "we_1", 1) == [Debt(early, 3_000)]
+        (owed,) = deliveries.owed(connection, [other])
+        assert deliveries.owed(connection, []) == []
+    assert owed.delivery.id == other
+    assert owed.destination == off
+    assert owed.notification == snapshot(test, "evt_2")
+    assert (owed.origin.id, owed.origin.livemode, owed.undelivered) == (test, False, 2)
+
+
+def test_a_platform_is_owed_of_its_accounts(ledger: Ledger) -> None:
+    """Given an event of a connected account, then the delivery is the platform's to see."""
+    test, _ = two_scopes(ledger)
+    account = connected(ledger)
+    with ledger.write() as connection:
+        listening = destination(test, "we_1", events_from=["@accounts"])
+        destinations.create_destination(connection, listening)
+        outbox.emit(connection, snapshot(account, "evt_1"))
+        assert outbox.stirred(connection)
+        assert not outbox.stirred(connection)
+        found = deliveries.list_deliveries(connection, test, PageParams())
+        assert deliveries.list_deliveries(connection, account, PageParams()) == ([], False)
+        assert found is not None
+        (owed,) = deliveries.owed(connection, [found[0][0].id])
+    assert (owed.origin.id, owed.delivery.scope) == (account, test)
+
+
+def test_one_destination_can_be_told_alone(ledger: Ledger) -> None:
+    test, _ = two_scopes(ledger)
+    with ledger.write() as connection:
+        for name in ("we_1", "we_2"):
+            destinations.create_destination(connection, destination(test, name))
+        outbox.emit_to(connection, snapshot(test, "evt_1"), "we_2")
+        outbox.resend(connection, "evt_1", "we_2", 2_000)
+        assert deliveries.waiting(connection) == [Waiting("we_2", True, 2_000)]
+        outbox.resend(connection, "evt_1", "we_1", 3_000)
+        assert len(deliveries.waiting(connection)) == 2
+
+
+def test_lists(ledger: Ledger) -> None:
+    test, live = two_scopes(ledger)
+    first, second = owe(ledger, test, "evt_1", "we_1", "we_2")
+    (third,) = owe(ledger, test, "evt_2", "we_1")
+    owe(ledger, live, "evt_3", "we_3")
+
+    def ids(page: PageParams, **filters: str) -> list[str] | None:
+        with ledger.read() as connection:
+            found = deliveries.list_deliveries(connection, test, page, **filters)
+        return None if found is None else [row.id for row in found[0]]
+
+    assert ids(PageParams()) == [third, second, first]
+    assert ids(PageParams(), notification="evt_1") == [second, first]
+    assert ids(PageParams(), destination="we_1") == [third, first]
+    assert ids(PageParams(), notification="evt_3") == []
+    assert ids(PageParams(limit=1, starting_after=third)) == [second]
+    assert ids(PageParams(starting_after="del_none")) is None
+
+
+def test_what_has_not_arrived_is_counted(ledger: Ledger) -> None:
+    test, _ = two_scopes(ledger)
+    one, two, three = owe(ledger, test, "evt_1", "we_1", "we_2", "we_3")
+    owe(ledger, test, "evt_2")
+    step(ledger, one, "delivered", None, None)
+    step(ledger, two, "cancelled", None, None)
+    with ledger.read() as connection:
+        assert deliveries.undelivered(connection, ["evt_1", "evt_2"]) == {"evt_1": 1}
+    step(ledger, three, "failed", None, None)
+    with ledger.read() as connection:
+        assert deliveries.undelivered(connection, ["evt_1"]) == {"evt_1": 1}
+
+
+def test_deliveries_go_with_their_notification(ledger: Ledger) -> None:
+    """Given a delivery under way, when its notification goes, then its end is passed over."""
+    test, _ = two_scopes(ledger)
+    (gone,) = owe(ledger, test, "evt_1", "we_1")
+    (kept,) = owe(ledger, test, "evt_2", "we_1")
+    step(ledger, gone, "pending", FAILED, 61_500)
+    with ledger.write() as connection:
+        connection.execute(sa.text("DELETE FROM notifications WHERE id = 'evt_1'"))
+        steps = [Step(one, REFUSED, "failed", None) for one in (gone, kept)]
+        deliveries.record(connection, steps)
+        assert deliveries.find_delivery(connection, test, gone) is None
+        assert connection.scalars(sa.select(attempts.c.delivery)).all() == [kept]
+    assert find(ledger, test, kept).status == "failed"

@@ -1,0 +1,155 @@
+"""The two rounds of a batch; what becomes of each event is tested in `test_process`."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from meterhouse.errors import StoreError
+from meterhouse.ledger import journal
+from meterhouse.ledger.blocks import Block
+from meterhouse.ledger.tables import dimension_combinations
+from meterhouse.ledger.tallies import Line
+from meterhouse.metering.identifier import identifier_digest
+from meterhouse.metering.model import MeterEvent
+from meterhouse.pipeline import process
+from meterhouse.pipeline.identifiers import day_of
+from meterhouse.pipeline.judge import Judge
+from meterhouse.pipeline.workshop import Workshop
+from meterhouse.usage import block
+from tests.metering.samples import DAY, NOW
+from tests.pipeline.samples import DAYS, Pipeline, create_meter, submission
+
+TODAY = day_of(NOW)
+
+
+def write(pipeline: Pipeline, *events: MeterEvent) -> None:
+    with pipeline.stores._ledger.write() as connection:
+        position = journal.reserve(connection, len(events))
+        journal.append_events(connection, position, events)
+
+
+def streamed(identifier: str, value: str = "1", day: int = TODAY) -> MeterEvent:
+    received_at = NOW + (day - TODAY) * DAY
+    return submission(identifier, value, timestamp=received_at, received_at=received_at).event
+
+
+def alone(identifier: str, value: str = "1") -> MeterEvent:
+    return submission(identifier, value, meter="mtr_1").event
+
+
+def digests(*identifiers: str) -> list[bytes]:
+    return [identifier_digest(1, identifier) for identifier in identifiers]
+
+
+@pytest.fixture
+def judge(pipeline: Pipeline) -> Judge:
+    return Judge(pipeline.stores._ledger, pipeline.workshop._usage, DAYS)
+
+
+def destinations(made: Sequence[Block]) -> list[tuple[str, int]]:
+    return [(one.destination, one.rows) for one in made]
+
+
+def test_an_empty_journal_is_no_batch(judge: Judge) -> None:
+    assert judge.judge(anew=False) is None
+    with pytest.raises(StoreError, match="judged anew"):
+        judge.conclude({})
+
+
+def test_the_first_round_asks_about_the_events_of_streams_that_would_count(
+    pipeline: Pipeline, judge: Judge
+) -> None:
+    write(pipeline, streamed("a"), alone("b"), streamed("c", "many"), streamed("d"), streamed("a"))
+    assert judge.judge(anew=False) == digests("a", "d", "a")
+
+
+def test_the_second_round_concludes_with_the_answer(pipeline: Pipeline, judge: Judge) -> None:
+    write(pipeline, streamed("a"), streamed("b"), alone("c"), alone("d", "many"), streamed("b"))
+    judge.judge(anew=False)
+    [a, b, c, d] = digests(*"abcd")
+    verdict = judge.conclude({a: TODAY - DAYS})
+    assert verdict.last == 5
+    assert verdict.counts == {
+        Line(1, "accepted"): 2,
+        Line(1, "duplicate"): 2,
+        Line(1, "rejected", "meter_event_invalid_value"): 1,
+    }
+    assert verdict.new_claims == {TODAY: [b]}
+    assert verdict.claims == {TODAY: [b, c, d]}
+    stored = {one.destination: one for one in verdict.blocks}
+    assert {name: stored[name].rows for name in ("events", "identifiers", "rejected_events")} == {
+        "events": 2,
+        "identifiers": 3,
+        "rejected_events": 1,
+    }
+    claims = block.claims(stored["identifiers"].body)
+    assert claims == ([b, c, d], [2, 3, 4], [TODAY] * 3)
+
+
+def test_a_claim_that_is_over_stands_against_nobody(pipeline: Pipeline, judge: Judge) -> None:
+    write(pipeline, streamed("a"))
+    judge.judge(anew=False)
+    [a] = digests("a")
+    assert judge.conclude({a: TODAY - DAYS - 1}).new_claims == {TODAY: [a]}
+
+
+def test_claims_of_several_days_are_blocks_of_their_own(pipeline: Pipeline, judge: Judge) -> None:
+    write(pipeline, streamed("a", day=TODAY - 1), streamed("b"))
+    judge.judge(anew=False)
+    verdict = judge.conclude({})
+    [a, b] = digests("a", "b")
+    assert verdict.new_claims == verdict.claims == {TODAY - 1: [a], TODAY: [b]}
+    made = [one for one in verdict.blocks if one.destination == "identifiers"]
+    assert [block.claims(one.body).days for one in made] == [[TODAY - 1], [TODAY]]
+    assert len({one.token for one in verdict.blocks}) == len(verdict.blocks)
+
+
+def test_a_batch_is_concluded_once(pipeline: Pipeline, judge: Judge) -> None:
+    write(pipeline, streamed("a"))
+    judge.judge(anew=False)
+    judge.conclude({})
+    with pytest.raises(StoreError, match="judged anew"):
+        judge.conclude({})
+
+
+def test_judging_again_says_the_same_under_another_token(pipeline: Pipeline, judge: Judge) -> None:
+    """What a crash left of the first blocks must not be mistaken for the second ones."""
+    write(pipeline, streamed("a"), alone("b"))
+    verdicts = []
+    for anew in (False, False, True):
+        assert judge.judge(anew=anew) == digests("a")
+        verdicts.append(judge.conclude({}))
+    first, *others = verdicts
+    for other in others:
+        assert other.counts == first.counts
+        assert other.claims == first.claims
+        assert [one.body for one in other.blocks] == [one.body for one in first.blocks]
+        assert not {one.token for one in other.blocks} & {one.token for one in first.blocks}
+
+
+def test_combinations_of_a_batch_that_was_not_committed_are_found_anew(
+    pipeline: Pipeline, judge: Judge
+) -> None:
+    with pipeline.stores._ledger.write() as connection:
+        create_meter(
+            connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
+        )
+    write(pipeline, submission("a", "7", event_name="tiers").event)
+    for anew in (False, True):
+        judge.judge(anew=anew)
+        verdict = judge.conclude({})
+        assert len(verdict.combinations) == 1
+    asyncio.run(pipeline.stores.write(process._commit, verdict, pipeline.identifiers))
+    assert pipeline.rows(dimension_combinations) == 1
+
+
+def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:
+    workshop = Workshop(pipeline.stores._ledger, pipeline.workshop._usage, DAYS)
+    write(pipeline, streamed("a"))
+    assert workshop.judge(anew=False) == digests("a")
+    verdict = workshop.conclude({})
+    assert destinations(verdict.blocks) == [("events", 1), ("identifiers", 1)]
+    for one in verdict.blocks:
+        workshop.usage(type(pipeline.workshop._usage).insert, one.destination, one.body, one.token)
+    assert pipeline.stored() == pipeline.claims() == 1

@@ -1,0 +1,130 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.errors import StoreError
+from meterhouse.ledger import journal
+from meterhouse.ledger.engine import open_ledger
+from meterhouse.stores import Stores
+from meterhouse.usage.store import UsageStore
+
+
+@pytest.fixture(scope="module")
+def usage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
+    opened = UsageStore.open(f"chdb://{tmp_path_factory.mktemp('usage')}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def stores(usage: UsageStore, tmp_path: Path) -> Iterator[Stores]:
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        opened = Stores(ledger, lambda work, *args: work(usage, *args))
+        yield opened
+        for pool in (opened._writer, opened._readers, opened._queries):
+            pool.shutdown()
+
+
+def test_writes_go_one_after_the_other_in_order(stores: Stores) -> None:
+    async def body() -> list[int]:
+        return await asyncio.gather(*(stores.write(journal.reserve, count) for count in (3, 1, 2)))
+
+    first, second, third = asyncio.run(body())
+    assert (second - first, third - second) == (3, 1)
+
+
+def test_a_write_that_fails_changes_nothing(stores: Stores) -> None:
+    def work(connection: sa.Connection) -> None:
+        journal.reserve(connection, 10)
+        raise LookupError("something was missing")
+
+    async def body() -> int:
+        before = await stores.read(journal.last_position)
+        with pytest.raises(LookupError):
+            await stores.write(work)
+        return await stores.read(journal.last_position) - before
+
+    assert asyncio.run(body()) == 0
+
+
+def test_a_read_cannot_write(stores: Stores) -> None:
+    async def body() -> None:
+        with pytest.raises(StoreError):
+            await stores.read(journal.reserve, 1)
+
+    asyncio.run(body())
+
+
+def test_slow_questions_hold_no_write_up(stores: Stores) -> None:
+    """Given every reader and every question at work, then a write goes through."""
+    done = threading.Event()
+
+    def wait(*_: object) -> bool:
+        return done.wait(10)
+
+    async def body() -> list[bool]:
+        slow = [stores.read(wait) for _ in range(limits.LEDGER_READERS)]
+        slow += [stores.usage(wait) for _ in range(limits.USAGE_READERS)]
+        waiting = asyncio.gather(*slow)
+        await stores.write(journal.reserve, 1)
+        done.set()
+        return await waiting
+
+    assert all(asyncio.run(body()))
+
+
+def test_what_follows_a_write_comes_before_the_next_write(stores: Stores) -> None:
+    """On the writer's thread, when the write is on disk."""
+    seen: list[tuple[int, int]] = []
+
+    def look(_: object) -> None:
+        with stores._ledger.read() as connection:
+            seen.append((threading.get_ident(), journal.last_position(connection)))
+
+    async def body() -> list[object]:
+        writes = [stores.write_then(look, journal.reserve, 1) for _ in range(3)]
+        return await asyncio.gather(*writes, stores.write(lambda _: threading.get_ident()))
+
+    first, second, third, writer = asyncio.run(body())
+    assert (first, second, third) == (1, 2, 3)
+    assert seen == [(writer, 1), (writer, 2), (writer, 3)]
+
+
+def test_nothing_follows_a_write_that_fails(stores: Stores) -> None:
+    def fail(_: sa.Connection) -> None:
+        raise LookupError("something was missing")
+
+    followed: list[None] = []
+
+    async def body() -> None:
+        with pytest.raises(LookupError):
+            await stores.write_then(followed.append, fail)
+
+    asyncio.run(body())
+    assert followed == []
+
+
+def test_closing_finishes_what_has_begun(tmp_path: Path, usage: UsageStore) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with open_ledger(url) as ledger:
+        closing = Stores(ledger, lambda work, *args: work(usage, *args))
+
+        async def body() -> None:
+            begun = (
+                closing.write(journal.reserve, 5),
+                closing.read(journal.last_position),
+                closing.usage(UsageStore.counts),
+            )
+            tasks = [asyncio.create_task(work) for work in begun]
+            await asyncio.sleep(0)
+            closing.close()
+            await asyncio.gather(*tasks)
+
+        asyncio.run(body())
+        with ledger.read() as connection:
+            assert journal.last_position(connection) == 5
