@@ -60,6 +60,7 @@ $(CLIENTS): Makefile
 	rm -rf $@
 	$(BIN)/python -m pip install --quiet --target $@/stripe-11 'stripe>=11,<12'
 	$(BIN)/python -m pip install --quiet --target $@/stripe-12.5 'stripe>=12.5,<12.6'
+	$(BIN)/python -m pip install --quiet --target $@/stripe-16.1.0b1 'stripe==16.1.0b1'
 	if command -v npm >/dev/null; then \
 	  npm install --silent --no-fund --no-audit --prefix $@/node-23 stripe@23 && \
 	  npm install --silent --no-fund --no-audit --prefix $@/node-20 stripe@20 && \

@@ -100,7 +100,7 @@ async def _measure(console: Console, names: list[str], sizes: Sizes) -> list[Row
             try:
                 async for row in ROWS[name](Bench(sizes, say)):
                     rows.append(row)  # noqa: PERF401 - what came before a failure is kept
-            except* RuntimeError as errors:
+            except* (RuntimeError, OSError) as errors:
                 rows.append(Row(name=name, failed=True, note=str(errors.exceptions[0])))
             advance()
     return rows

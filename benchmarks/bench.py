@@ -29,7 +29,7 @@ class Sizes:
     stream, `history` the number of events that are stored before the stream is measured again.
     """
 
-    seconds: float = 6.0
+    seconds: float = 5.0
     connections: int = 16
     events: int = 100
     customers: int = 10_000

@@ -1,7 +1,7 @@
 """Fill the usage store of a server that is stopped: a month of events, as if they had come.
 
 `python -m benchmarks.history <data folder>` reads an `Order` as JSON from standard input and writes
-a line as each day is done. Events and identifiers go straight into the tables, a day at a time,
+a line now and then. Events and identifiers go straight into the tables, a day at a time,
 over the 30 days before today, and are merged as they would be by now. The ledger hears of them as
 well: its positions go on behind theirs, and the books balance.
 
@@ -24,6 +24,7 @@ from meterhouse.metering.window import MILLISECONDS
 from meterhouse.usage import schema
 
 DAYS = 30
+_TOLD_DAYS = 5
 _DAY = MILLISECONDS["day"]
 
 _EVENTS = """
@@ -77,7 +78,8 @@ def main(folder: Path) -> None:
     today = int(time.time() * 1000) // _DAY
     for number in range(DAYS):
         _write_day(client, order, scope, position, number, today - DAYS + number)
-        print(f"day {number + 1} of {DAYS}", flush=True)
+        if (number + 1) % _TOLD_DAYS == 0:
+            print(f"day {number + 1} of {DAYS}", flush=True)
     for table in ("events", "identifiers"):
         print(f"merging {table}", flush=True)
         client.command(f"OPTIMIZE TABLE {table} FINAL")

@@ -121,13 +121,15 @@ class Client:
         return client
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a request and return its answer."""
+        """Send a request and return its answer; `RuntimeError` when none comes."""
         if self._connection.transport.is_closing():
             self._connection = await _connect(self._url, self._answered)
         self._waiting = asyncio.get_running_loop().create_future()
         self._connection.transport.write(request)
-        async with asyncio.timeout(_ANSWER_SECONDS_MAX):
-            return await self._waiting
+        try:
+            return await asyncio.wait_for(self._waiting, _ANSWER_SECONDS_MAX)
+        except TimeoutError:
+            raise RuntimeError("a server left a request without an answer") from None
 
     def close(self) -> None:
         """Close the connection."""

@@ -6,7 +6,7 @@ import time
 from benchmarks.processes import Process
 
 _SAMPLES = 100
-_SAMPLE_SECONDS_MIN = 0.2
+_SAMPLE_SECONDS_MIN = 0.5
 
 
 class Memory:

@@ -12,6 +12,7 @@ _HOUR_SECONDS = 3_600
 _VISIBLE_SECONDS_MAX = 60
 _WATCH_SECONDS = 0.05  # between two events of a watch
 _POLL_SECONDS = 0.01
+_AGAIN_SECONDS = 0.1
 
 
 class Probe:
@@ -93,7 +94,11 @@ class Probe:
             form = {f"payload[{key}]": value for key, value in payload.items()}
             path = "/v1/billing/meter_events"
             request = traffic.post(path, KEY, form | {"event_name": name})
-        document(await self._sender.ask(request))
+        answer = await self._sender.ask(request)
+        while answer.status == 429:  # as any sender does that is turned away
+            await asyncio.sleep(_AGAIN_SECONDS)
+            answer = await self._sender.ask(request)
+        document(answer)
         self._acknowledged.append(time.perf_counter())
 
     async def _total(self, *, strong: bool) -> int:

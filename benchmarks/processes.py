@@ -139,7 +139,9 @@ class Server(Process):
         )
 
 
-def meterhouse(folder: Path, program: str = "meterhouse") -> Server:
+def meterhouse(
+    folder: Path, program: str = "meterhouse", environment: dict[str, str] | None = None
+) -> Server:
     """Start Meterhouse as its users do, its log in a file; return once it is ready.
 
     `program` is the module that is it.
@@ -148,7 +150,7 @@ def meterhouse(folder: Path, program: str = "meterhouse") -> Server:
         ["-m", program, "serve", "--data-dir", str(folder), "--port", "0"],
         folder / "server.json",
         "/readyz",
-        {"METERHOUSE_API_KEYS": KEY},
+        {"METERHOUSE_API_KEYS": KEY} | (environment or {}),
     )
 
 

@@ -56,7 +56,7 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
     Its keys are `TEST_KEY` and `LIVE_KEY` unless `settings` say otherwise. An error in its log
     fails the test.
     """
-    server = _start(data_dir, {"api_keys": f"{TEST_KEY},{LIVE_KEY}", **settings})
+    server = start(data_dir, {"api_keys": f"{TEST_KEY},{LIVE_KEY}", **settings})
     try:
         yield server
         server.process.send_signal(signal.SIGTERM)
@@ -68,7 +68,8 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
     assert not server.errors(), server.log()
 
 
-def _start(data_dir: Path, settings: dict[str, str]) -> Server:
+def start(data_dir: Path, settings: dict[str, str]) -> Server:
+    """Start a server; return once it answers."""
     data_dir.mkdir(parents=True, exist_ok=True)
     environment = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
     environment |= {f"METERHOUSE_{name.upper()}": text for name, text in settings.items()}

@@ -8,10 +8,12 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.ledger import journal
+from meterhouse.ledger import journal, notifications, outbox
+from meterhouse.ledger.accounts import default_account, scopes_of
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
+from tests.ledger.samples import snapshot
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,32 @@ def test_a_write_that_fails_changes_nothing(stores: Stores) -> None:
         return await stores.read(journal.last_position) - before
 
     assert asyncio.run(body()) == 0
+
+
+def test_listeners_are_told_of_what_is_in_the_outbox(stores: Stores) -> None:
+    """Given a write that emits and others that do not, then listeners hear of the one, on disk."""
+    told: list[int] = []
+
+    def emit(connection: sa.Connection) -> None:
+        scope = scopes_of(connection, default_account(connection, now=1).id)[0].id
+        outbox.emit(connection, snapshot(scope, "evt_1"))
+
+    def fail(connection: sa.Connection) -> None:
+        outbox.emit(connection, snapshot(1, "evt_2"))
+        raise LookupError("something was missing")
+
+    async def body() -> None:
+        stores.listen(lambda: told.append(len(told)))
+        await stores.write(journal.reserve, 1)
+        await stores.write(emit)
+        await asyncio.sleep(0)
+        assert told == [0]
+        assert await stores.read(notifications.last) == 1
+        with pytest.raises(LookupError):
+            await stores.write(fail)
+        assert told == [0]
+
+    asyncio.run(body())
 
 
 def test_a_read_cannot_write(stores: Stores) -> None:

@@ -35,6 +35,8 @@ from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
 from meterhouse.pipeline.apart import Apart, Order
+from meterhouse.pipeline.exports import Exports
+from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.report import Reporter
@@ -47,6 +49,7 @@ from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
 _LOCK_FILE = "lock"
+_EXPORTS_FOLDER = "exports"
 DOOR_FILE = "server.json"
 
 
@@ -78,12 +81,16 @@ class Meterhouse:
         self._processor = Processor(
             self._stores, self._workshop, identifiers, self._acceptor, metrics
         )
+        self._freshness = Freshness(self._stores, self._processor, clock)
         self._reporter = Reporter(self._stores, clock, self._processor.settle)
         self._retention = Retention(self._stores, identifiers, clock)
         self._deliverer = Deliverer(self._stores, clock, metrics, Sender(config, clock))
         self._broadcast = Broadcast(self._stores, clock, metrics, session_secret)
         self._request_logs = RequestLogs(self._stores, metrics, self._broadcast.tell_logs)
-        self._resender = Resender(self._stores, identifiers, self._acceptor, self._processor, clock)
+        self._resender = Resender(
+            self._stores, identifiers, self._acceptor, self._processor, self._freshness, clock
+        )
+        self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
         self.house = House(
             config,
             clock,
@@ -92,12 +99,14 @@ class Meterhouse:
             identifiers,
             self._acceptor,
             self._processor,
+            self._freshness,
             Verification(self._stores, self._processor.still, clock),
             Authentication(self._stores, clock),
             Sessions(session_secret),
             self._broadcast,
             self._request_logs,
             self._resender,
+            self._exports,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
             secrets.token_urlsafe(32),
@@ -112,17 +121,20 @@ class Meterhouse:
         """Finish what a crash left behind, then take events."""
         await self.house.identifiers.load(self._stores, self.house.clock.now())
         await self._processor.start()
+        self._freshness.start()
         self._deliverer.start()
         self._reporter.start()
         self._retention.start()
         self._request_logs.start()
         self._resender.start()
+        self._exports.start()
 
     async def stop(self) -> None:
         """Drain what is pending and close both stores; the requests have ended before."""
         await self._broadcast.stop()
         await self._request_logs.stop()
         await self._retention.stop()
+        await self._freshness.stop()
         await self._reporter.stop()
         await self._resender.stop()
         await self._acceptor.drain()

@@ -23,12 +23,15 @@ LogFormat = Literal["text", "json"]
 
 
 # What the limits profile `stripe` allows an account in a second, in each mode:
-# https://docs.stripe.com/rate-limits, and for the last two the page about recording usage.
+# https://docs.stripe.com/rate-limits, and for the others the pages about recording and analyzing
+# usage.
 RATE_LIMITS: Mapping[str, int] = {
     "basic.live": 100,  # requests that have no row of their own, and all with `Stripe-Account`
     "basic.test": 25,  # all requests in test mode
     "meter_events.live": 1_000,  # single meter events, those of v1 and v2 together
     "meter_event_stream.live": 10_000,  # events, not requests
+    "meter_usage.live": 100,  # requests for meter usage, which count towards nothing else
+    "meter_usage.test": 100,
 }
 
 

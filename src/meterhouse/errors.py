@@ -3,6 +3,7 @@
 ```
 MeterhouseError
 ├── ConfigError      a setting is wrong; the program does not start
+├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
 └── Refusal          a request is refused; `wire.envelope` spells it for the client
 ```
@@ -23,6 +24,10 @@ class MeterhouseError(Exception):
 
 class ConfigError(MeterhouseError):
     """A setting has a value that cannot work."""
+
+
+class ExportError(MeterhouseError):
+    """An answer has too many rows, or a value too many digits, for the file it is to be."""
 
 
 class StoreError(MeterhouseError):

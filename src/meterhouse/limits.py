@@ -65,6 +65,13 @@ METER_USAGE_TENANT_GROUP_KEYS_MAX = 2
 METER_USAGE_TENANT_FILTER_KEYS_MAX = 3
 METER_USAGE_ROWS_MAX = 50_000  # of an answer; windows that a range is cut into
 
+# Usage of all customers.
+USAGE_TOP_GROUPS_MAX = 1_000  # that have rows of their own beside "other"
+USAGE_ROWS_AT_ONCE = 500_000  # of an answer, in memory
+USAGE_ROWS_MAX = 20_000_000  # of an answer about one meter
+USAGE_EXPORTS_AT_ONCE = 2  # answers that are written; others wait
+ANSWER_PIECE_BYTES = 262_144  # of a file that is sent
+
 # The meter event stream: https://docs.stripe.com/api/v2/billing-meter-stream
 STREAM_EVENTS_MAX = 100  # of one request
 SESSION_MINUTES = 15
@@ -86,6 +93,8 @@ PROCESS_RETRY_DOUBLINGS_MAX = 10  # of the wait between failures in a row
 DIMENSION_CACHE_COMBINATIONS_MAX = 1_000_000
 CUSTOMERS_CACHED_MAX = 1_000_000  # that the judge remembers
 CONSISTENCY_WAIT_SECONDS_MAX = 5
+FRESHNESS_LOOK_MILLISECONDS = 500  # between two looks at what was received last
+FRESHNESS_LOOKS_KEPT = 1_000  # until what they saw is stored
 FILTER_PART_BYTES = 64 * 1_048_576  # of the filter of identifiers; a power of two
 FILTER_PART_DIGESTS_MAX = 20_000_000  # in one part: then one suspicion in 10,000 is wrong
 FILTER_PARTS_MAX = 16
@@ -139,7 +148,7 @@ RESEND_RETRY_SECONDS = 1
 RESEND_POLL_MILLISECONDS = 200  # between two looks of the command line at how far a resend is
 RESENDS_DAYS = 30  # that a resend can be asked for
 
-WORKSHOP_OBJECTS_UNCOLLECTED = 500_000  # new ones, from which on cycles are looked for
+WORKSHOP_UNCOLLECTED_OBJECTS = 500_000  # new ones, from which on cycles are looked for
 
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
@@ -153,7 +162,7 @@ USAGE_READERS = 4
 USAGE_TOKENS_KEPT = 1_000  # of the newest inserts; an insert repeated under one of them is dropped
 USAGE_QUERY_BYTES_MAX = 1_024 * 1_048_576  # memory of one query; a larger grouping goes to disk
 USAGE_SPILL_BYTES = 256 * 1_048_576  # memory from which on a grouping goes to disk
-USAGE_DIGESTS_ASKED_MAX = 10_000  # in one statement
+USAGE_ASKED_DIGESTS_MAX = 10_000  # in one statement
 IDENTIFIERS_GRANULE_ROWS = 1_024  # read at least for one identifier
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 

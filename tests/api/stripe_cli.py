@@ -137,12 +137,17 @@ class Sink:
     url: str
     got: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
 
-    def wait_for(self, path: str, type_: str) -> tuple[bytes, dict[str, str]]:
-        """Return the first event of a type that came to a path, once there is one."""
+    def wait_for(self, path: str, type_: str, about: str = "") -> tuple[bytes, dict[str, str]]:
+        """Return the first event of a type that came to a path, once there is one.
+
+        `about` is the id of the object that it must be about, if that matters.
+        """
         deadline = time.monotonic() + SECONDS_MAX
         while time.monotonic() < deadline:
             for came_to, body, headers in list(self.got):
-                if came_to == path and json.loads(body)["type"] == type_:
+                event = json.loads(body)
+                related = event.get("related_object", {}).get("id")
+                if (came_to, event["type"]) == (path, type_) and about in ("", related):
                     return body, headers
             time.sleep(0.02)
         raise AssertionError(f"no {type_} came to {path}, but {self.got}")

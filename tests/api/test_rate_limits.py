@@ -22,7 +22,10 @@ FORM = {"event_name": "calls", "payload[stripe_customer_id]": "cus_1", "payload[
 
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[House]:
-    rates = "basic.test=3,basic.live=3,meter_events.live=2,meter_event_stream.live=150"
+    rates = (
+        "basic.test=3,basic.live=3,meter_events.live=2,meter_event_stream.live=150,"
+        "meter_usage.test=2"
+    )
     with housing(tmp_path, limits="stripe", rate_limits=rates) as opened:
         opened.clock.advance(1_000)
         yield opened
@@ -178,3 +181,14 @@ def test_without_the_profile_nothing_is_limited(house: House) -> None:
         assert answer.status_code == 200
     for _ in range(30):
         assert house.request("GET", "/v1/billing/meters").status_code == 200
+
+
+def test_meter_usage_has_a_limit_of_its_own(limited: House) -> None:
+    """Also in test mode, and for an account that the sender has to name."""
+    asked = {"customer": limited.customer(), "starts_at": 0, "ends_at": 60}
+    answers = [
+        limited.request("GET", "/v1/billing/analytics/meter_usage", params=asked) for _ in range(3)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].headers["stripe-rate-limited-reason"] == "endpoint-rate"
+    assert limited.request("GET", "/v1/customers").status_code == 200

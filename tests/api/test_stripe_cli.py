@@ -277,7 +277,11 @@ def test_triggers_end_in_error_reports(served: Server, tmp_path: Path, sink: Sin
         for name in (ERROR_REPORT, NO_METER):
             done = cli.run("trigger", name)
             assert done.returncode == 0, done.stdout + done.stderr
-        received = [sink.wait_for("/thin", name) for name in (ERROR_REPORT, NO_METER)]
+        newest = cli.ask("billing", "meters", "list", "--status=active")["data"][0]["id"]
+        received = [
+            sink.wait_for("/thin", ERROR_REPORT, about=newest),
+            sink.wait_for("/thin", NO_METER),
+        ]
     codes = []
     for body, headers in received:
         signature = headers["Stripe-Signature"]

@@ -20,7 +20,7 @@ HOURS = 30  # distinct hours in which the use happened; few enough for one page 
 REACH_DAYS = 33  # over more than a month, so that a batch is more than one block
 LOAD_SECONDS_MAX = 0.25  # between the start of the server and a kill from outside
 STARTING = 0.2  # of the kills from outside come while the server starts
-TRAP_SECONDS_MAX = 20
+TRAP_SECONDS_MAX = 60
 
 METERS = (
     OracleMeter("", "crash_sum"),
@@ -133,6 +133,28 @@ class Run:
                     told = await self._summaries(meter, customer, asked, window)
                     known = books.summaries(meter, customer, *asked, window)
                     assert told == known, (meter.event_name, customer, window)
+            days = {
+                meter.id: books.summaries(meter, customer, *asked, "day")[::-1] for meter in METERS
+            }
+            assert await self._usage(customer, asked) == days, customer
+
+    async def _usage(
+        self, customer: str, asked: Range
+    ) -> dict[str, list[tuple[int, int, Decimal]]]:
+        """Ask for the usage of all meters by day, which is answered from slots where it can be."""
+        reply = await self._client.get(
+            "/v1/billing/analytics/meter_usage",
+            customer=customer,
+            starts_at=asked.start,
+            ends_at=asked.end,
+            value_grouping_window="day",
+            **{f"meters[{number}][meter]": meter.id for number, meter in enumerate(METERS)},
+        )
+        days: dict[str, list[tuple[int, int, Decimal]]] = {meter.id: [] for meter in METERS}
+        for point in reply.document["data"]:
+            day = (point["starts_at"], point["ends_at"], Decimal(point["value"]))
+            days[point["meter"]].append(day)
+        return days
 
     async def _summaries(
         self, meter: OracleMeter, customer: str, asked: Range, window: str | None

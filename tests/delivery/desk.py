@@ -15,7 +15,7 @@ from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.deliver import Deliverer
 from meterhouse.ledger import deliveries, destinations, outbox
 from meterhouse.ledger.accounts import default_account, scopes_of
-from meterhouse.ledger.deliveries import Attempt, Delivery, Owed
+from meterhouse.ledger.deliveries import Attempt, Debt, Delivery, Owed
 from meterhouse.ledger.destinations import Destination
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.metering.model import Scope
@@ -48,7 +48,9 @@ def owed(url: str, *, livemode: bool = False, **more: Any) -> Owed:
         created=NOW,
     )
     to = destination(1, "we_1", url=url, **more)
-    return Owed(delivery, to, snapshot(1, "evt_1"), Scope(1, "acct_1", livemode), 1)
+    return Owed(
+        Debt("del_1", NOW), delivery, to, snapshot(1, "evt_1"), Scope(1, "acct_1", livemode), 1
+    )
 
 
 class Desk:

@@ -24,6 +24,7 @@ def attempt(one: Owed, **settings: str) -> Attempt:
 
     async def body() -> Attempt:
         sender = Sender(Config.read(settings, {}), ManualClock(NOW))
+        sender.open()
         try:
             return await sender.attempt(one)
         finally:

@@ -185,14 +185,35 @@ def test_what_the_cli_tells_is_recorded(run: Run) -> None:
 
 def test_only_so_many_listen_to_one_scope(run: Run) -> None:
     async def work(station: Station) -> None:
-        listeners = [await station.listen(station.own) for _ in range(limits.CLI_LISTENERS_MAX)]
+        for _ in range(limits.CLI_LISTENERS_MAX):
+            (await station.listen(station.own)).connect()
         assert await station.broadcast.listen(station.own, "a", BOTH, EVERY_LOG) is None
         await station.listen(station.shop)
+
+    run(work)
+
+
+def test_who_has_left_first_makes_room(run: Run) -> None:
+    async def work(station: Station) -> None:
+        listeners = [await station.listen(station.own) for _ in range(limits.CLI_LISTENERS_MAX)]
         listeners[0].connect()
+        listeners[1].disconnect(listeners[1].connect(), NOW + 1)
+        await station.listen(station.own)
+        gone = [one for one in listeners if not station.broadcast.find(one.id, one.scope.account)]
+        assert len(gone) == 1
+        assert gone[0] not in listeners[:2]
+
+    run(work)
+
+
+def test_who_stays_away_is_forgotten(run: Run) -> None:
+    async def work(station: Station) -> None:
+        there, away = [await station.listen(station.own) for _ in range(2)]
+        there.connect()
         station.clock.advance(limits.CLI_KEPT_SECONDS * 1000)
         await station.listen(station.own)
-        assert station.broadcast.find(listeners[0].id, station.own.account) is listeners[0]
-        assert station.broadcast.find(listeners[1].id, station.own.account) is None
+        assert station.broadcast.find(there.id, station.own.account) is there
+        assert station.broadcast.find(away.id, station.own.account) is None
 
     run(work)
 

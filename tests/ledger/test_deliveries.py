@@ -28,7 +28,10 @@ def step(
     ledger: Ledger, delivery: str, status: Status, attempt: Attempt | None, due: int | None
 ) -> None:
     with ledger.write() as connection:
-        deliveries.record(connection, [Step(delivery, attempt, status, due)])
+        owed = deliveries.find_delivery(connection, 1, delivery)
+        assert owed is not None
+        debt = Debt(delivery, owed.next_attempt_at or 0)
+        deliveries.record(connection, [Step(debt, attempt, status, due)])
 
 
 def find(ledger: Ledger, scope: int, delivery: str) -> Delivery:
@@ -58,6 +61,23 @@ def test_the_life_of_a_delivery(ledger: Ledger) -> None:
     assert (again.status, again.attempts, again.next_attempt_at) == ("pending", 2, 9_000)
 
 
+def test_what_is_asked_for_again_is_a_new_debt(ledger: Ledger) -> None:
+    """Given an attempt under way, when another is asked for, then its end pays only for itself."""
+    test, _ = two_scopes(ledger)
+    (one,) = owe(ledger, test, "evt_1", "we_1")
+    arrived = Attempt(at=1_500, status=200, duration_ms=12, error=None, response="ok")
+    with ledger.write() as connection:
+        (debt,) = deliveries.debts(connection, "we_1", 9)
+        deliveries.owe_again(connection, "evt_1", "we_1", debt.due)
+        (again,) = deliveries.debts(connection, "we_1", 9)
+        assert again.due < debt.due
+        deliveries.record(connection, [Step(debt, arrived, "delivered", None)])
+        assert deliveries.debts(connection, "we_1", 9) == [again]
+        deliveries.record(connection, [Step(again, arrived, "delivered", None)])
+    paid = find(ledger, test, one)
+    assert (paid.status, paid.attempts, paid.next_attempt_at) == ("delivered", 2, None)
+
+
 def test_a_cancelled_delivery_has_no_attempt(ledger: Ledger) -> None:
     test, _ = two_scopes(ledger)
     (one,) = owe(ledger, test, "evt_1", "we_1")
@@ -82,7 +102,7 @@ def test_what_is_due(ledger: Ledger) -> None:
         }
         assert deliveries.debts(connection, "we_1", 9) == [Debt(early, 3_000), Debt(late, 5_000)]
         assert deliveries.debts(connection, "we_1", 1) == [Debt(early, 3_000)]
-        (owed,) = deliveries.owed(connection, [other])
+        (owed,) = deliveries.owed(connection, [Debt(other, 3_000)])
         assert deliveries.owed(connection, []) == []
     assert owed.delivery.id == other
     assert owed.destination == off
@@ -103,7 +123,7 @@ def test_a_platform_is_owed_of_its_accounts(ledger: Ledger) -> None:
         found = deliveries.list_deliveries(connection, test, PageParams())
         assert deliveries.list_deliveries(connection, account, PageParams()) == ([], False)
         assert found is not None
-        (owed,) = deliveries.owed(connection, [found[0][0].id])
+        (owed,) = deliveries.owed(connection, [Debt(found[0][0].id, 1_000)])
     assert (owed.origin.id, owed.delivery.scope) == (account, test)
 
 
@@ -114,7 +134,7 @@ def test_one_destination_can_be_told_alone(ledger: Ledger) -> None:
             destinations.create_destination(connection, destination(test, name))
         outbox.emit_to(connection, snapshot(test, "evt_1"), "we_2")
         outbox.resend(connection, "evt_1", "we_2", 2_000)
-        assert deliveries.waiting(connection) == [Waiting("we_2", True, 2_000)]
+        assert deliveries.waiting(connection) == [Waiting("we_2", True, 999)]
         outbox.resend(connection, "evt_1", "we_1", 3_000)
         assert len(deliveries.waiting(connection)) == 2
 
@@ -159,7 +179,8 @@ def test_deliveries_go_with_their_notification(ledger: Ledger) -> None:
     step(ledger, gone, "pending", FAILED, 61_500)
     with ledger.write() as connection:
         connection.execute(sa.text("DELETE FROM notifications WHERE id = 'evt_1'"))
-        steps = [Step(one, REFUSED, "failed", None) for one in (gone, kept)]
+        debts = [Debt(gone, 61_500), Debt(kept, 1_000)]
+        steps = [Step(debt, REFUSED, "failed", None) for debt in debts]
         deliveries.record(connection, steps)
         assert deliveries.find_delivery(connection, test, gone) is None
         assert connection.scalars(sa.select(attempts.c.delivery)).all() == [kept]

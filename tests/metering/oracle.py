@@ -7,9 +7,10 @@ every step and not only the totals.
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 TOO_MANY_DIGITS = "meter_event_value_too_many_digits"
 
@@ -97,6 +98,37 @@ class Oracle:
         cut = [(s, [e for e in live if opening(e.timestamp, window) == s]) for s in starts]
         return [(s, s + length, total(meter, inside)) for s, inside in cut]
 
+    def usage(
+        self,
+        meter_id: str,
+        customer: str,
+        start: int,
+        end: int,
+        window: str | None = None,
+        zone: str = "UTC",
+        keys: tuple[str, ...] = (),
+        filters: tuple[tuple[str, tuple[str, ...]], ...] = (),
+        grain: int = 15 * 60_000,
+    ) -> list[tuple[int, int, tuple[str, ...], Decimal]]:
+        """Return (start, end, values under the keys, value), in that order."""
+        meter = self.meters[meter_id]
+        live = [e for e in self._accepted(meter, customer) if not e.cancelled]
+        if meter.event_time_window is not None:
+            live = list({opening(e.timestamp, meter.event_time_window): e for e in live}.values())
+        cut: dict[tuple[int, int, tuple[str, ...]], list[OracleEvent]] = {}
+        for event in live:
+            at = event.timestamp // grain * grain
+            if not start <= at < end:
+                continue
+            if any(event.payload.get(key, "") not in values for key, values in filters):
+                continue
+            first, after = (start, end) if window is None else zoned(at, window, zone)
+            group = tuple(event.payload.get(key, "") for key in keys)
+            cut.setdefault((max(first, start), min(after, end), group), []).append(event)
+        if not cut and not keys and window is None:
+            return [(start, end, (), Decimal(0))]
+        return [(*row, total(meter, events)) for row, events in sorted(cut.items())]
+
     def _find(self, identifier: str, since: int) -> OracleEvent | None:
         same = [e for e in self.events if e.identifier == identifier and e.received_at >= since]
         return same[-1] if same else None
@@ -133,6 +165,37 @@ def opening(instant: int, size: str) -> int:
     moment = datetime.fromtimestamp(instant // 1_000, UTC)
     hour = 0 if size == "day" else moment.hour
     return int(moment.replace(hour=hour, minute=0, second=0).timestamp()) * 1_000
+
+
+def zoned(instant: int, size: str, zone: str) -> tuple[int, int]:
+    """Return the window of a zone that holds an instant, found by looking at its clock."""
+    second, clock = instant // 1_000, ZoneInfo(zone)
+    if size == "hour":
+        first = second - second % 60
+        while datetime.fromtimestamp(first, clock).minute:
+            first -= 60
+        after = first + 60
+        while datetime.fromtimestamp(after, clock).minute:
+            after += 60
+        return first * 1_000, after * 1_000
+    day = datetime.fromtimestamp(second, clock).date()
+    day = {"day": day, "week": day - timedelta(day.weekday()), "month": day.replace(day=1)}[size]
+    while True:
+        later = day + timedelta({"day": 1, "week": 7, "month": 31}[size])
+        later = later.replace(day=1) if size == "month" else later
+        if second < first_minute(later, zone):
+            return first_minute(day, zone) * 1_000, first_minute(later, zone) * 1_000
+        day = later
+
+
+@lru_cache(10_000)
+def first_minute(day: date, zone: str) -> int:
+    """Return the first minute in which a clock shows the day or a later one, as unix seconds."""
+    clock = ZoneInfo(zone)
+    minute = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) - 26 * 3_600
+    while datetime.fromtimestamp(minute, clock).date() < day:
+        minute += 60
+    return minute
 
 
 def read(text: str, *, whole: bool = False) -> Decimal | str:

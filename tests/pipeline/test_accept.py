@@ -382,7 +382,8 @@ def test_a_usage_store_that_gives_no_answer_holds_up_suspects_only(
 
     async def body() -> list[Answer | BaseException]:
         sent = [pipeline.acceptor.accept(submission(name)) for name in "ab"]
-        return await asyncio.gather(*sent, return_exceptions=True)
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        return answers  # noqa: RET504 - what `gather` returns depends on who is asked
 
     with monkeypatch.context() as patched:
         patched.setattr(UsageStore, "claims", silent)
@@ -414,7 +415,7 @@ def test_a_sender_that_went_away_does_not_hold_the_others_up(pipeline: Pipeline)
         return await stays
 
     assert asyncio.run(body()) is None
-    assert pipeline.books()["acknowledged"] == 2
+    assert pipeline.books()["acknowledged"] == 1
 
 
 def test_values_keep_every_digit_through_the_journal(pipeline: Pipeline) -> None:

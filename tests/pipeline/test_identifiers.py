@@ -218,8 +218,8 @@ def test_a_start_learns_what_the_usage_store_holds(
     monkeypatch.setattr(limits, "FILTER_LOAD_DIGESTS", 7)
     many = [digest(f"{number}") for number in range(50)]
     put(pipeline, TODAY, *many)
-    put(pipeline, OVER + 1, A)
-    put(pipeline, OVER, B)
+    put(pipeline, OVER, A)
+    put(pipeline, OVER - 1, B)
     identifiers = loaded(pipeline)
     assert identifiers.suspects([*many, A, B]) == [*many, A]
     assert pending(identifiers, [*many, A, B]) == set()
@@ -275,7 +275,8 @@ def test_recovering_leaves_nothing_pending_that_is_stored_meanwhile(pipeline: Pi
 
 
 def test_dropping_forgets_suspicions_that_are_over(pipeline: Pipeline) -> None:
-    put(pipeline, OVER + 1, A)
+    """A day late, because an event that was received before midnight may be judged after it."""
+    put(pipeline, OVER, A)
     identifiers = loaded(pipeline)
     identifiers.drop(NOW)
     assert identifiers.suspects([A]) == [A]

@@ -149,7 +149,7 @@ def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:
     write(pipeline, streamed("a"))
     assert workshop.judge(anew=False) == digests("a")
     verdict = workshop.conclude({})
-    assert destinations(verdict.blocks) == [("events", 1), ("identifiers", 1)]
+    assert {("events", 1), ("identifiers", 1)} <= set(destinations(verdict.blocks))
     for one in verdict.blocks:
         workshop.usage(type(pipeline.workshop._usage).insert, one.destination, one.body, one.token)
     assert pipeline.stored() == pipeline.claims() == 1

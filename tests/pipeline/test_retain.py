@@ -31,7 +31,8 @@ def left(pipeline: Pipeline) -> tuple[int, int]:
         (24 * HOUR - 1, 0, (3, 3)),
         (24 * HOUR, 3, (3, 0)),
         (LAST - NOW, 3, (3, 0)),
-        (LAST - NOW + 1, 3, (0, 0)),
+        (LAST - NOW + DAY, 3, (3, 0)),
+        (LAST - NOW + DAY + 1, 3, (0, 0)),
     ],
 )
 def test_what_is_over_its_time_goes(
@@ -49,7 +50,7 @@ def test_what_is_over_its_time_goes(
 def test_what_came_later_stays(pipeline: Pipeline) -> None:
     async def body() -> int:
         await accept(pipeline, "a", "b")
-        pipeline.clock.set(LAST + 1)
+        pipeline.clock.set(LAST + DAY + 1)
         await accept(pipeline, "c")
         return await pipeline.retention.sweep()
 

@@ -176,7 +176,7 @@ def test_the_newest_of_several_claims_is_found(store: UsageStore) -> None:
 def test_many_digests_are_asked_about_in_several_statements(
     store: UsageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meterhouse.usage.store.USAGE_DIGESTS_ASKED_MAX", 3)
+    monkeypatch.setattr("meterhouse.usage.store.USAGE_ASKED_DIGESTS_MAX", 3)
     claims = [Claim(new_digest(), number, 7) for number in range(10)]
     claim_all(store, *claims)
     assert store.claims([claim.digest for claim in claims]) == {

@@ -148,3 +148,12 @@ def test_a_query_asks_for_nothing(query: bytes, sentence: str) -> None:
     with pytest.raises(Refusal) as caught:
         read_include(query)
     assert caught.value.message == sentence
+
+
+def test_what_a_class_says_can_be_included() -> None:
+    class Open(Document):
+        includable = frozenset({"a.b"})
+
+    assert read_document(Open, b'{"include": ["a.b"]}').include == ["a.b"]
+    with pytest.raises(Refusal, match=r"cannot be included: a\.c"):
+        read_document(Open, b'{"include": ["a.b", "a.c"]}')

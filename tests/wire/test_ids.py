@@ -20,6 +20,9 @@ from meterhouse.wire import ids
         ("evt_thin", False, r"evt_test_65[A-Za-z0-9]{30}"),
         ("evt_thin", True, r"evt_65[A-Za-z0-9]{30}"),
         ("mtrusg", True, r"mtrusg_61[A-Za-z0-9]{30}"),
+        ("we", True, r"we_1[A-Za-z0-9]{23}"),
+        ("ed", False, r"ed_test_61[A-Za-z0-9]{30}"),
+        ("del", None, r"del_[A-Za-z0-9]{24}"),
     ],
 )
 def test_shapes(prefix: str, livemode: bool | None, shape: str) -> None:
@@ -52,6 +55,12 @@ def test_secret_keys(kind: str, livemode: bool) -> None:
     key = ids.new_secret_key("sk" if kind == "sk" else "rk", livemode)
     assert re.fullmatch(rf"{kind}_{'live' if livemode else 'test'}_[A-Za-z0-9]{{24}}", key)
     assert key != ids.new_secret_key("sk" if kind == "sk" else "rk", livemode)
+
+
+def test_signing_secrets() -> None:
+    made = {ids.new_signing_secret() for _ in range(100)}
+    assert len(made) == 100
+    assert all(re.fullmatch(r"whsec_[A-Za-z0-9]{32}", one) for one in made)
 
 
 def test_a_generated_identifier_is_a_random_uuid() -> None:

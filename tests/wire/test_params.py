@@ -279,3 +279,59 @@ def test_any_body_gives_params_or_a_refusal(body: bytes) -> None:
         assert refusal.status == 400  # noqa: PT017 - both outcomes are right
         return
     assert params.aggregation.formula == "sum"
+
+
+class Line(Params):
+    name: str
+    amounts: list[str] = []
+
+
+class Nested(RequestParams):
+    lines: Annotated[list[Line], Items(2)] | None = None
+    rows: list[list[str]] | None = None
+    some: Annotated[dict[str, list[str]], Keys(2, 3, 4)] | None = None
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (b"lines[0][name]=a&lines[1][name]=b", Nested(lines=[Line(name="a"), Line(name="b")])),
+        (
+            b"lines[7][name]=b&lines[3][name]=a&lines[3][amounts][]=1",
+            Nested(lines=[Line(name="a", amounts=["1"]), Line(name="b")]),
+        ),
+        (b"rows[0][]=a&rows[0][]=b&rows[1][0]=c", Nested(rows=[["a", "b"], ["c"]])),
+        (b"some[a]=1&some[b][]=2&some[b][]=3", Nested(some={"a": ["1"], "b": ["2", "3"]})),
+        (b"some[a][1]=2&some[a][0]=1", Nested(some={"a": ["1", "2"]})),
+    ],
+)
+def test_lists_of_what_is_more_than_a_string(form: bytes, expected: Nested) -> None:
+    assert read_params(Nested, parse_form(form)) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "message", "param"),
+    [
+        (b"lines[0]=a", "Invalid object", "lines[0]"),
+        (b"lines[x][name]=a", "Invalid array", "lines"),
+        (b"lines[0][amounts]=1", "Missing required param: lines[0][name].", "lines[0][name]"),
+        (b"lines[0][nam]=a", "Received unknown parameter: lines[0][nam]. Did", "lines[0][nam]"),
+        (
+            b"lines[0][name]=a&lines[1][name]=a&lines[2][name]=a",
+            "Invalid lines: must have at most 2 items",
+            "lines",
+        ),
+        (b"rows[0]=a", "Invalid array", "rows[0]"),
+        (b"some=a", "Invalid object", "some"),
+        (b"some[a]=", "You passed an empty string for 'some[a][0]'.", "some[a][0]"),
+        (b"some[a][b]=c", "Invalid array", "some[a]"),
+        (b"some[abcd]=x", "Invalid string: abcd; must be at most 3 characters", "some"),
+        (b"some[a]=12345", "Invalid string: 12345; must be at most 4", "some[a][0]"),
+        (b"some[a]=1&some[b]=1&some[c]=1", "Invalid some: must have at most 2 items", "some"),
+    ],
+)
+def test_what_is_no_such_list(form: bytes, message: str, param: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_params(Nested, parse_form(form))
+    assert refused.value.message.startswith(message)
+    assert refused.value.param == param

@@ -1,7 +1,7 @@
 """One request on its way through the api room, and its answer."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,12 +19,16 @@ ParamsT = TypeVar("ParamsT", bound=RequestParams)
 
 
 class Answer(NamedTuple):
-    """A status, a body, and headers beyond those that every answer has."""
+    """A status, a body, and headers beyond those that every answer has.
+
+    The body may be a `file` instead, which is sent piece by piece and closed.
+    """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = NO_HEADERS
     content_type: str = "application/json"
+    file: IO[bytes] | None = None
 
 
 def ok(document: Any) -> Answer:

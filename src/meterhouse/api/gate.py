@@ -7,9 +7,12 @@ sender never sees a traceback. Each request leaves one line in the log, without 
 mark in the metrics, and what its sender can read of it later. A websocket goes to `api.subscribe`.
 """
 
+import asyncio
 import logging
+import os
 import time
 from http import HTTPStatus
+from typing import IO
 
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
@@ -60,11 +63,11 @@ class Request:
 
     def __init__(self, scope: Scope) -> None:
         self.id = new_id("req")
-        client = scope["client"]
+        client = scope.get("client")
         self.ip: str = client[0] if client else ""  # there is none on a Unix socket
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.raw_path: str = scope["raw_path"].decode("latin-1")
+        self.raw_path: str = (scope.get("raw_path") or b"").decode("latin-1")
         self.api: Api = api_of(self.path)
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -156,13 +159,10 @@ class Gate:
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
             request.headers,
         )
-        if key is None:
+        if route.access == "read":
             return await route.handler(call)
-        house.keys_in_use.hold(scope.id, request.api, key)
-        try:
-            return await route.handler(call)
-        finally:
-            house.keys_in_use.release(scope.id, request.api, key)
+        with house.freshness.receiving(call.now):
+            return await _handle_once(route, call)
 
     async def _credential(self, route: Route, request: Request, account: str) -> Credential:
         secret = read_authorization(request.header(b"authorization"))
@@ -192,6 +192,19 @@ class Gate:
         if route is not None and route.logged and request.account:
             refused = answer.body if answer.status >= HTTPStatus.BAD_REQUEST else b""
             house.request_logs.note(answered, request.version.text, request.ip, refused)
+
+
+async def _handle_once(route: Route, call: Call) -> Answer:
+    """Handle a request while no other one under its idempotency key is."""
+    key, scope = call.idempotency_key, call.scope.id
+    if key is None:
+        return await route.handler(call)
+    keys_in_use = call.house.keys_in_use
+    keys_in_use.hold(scope, call.api, key)
+    try:
+        return await route.handler(call)
+    finally:
+        keys_in_use.release(scope, call.api, key)
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -265,9 +278,10 @@ def _strong(request: Request, *, livemode: bool) -> bool:
 
 
 async def _send(send: Send, request: Request, answer: Answer) -> None:
+    size = len(answer.body) if answer.file is None else os.fstat(answer.file.fileno()).st_size
     headers = [
         (b"content-type", answer.content_type.encode("latin-1")),
-        (b"content-length", b"%d" % len(answer.body)),
+        (b"content-length", b"%d" % size),
         (b"request-id", request.id.encode()),
         (b"stripe-version", request.version.text.encode()),
     ]
@@ -276,4 +290,15 @@ async def _send(send: Send, request: Request, answer: Answer) -> None:
         (name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    if answer.file is not None:
+        await _send_file(send, answer.file)
+    else:
+        await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _send_file(send: Send, file: IO[bytes]) -> None:
+    """Send a file piece by piece, no faster than the client takes it."""
+    with file:
+        while piece := await asyncio.to_thread(file.read, limits.ANSWER_PIECE_BYTES):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -13,6 +13,8 @@ from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
+from meterhouse.pipeline.exports import Exports
+from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.request_logs import RequestLogs
@@ -32,12 +34,14 @@ class House:
     identifiers: Identifiers
     acceptor: Acceptor
     processor: Processor
+    freshness: Freshness
     verification: Verification
     authentication: Authentication
     sessions: Sessions
     broadcast: Broadcast
     request_logs: RequestLogs
     resender: Resender
+    exports: Exports
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str

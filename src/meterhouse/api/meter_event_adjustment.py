@@ -56,9 +56,12 @@ async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> An
 
 
 async def _claimed(call: Call, event_name: str, identifier: str) -> _Found | None:
-    """Return who claimed the identifier. An event of a stream does so only when it is judged."""
+    """Return who claimed the identifier last.
+
+    While a claim holds there is no newer one. Else a newer one may be on its way.
+    """
     claim = await _claim(call, identifier)
-    if claim is None:
+    if claim is None or not call.house.identifiers.holds(claim.day, call.now):
         await _settle(call)
         claim = await _claim(call, identifier)
     if claim is None:
@@ -104,6 +107,7 @@ def _append(connection: sa.Connection, call: Call, event: StoredEvent) -> Adjust
     )
     adjustments.put(connection, adjustment)
     journal.append_cancellation(
-        connection, Cancellation(call.scope.id, adjustment.id, event.meter, event.position)
+        connection,
+        Cancellation(call.scope.id, adjustment.id, event.meter, event.position, call.now),
     )
     return adjustment

@@ -14,7 +14,7 @@ from meterhouse.metering.model import Scope
 from meterhouse.wire import envelope
 
 # What a request counts towards: a name in the table, without its mode.
-Limit = Literal["basic", "meter_events", "meter_event_stream"]
+Limit = Literal["basic", "meter_events", "meter_event_stream", "meter_usage"]
 
 
 class Measure:
@@ -56,9 +56,9 @@ class RateLimits:
 
         `amount` is how much the request is of what the limit's own row counts. In test mode, and
         for an account that the sender has to name, every request counts as one towards the basic
-        limit.
+        limit, but for those for meter usage.
         """
-        basic = limit == "basic" or connected or not scope.livemode
+        basic = limit != "meter_usage" and (limit == "basic" or connected or not scope.livemode)
         row = f"{'basic' if basic else limit}.{'live' if scope.livemode else 'test'}"
         now = self._clock.now()
         measure = self._measures.get((scope.id, row))

@@ -12,6 +12,7 @@ from meterhouse.api.meterhouse import (
     destinations,
     request_logs,
     resends,
+    usage,
     verification,
 )
 from meterhouse.api.meterhouse import meter_events as raw_events
@@ -24,6 +25,7 @@ from meterhouse.api.v1 import (
     events,
     meter_event_adjustments,
     meter_events,
+    meter_usage,
     meters,
     stripecli,
     webhook_endpoints,
@@ -101,6 +103,9 @@ ROUTES: tuple[Route, ...] = (
     _route(
         "GET", _METER + "/event_summaries", "billing_meter_event_summaries", event_summaries.list_
     ),
+    _route(
+        "GET", "/v1/billing/analytics/meter_usage", "billing_meter_usage", meter_usage.retrieve
+    )._replace(limit="meter_usage"),
     _route("POST", "/v1/customers", "customers", customers.create),
     _route("GET", "/v1/customers", "customers", customers.list_),
     _route("GET", _CUSTOMER, "customers", customers.retrieve),
@@ -169,6 +174,9 @@ ROUTES: tuple[Route, ...] = (
         operator=True
     ),
     _route("GET", "/meterhouse/v1/request_logs", "request_logs", request_logs.list_),
+    _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
+        limit="meter_usage"
+    ),
     _open("GET", "/healthz", health.live),
     _open("GET", "/readyz", health.ready),
     _open("GET", "/metrics", health.metrics),

@@ -12,7 +12,6 @@ import ssl
 import time
 import zlib
 from collections.abc import Iterator
-from functools import cached_property
 
 import httpx
 
@@ -37,11 +36,21 @@ _GZIP = 31  # what zlib calls the format
 
 
 class Sender:
-    """Makes attempts."""
+    """Makes attempts between `open()` and `close()`."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
         self._clock = clock
+        self._client: httpx.AsyncClient | None = None
+
+    def open(self) -> None:
+        """Make the client. It reads the certificates that it trusts, which takes a moment."""
+        self._client = httpx.AsyncClient(
+            verify=httpx.create_ssl_context(),  # which heeds SSL_CERT_FILE and SSL_CERT_DIR
+            timeout=None,  # noqa: S113 - the attempt as a whole is bounded
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
 
     async def attempt(self, owed: Owed) -> Attempt:
         """Post what is owed; return what came of it."""
@@ -65,8 +74,8 @@ class Sender:
         )
 
     async def close(self) -> None:
-        """Close what the attempts have opened."""
-        if "_client" in vars(self):
+        """Close the client."""
+        if self._client is not None:
             await self._client.aclose()
 
     async def _post(self, owed: Owed, at: int, exchange: "_Exchange") -> None:
@@ -87,6 +96,8 @@ class Sender:
         self, url: httpx.URL, host: str, addresses: list[str], headers: dict[str, str], body: bytes
     ) -> httpx.Response:
         """Post to the first of the addresses that takes the connection."""
+        if self._client is None:
+            raise AssertionError("a sender is opened before it sends")
         for address in addresses:
             request = self._client.build_request(
                 "POST",
@@ -101,15 +112,6 @@ class Sender:
                 if address == addresses[-1]:
                     raise
         raise AssertionError("a name that was resolved has an address")
-
-    @cached_property
-    def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            verify=httpx.create_ssl_context(),  # which heeds SSL_CERT_FILE and SSL_CERT_DIR
-            timeout=None,  # noqa: S113 - the attempt as a whole is bounded
-            trust_env=False,
-            limits=httpx.Limits(max_keepalive_connections=0),
-        )
 
 
 class _Exchange:

@@ -44,11 +44,14 @@ class Broadcast:
     async def listen(
         self, scope: Scope, device: str, features: frozenset[Feature], filters: LogFilters
     ) -> Listener | None:
-        """Let a CLI listen from now on; None when as many listen to the scope as may."""
+        """Let a CLI listen from now on; None when as many listen to the scope as may.
+
+        One that is away makes room: who only asks for a secret never comes.
+        """
         since = await self._stores.read(notifications.last)
         now = self._clock.now()
         self._forget(now)
-        if sum(one.scope == scope for one in self._listeners.values()) >= limits.CLI_LISTENERS_MAX:
+        if not self._make_room(scope):
             return None
         if not self._listeners:
             self._number = since
@@ -140,6 +143,16 @@ class Broadcast:
             mine = (one.scope.account, one.scope.livemode) == (account, livemode)
             if mine and one.wants(item) and (number is None or number > one.since):
                 one.offer(item)
+
+    def _make_room(self, scope: Scope) -> bool:
+        """See to it that one more may listen, if need be in place of who has left first."""
+        there = [one for one in self._listeners.values() if one.scope == scope]
+        if len(there) < limits.CLI_LISTENERS_MAX:
+            return True
+        away = [(one.left_at, one.id) for one in there if one.left_at is not None]
+        if away:
+            del self._listeners[min(away)[1]]
+        return bool(away)
 
     def _forget(self, now: int) -> None:
         for one in [one for one in self._listeners.values() if one.gone(now)]:

@@ -22,7 +22,7 @@ from meterhouse.clock import Clock
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.schedule import next_attempt
 from meterhouse.ledger import deliveries
-from meterhouse.ledger.deliveries import Attempt, Owed, Step
+from meterhouse.ledger.deliveries import Attempt, Debt, Owed, Step
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
 
@@ -79,6 +79,7 @@ class Deliverer:
         self._work.set()
 
     async def _run(self) -> None:
+        await asyncio.to_thread(self._sender.open)
         while True:
             self._work.clear()
             try:
@@ -142,7 +143,7 @@ class Deliverer:
     def _note(self, owed: Owed, step: Step) -> None:
         destination = owed.destination.id
         under_way = self._under_way[destination]
-        under_way.remove(step.delivery)
+        under_way.remove(step.debt.delivery)
         if not under_way:
             del self._under_way[destination]
         if step.status == "delivered":
@@ -151,18 +152,18 @@ class Deliverer:
             self._failing.add(destination)
         self._metrics.delivery_attempts.labels(step.status).inc()
         if step.status == "failed":
-            log.warning("gave up the delivery %s to %s", step.delivery, destination)
+            log.warning("gave up the delivery %s to %s", step.debt.delivery, destination)
 
 
 def _step(owed: Owed, attempt: Attempt, now: int) -> Step:
     """Say what an attempt makes of its delivery."""
     delivery = owed.delivery
     if attempt.status in _OK:
-        return Step(delivery.id, attempt, "delivered", None)
+        return Step(owed.debt, attempt, "delivered", None)
     again = next_attempt(
         delivery.attempts + 1, livemode=owed.origin.livemode, created=delivery.created, now=now
     )
-    return Step(delivery.id, attempt, "failed" if again is None else "pending", again)
+    return Step(owed.debt, attempt, "failed" if again is None else "pending", again)
 
 
 def _due(
@@ -173,8 +174,8 @@ def _due(
     free: int,
 ) -> Due:
     """Find what there is to do, as far as there is room for it; who waits longest comes first."""
-    attempts: list[str] = []
-    cancelled: list[str] = []
+    attempts: list[Debt] = []
+    cancelled: list[Debt] = []
     later: list[int] = []
     for destination, exists, first in sorted(deliveries.waiting(connection), key=itemgetter(2)):
         if first > now:
@@ -186,12 +187,12 @@ def _due(
         room = max(room, 0) if exists else limits.DELIVERY_CANCEL_ROWS_MAX
         debts = deliveries.debts(connection, destination, len(busy) + room + 1)
         waiting = [debt for debt in debts if debt.delivery not in busy]
-        ready = [debt.delivery for debt in waiting[:room] if debt.due <= now]
+        ready = [debt for debt in waiting[:room] if debt.due <= now]
         (attempts if exists else cancelled).extend(ready)
         # What is due and finds no room needs no clock: an attempt that ends makes room for it.
         later.extend(debt.due for debt in waiting[len(ready) :][:1] if debt.due > now)
     return Due(
         deliveries.owed(connection, attempts),
-        [Step(delivery, None, "cancelled", None) for delivery in cancelled],
+        [Step(debt, None, "cancelled", None) for debt in cancelled],
         min(later, default=None),
     )

@@ -45,8 +45,9 @@ Item = Event | RequestLog
 class Listener:
     """A session of the CLI: what it wants to hear, and what it has not heard yet.
 
-    `since` is the number of the newest notification when it began to listen. `dropped` is called
-    when something is thrown away because too much waits.
+    `since` is the number of the newest notification when it began to listen, `left_at` the instant
+    since when it has no connection, None while it has one. `dropped` is called when something is
+    thrown away because too much waits.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Listener:
         self._unread: dict[str, Item] = {}
         self._sent: dict[str, int] = {}  # when each event was sent last
         self._connection = 0
-        self._left_at: int | None = now
+        self.left_at: int | None = now
 
     def wants(self, item: Item) -> bool:
         """Return whether the CLI asked for a thing of this kind."""
@@ -94,7 +95,7 @@ class Listener:
     def connect(self) -> int:
         """Begin a connection and return its number."""
         self._connection += 1
-        self._left_at = None
+        self.left_at = None
         self._waiting.extendleft(reversed(self._unread.values()))
         self._unread.clear()
         self._some.set()
@@ -103,12 +104,12 @@ class Listener:
     def disconnect(self, connection: int, now: int) -> None:
         """End a connection; nothing happens where a newer one counts."""
         if connection == self._connection:
-            self._left_at = now
+            self.left_at = now
 
     def gone(self, now: int) -> bool:
         """Return whether the CLI has been away for so long that it will not come back."""
         kept = limits.CLI_KEPT_SECONDS * 1000
-        return self._left_at is not None and self._left_at + kept <= now
+        return self.left_at is not None and self.left_at + kept <= now
 
     async def next(self, connection: int) -> Item | None:
         """Wait for the next thing to send; None when a newer connection counts."""

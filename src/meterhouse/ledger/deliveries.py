@@ -80,6 +80,7 @@ class Owed(NamedTuple):
     has not arrived at.
     """
 
+    debt: Debt
     delivery: Delivery
     destination: Destination
     notification: Notification
@@ -88,9 +89,9 @@ class Owed(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What has become of a delivery, after an attempt or without one."""
+    """What has become of a debt, after an attempt or without one."""
 
-    delivery: str
+    debt: Debt
     attempt: Attempt | None
     status: Status
     next_attempt_at: int | None
@@ -113,6 +114,7 @@ _owe = sa.insert(deliveries).values(
     created=sa.bindparam("now"),
 )
 _deliveries = sa.select(*_COLUMNS)
+_there = sa.select(deliveries.c.id).where(any_of(deliveries.c.id, "ids"))
 _first_due = (
     sa.select(sa.func.min(deliveries.c.next_attempt_at))
     .where(
@@ -159,14 +161,19 @@ _owed = (
     .join(scopes, notifications_table.c.scope == scopes.c.id)
     .where(any_of(deliveries.c.id, "ids"))
 )
-_take_step = (
+# An attempt pays the debt that it was made for, and not one that was asked for meanwhile.
+_count_attempt = (
     sa.update(deliveries)
-    .where(deliveries.c.id == sa.bindparam("stepped"))
-    .values(
-        status=sa.bindparam("new_status"),
-        attempts=deliveries.c.attempts + sa.bindparam("made"),
-        next_attempt_at=sa.bindparam("due"),
+    .where(deliveries.c.id == sa.bindparam("delivery"))
+    .values(attempts=deliveries.c.attempts + 1)
+)
+_settle = (
+    sa.update(deliveries)
+    .where(
+        deliveries.c.id == sa.bindparam("delivery"),
+        deliveries.c.next_attempt_at == sa.bindparam("due"),
     )
+    .values(status=sa.bindparam("new_status"), next_attempt_at=sa.bindparam("next_due"))
 )
 _attempts = (
     sa.select(attempts.c.delivery, *_ATTEMPT)
@@ -200,14 +207,19 @@ def owe(
 def owe_again(
     connection: sa.Connection, notification_id: str, destination_id: str, now: int
 ) -> None:
-    """Owe a notification to a destination from `now` on, whatever became of it before."""
+    """Owe a notification to a destination from `now` on, whatever became of it before.
+
+    What is due already becomes due a little earlier: that is how `record` knows this debt from
+    the one that an attempt may be under way for.
+    """
+    due = deliveries.c.next_attempt_at
     again = connection.execute(
         sa.update(deliveries)
         .where(
             deliveries.c.notification == notification_id,
             deliveries.c.destination == destination_id,
         )
-        .values(status="pending", next_attempt_at=now)
+        .values(status="pending", next_attempt_at=sa.case((due <= now, due - 1), else_=now))
     )
     if again.rowcount == 0:
         owe(connection, notification_id, [destination_id], now)
@@ -225,11 +237,13 @@ def debts(connection: sa.Connection, destination_id: str, rows_max: int) -> list
     return [Debt(*row) for row in rows]
 
 
-def owed(connection: sa.Connection, ids: Sequence[str]) -> list[Owed]:
-    """Return what attempts of these deliveries need."""
-    rows = connection.execute(_owed, {"ids": list(ids)}).mappings()
+def owed(connection: sa.Connection, wanted: Sequence[Debt]) -> list[Owed]:
+    """Return what attempts to pay these debts need."""
+    by_id = {debt.delivery: debt for debt in wanted}
+    rows = connection.execute(_owed, {"ids": list(by_id)}).mappings()
     return [
         Owed(
+            by_id[row[deliveries.c.id]],
             Delivery(**_pick(row, deliveries, Delivery)),
             destinations.read_row(_pick(row, destinations_table, Destination)),
             Notification(**_pick(row, notifications_table, Notification)),
@@ -241,29 +255,30 @@ def owed(connection: sa.Connection, ids: Sequence[str]) -> list[Owed]:
 
 
 def record(connection: sa.Connection, steps: Sequence[Step]) -> None:
-    """Record what became of deliveries; one that is no longer there is passed over."""
-    ids = [step.delivery for step in steps]
-    there = set(
-        connection.scalars(
-            sa.select(deliveries.c.id).where(any_of(deliveries.c.id, "ids")), {"ids": ids}
-        )
-    )
-    taken = [
+    """Record what became of debts; a delivery that is no longer there is passed over.
+
+    A delivery that was asked for again since its debt was read stays pending.
+    """
+    settled = [
         {
-            "stepped": step.delivery,
+            "delivery": step.debt.delivery,
+            "due": step.debt.due,
             "new_status": step.status,
-            "made": int(step.attempt is not None),
-            "due": step.next_attempt_at,
+            "next_due": step.next_attempt_at,
         }
         for step in steps
     ]
-    connection.execute(_take_step, taken)
+    connection.execute(_settle, settled)
+    there = set(
+        connection.scalars(_there, {"ids": [step.debt.delivery for step in steps]}),
+    )
     made = [
-        msgspec.structs.asdict(step.attempt) | {"delivery": step.delivery}
+        msgspec.structs.asdict(step.attempt) | {"delivery": step.debt.delivery}
         for step in steps
-        if step.attempt is not None and step.delivery in there
+        if step.attempt is not None and step.debt.delivery in there
     ]
     if made:
+        connection.execute(_count_attempt, made)
         connection.execute(sa.insert(attempts), made)
 
 

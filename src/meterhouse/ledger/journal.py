@@ -18,12 +18,13 @@ from meterhouse.metering.model import MeterEvent
 
 
 class Cancellation(msgspec.Struct, frozen=True, array_like=True):
-    """A request to cancel the accepted event at `position` of `meter`."""
+    """A request, received at `received_at`, to cancel the event at `position` of `meter`."""
 
     scope: int
     adjustment: str
     meter: str
     position: int
+    received_at: int
 
 
 class Entry(NamedTuple):

@@ -109,6 +109,12 @@ def all_meters(connection: sa.Connection) -> list[Meter]:
     return [_meter(row) for row in connection.execute(_meters.order_by(meters.c.seq)).mappings()]
 
 
+def of_scope(connection: sa.Connection, scope: int) -> list[Meter]:
+    """Return every meter of `scope`, oldest first."""
+    query = _meters.where(meters.c.scope == scope).order_by(meters.c.seq)
+    return [_meter(row) for row in connection.execute(query).mappings()]
+
+
 def event_names(connection: sa.Connection, scope: int) -> list[str]:
     """Return the event names of the active meters of `scope`."""
     query = sa.select(meters.c.event_name).where(

@@ -73,11 +73,12 @@ class MeterUsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The question how much `customer` used in `[start, end)`, milliseconds since the epoch.
 
     `together` asks for the usage of all these meters in one number; no question has groups or
-    filters then.
+    filters then. Only an overview (`metering.overview`) asks about all customers, which is None, or
+    what was known `as_of` an instant: what had been received by then, of cancellations as well.
     """
 
     scope: Scope
-    customer: str
+    customer: str | None
     start: int
     end: int
     questions: tuple[MeterQuestion, ...]
@@ -85,6 +86,7 @@ class MeterUsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = "UTC"
     together: bool = False
     exact: bool = False
+    as_of: int | None = None
 
 
 class UsageRow(msgspec.Struct, frozen=True):
@@ -197,7 +199,8 @@ def answer(
 def _slotted(question: MeterQuestion, query: MeterUsageQuery) -> bool:
     """Tell whether the slots of the question's meter know all that is asked."""
     tenants = question.tenant_group_by_keys or question.tenant_filters
-    return question.meter.slotted and not query.exact and not tenants
+    summed = question.meter.slotted and not query.exact and query.as_of is None
+    return summed and not tenants
 
 
 def _selection(question: MeterQuestion, *, slotted: bool) -> Selection:

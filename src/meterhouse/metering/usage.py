@@ -52,11 +52,12 @@ class SummaryQuery(msgspec.Struct, frozen=True):
 
 
 class SummaryPoint(msgspec.Struct, frozen=True):
-    """The usage of one window, or of the whole range."""
+    """The usage of one window, or of the whole range, and of one group where there are groups."""
 
     start: int
     end: int
     value: Decimal
+    dimensions: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def summarize(query: SummaryQuery, uses: Iterable[Use]) -> list[SummaryPoint]:

@@ -83,7 +83,7 @@ def zoned(start: int, end: int, size: GroupingWindow, zone: ZoneInfo) -> list[Wi
     for opening, following in pairwise(openings):
         if opening * 1000 >= end:
             break
-        if start < following * 1000 and opening < following:
+        if start < min(following * 1000, end) and opening < following:
             windows.append(Window(opening * 1000, following * 1000))
     return windows
 

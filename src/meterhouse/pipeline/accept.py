@@ -122,7 +122,8 @@ class Acceptor:
         try:
             while self._waiting:
                 await self._gather()
-                group = self._next_group()
+                # Nobody would hear the answer to a request that was given up.
+                group = [one for one in self._next_group() if not one.future.cancelled()]
                 with self._identifiers.held():
                     await self._commit(self._without_suspects(group))
         finally:

@@ -195,7 +195,7 @@ def main() -> None:
     # A batch is tens of thousands of objects without a cycle, which a collection looks through in
     # vain; what has been built so far stays.
     gc.freeze()
-    gc.set_threshold(limits.WORKSHOP_OBJECTS_UNCOLLECTED)
+    gc.set_threshold(limits.WORKSHOP_UNCOLLECTED_OBJECTS)
     server.serve_forever()
 
 

@@ -48,7 +48,7 @@ class Identifiers:
 
     async def load(self, stores: Stores, now: int) -> None:
         """Learn, at start, what the usage store and the journal hold."""
-        since = self.first_day(now)
+        since = self.first_day_kept(now)
         for day, rows in await stores.usage(UsageStore.claim_days, since):
             pieces = rows // limits.FILTER_LOAD_DIGESTS + 1
             for piece in range(pieces):
@@ -63,6 +63,10 @@ class Identifiers:
     def first_day(self, now: int) -> int:
         """Return the first day whose claims still hold."""
         return day_of(now) - self._days
+
+    def first_day_kept(self, now: int) -> int:
+        """Return the first day whose claims are kept: an event may be judged on the next day."""
+        return self.first_day(now) - 1
 
     def holds(self, day: int, received_at: int) -> bool:
         """Tell whether a claim of a day stands against an event that is received at an instant."""
@@ -130,7 +134,7 @@ class Identifiers:
     def drop(self, now: int) -> None:
         """Forget what no longer holds."""
         with self._lock:
-            self._filter.drop(self.first_day(now))
+            self._filter.drop(self.first_day_kept(now))
 
     def _forget(self) -> None:
         """Forget the pending claims that are stored, unless an older hold may need them."""

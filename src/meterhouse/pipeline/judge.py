@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
+import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
@@ -147,7 +148,7 @@ class Judge:
     def _find_cancelled(
         self, cancellations: list[Cancellation], scopes: Mapping[int, Scope]
     ) -> list[StoredEvent]:
-        """Return the events that are cancelled.
+        """Return the events that are cancelled, each as received when its cancellation was.
 
         A cancellation was only taken because the usage store had its event. Where the store has
         lost it since, nothing is left to cancel; that must not hold up everybody else's usage.
@@ -156,7 +157,7 @@ class Judge:
         for one in cancellations:
             stored = self._usage.find(scopes[one.scope], one.meter, one.position)
             if stored is not None:
-                found.append(stored)
+                found.append(msgspec.structs.replace(stored, received_at=one.received_at))
             else:
                 log.error(
                     "the usage store has lost the event at position %d that %s cancels",

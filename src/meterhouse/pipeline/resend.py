@@ -30,6 +30,7 @@ from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.validation import judge
 from meterhouse.pipeline.accept import Acceptor, StreamSubmission
 from meterhouse.pipeline.catalog import read_catalog
+from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
 from meterhouse.stores import Stores
@@ -57,12 +58,14 @@ class Resender:
         identifiers: Identifiers,
         acceptor: Acceptor,
         processor: Processor,
+        freshness: Freshness,
         clock: Clock,
     ) -> None:
         self._stores = stores
         self._identifiers = identifiers
         self._acceptor = acceptor
         self._processor = processor
+        self._freshness = freshness
         self._clock = clock
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
@@ -156,12 +159,14 @@ class Resender:
             if outcomes:
                 return outcomes
         now = self._clock.now()
-        claims = await self._rejected_claims(resend, chunk)
-        events = [
-            resend.plan.event(event, now, claims.get(event.identifier)) for event in chunk.events
-        ]
-        await self._stores.write(resends.save, msgspec.structs.replace(resend, sent_at=now))
-        await self._acceptor.accept(StreamSubmission(events, None))
+        with self._freshness.receiving(now):
+            claims = await self._rejected_claims(resend, chunk)
+            events = [
+                resend.plan.event(event, now, claims.get(event.identifier))
+                for event in chunk.events
+            ]
+            await self._stores.write(resends.save, msgspec.structs.replace(resend, sent_at=now))
+            await self._acceptor.accept(StreamSubmission(events, None))
         await self._settle()
         return await self._outcomes(resend, chunk, now)
 

@@ -45,7 +45,7 @@ class Retention:
         """Delete everything that is over its time; return how many rows went."""
         now = self._clock.now()
         self._identifiers.drop(now)
-        await self._stores.usage(UsageStore.drop_claims, self._identifiers.first_day(now))
+        await self._stores.usage(UsageStore.drop_claims, self._identifiers.first_day_kept(now))
         gone = 0
         for expire, before in (
             (idempotency.expire, now),

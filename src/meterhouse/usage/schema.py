@@ -2,8 +2,8 @@
 
 What a reader may rely on:
 
-- `events` holds one row with sign 1 for each accepted event. A cancellation is a second row that
-  repeats the event's keys and position with sign -1. No row is ever changed.
+- `events` holds one row with sign 1 for each accepted event. A cancellation is a second row, of when
+  it was received, that repeats the keys and the position with sign -1. No row is ever changed.
 - `rejected_events` holds one row for each rejected event, for `REJECTED_EVENTS_DAYS` days at
   least; whole parts are dropped afterwards.
 - `duplicate_events` holds one row for each duplicate, just as long, in the columns of `events`.
@@ -122,7 +122,7 @@ CREATE TABLE IF NOT EXISTS usage_slots
     version    UInt32                                        CODEC(ZSTD(1)),
     customer   String                                        CODEC(ZSTD(1)),
     slot       DateTime('UTC')                               CODEC(Delta, ZSTD(1)),
-    dimensions Array(LowCardinality(String))                 CODEC(ZSTD(1)),
+    dimensions Array(String)                                 CODEC(ZSTD(1)),
     events     SimpleAggregateFunction(sum, Int64)           CODEC(ZSTD(1)),
     value      SimpleAggregateFunction(sum, Decimal(76, 15)) CODEC(ZSTD(1)),
     batch      SimpleAggregateFunction(max, UInt64)          CODEC(ZSTD(1))

@@ -17,7 +17,7 @@ from meterhouse.limits import METER_USAGE_ROWS_MAX
 from meterhouse.metering.meter_usage import Condition, MeterUsageQuery, Plan, Selection
 from meterhouse.metering.model import Formula
 from meterhouse.metering.window import MILLISECONDS
-from meterhouse.usage.queries import CUSTOMER_KEYS, NOT_CANCELLED, RANGE, REACH
+from meterhouse.usage.queries import METER_KEYS, RANGE, REACH
 
 STATEMENT = Template("""
 SELECT $window AS window, $groups AS groups, toString($usage) AS usage
@@ -29,8 +29,16 @@ ORDER BY window, groups
 LIMIT {rows_max:UInt32}
 """)
 
-SLOTS = """
+# Whose rows: one customer's or, where a part is left out, everybody's; of events, those that were
+# known at an instant.
+OF_CUSTOMER = """
+        AND customer = {customer:String}"""
+KNOWN = """
+        AND received_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
+
+SLOTS = Template("""
     SELECT
+        customer,
         toUnixTimestamp(slot) * 1000 AS instant,
         events AS counted,
         value AS used,
@@ -39,50 +47,57 @@ SLOTS = """
     WHERE account = {account:String}
         AND livemode = {livemode:Bool}
         AND meter IN {meters:Array(String)}
-        AND version = {version:UInt32}
-        AND customer = {customer:String}
+        AND version = {version:UInt32}$whose
         AND slot >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
         AND slot < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
-"""
+""")
 
 # Events and their cancellations, which subtract.
 SIGNED = Template(f"""
     SELECT
+        customer,
         toUnixTimestamp64Milli(timestamp) AS instant,
         sign AS counted,
         toDecimal256(value, 15) * sign AS used,
         $keys AS keys
     FROM events
-    WHERE {CUSTOMER_KEYS} AND {RANGE}
+    WHERE {METER_KEYS}$whose AND {RANGE}
 """)
+
+NOT_CANCELLED = f"""sign = 1
+        AND position NOT IN (
+            SELECT position FROM events WHERE {METER_KEYS}$whose AND {REACH} AND sign = -1
+        )"""
 
 # The events that were not cancelled.
 KEPT = Template(f"""
     SELECT
+        customer,
         toUnixTimestamp64Milli(timestamp) AS instant,
         position,
         1 AS counted,
         value AS used,
         $keys AS keys
     FROM events
-    WHERE {CUSTOMER_KEYS} AND {RANGE} AND {NOT_CANCELLED}
+    WHERE {METER_KEYS}$whose AND {RANGE} AND {NOT_CANCELLED}
 """)
 
-# Of each event time window, the event that was received last.
+# Of each event time window, a customer's event that was received last.
 RECEIVED_LAST = Template(f"""
     SELECT
+        customer,
         newest.1 AS instant,
         newest.2 AS position,
         1 AS counted,
         toDecimal256(newest.3, 15) AS used,
         newest.4 AS keys
     FROM (
-        SELECT argMax(
+        SELECT customer, argMax(
             (toUnixTimestamp64Milli(timestamp), position, value, $keys), position
         ) AS newest
         FROM events
-        WHERE {CUSTOMER_KEYS} AND {REACH} AND {NOT_CANCELLED}
-        GROUP BY intDiv(toUnixTimestamp64Milli(timestamp), {{event_time_window:Int64}})
+        WHERE {METER_KEYS}$whose AND {REACH} AND {NOT_CANCELLED}
+        GROUP BY customer, intDiv(toUnixTimestamp64Milli(timestamp), {{event_time_window:Int64}})
     )
     WHERE instant >= {{start:Int64}} AND instant < {{end:Int64}}
 """)
@@ -105,35 +120,52 @@ NUMBER_OF_ONE_STRETCH = """
 
 def select(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[str, dict[str, Any]]:
     """Turn a selection of a question's plan into a statement and its values."""
-    rows, values = _slots(selection) if selection.slotted else _events(selection, plan)
-    statement = STATEMENT.substitute(
-        window=NUMBER if len(plan.stretches) > 1 else NUMBER_OF_ONE_STRETCH,
-        groups=_texts([f"keys[{place + 1}]" for place in selection.groups]),
-        usage=USAGE[selection.formula],
-        rows=rows,
-        conditions=" AND ".join(map(_condition, count(), selection.conditions)) or "true",
+    parts, values = added_up(query, plan, selection)
+    groups = texts([f"keys[{place + 1}]" for place in selection.groups])
+    statement = STATEMENT.substitute(parts, groups=groups)
+    return statement, values | {"rows_max": METER_USAGE_ROWS_MAX + 1}
+
+
+def added_up(
+    query: MeterUsageQuery, plan: Plan, selection: Selection
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the parts of any statement that adds up a selection, and the values that they bind.
+
+    They are the number of the `window`, the `usage`, the `rows` and the `conditions` on these.
+    """
+    rows, values = (
+        _slots(query, selection) if selection.slotted else _events(query, plan, selection)
     )
+    parts = {
+        "window": NUMBER if len(plan.stretches) > 1 else NUMBER_OF_ONE_STRETCH,
+        "usage": USAGE[selection.formula],
+        "rows": rows,
+        "conditions": " AND ".join(map(_condition, count(), selection.conditions)) or "true",
+    }
     values |= {
         f"among_{number}": list(one.values) for number, one in enumerate(selection.conditions)
     }
-    return statement, values | {
+    return parts, values | {
         "account": query.scope.account,
         "livemode": query.scope.livemode,
         "customer": query.customer,
+        "as_of": query.as_of,
         "start": plan.start,
         "end": plan.end,
         "starts": [stretch.start for stretch in plan.stretches],
         "lengths": [stretch.length for stretch in plan.stretches],
         "firsts": [stretch.first for stretch in plan.stretches],
-        "rows_max": METER_USAGE_ROWS_MAX + 1,
     }
 
 
-def _slots(selection: Selection) -> tuple[str, dict[str, Any]]:
-    return SLOTS, {"meters": list(selection.meters), "version": selection.version}
+def _slots(query: MeterUsageQuery, selection: Selection) -> tuple[str, dict[str, Any]]:
+    rows = SLOTS.substitute(whose="" if query.customer is None else OF_CUSTOMER)
+    return rows, {"meters": list(selection.meters), "version": selection.version}
 
 
-def _events(selection: Selection, plan: Plan) -> tuple[str, dict[str, Any]]:
+def _events(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[str, dict[str, Any]]:
+    whose = "" if query.customer is None else OF_CUSTOMER
+    whose += "" if query.as_of is None else KNOWN
     [meter] = selection.meters
     reach = plan.reach(selection)
     values: dict[str, Any] = {
@@ -147,8 +179,8 @@ def _events(selection: Selection, plan: Plan) -> tuple[str, dict[str, Any]]:
         rows = RECEIVED_LAST
     else:
         rows = KEPT if selection.formula == "last" else SIGNED
-    keys = _texts([f"payload[{{key_{number}:String}}]" for number in range(len(selection.keys))])
-    return rows.substitute(keys=keys), values
+    keys = texts([f"payload[{{key_{number}:String}}]" for number in range(len(selection.keys))])
+    return rows.substitute(keys=keys, whose=whose), values
 
 
 def _condition(number: int, condition: Condition) -> str:
@@ -156,6 +188,6 @@ def _condition(number: int, condition: Condition) -> str:
     return f"keys[{condition.place + 1}] {verb} {{among_{number}:Array(String)}}"
 
 
-def _texts(items: Sequence[str]) -> str:
+def texts(items: Sequence[str]) -> str:
     """Write a list of texts, which has a type even where it is empty."""
     return f"CAST([{', '.join(items)}], 'Array(String)')"

@@ -22,6 +22,7 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "account": "The account that the key belongs to.",
     "billing_meter_event_adjustments": "Cancelling meter events.",
     "billing_meter_event_summaries": "Usage of a customer on a meter.",
+    "billing_meter_usage": "Usage of customers on all meters, by dimensions and tenants.",
     "billing_meter_events": "Sending, searching and resending meter events.",
     "billing_meters": "Meters.",
     "customers": "Customers.",

@@ -6,6 +6,7 @@ constructor returns a `Refusal` to raise; a sender's own text is quoted in it at
 `error_v1` turns a refusal into the body of the answer (https://docs.stripe.com/api/errors).
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from meterhouse.errors import Refusal
@@ -428,7 +429,76 @@ def identifiers_or_filter() -> Refusal:
     return Refusal("Specify which events to resend by either identifiers or filter.")
 
 
+# ---- Meter usage ----
+
+
+def invalid_time_range() -> Refusal:
+    """Refuse a range that ends before it begins. The sentence is Stripe's, for all versions."""
+    return Refusal(
+        "Param start_time should not be greater than end_time", code="invalid_time_range"
+    )
+
+
+def unknown_zone(name: str) -> Refusal:
+    """Refuse a time zone that is not in the database of time zones."""
+    return Refusal(
+        f"Invalid timezone: {quote(name)}; must be the name of an IANA time zone, such as "
+        "America/New_York",
+        param="timezone",
+    )
+
+
+def unknown_dimension(key: str, meter: str, declared: Sequence[str], param: str) -> Refusal:
+    """Refuse to tell usage apart by a key that the meter does not declare."""
+    has = f"its dimensions are {quote(', '.join(declared))}" if declared else "it has none"
+    return Refusal(
+        f"'{quote(key)}' is not a dimension of the meter {quote(meter)}; {has}. Other keys of the "
+        "payload can be used as tenants.",
+        param=param,
+    )
+
+
+def too_many_rows(rows_max: int) -> Refusal:
+    """Refuse a question whose answer would be too long."""
+    return Refusal(
+        f"The answer would have more than {rows_max} rows. Ask for a shorter time range, a larger "
+        "value_grouping_window, or fewer groups."
+    )
+
+
+def top_without_groups() -> Refusal:
+    """Refuse the most used of groups where nothing is told apart."""
+    return Refusal("Invalid top: nothing is grouped by.", param="top")
+
+
+def as_of_in_future() -> Refusal:
+    """Refuse to tell what will have been received."""
+    return Refusal("Invalid as_of: must not be in the future.", param="as_of")
+
+
+def not_acceptable() -> Refusal:
+    """Refuse to answer in none of the formats that there are."""
+    return Refusal(
+        "Invalid Accept header: must allow application/json, text/csv or "
+        "application/vnd.apache.parquet.",
+        status=406,
+    )
+
+
+def too_large_answer(sentence: str) -> Refusal:
+    """Refuse to answer with more than can be written."""
+    return Refusal(sentence)
+
+
 # ---- Event summaries ----
+
+
+def incomplete_tenants() -> Refusal:
+    """Refuse some of the parameters that filter by tenants without the others."""
+    return Refusal(
+        "tenant_keys, tenant_operator and tenant_values must be used together, with a list of "
+        "values for each key."
+    )
 
 
 def unaligned_time(param: str, unit: str) -> Refusal:

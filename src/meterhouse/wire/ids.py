@@ -43,6 +43,7 @@ SHAPES: dict[str, Shape] = {
     "mes": Shape(30, head="61", modal=True),
     "mtr": Shape(30, head="61", modal=True),
     "mtrusg": Shape(30, head="61", modal=True),
+    "mtrusgrow": Shape(30, head="61", modal=True),
     "req": Shape(14),
     "rsd": Shape(24),
     "we": Shape(23, head="1"),

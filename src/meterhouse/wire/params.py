@@ -14,8 +14,9 @@ What a reader may rely on:
 - An empty string unsets a parameter whose type has both `None` and `UnsetType`: it reads as None.
   For every other parameter an empty string is refused, so no string that was read is empty. Only
   the values of a map may be.
-- Types are str, int, bool, Literal of strings, `list[str]`, `dict[str, str]`, `TimeRange` and
-  other `Params` classes; the markers below bound them.
+- Types are str, int, bool, Literal of strings, lists, `dict[str, str]`, `dict[str, list[str]]`
+  (each value of which may be sent as a list or as a string), `TimeRange` and other `Params`
+  classes; the markers below bound them.
 - Whatever does not fit is refused in Stripe's words (`wire.param_errors`), naming the parameter
   as the sender spells it; nothing raises but a `Refusal`.
 """
@@ -58,7 +59,7 @@ class Between(NamedTuple):
 
 
 class Items(NamedTuple):
-    """Marks a list of at most `items_max` strings of at most `chars_max` characters."""
+    """Marks a list of at most `items_max`; strings in it have at most `chars_max` characters."""
 
     items_max: int
     chars_max: int = REQUEST_STRING_CHARS_MAX
@@ -186,7 +187,9 @@ def _reader(annotation: Any, marker: Any = None) -> Reader:
         return _reader(only)
     if origin is Literal:
         return _choice_reader(arguments)
-    kind = _KINDS.get(origin or annotation)
+    if origin is list and arguments != (str,):
+        return _list_reader(marker or Items(REQUEST_LIST_ITEMS_MAX), _reader(arguments[0]))
+    kind = _KINDS.get(annotation)
     if kind is None:
         return _read_time_range if annotation is TimeRange else _compiled(annotation).read
     make, bounds = kind
@@ -238,10 +241,10 @@ def _boolean_reader(words: dict[str, bool]) -> Reader:
     return read
 
 
-def _list_reader(bounds: Items) -> Reader:
-    read_item = _string_reader(Length(bounds.chars_max))
+def _list_reader(bounds: Items, read_item: Reader | None = None) -> Reader:
+    read_item = read_item or _string_reader(Length(bounds.chars_max))
 
-    def read(name: str, value: FormValue) -> list[str]:
+    def read(name: str, value: FormValue) -> list[Any]:
         items = _items(name, value)
         if len(items) > bounds.items_max:
             raise param_errors.too_many_items(name, bounds.items_max)
@@ -283,6 +286,24 @@ def _map_reader(bounds: Keys) -> Reader:
     return read
 
 
+def _lists_reader(bounds: Keys) -> Reader:
+    read_list = _list_reader(Items(REQUEST_LIST_ITEMS_MAX, bounds.value_chars_max))
+
+    def read(name: str, value: FormValue) -> dict[str, list[str]]:
+        if not isinstance(value, dict):
+            raise param_errors.invalid_object(name)
+        if len(value) > bounds.keys_max:
+            raise param_errors.too_many_items(name, bounds.keys_max)
+        lists: dict[str, list[str]] = {}
+        for key, some in value.items():
+            if len(key) > bounds.key_chars_max:
+                raise param_errors.string_too_long(name, key, bounds.key_chars_max)
+            lists[key] = read_list(f"{name}[{key}]", [some] if isinstance(some, str) else some)
+        return lists
+
+    return read
+
+
 def _metadata_reader(bounds: Keys) -> Reader:
     def read(name: str, value: FormValue) -> dict[str, str]:
         if not isinstance(value, dict):
@@ -314,15 +335,15 @@ def _read_time_range(name: str, value: FormValue) -> TimeRange:
     return bounds
 
 
+_KEYS = Keys(REQUEST_LIST_ITEMS_MAX, REQUEST_KEY_CHARS_MAX, REQUEST_STRING_CHARS_MAX)
+
 # What reads each kind of type, and the bounds of a field that has no marker of its own.
 _KINDS: dict[Any, tuple[Callable[[Any], Reader], Any]] = {
     str: (_string_reader, Length(REQUEST_STRING_CHARS_MAX)),
     int: (_whole_reader, Between(-(2**63), 2**63 - 1)),
     bool: (_boolean_reader, {"true": True, "false": False}),
-    list: (_list_reader, Items(REQUEST_LIST_ITEMS_MAX)),
-    dict: (
-        _map_reader,
-        Keys(REQUEST_LIST_ITEMS_MAX, REQUEST_KEY_CHARS_MAX, REQUEST_STRING_CHARS_MAX),
-    ),
+    list[str]: (_list_reader, Items(REQUEST_LIST_ITEMS_MAX)),
+    dict[str, str]: (_map_reader, _KEYS),
+    dict[str, list[str]]: (_lists_reader, _KEYS),
 }
 _read_instant = _reader(Timestamp)

@@ -16,12 +16,16 @@ from meterhouse.limits import API_VERSIONS_CACHED_MAX
 from meterhouse.wire.envelope import invalid_version
 
 Api = Literal["v1", "v2"]
+# As the previews show it, the first ones and the later ones, and as the guide does:
+# https://docs.stripe.com/billing/subscriptions/usage-based/analytics
+MeterUsageShape = Literal["former", "page", "rows"]
 
 PREVIEW = "preview"
 FIRST_DATED = date(2011, 1, 1)
 LAST_DATED = date(2024, 6, 20)
 NEWEST = date(2026, 10, 28)
 DECIMALS_SINCE = date(2026, 4, 22)
+METER_USAGE_ROWS_SINCE = date(2025, 9, 30)
 
 # The first date of each release; it lasts until the next one begins.
 MAJORS: dict[str, date] = {
@@ -55,6 +59,13 @@ class ApiVersion(msgspec.Struct, frozen=True):
     def decimals_allowed(self) -> bool:
         """Whether usage values may have decimals: since 2026-04-22.dahlia, at 15 digits."""
         return self.date >= DECIMALS_SINCE
+
+    @property
+    def meter_usage(self) -> MeterUsageShape:
+        """How meter usage is asked for and shown, which changed with the preview 2025-09-30."""
+        if not self.preview:
+            return "page"
+        return "rows" if self.date >= METER_USAGE_ROWS_SINCE else "former"
 
 
 DEFAULT_VERSION = ApiVersion(NEWEST, "endive", f"{NEWEST}.endive")

@@ -1,6 +1,5 @@
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 import stripe
 
@@ -24,11 +23,12 @@ def signers(heard: Heard, *secrets: str) -> list[bool]:
 
     def signed(secret: str) -> bool:
         try:
-            return stripe.WebhookSignature.verify_header(
+            stripe.WebhookSignature.verify_header(
                 heard.body.decode(), heard.headers["Stripe-Signature"], secret
             )
         except stripe.SignatureVerificationError:
             return False
+        return True
 
     return [signed(secret) for secret in secrets]
 
@@ -49,7 +49,7 @@ def test_both_sign_until_the_old_one_expires(house: House) -> None:
     with receiving() as receiver:
         path, old = endpoint(house, receiver.url)
         new = house.create(path, data={"expires_in": 60})["secret"]
-        heard = []
+        heard: list[Heard] = []
         for milliseconds in (59_999, 1):
             house.clock.advance(milliseconds)
             house.customer()
@@ -80,11 +80,11 @@ def test_only_so_many_count_at_once(house: House) -> None:
     assert len(_secrets(house)) == limits.DESTINATION_SECRETS_MAX
 
 
-@pytest.mark.parametrize("text", ["-1", "86401", "soon"])
-def test_refusals(house: House, text: str) -> None:
+def test_refusals(house: House) -> None:
     path, _ = endpoint(house)
-    error = error_of(house.request("POST", path, data={"expires_in": text}), 400)
-    assert error["param"] == "expires_in"
+    for text in ("-1", "86401", "soon"):
+        error = error_of(house.request("POST", path, data={"expires_in": text}), 400)
+        assert error["param"] == "expires_in"
     unknown = house.request("POST", "/meterhouse/v1/destinations/we_none/roll_secret")
     assert error_of(unknown, 404)["message"] == "No such destination: 'we_none'"
 

@@ -125,6 +125,23 @@ def test_only_what_was_received_in_the_last_24_hours(house: House) -> None:
     assert answer("one").json()["status"] == "complete"
 
 
+def test_an_identifier_that_was_used_again_names_the_newest_event(house: House) -> None:
+    """Given one after the window of deduplication that is cancelled at once, then it is that."""
+    house.meter()
+    customer = house.customer()
+    data = {
+        "event_name": "calls",
+        "identifier": "one",
+        "payload[value]": "1",
+        "payload[stripe_customer_id]": customer,
+    }
+    for _ in range(2):
+        house.create("/v1/billing/meter_events", data=data)
+        asked = {"event_name": "calls", "type": "cancel", "cancel[identifier]": "one"}
+        assert house.request("POST", PATH, data=asked).json()["status"] == "pending"
+        house.clock.advance(36 * DAY * 1000)
+
+
 @pytest.mark.parametrize("window", [None, "day", "hour"])
 @pytest.mark.parametrize(
     ("formula", "raw", "windowed"),

@@ -5,6 +5,7 @@ import pytest
 from meterhouse import limits
 from tests.api.house import House
 from tests.api.samples import error_of
+from tests.api.websocket import Socket
 from tests.server import LIVE_KEY
 
 PATH = "/v1/stripecli/sessions"
@@ -87,8 +88,17 @@ def test_what_is_refused(house: House, data: dict[str, Any], param: str) -> None
 
 
 def test_too_many_listen(house: House) -> None:
-    for _ in range(limits.CLI_LISTENERS_MAX):
-        house.create(PATH, data=LISTEN)
-    refused = house.request("POST", PATH, data=LISTEN)
-    assert error_of(refused, 429)["code"] == "rate_limit"
-    house.create(PATH, data=LISTEN, key=LIVE_KEY)
+    sessions = [house.create(PATH, data=LISTEN) for _ in range(limits.CLI_LISTENERS_MAX)]
+
+    async def work() -> None:
+        sockets = [Socket(house, session) for session in sessions]
+        for socket in sockets:
+            await socket.open()
+        refused = await house.ask("POST", PATH, data=LISTEN)
+        assert error_of(refused, 429)["code"] == "rate_limit"
+        assert (await house.ask("POST", PATH, data=LISTEN, key=LIVE_KEY)).status_code == 200
+        for socket in sockets:
+            await socket.close()
+        assert (await house.ask("POST", PATH, data=LISTEN)).status_code == 200
+
+    house.run(work())

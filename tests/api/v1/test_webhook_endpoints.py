@@ -1,6 +1,7 @@
 import re
 from typing import Any
 
+import httpx
 import pytest
 import stripe
 
@@ -113,10 +114,12 @@ def test_lists(house: House) -> None:
         ({"expand[]": "application"}, None, "cannot be expanded"),
     ],
 )
-def test_refusals(house: House, data: dict[str, Any], param: str | None, message: str) -> None:
+def test_refusals(
+    http: httpx.Client, data: dict[str, Any], param: str | None, message: str
+) -> None:
     sent = {"url": URL, "enabled_events[]": "*"} | data
     sent = {name: value for name, value in sent.items() if value is not None}
-    error = error_of(house.request("POST", PATH, data=sent), 400)
+    error = error_of(http.post(PATH, data=sent), 400)
     assert message in error["message"]
     assert error.get("param") == param
 

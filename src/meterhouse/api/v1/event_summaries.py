@@ -1,27 +1,47 @@
 """`/v1/billing/meters/{id}/event_summaries` (https://docs.stripe.com/api/billing/meter-event-summary).
 
 A summary is computed, not stored: its id is derived from what it summarizes, and a page is cut at
-the summary whose id the cursor names.
+the summary whose id the cursor names. What a preview can filter and group by is answered as meter
+usage is, to the millisecond.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import field
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
+from meterhouse.api.meter_question import (
+    DimensionFilters,
+    DimensionGroupKeys,
+    check_dimensions,
+    check_rows,
+    check_windows,
+    filters,
+)
 from meterhouse.api.render import seconds
 from meterhouse.api.v1 import meters
 from meterhouse.ledger import customers
+from meterhouse.metering.meter_usage import Filter, MeterQuestion, MeterUsageQuery
+from meterhouse.metering.model import Meter
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.value import print_value
 from meterhouse.metering.window import Alignment, is_aligned
+from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope
 from meterhouse.wire.body import number, to_json
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import derived_id
 from meterhouse.wire.page import PageParams, list_object
-from meterhouse.wire.params import Timestamp
+from meterhouse.wire.params import Items, Timestamp
+
+TenantKeys = Annotated[
+    list[str],
+    Items(limits.METER_USAGE_TENANT_FILTER_KEYS_MAX, limits.EVENT_PAYLOAD_KEY_CHARS_MAX),
+]
+TenantValues = Annotated[list[list[str]], Items(limits.METER_USAGE_TENANT_FILTER_KEYS_MAX)]
 
 
 class SummaryList(PageParams, kw_only=True):
@@ -31,6 +51,18 @@ class SummaryList(PageParams, kw_only=True):
     start_time: Timestamp
     end_time: Timestamp
     value_grouping_window: Literal["day", "hour"] | None = None
+    dimension_group_by_keys: DimensionGroupKeys = field(default_factory=list)
+    dimension_filters: DimensionFilters = field(default_factory=dict)
+    tenant_keys: TenantKeys = field(default_factory=list)
+    tenant_operator: Literal["excludes", "includes"] | None = None
+    tenant_values: TenantValues = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse tenants that are not told in full."""
+        super().__post_init__()
+        given = {bool(self.tenant_keys), bool(self.tenant_operator), bool(self.tenant_values)}
+        if len(given) > 1 or len(self.tenant_keys) != len(self.tenant_values):
+            raise envelope.incomplete_tenants()
 
 
 async def list_(call: Call) -> Answer:
@@ -44,6 +76,7 @@ async def list_(call: Call) -> Answer:
     if customer is None:
         raise envelope.no_such("customer", params.customer, "customer")
     settled = call.strong and await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
+    question = _question(meter, params)
     query = SummaryQuery(
         call.scope,
         meter,
@@ -52,11 +85,48 @@ async def list_(call: Call) -> Answer:
         params.end_time * 1000,
         params.value_grouping_window,
     )
-    points = await stores.usage(UsageStore.summaries, query)
-    rows, has_more = _page([(_id(query, point), point) for point in points], params)
-    document = list_object(call.path, [_summary(query, *row) for row in rows], has_more)
+    if question.groups or question.filters:
+        points = await _points(stores, query, question)
+    else:
+        points = await stores.usage(UsageStore.summaries, query)
+    rows, has_more = _page([(_id(query, question, point), point) for point in points], params)
+    data = [_summary(query, *row) for row in rows]
     headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
-    return Answer(200, to_json(document), headers)
+    return Answer(200, to_json(list_object(call.path, data, has_more)), headers)
+
+
+def _question(meter: Meter, params: SummaryList) -> MeterQuestion:
+    groups = tuple(dict.fromkeys(params.dimension_group_by_keys))
+    check_dimensions(meter, groups, "dimension_group_by_keys")
+    check_dimensions(meter, params.dimension_filters, "dimension_filters")
+    excludes = params.tenant_operator == "excludes"
+    tenants = zip(params.tenant_keys, params.tenant_values, strict=True)
+    return MeterQuestion(
+        meter,
+        dimension_group_by_keys=groups,
+        dimension_filters=filters(params.dimension_filters),
+        tenant_filters=tuple(Filter(key, tuple(values), excludes) for key, values in tenants),
+    )
+
+
+async def _points(
+    stores: Stores, query: SummaryQuery, question: MeterQuestion
+) -> list[SummaryPoint]:
+    """Summarize by groups, or what filters let through; the newest first."""
+    check_windows(query.start, query.end, query.window)
+    asked = MeterUsageQuery(
+        scope=query.scope,
+        customer=query.customer,
+        start=query.start,
+        end=query.end,
+        questions=(question,),
+        window=query.window,
+        exact=True,
+    )
+    rows = await stores.usage(UsageStore.meter_usage, asked)
+    check_rows(rows)
+    rows.sort(key=lambda row: row.start, reverse=True)
+    return [SummaryPoint(row.start, row.end, row.value, row.dimensions) for row in rows]
 
 
 def _check_range(params: SummaryList) -> None:
@@ -68,7 +138,8 @@ def _check_range(params: SummaryList) -> None:
         raise envelope.empty_range()
 
 
-def _id(query: SummaryQuery, point: SummaryPoint) -> str:
+def _id(query: SummaryQuery, question: MeterQuestion, point: SummaryPoint) -> str:
+    asked = repr(question.filters) if question.filters else ""
     return derived_id(
         "mtrusg",
         query.scope.livemode,
@@ -77,6 +148,7 @@ def _id(query: SummaryQuery, point: SummaryPoint) -> str:
         query.customer,
         point.start,
         point.end,
+        *([asked, *point.dimensions.values()] if asked or point.dimensions else ()),
     )
 
 
@@ -98,7 +170,7 @@ def _page(
 
 
 def _summary(query: SummaryQuery, id_: str, point: SummaryPoint) -> dict[str, Any]:
-    return {
+    document = {
         "id": id_,
         "object": "billing.meter_event_summary",
         "aggregated_value": number(print_value(point.value)),
@@ -107,3 +179,4 @@ def _summary(query: SummaryQuery, id_: str, point: SummaryPoint) -> dict[str, An
         "meter": query.meter.id,
         "start_time": seconds(point.start),
     }
+    return document | {"dimensions": point.dimensions} if point.dimensions else document

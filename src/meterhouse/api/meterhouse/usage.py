@@ -1,0 +1,115 @@
+"""`/meterhouse/v1/usage`: the usage of all customers, for dashboards and for finance.
+
+It takes what `/v1/billing/analytics/meter_usage` takes, and more. The answer is JSON, CSV or
+Parquet, as the header `Accept` says, however many rows it has.
+"""
+
+from typing import Annotated, Literal
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call
+from meterhouse.api.meter_question import check_range, check_windows, check_zone, question
+from meterhouse.api.render import seconds
+from meterhouse.api.v1.meter_usage import MeterParams
+from meterhouse.errors import ExportError
+from meterhouse.ledger import customers, meters
+from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery
+from meterhouse.metering.overview import Overview
+from meterhouse.metering.window import GroupingWindow
+from meterhouse.usage.export import Format
+from meterhouse.wire import envelope
+from meterhouse.wire.accept import choose
+from meterhouse.wire.expand import check_expand
+from meterhouse.wire.params import Between, Items, RequestParams, Timestamp
+
+_TYPES: dict[str, Format] = {
+    "application/json": "json",
+    "text/csv": "csv",
+    "application/vnd.apache.parquet": "parquet",
+}
+
+
+class UsageParams(RequestParams, kw_only=True):
+    """The parameters; `starts_at` is inclusive, `ends_at` exclusive.
+
+    Without `customer` all customers are added up. `as_of` leaves out what was received later.
+    """
+
+    starts_at: Timestamp
+    ends_at: Timestamp
+    meters: Annotated[list[MeterParams], Items(limits.METER_USAGE_METERS_ITEMS_MAX)]
+    customer: str | None = None
+    group_by: Literal["customer"] | None = None
+    top: Annotated[int, Between(1, limits.USAGE_TOP_GROUPS_MAX)] | None = None
+    as_of: Timestamp | None = None
+    timezone: str = "UTC"
+    value_grouping_window: GroupingWindow | None = None
+
+
+async def retrieve(call: Call) -> Answer:
+    """Tell how much all customers used, or one of them, as a file in the format that is wanted."""
+    params = call.params(UsageParams)
+    check_expand(params.expand)
+    check_zone(params.timezone)
+    check_range(params.starts_at * 1000, params.ends_at * 1000, ("starts_at", "ends_at"))
+    check_windows(params.starts_at * 1000, params.ends_at * 1000, params.value_grouping_window)
+    if params.as_of is not None and params.as_of * 1000 > call.now:
+        raise envelope.as_of_in_future()
+    type_ = choose(call.headers.get(b"accept", b"").decode("latin-1"), tuple(_TYPES))
+    if type_ is None:
+        raise envelope.not_acceptable()
+    overview = await call.house.stores.read(_overview, call, params)
+    strong = call.strong or params.as_of is not None  # what was known then does not change
+    settled, refreshed_at = await call.house.freshness.reach(strong=strong)
+    about = {
+        "object": "meterhouse.usage",
+        "as_of": params.as_of,
+        "livemode": call.scope.livemode,
+        "refreshed_at": seconds(refreshed_at),
+    }
+    try:
+        file = await call.house.exports.write(overview, _TYPES[type_], about)
+    except ExportError as error:
+        raise envelope.too_large_answer(str(error)) from None
+    headers = {
+        "Meterhouse-Consistency": "strong" if settled else "eventual",
+        "Meterhouse-Refreshed-At": str(seconds(refreshed_at)),
+    }
+    return Answer(200, b"", headers, type_, file)
+
+
+def _overview(connection: sa.Connection, call: Call, params: UsageParams) -> Overview:
+    """Find the customer and the meters that a request names; refuse what is not there."""
+    scope = call.scope.id
+    if params.customer and not customers.find_customer(connection, scope, params.customer):
+        raise envelope.no_such("customer", params.customer, "customer")
+    questions = _questions(connection, scope, params)
+    grouped = params.group_by is not None or any(one.groups for one in questions)
+    if params.top is not None and not grouped:
+        raise envelope.top_without_groups()
+    query = MeterUsageQuery(
+        scope=call.scope,
+        customer=params.customer,
+        start=params.starts_at * 1000,
+        end=params.ends_at * 1000,
+        questions=questions,
+        window=params.value_grouping_window,
+        zone=params.timezone,
+        as_of=None if params.as_of is None else params.as_of * 1000,
+    )
+    return Overview(query=query, by_customer=params.group_by == "customer", top=params.top)
+
+
+def _questions(
+    connection: sa.Connection, scope: int, params: UsageParams
+) -> tuple[MeterQuestion, ...]:
+    found = meters.by_ids(connection, [one.meter for one in params.meters])
+    questions: list[MeterQuestion] = []
+    for index, one in enumerate(params.meters):
+        meter, param = found.get(one.meter), f"meters[{index}]"
+        if meter is None or meter.scope != scope:
+            raise envelope.no_such("billing meter", one.meter, f"{param}[meter]")
+        questions.append(question(meter, one, param))
+    return tuple(questions)

@@ -1,0 +1,238 @@
+"""`/v1/billing/analytics/meter_usage`: a customer's usage by windows, dimensions and tenants.
+
+The preview of 2025-09-30 gave most things another name. So one answer has three shapes, and the
+version of the request chooses (`ApiVersion.meter_usage`): as the former previews name things, as
+the later ones do, and as the guide shows them, whose sample code reads them by both names.
+
+https://docs.stripe.com/billing/subscriptions/usage-based/analytics
+"""
+
+import asyncio
+from typing import Annotated, Any, NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call
+from meterhouse.api.meter_question import (
+    QuestionParams,
+    check_range,
+    check_rows,
+    check_windows,
+    check_zone,
+    question,
+)
+from meterhouse.api.render import seconds
+from meterhouse.ledger import customers, meters
+from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery, UsageRow
+from meterhouse.metering.value import print_value
+from meterhouse.metering.window import GroupingWindow
+from meterhouse.usage.store import UsageStore
+from meterhouse.wire import envelope
+from meterhouse.wire.body import number, to_json
+from meterhouse.wire.expand import check_expand
+from meterhouse.wire.ids import derived_id
+from meterhouse.wire.page import list_object
+from meterhouse.wire.params import Items, RequestParams, Timestamp
+
+
+class MeterParams(QuestionParams, kw_only=True):
+    """A meter that is asked about."""
+
+    meter: str
+
+
+class FormerMeterParams(QuestionParams, kw_only=True):
+    """The same, as the first previews name it."""
+
+    meter_id: str
+
+
+class _Common(RequestParams, kw_only=True):
+    customer: str
+    timezone: str = "UTC"
+    value_grouping_window: GroupingWindow | None = None
+
+
+class MeterUsageParams(_Common, kw_only=True):
+    """The parameters; `starts_at` is inclusive, `ends_at` exclusive."""
+
+    starts_at: Timestamp
+    ends_at: Timestamp
+    meters: Annotated[list[MeterParams], Items(limits.METER_USAGE_METERS_ITEMS_MAX)] | None = None
+
+
+class FormerMeterUsageParams(_Common, kw_only=True):
+    """The same, as the first previews name them."""
+
+    start_time: Timestamp
+    end_time: Timestamp
+    meters: (
+        Annotated[list[FormerMeterParams], Items(limits.METER_USAGE_METERS_ITEMS_MAX)] | None
+    ) = None
+
+
+class _Asked(NamedTuple):
+    """A request in the names of none; `meters` are ids, None asks for all of them together."""
+
+    common: _Common
+    start: int
+    end: int
+    range_names: tuple[str, str]
+    meters: list[tuple[str, QuestionParams]] | None
+    meter_name: str
+
+
+async def retrieve(call: Call) -> Answer:
+    """Tell how much a customer used, of some meters or of all together."""
+    asked = _read(call)
+    common = asked.common
+    check_expand(common.expand)
+    check_zone(common.timezone)
+    check_range(asked.start, asked.end, asked.range_names)
+    check_windows(asked.start, asked.end, common.value_grouping_window)
+    query = await call.house.stores.read(_query, call, asked)
+    settled, refreshed_at = await call.house.freshness.reach(strong=call.strong)
+    rows = await call.house.stores.usage(UsageStore.meter_usage, query)
+    check_rows(rows)
+    body = await asyncio.to_thread(_body, call, query, rows, refreshed_at)
+    headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
+    return Answer(200, body, headers)
+
+
+def _read(call: Call) -> _Asked:
+    if call.version.meter_usage == "former":
+        former = call.params(FormerMeterUsageParams)
+        return _Asked(
+            former,
+            former.start_time * 1000,
+            former.end_time * 1000,
+            ("start_time", "end_time"),
+            None if former.meters is None else [(one.meter_id, one) for one in former.meters],
+            "meter_id",
+        )
+    params = call.params(MeterUsageParams)
+    return _Asked(
+        params,
+        params.starts_at * 1000,
+        params.ends_at * 1000,
+        ("starts_at", "ends_at"),
+        None if params.meters is None else [(one.meter, one) for one in params.meters],
+        "meter",
+    )
+
+
+def _query(connection: sa.Connection, call: Call, asked: _Asked) -> MeterUsageQuery:
+    """Find the customer and the meters that a request names; refuse what is not there."""
+    common, scope = asked.common, call.scope
+    customer = customers.find_customer(connection, scope.id, common.customer)
+    if customer is None:
+        raise envelope.no_such("customer", common.customer, "customer")
+    return MeterUsageQuery(
+        scope=scope,
+        customer=customer.id,
+        start=asked.start,
+        end=asked.end,
+        questions=_questions(connection, scope.id, asked),
+        window=common.value_grouping_window,
+        zone=common.timezone,
+        together=asked.meters is None,
+    )
+
+
+def _questions(connection: sa.Connection, scope: int, asked: _Asked) -> tuple[MeterQuestion, ...]:
+    if asked.meters is None:
+        return tuple(MeterQuestion(meter) for meter in meters.of_scope(connection, scope))
+    found = meters.by_ids(connection, [id_ for id_, _ in asked.meters])
+    questions: list[MeterQuestion] = []
+    for index, (id_, how) in enumerate(asked.meters):
+        meter, param = found.get(id_), f"meters[{index}]"
+        if meter is None or meter.scope != scope:
+            raise envelope.no_such("billing meter", id_, f"{param}[{asked.meter_name}]")
+        questions.append(question(meter, how, param))
+    return tuple(questions)
+
+
+def _body(call: Call, query: MeterUsageQuery, rows: list[UsageRow], refreshed_at: int) -> bytes:
+    """Render an answer in the shape of the request's version."""
+    shape, refreshed = call.version.meter_usage, seconds(refreshed_at)
+    document: dict[str, Any] = {
+        "object": "billing.analytics.meter_usage",
+        "livemode": query.scope.livemode,
+    }
+    if shape == "rows":
+        data = [_row(query, row) for row in rows]
+        document["refreshed_at"] = refreshed
+        document["rows"] = list_object(call.path, data, has_more=False) | {"total": len(data)}
+    elif shape == "page":
+        document["data_refreshed_at"] = refreshed
+        document["data"] = [_point(query, row) | _former_point(row) for row in rows]
+    else:
+        document["object"] = "billing.meter_usage"
+        document["data_refreshed_at"] = refreshed
+        document["data"] = [_former_row(query, row) for row in rows]
+    return to_json(document)
+
+
+def _row(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
+    return {
+        "id": _id(query, row),
+        "object": "billing.analytics.meter_usage_row",
+        **_point(query, row),
+    }
+
+
+def _former_row(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
+    return {
+        "id": _id(query, row),
+        "object": "billing.meter_usage_row",
+        **_former_point(row),
+        "meter_id": _meter(query, row),
+        **_groups(row),
+    }
+
+
+def _point(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
+    return {
+        "starts_at": seconds(row.start),
+        "ends_at": seconds(row.end),
+        "value": number(print_value(row.value)),
+        "meter": _meter(query, row),
+        **_groups(row),
+    }
+
+
+def _former_point(row: UsageRow) -> dict[str, Any]:
+    return {
+        "bucket_start_time": seconds(row.start),
+        "bucket_end_time": seconds(row.end),
+        "bucket_value": number(print_value(row.value)),
+    }
+
+
+def _groups(row: UsageRow) -> dict[str, Any]:
+    """Tell the group of a row; tenants are only told where they were asked for."""
+    groups: dict[str, Any] = {"dimensions": row.dimensions or None}
+    if row.tenants:
+        groups["tenants"] = row.tenants
+    return groups
+
+
+def _meter(query: MeterUsageQuery, row: UsageRow) -> str | None:
+    return None if row.question is None else query.questions[row.question].meter.id
+
+
+def _id(query: MeterUsageQuery, row: UsageRow) -> str:
+    asked = "" if row.question is None else repr(query.questions[row.question].filters)
+    return derived_id(
+        "mtrusgrow",
+        query.scope.livemode,
+        query.scope.account,
+        _meter(query, row) or "",
+        query.customer or "",
+        row.start,
+        row.end,
+        asked,
+        *row.dimensions.values(),
+        *row.tenants.values(),
+    )

@@ -1,0 +1,106 @@
+"""Freshness: up to which instant everything that was received is in the usage store.
+
+What a reader may rely on: every event and every cancellation that was received before the instant
+and acknowledged is in the usage store.
+
+An event counts as received when its request was read, and has its position only some time later.
+So a look notes the instant of the oldest request that is under way, or the present, and *then*
+asks for the last position given out: whatever was received before that instant has this position
+or a smaller one. Once the position is stored, the instant holds.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import NamedTuple
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.ledger import journal
+from meterhouse.pipeline.process import Processor
+from meterhouse.stores import Stores
+
+log = logging.getLogger("meterhouse.freshness")
+
+
+class _Look(NamedTuple):
+    position: int
+    instant: int
+
+
+class _Receiving:
+    """A request that is under way, from when it was received until it is answered."""
+
+    __slots__ = ("_all", "_instant")
+
+    def __init__(self, every: dict["_Receiving", int], instant: int) -> None:
+        self._all = every
+        self._instant = instant
+
+    def __enter__(self) -> None:
+        self._all[self] = self._instant
+
+    def __exit__(self, *_: object) -> None:
+        del self._all[self]
+
+
+class Freshness:
+    """Looks once in a while, and whenever it is asked."""
+
+    def __init__(self, stores: Stores, processor: Processor, clock: Clock) -> None:
+        self._stores = stores
+        self._processor = processor
+        self._clock = clock
+        self._under_way: dict[_Receiving, int] = {}
+        self._looks: deque[_Look] = deque()
+        self._instant = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def receiving(self, instant: int) -> _Receiving:
+        """Tell, for as long as a `with` block lasts, that what was received then is under way."""
+        return _Receiving(self._under_way, instant)
+
+    async def reach(self, *, strong: bool) -> tuple[bool, int]:
+        """Return if all that was acknowledged before can be read, as was wished, and the instant.
+
+        A `strong` reader waits for it, `CONSISTENCY_WAIT_SECONDS_MAX` at most.
+        """
+        look = await self._look()
+        settled = strong and (
+            self._processor.stored_position >= look.position
+            or await self._processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
+        )
+        return settled, self._passed()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except Exception:
+                log.exception("the last position could not be read")
+            self._passed()
+            await asyncio.sleep(limits.FRESHNESS_LOOK_MILLISECONDS / 1000)
+
+    async def _look(self) -> _Look:
+        instant = min(self._under_way.values(), default=self._clock.now())
+        look = _Look(await self._stores.read(journal.last_position), instant)
+        if len(self._looks) == limits.FRESHNESS_LOOKS_KEPT:
+            self._looks.pop()
+        self._looks.append(look)
+        return look
+
+    def _passed(self) -> int:
+        """Forget the looks whose positions are stored; return the newest instant that holds."""
+        while self._looks and self._looks[0].position <= self._processor.stored_position:
+            self._instant = max(self._instant, self._looks.popleft().instant)
+        return self._instant

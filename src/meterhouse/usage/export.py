@@ -1,0 +1,227 @@
+"""Answers to overviews as files: JSON, CSV or Parquet, however many rows they have.
+
+What a reader may rely on:
+
+- A row's columns are `starts_at`, `ends_at`, `meter`; `customer`, where customers are told apart;
+  `dimensions.…` and `tenants.…` for every key that a question groups by; `other`, where only some
+  groups have rows of their own; and `value`, which is exact in every format.
+- Where a group is other, or does not have a key, its cells are null, or empty in CSV.
+- No more than `USAGE_ROWS_AT_ONCE` rows are in memory, of at most `USAGE_ROWS_MAX` in all.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from meterhouse.errors import ExportError
+from meterhouse.limits import USAGE_ROWS_AT_ONCE, USAGE_ROWS_MAX
+from meterhouse.metering.meter_usage import MeterQuestion, plan, windows_of
+from meterhouse.metering.overview import Overview, pieces
+from meterhouse.usage import overview as statements
+from meterhouse.usage.block import INSTANT
+from meterhouse.usage.store import UsageStore
+from meterhouse.wire.body import number, to_json
+
+Format = Literal["csv", "json", "parquet"]
+
+VALUE = pa.decimal128(38, 15)  # the widest that is read everywhere
+INSTANTS = ("starts_at", "ends_at")
+_SECOND = pa.timestamp("s", tz="UTC")
+_DIMENSIONS, _TENANTS = "dimensions.", "tenants."
+
+
+def export(
+    store: UsageStore, overview: Overview, path: Path, format_: Format, about: dict[str, Any]
+) -> None:
+    """Write the answer to an overview to a file; `about` are further members of a JSON document.
+
+    Raises `ExportError` when that cannot be; the file is worth nothing then.
+    """
+    schema = schema_of(overview)
+    tables = (
+        table
+        for one in overview.query.questions
+        for table in _tables(store, overview.about(one), one, schema)
+    )
+    with path.open("wb") as file:
+        if format_ == "json":
+            _write_json(file, tables, about)
+        elif format_ == "csv":
+            _write_csv(file, tables, schema)
+        else:
+            _write_parquet(file, tables, schema)
+
+
+def schema_of(overview: Overview) -> pa.Schema:
+    """Return the columns of the answer to an overview."""
+    questions = overview.query.questions
+    dimensions = dict.fromkeys(key for one in questions for key in one.dimension_group_by_keys)
+    tenants = dict.fromkeys(key for one in questions for key in one.tenant_group_by_keys)
+    columns = [("starts_at", INSTANT), ("ends_at", INSTANT), ("meter", pa.string())]
+    columns += [("customer", pa.string())] if overview.by_customer else []
+    columns += [(f"{_DIMENSIONS}{key}", pa.string()) for key in dimensions]
+    columns += [(f"{_TENANTS}{key}", pa.string()) for key in tenants]
+    columns += [("other", pa.bool_())] if overview.top is not None else []
+    return pa.schema([*columns, ("value", pa.string())])
+
+
+def _tables(
+    store: UsageStore, overview: Overview, question: MeterQuestion, schema: pa.Schema
+) -> Iterator[pa.Table]:
+    """Yield the rows of the answer to the only question of an overview, so many at once."""
+    found = _ask(store, overview)
+    if found.num_rows <= USAGE_ROWS_AT_ONCE:
+        yield _shown(found, overview, question, schema)
+        return
+    del found
+    if overview.top is not None:
+        raise _too_many_rows(USAGE_ROWS_AT_ONCE)
+    [rows] = store.columns(*statements.count(overview))["rows"].to_pylist()
+    if rows > USAGE_ROWS_MAX:
+        raise _too_many_rows(USAGE_ROWS_MAX)
+    windows = windows_of(overview.query)
+    for piece in pieces(overview, windows, 2 * rows // USAGE_ROWS_AT_ONCE):
+        found = _ask(store, piece)
+        if found.num_rows > USAGE_ROWS_AT_ONCE:
+            raise _too_many_rows(USAGE_ROWS_AT_ONCE)
+        yield _shown(found, piece, question, schema)
+
+
+def _ask(store: UsageStore, overview: Overview) -> pa.Table:
+    """Return what an overview of one question finds: nothing in a range that holds no slot."""
+    if not plan(overview.query, windows_of(overview.query)).stretches:
+        return _found([])
+    return store.columns(*statements.answer(overview))
+
+
+def _found(usages: list[str]) -> pa.Table:
+    """Return what a statement finds that tells no groups apart and has these usages."""
+    return pa.table(
+        {
+            "window": pa.array([0] * len(usages), pa.int64()),
+            "other": pa.array([False] * len(usages), pa.bool_()),
+            "group_0": pa.array([""] * len(usages), pa.string()),
+            "usage": pa.array(usages, pa.string()),
+        }
+    )
+
+
+def _shown(
+    found: pa.Table, overview: Overview, question: MeterQuestion, schema: pa.Schema
+) -> pa.Table:
+    """Turn what was found into the columns of the answer; 0 is told where nothing is cut."""
+    query, rows = overview.query, found.num_rows
+    grouped = overview.by_customer or bool(question.groups)
+    if not rows and query.window is None and not grouped:
+        return _shown(_found(["0"]), overview, question, schema)
+    windows = np.array(windows_of(query), np.int64).reshape(-1, 2)[found["window"].to_numpy()]
+    columns = {
+        "starts_at": pa.array(np.maximum(windows[:, 0], query.start)).cast(INSTANT),
+        "ends_at": pa.array(np.minimum(windows[:, 1], query.end)).cast(INSTANT),
+        "meter": pa.repeat(pa.scalar(question.meter.id), rows),
+        "other": found["other"],
+        "value": found["usage"],
+    }
+    names = ["customer"] if overview.by_customer else []
+    names += [f"{_DIMENSIONS}{key}" for key in question.dimension_group_by_keys]
+    names += [f"{_TENANTS}{key}" for key in question.tenant_group_by_keys]
+    if rows:
+        none = pa.scalar(None, pa.string())
+        columns |= {
+            name: pc.if_else(found["other"], none, found[f"group_{place}"])
+            for place, name in enumerate(names)
+        }
+    return pa.table(
+        [columns.get(column.name, pa.nulls(rows, column.type)) for column in schema], schema=schema
+    )
+
+
+def _write_json(file: IO[bytes], tables: Iterable[pa.Table], about: dict[str, Any]) -> None:
+    """Write a document whose `data` are the rows; they are written as they come."""
+    head = to_json(about)
+    file.write(head[:-1] + b',"data":[')
+    between = b""
+    for table in tables:
+        for row in _documents(table):
+            file.write(between + to_json(row))
+            between = b","
+    file.write(b"]}")
+
+
+def _documents(table: pa.Table) -> Iterator[dict[str, Any]]:
+    names = table.column_names
+    instants = {name: pc.divide(table[name].cast(pa.int64()), 1000) for name in INSTANTS}
+    columns = [instants.get(name, table[name]).to_pylist() for name in names]
+    columns[-1] = list(map(number, columns[-1]))
+    for row in zip(*columns, strict=True):
+        yield _nested(dict(zip(names, row, strict=True)))
+
+
+def _nested(row: dict[str, Any]) -> dict[str, Any]:
+    """Gather what belongs to one member; of groups that are told apart, null is none."""
+    document: dict[str, Any] = {}
+    for name, value in row.items():
+        member, _, key = name.partition(".")
+        if not key:
+            document[name] = value
+        elif value is None:
+            document.setdefault(member, None)
+        else:
+            document[member] = (document.get(member) or {}) | {key: value}
+    return document
+
+
+def _write_csv(file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    text = TextIOWrapper(file, "utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(schema.names)
+    for table in tables:
+        told = [
+            _WRITTEN.get(column.type, _as_it_is)(column) for column in table.columns
+        ]
+        writer.writerows(zip(*(column.to_pylist() for column in told), strict=True))
+    text.detach()
+
+
+# How cells of a type are written in CSV where Python would write them otherwise.
+_WRITTEN = {
+    INSTANT: lambda column: pc.strftime(column.cast(_SECOND), format="%Y-%m-%dT%H:%M:%SZ"),
+    pa.bool_(): lambda column: column.cast(pa.string()),
+}
+
+
+def _as_it_is(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column
+
+
+def _write_parquet(file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    place = schema.get_field_index("value")
+    schema = schema.set(place, pa.field("value", VALUE))
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for table in tables:
+            values = pa.chunked_array([_decimals(table["value"])])
+            writer.write_table(table.set_column(place, "value", values).cast(schema))
+
+
+def _decimals(texts: pa.ChunkedArray) -> pa.Array:
+    try:
+        return pa.array([Decimal(text) for text in texts.to_pylist()], VALUE)
+    except pa.ArrowInvalid as error:
+        raise ExportError(
+            "A value has more digits than a decimal of Parquet. Ask for CSV or JSON."
+        ) from error
+
+
+def _too_many_rows(rows_max: int) -> ExportError:
+    return ExportError(
+        f"The answer would have more than {rows_max} rows. Ask for a shorter time range, a smaller "
+        "value_grouping_window, or the top groups."
+    )

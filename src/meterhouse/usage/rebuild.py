@@ -1,0 +1,120 @@
+"""The statements that rebuild a meter's slots from its events, a piece at a time.
+
+What a reader may rely on:
+
+- A piece is what the events of one month come to whose positions lie in a range, or what all
+  cancellations of that month do. A piece that was given up on may be there in part; `clear` takes
+  the whole month away, so that it can be done again.
+- Its rows have the batch 0, so they prove of no block of the judge's that it is in (`usage.slots`).
+- A piece may be done again after it was cleared, which the engine must not take for a repetition.
+"""
+
+# ruff: noqa: S608 - the statements are put together from the constants of this module alone
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from meterhouse.metering.model import Scope
+from meterhouse.usage.queries import METER_KEYS, RANGE
+
+_EVENTS = "sign = 1 AND position > {after:UInt64} AND position <= {last:UInt64}"
+_CANCELLATIONS = "sign = -1"
+
+_ADD = f"""
+INSERT INTO usage_slots
+    (account, livemode, meter, version, customer, slot, dimensions, events, value, batch)
+SELECT
+    account,
+    livemode,
+    meter,
+    {{version:UInt32}},
+    customer,
+    toStartOfFifteenMinutes(timestamp) AS slot,
+    arrayMap(key -> payload[key], CAST({{keys:Array(String)}}, 'Array(String)')) AS dimensions,
+    sum(sign),
+    sum(toDecimal256(value, 15) * sign),
+    0
+FROM events
+WHERE {METER_KEYS} AND {RANGE} AND %s
+GROUP BY account, livemode, meter, customer, slot, dimensions
+"""
+
+# On one thread, so that whoever asks meanwhile finds another.
+SETTINGS = {"insert_deduplicate": 0, "max_threads": 1}
+
+_CLEAR = f"""
+DELETE FROM usage_slots
+WHERE {METER_KEYS} AND version = {{version:UInt32}} AND {RANGE.replace("timestamp", "slot")}
+"""
+
+_MONTHS = f"""
+SELECT toYYYYMM(timestamp) AS number, count() AS events
+FROM events
+WHERE {METER_KEYS} AND %s
+GROUP BY number
+ORDER BY number
+"""
+
+
+class Month(msgspec.Struct, frozen=True):
+    """A UTC month, such as 202611, and how many events there are of it."""
+
+    number: int
+    events: int
+
+
+class Slots(msgspec.Struct, frozen=True):
+    """The slots of one version of a meter: its id, the version, the keys of its dimensions."""
+
+    scope: Scope
+    meter: str
+    version: int
+    keys: tuple[str, ...]
+
+    def values(self) -> dict[str, Any]:
+        """Return what the statements bind."""
+        return {
+            "account": self.scope.account,
+            "livemode": self.scope.livemode,
+            "meter": self.meter,
+            "version": self.version,
+            "keys": list(self.keys),
+        }
+
+
+class Positions(NamedTuple):
+    """The positions from `after` on, without it, up to `last`."""
+
+    after: int
+    last: int
+
+
+def months(slots: Slots, among: Positions | None) -> tuple[str, dict[str, Any]]:
+    """Return what finds the months of events at these positions, or of all cancellations."""
+    return _MONTHS % _wanted(among), slots.values() | _bounds(among)
+
+
+def add(slots: Slots, month: int, among: Positions | None) -> tuple[str, dict[str, Any]]:
+    """Return what adds the events of a month at these positions, or all its cancellations."""
+    return _ADD % _wanted(among), slots.values() | _range(month) | _bounds(among)
+
+
+def clear(slots: Slots, month: int) -> tuple[str, dict[str, Any]]:
+    """Return what takes away the slots of a month."""
+    return _CLEAR, slots.values() | _range(month)
+
+
+def _wanted(among: Positions | None) -> str:
+    return _CANCELLATIONS if among is None else _EVENTS
+
+
+def _bounds(among: Positions | None) -> dict[str, Any]:
+    return {} if among is None else among._asdict()
+
+
+def _range(month: int) -> dict[str, Any]:
+    start = datetime(*divmod(month, 100), 1, tzinfo=UTC)
+    end = (start + timedelta(days=31)).replace(day=1)
+    return {"start": round(start.timestamp()) * 1000, "end": round(end.timestamp()) * 1000}

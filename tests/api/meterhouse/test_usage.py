@@ -1,0 +1,257 @@
+import csv
+import io
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+
+from tests.api.house import DAY, HOUR, NOW, House
+
+URL = "/meterhouse/v1/usage"
+TODAY = NOW // DAY * DAY
+START, END = TODAY - 10 * DAY, TODAY + DAY
+
+
+class Books:
+    """A house with three customers, and what was sent for them."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.customers = sorted(house.customer() for _ in range(3))
+        self.numbers = iter(range(1000))
+
+    def meter(self, name: str = "calls", **data: str) -> str:
+        return self.house.meter(name, **data)
+
+    def send(
+        self, customer: int, value: str, at: int = NOW, name: str = "calls", **payload: str
+    ) -> str:
+        identifier = f"event-{next(self.numbers)}"
+        data = {
+            "event_name": name,
+            "identifier": identifier,
+            "timestamp": str(at),
+            "payload[stripe_customer_id]": self.customers[customer],
+            "payload[value]": value,
+            **{f"payload[{key}]": text for key, text in payload.items()},
+        }
+        self.house.create("/v1/billing/meter_events", data=data)
+        return identifier
+
+    def cancel(self, identifier: str, name: str = "calls") -> None:
+        data = {"type": "cancel", "event_name": name, "cancel[identifier]": identifier}
+        self.house.create("/v1/billing/meter_event_adjustments", data=data)
+
+    def ask(self, meter: str, accept: str = "", **params: Any) -> httpx.Response:
+        asked = {"starts_at": START, "ends_at": END, "meters[0][meter]": meter, **params}
+        headers = {"Accept": accept} if accept else {}
+        return self.house.request("GET", URL, params=asked, headers=headers)
+
+    def rows(self, meter: str, **params: Any) -> list[dict[str, Any]]:
+        answer = self.ask(meter, **params)
+        assert answer.status_code == 200, answer.text
+        rows: list[dict[str, Any]] = answer.json()["data"]
+        return rows
+
+
+@pytest.fixture
+def books(house: House) -> Books:
+    return Books(house)
+
+
+def values(rows: list[dict[str, Any]]) -> list[float]:
+    return [row["value"] for row in rows]
+
+
+def test_all_customers_are_added_up(books: Books) -> None:
+    meter = books.meter()
+    books.send(0, "25")
+    books.send(1, "0.5")
+    books.cancel(books.send(2, "7"))
+    answer = books.ask(meter)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["meterhouse-consistency"] == "strong"
+    assert answer.json() == {
+        "object": "meterhouse.usage",
+        "as_of": None,
+        "livemode": False,
+        "refreshed_at": NOW,
+        "data": [{"starts_at": START, "ends_at": END, "meter": meter, "value": 25.5}],
+    }
+
+
+def test_nothing_is_0_in_one_row_and_no_row_where_usage_is_cut(books: Books) -> None:
+    meter = books.meter()
+    assert values(books.rows(meter)) == [0]
+    assert values(books.rows(meter, starts_at=START + 60, ends_at=START + 120)) == [0]
+    assert books.rows(meter, value_grouping_window="day") == []
+    assert books.rows(meter, group_by="customer") == []
+    assert values(books.rows(meter, customer=books.customers[0])) == [0]
+
+
+@pytest.mark.parametrize("formula", ["count", "last", "sum"])
+@pytest.mark.parametrize("event_time_window", [{}, {"event_time_window": "hour"}])
+def test_an_overview_is_the_sum_of_its_customers(
+    books: Books, formula: str, event_time_window: dict[str, str]
+) -> None:
+    meter = books.meter(
+        **{"default_aggregation[formula]": formula, "dimension_payload_keys[]": "model"},
+        **event_time_window,
+    )
+    for number in range(30):
+        at = NOW - number * 5 * HOUR // 3
+        sent = books.send(number % 3, str(number), at, model=f"m{number % 2}", user=str(number % 5))
+        if number % 7 == 0:
+            books.cancel(sent)
+    for cut in (
+        {},
+        {"value_grouping_window": "day", "timezone": "Asia/Kathmandu"},
+        {"value_grouping_window": "week", "meters[0][dimension_group_by_keys][]": "model"},
+        {"meters[0][tenant_group_by_keys][]": "user", "meters[0][dimension_filters][model]": "m1"},
+    ):
+        asked = {"starts_at": START, "ends_at": END, "meters[0][meter]": meter, **cut}
+        expected: dict[str, float] = {}
+        for customer in books.customers:
+            path = "/v1/billing/analytics/meter_usage"
+            params = asked | {"customer": customer}
+            alone = books.house.request("GET", path, params=params).json()["data"]
+            for row in alone:
+                key = str((row["starts_at"], row["dimensions"], row.get("tenants")))
+                expected[key] = expected.get(key, 0) + row["value"]
+            mine = books.rows(meter, customer=customer, **cut)
+            assert values(mine) == values(alone)
+        found = {
+            str((row["starts_at"], row.get("dimensions"), row.get("tenants"))): row["value"]
+            for row in books.rows(meter, **cut)
+        }
+        assert found == expected
+
+
+def test_the_top_groups_have_rows_of_their_own(books: Books) -> None:
+    meter = books.meter()
+    yesterday = NOW - DAY
+    for customer, value, at in ((0, "1", NOW), (1, "5", yesterday), (2, "2", NOW), (2, "2", NOW)):
+        books.send(customer, value, at)
+    first, second = books.customers[1], books.customers[2]
+
+    def told(**params: Any) -> list[tuple[Any, ...]]:
+        rows = books.rows(meter, group_by="customer", **params)
+        return [(row["customer"], row["other"], row["value"]) for row in rows]
+
+    assert told(top=2) == [(first, False, 5), (second, False, 4), (None, True, 1)]
+    assert told(top=1, value_grouping_window="day") == [(first, False, 5), (None, True, 5)]
+    assert told(top=3) == [(books.customers[0], False, 1), (first, False, 5), (second, False, 4)]
+
+
+def test_groups_are_customers_and_keys(books: Books) -> None:
+    meter = books.meter(**{"dimension_payload_keys[]": "model"})
+    books.send(0, "1", model="a", user="x")
+    books.send(0, "2", model="b")
+    params = {
+        "meters[0][dimension_group_by_keys][]": "model",
+        "meters[0][tenant_group_by_keys][]": "user",
+    }
+    one = {"starts_at": START, "ends_at": END, "meter": meter, "customer": books.customers[0]}
+    assert books.rows(meter, group_by="customer", **params) == [
+        {**one, "dimensions": {"model": "a"}, "tenants": {"user": "x"}, "value": 1},
+        {**one, "dimensions": {"model": "b"}, "tenants": {"user": ""}, "value": 2},
+    ]
+
+
+def test_several_meters_come_one_after_the_other(books: Books) -> None:
+    one = books.meter("calls", **{"dimension_payload_keys[]": "model"})
+    two = books.meter("bytes")
+    books.send(0, "3", name="bytes")
+    books.send(0, "1", model="a")
+    rows = books.rows(
+        one, **{"meters[1][meter]": two, "meters[0][dimension_group_by_keys][]": "model"}
+    )
+    span = {"starts_at": START, "ends_at": END}
+    assert rows == [
+        {**span, "meter": one, "dimensions": {"model": "a"}, "value": 1},
+        {**span, "meter": two, "dimensions": None, "value": 3},
+    ]
+
+
+def test_what_was_known_at_an_instant(books: Books) -> None:
+    meter = books.meter()
+    kept = books.send(0, "5")
+    books.send(1, "7")
+    books.house.clock.advance(10_000)
+    books.cancel(kept)
+    books.send(0, "100")
+    books.house.clock.advance(10_000)
+    assert values(books.rows(meter, as_of=NOW)) == [12]
+    assert values(books.rows(meter, as_of=NOW + 9)) == [12]
+    assert values(books.rows(meter, as_of=NOW + 10)) == [107]
+    assert values(books.rows(meter, as_of=NOW + 10, customer=books.customers[0])) == [100]
+    assert values(books.rows(meter)) == [107]
+
+
+def test_csv(books: Books) -> None:
+    meter = books.meter(**{"dimension_payload_keys[]": "model"})
+    books.send(0, "123456789012345", model='a "b", c')
+    books.send(1, "0.000000000000001", model="d")
+    answer = books.ask(
+        meter,
+        "text/csv",
+        value_grouping_window="day",
+        **{"meters[0][dimension_group_by_keys][]": "model", "top": 1},
+    )
+    assert answer.headers["content-type"] == "text/csv"
+    assert answer.headers["meterhouse-refreshed-at"] == str(NOW)
+    day, after = "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"
+    assert list(csv.reader(io.StringIO(answer.text))) == [
+        ["starts_at", "ends_at", "meter", "dimensions.model", "other", "value"],
+        [day, after, meter, 'a "b", c', "false", "123456789012345"],
+        [day, after, meter, "", "true", "0.000000000000001"],
+    ]
+
+
+def test_parquet(books: Books) -> None:
+    meter = books.meter()
+    books.send(0, "0.1")
+    books.send(0, "0.2")
+    answer = books.ask(meter, "application/vnd.apache.parquet", group_by="customer")
+    [row] = pq.read_table(io.BytesIO(answer.content)).to_pylist()
+    assert (row["customer"], row["value"]) == (books.customers[0], Decimal("0.3"))
+    assert row["starts_at"].timestamp() == START
+
+
+@pytest.mark.parametrize(
+    ("params", "param", "word"),
+    [
+        ({"top": 3}, "top", "grouped"),
+        ({"as_of": NOW + 1}, "as_of", "future"),
+        ({"customer": "cus_none"}, "customer", "cus_none"),
+        ({"meters[0][meter]": "mtr_none"}, "meters[0][meter]", "mtr_none"),
+        ({"group_by": "meter"}, "group_by", "customer"),
+        ({"top": 1001, "group_by": "customer"}, "top", "1000"),
+        ({"timezone": "Mars/Olympus"}, "timezone", "Mars"),
+        ({"ends_at": START - 60}, None, "start_time"),
+    ],
+)
+def test_what_cannot_be_answered(
+    books: Books, params: dict[str, Any], param: str | None, word: str
+) -> None:
+    meter = books.meter()
+    answer = books.ask(meter, **params)
+    assert answer.status_code in (400, 404)
+    error = answer.json()["error"]
+    assert error.get("param") == param
+    assert word in error["message"]
+
+
+def test_a_format_that_there_is_not(books: Books) -> None:
+    answer = books.ask(books.meter(), "image/png")
+    assert answer.status_code == 406
+    assert "text/csv" in answer.json()["error"]["message"]
+
+
+def test_nothing_stays_behind(books: Books) -> None:
+    meter = books.meter()
+    books.ask(meter)
+    assert not list((books.house.meterhouse.config.data_dir / "exports").iterdir())

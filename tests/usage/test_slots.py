@@ -1,0 +1,163 @@
+"""Slots: what a batch's events come to, in the store exactly once."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from meterhouse.metering.model import AcceptedEvent, Scope
+from meterhouse.usage import block
+from meterhouse.usage.block import Block
+from meterhouse.usage.slots import slots
+from meterhouse.usage.store import UsageStore
+from tests.metering.samples import MINUTE, at, meter
+from tests.usage.samples import accepted, insert, next_position, next_token, stored
+
+TIERS = meter(id="mtr_tiers", dimension_keys=("model", "tier"))
+MODELS = meter(id="mtr_models", dimension_keys=("model",), dimension_version=3)
+LAST = meter(id="mtr_last", formula="last")
+DAILY = meter(id="mtr_daily", event_time_window="day")
+METERS = {one.id: one for one in (meter(), TIERS, MODELS, LAST, DAILY)}
+
+
+def packed(
+    scope: Scope,
+    rows: Sequence[AcceptedEvent],
+    cancelled: Sequence[AcceptedEvent] = (),
+    *,
+    batch: int = 7,
+) -> list[Block]:
+    events = [
+        *block.accepted(rows, {scope.id: scope}),
+        *block.cancelled([stored(row, scope) for row in cancelled]),
+    ]
+    return slots(events, METERS, batch)
+
+
+def rows_of(one: Block) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = block.read(one.body).to_pylist()
+    return rows
+
+
+def totals(store: UsageStore, scope: Scope) -> tuple[int, Decimal]:
+    [total] = store._writer.query(
+        "SELECT sum(events), sum(value) FROM usage_slots WHERE account = {account:String}",
+        parameters={"account": scope.account},
+    ).result_rows
+    return total
+
+
+def test_events_of_one_slot_and_one_group_are_one_row(scope: Scope) -> None:
+    payload = {"tier": "x", "model": "a", "user": "u"}
+    rows = [
+        accepted(scope, value, meter="mtr_tiers", timestamp=at("3 10:15") + later, payload=payload)
+        for value, later in (("1.5", 0), ("2", 15 * MINUTE - 1))
+    ]
+    [one] = packed(scope, rows, batch=99)
+    assert (one.destination, one.partition, one.rows) == ("usage_slots", "202611", 1)
+    [row] = rows_of(one)
+    assert int(row.pop("slot").timestamp() * 1000) == at("3 10:15")
+    assert row == {
+        "account": scope.account,
+        "livemode": False,
+        "meter": "mtr_tiers",
+        "version": 1,
+        "customer": "cus_1",
+        "dimensions": ["a", "x"],
+        "events": 2,
+        "value": Decimal("3.5"),
+        "batch": 99,
+    }
+
+
+def test_what_differs_is_apart(scope: Scope) -> None:
+    payload = {"model": "a", "tier": "x"}
+    rows = [
+        accepted(scope, "1"),
+        accepted(scope, "2", customer="cus_2"),
+        accepted(scope, "3", timestamp=at("3")),
+        accepted(scope, "4", meter="mtr_tiers", payload=payload),
+        accepted(scope, "5", meter="mtr_tiers", payload=payload | {"tier": "y"}),
+        accepted(scope, "6", meter="mtr_models", payload=payload),
+        accepted(scope, "7", meter="mtr_models", payload={}),
+    ]
+    [one] = packed(scope, rows)
+    apart = {str(row["value"].normalize()): row for row in rows_of(one)}
+    assert [apart[value]["dimensions"] for value in "1234567"] == [
+        *[[]] * 3,
+        ["a", "x"],
+        ["a", "y"],
+        ["a"],
+        [""],
+    ]
+    assert {apart["5"]["version"], apart["6"]["version"]} == {1, 3}
+
+
+def test_cancellations_subtract_in_the_same_block(scope: Scope) -> None:
+    before, kept = accepted(scope, "8"), accepted(scope, "3")
+    [one] = packed(scope, [kept], [before])
+    [row] = rows_of(one)
+    assert (row["events"], row["value"]) == (0, -5)
+
+
+def test_months_are_blocks_of_their_own(scope: Scope) -> None:
+    rows = [accepted(scope, timestamp=at("1") - 1), accepted(scope, timestamp=at("1"))]
+    made = packed(scope, rows, [accepted(scope, timestamp=at("1") + 1)])
+    assert [(one.partition, one.rows) for one in made] == [("202610", 1), ("202611", 1)]
+
+
+@pytest.mark.parametrize("one", ["mtr_last", "mtr_daily"])
+def test_meters_whose_usage_does_not_add_up_have_no_slots(scope: Scope, one: str) -> None:
+    assert packed(scope, [accepted(scope, meter=one)]) == []
+    [made] = packed(scope, [accepted(scope, meter=one), accepted(scope)])
+    assert made.rows == 1
+
+
+def test_a_block_has_the_columns_of_its_table(store: UsageStore, scope: Scope) -> None:
+    [one] = packed(scope, [accepted(scope)])
+    rows = store._writer.query("DESCRIBE TABLE usage_slots").result_rows
+    assert set(block.read(one.body).schema.names) == {row[0] for row in rows}
+
+
+def test_a_block_inserted_again_is_there_once_also_after_merges(
+    store: UsageStore, scope: Scope
+) -> None:
+    """What was left behind is inserted in order; merges add its rows to those of later batches."""
+    rows = [
+        accepted(scope, "1", meter="mtr_tiers", payload={"model": "a", "tier": t}) for t in "xy"
+    ]
+    left = [
+        *packed(scope, rows, batch=next_position()),
+        *packed(scope, rows[:1], batch=next_position()),
+        *packed(scope, [], rows[:1], batch=next_position()),
+    ]
+    for inserted in range(len(left) + 1):
+        for one in left[:inserted]:
+            store.insert_again(one.destination, one.body, next_token())
+        store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+    assert totals(store, scope) == (2, 2)
+
+
+def test_a_block_is_not_taken_for_an_earlier_one(store: UsageStore, scope: Scope) -> None:
+    first, second = (packed(scope, [accepted(scope)], batch=next_position()) for _ in range(2))
+    insert(store, first)
+    for one in (*first, *second):
+        store.insert_again(one.destination, one.body, next_token())
+    assert totals(store, scope) == (2, 50)
+
+
+def test_a_row_that_came_to_nothing_still_tells_that_it_is_there(
+    store: UsageStore, scope: Scope
+) -> None:
+    """A merge that dropped it would let the blocks be inserted again."""
+    row = accepted(scope)
+    blocks = [
+        *packed(scope, [row], batch=next_position()),
+        *packed(scope, [], [row], batch=next_position()),
+    ]
+    insert(store, blocks)
+    store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+    for one in blocks:
+        store.insert_again(one.destination, one.body, next_token())
+    assert totals(store, scope) == (0, 0)
