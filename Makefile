@@ -9,10 +9,10 @@ CLIENTS := .cache/clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format bench crash docs clean
+.PHONY: help serve test lint format bench bench-queries crash docs clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(READY) ## Run the server; options in SERVE="…", settings in METERHOUSE_… variables
 	@exec $(BIN)/meterhouse serve $(SERVE)
@@ -32,6 +32,9 @@ format: $(TOOLS) ## Format the code
 
 bench: $(TOOLS) ## Run the benchmarks; options in BENCH="…"
 	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-queries: $(TOOLS) ## Run the benchmark of queries; options in BENCH="…", such as --events 100000000
+	$(BIN)/python -m benchmarks.queries $(BENCH)
 
 crash: $(TOOLS) ## Kill the server at random moments under load, 500 times, and check the books
 	METERHOUSE_CRASH_KILLS=$${METERHOUSE_CRASH_KILLS:-500} $(BIN)/python -m pytest tests/crash $(TEST)

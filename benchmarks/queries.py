@@ -19,6 +19,7 @@ import msgspec
 from rich.console import Console
 
 from benchmarks import traffic
+from benchmarks.bench import Sizes
 from benchmarks.load import MakeRequest, Sample, load, percentile
 from benchmarks.processes import KEY, Server, meterhouse, run
 from benchmarks.queries_data import DENSE, DENSER, DIMENSIONS, THIN, Order, customer
@@ -39,15 +40,6 @@ _RATE_LEAST = 300
 _DENSER_MAX = 1.3
 _TURNS = 3
 _WARM_UP_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class QuerySizes:
-    """How much is written, and the length of one measurement."""
-
-    events: int
-    customers: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +115,24 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the data, which is used again")
     parser.add_argument("--json", type=Path, help="a file for the results")
     options = parser.parse_args()
-    sizes = QuerySizes(options.events, options.customers, options.seconds)
+    sizes = Sizes(seconds=options.seconds, customers=options.customers, history=options.events)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="meterhouse-benchmark-") as temporary:
         folder = options.keep or Path(temporary)
-        rows = asyncio.run(_collect(folder, sizes, console.print))
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+        rows = asyncio.run(_collect(folder, sizes, console.print, empty=empty))
     console.print(table(rows))
     if options.json:
         write_json(options.json, rows, sizes)
 
 
-async def _collect(folder: Path, sizes: QuerySizes, say: Callable[[str], None]) -> list[Row]:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.iterdir()):
-        order = Order(sizes.events, sizes.customers)
+async def _collect(
+    folder: Path, sizes: Sizes, say: Callable[[str], None], *, empty: bool
+) -> list[Row]:
+    """Fill the folder if it is empty, and ask the server and its rivals."""
+    if empty:
+        order = Order(sizes.history, sizes.customers)
         await run("benchmarks.queries_data", folder, msgspec.json.encode(order), say)
     data = _read(folder, sizes)
     with meterhouse(folder) as server:
@@ -148,7 +144,7 @@ async def _collect(folder: Path, sizes: QuerySizes, say: Callable[[str], None]) 
     return rows
 
 
-def _read(folder: Path, sizes: QuerySizes) -> Data:
+def _read(folder: Path, sizes: Sizes) -> Data:
     """Find out what the folder has; the month ends with the last whole day of the events."""
     with open_ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger, ledger.read() as connection:
         account = accounts.list_accounts(connection)[0]
@@ -161,7 +157,7 @@ def _read(folder: Path, sizes: QuerySizes) -> Data:
 
 
 async def _measure(
-    server: Server, data: Data, sizes: QuerySizes, say: Callable[[str], None]
+    server: Server, data: Data, sizes: Sizes, say: Callable[[str], None]
 ) -> AsyncIterator[Row]:
     """Load the server with one kind of question after the other."""
     evenly = [data.question(*one) for one in data.drawn(by_traffic=False)]
@@ -191,7 +187,7 @@ async def _measure(
 
 
 async def _beside_ingest(
-    server: Server, data: Data, sizes: QuerySizes, requests: Sequence[bytes]
+    server: Server, data: Data, sizes: Sizes, requests: Sequence[bytes]
 ) -> Row:
     """Ask while events are streamed in."""
     rate = _INGEST_RATE / _INGEST_EVENTS
@@ -203,7 +199,7 @@ async def _beside_ingest(
     return _row(name, sample, None, 60.0)
 
 
-async def _same_slots(server: Server, data: Data, sizes: QuerySizes) -> Row:
+async def _same_slots(server: Server, data: Data, sizes: Sizes) -> Row:
     """Ask about the same slots with few events and with many, in turn."""
     samples = [Sample(), Sample()]
     for _ in range(_TURNS):
@@ -223,7 +219,7 @@ async def _same_slots(server: Server, data: Data, sizes: QuerySizes) -> Row:
 
 
 async def _load(
-    server: Server, requests: Sequence[bytes], sizes: QuerySizes, connections: int = 1
+    server: Server, requests: Sequence[bytes], sizes: Sizes, connections: int = 1
 ) -> Sample:
     """Send requests in turn, after a warm-up."""
     turn = cycle(requests)
@@ -270,9 +266,7 @@ def _streams(data: Data) -> MakeRequest:
     return lambda: traffic.stream(KEY, [event() for _ in range(_INGEST_EVENTS)])
 
 
-async def _rivals(
-    folder: Path, data: Data, sizes: QuerySizes, say: Callable[[str], None]
-) -> list[Row]:
+async def _rivals(folder: Path, data: Data, sizes: Sizes, say: Callable[[str], None]) -> list[Row]:
     """Ask the rivals what the second row and the row of all customers ask."""
     keys = (DIMENSIONS[0], DIMENSIONS[2])
     asked = [
@@ -282,7 +276,12 @@ async def _rivals(
     everyone = data.query(None, MeterQuestion(data.meters[data.common[0]]))
     overview = Overview(query=everyone, by_customer=True, top=10)
     order = msgspec.json.encode(Questions(asked, overview, sizes.seconds))
-    line = await run("benchmarks.queries_rivals", folder, order, say)
+
+    def tell(line: str) -> None:
+        if not line.startswith("{"):  # that is the answer
+            say(line)
+
+    line = await run("benchmarks.queries_rivals", folder, order, tell)
     return [
         Row(
             name=f"{what} from {rival}",

@@ -26,7 +26,9 @@ from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.tables import customers
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.window import MILLISECONDS, SLOT
-from meterhouse.usage import rebuild, schema
+from meterhouse.usage import schema
+from meterhouse.usage.rebuild import Positions, Slots, add_month, find_months
+from meterhouse.usage.store import UsageStore
 
 DAYS = 90
 DIMENSIONS = ("model", "region", "tier")
@@ -107,13 +109,15 @@ def main(folder: Path) -> None:
     for name, each in ((THIN, 1), (DENSE, DENSER)):
         _write_slots(client, scope, name, position, today, extra * each)
         position += extra * each
+    client.close()
+    store = UsageStore.open(f"chdb://{folder / 'usage'}")
     for meter in made:
         print(f"slots of {meter.id}", flush=True)
-        _write_rollup(client, scope, meter, position)
+        _write_rollup(store, scope, meter, position)
     for table in ("events", "usage_slots"):
         print(f"merging {table}", flush=True)
-        client.command(f"OPTIMIZE TABLE {table} FINAL")
-    client.close()
+        store.change(f"OPTIMIZE TABLE {table} FINAL", {}, {})
+    store.close()
 
 
 def customer(rank: int) -> str:
@@ -199,13 +203,11 @@ def _write_slots(
     client.command(_SLOTS, parameters=values)
 
 
-def _write_rollup(client: Client, scope: Scope, meter: Meter, last: int) -> None:
-    slots = rebuild.Slots(scope, meter.id, meter.dimension_version, DIMENSIONS)
-    among = rebuild.Positions(0, last)
-    sql, values = rebuild.months(slots, among)
-    for number, _ in client.query(sql, parameters=values).result_rows:
-        sql, values = rebuild.add(slots, number, among)
-        client.command(sql, parameters=values, settings=rebuild.SETTINGS)
+def _write_rollup(store: UsageStore, scope: Scope, meter: Meter, last: int) -> None:
+    slots = Slots(scope, meter.id, meter.dimension_version, DIMENSIONS)
+    among = Positions(0, last)
+    for month in find_months(store, slots, among):
+        add_month(store, slots, month.number, among)
 
 
 if __name__ == "__main__":

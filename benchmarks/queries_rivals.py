@@ -24,8 +24,8 @@ RAW, DUCKDB = "raw events", "DuckDB"
 
 _MONTHS = "SELECT DISTINCT meter, toYYYYMM(timestamp) AS month FROM events ORDER BY meter, month"
 _ROWS = """
-SELECT toString(meter) AS meter, customer, toUnixTimestamp64Milli(timestamp), value, payload['model'] AS model,
-    payload['region'] AS region, payload['tier'] AS tier
+SELECT toString(meter) AS meter, customer, toUnixTimestamp64Milli(timestamp), value,
+    payload['model'] AS model, payload['region'] AS region, payload['tier'] AS tier
 FROM events
 WHERE meter = {meter:String} AND toYYYYMM(timestamp) = {month:UInt32}
 ORDER BY customer, events.timestamp

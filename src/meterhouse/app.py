@@ -39,6 +39,7 @@ from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
+from meterhouse.pipeline.rebuild import Rebuilder
 from meterhouse.pipeline.report import Reporter
 from meterhouse.pipeline.request_logs import RequestLogs
 from meterhouse.pipeline.resend import Resender
@@ -90,6 +91,7 @@ class Meterhouse:
         self._resender = Resender(
             self._stores, identifiers, self._acceptor, self._processor, self._freshness, clock
         )
+        self._rebuilder = Rebuilder(self._stores, self._processor, clock)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
         self.house = House(
             config,
@@ -107,6 +109,7 @@ class Meterhouse:
             self._request_logs,
             self._resender,
             self._exports,
+            self._rebuilder,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
             secrets.token_urlsafe(32),
@@ -127,6 +130,7 @@ class Meterhouse:
         self._retention.start()
         self._request_logs.start()
         self._resender.start()
+        self._rebuilder.start()
         self._exports.start()
 
     async def stop(self) -> None:
@@ -137,6 +141,7 @@ class Meterhouse:
         await self._freshness.stop()
         await self._reporter.stop()
         await self._resender.stop()
+        await self._rebuilder.stop()
         await self._acceptor.drain()
         await self._processor.stop(limits.STOP_DRAIN_SECONDS_MAX)
         await self._deliverer.stop()

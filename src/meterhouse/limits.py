@@ -67,9 +67,9 @@ METER_USAGE_ROWS_MAX = 50_000  # of an answer; windows that a range is cut into
 
 # Usage of all customers.
 USAGE_TOP_GROUPS_MAX = 1_000  # that have rows of their own beside "other"
-USAGE_ROWS_AT_ONCE = 500_000  # of an answer, in memory
+USAGE_BATCH_ROWS_MAX = 500_000  # of an answer, that are in memory
 USAGE_ROWS_MAX = 20_000_000  # of an answer about one meter
-USAGE_EXPORTS_AT_ONCE = 2  # answers that are written; others wait
+USAGE_EXPORTS_MAX = 2  # that are written at a time; others wait
 ANSWER_PIECE_BYTES = 262_144  # of a file that is sent
 
 # The meter event stream: https://docs.stripe.com/api/v2/billing-meter-stream
@@ -148,6 +148,14 @@ RESEND_RETRY_SECONDS = 1
 RESEND_POLL_MILLISECONDS = 200  # between two looks of the command line at how far a resend is
 RESENDS_DAYS = 30  # that a resend can be asked for
 
+# Changing the dimensions of a meter.
+REBUILD_PASSES_MAX = 5  # over what came meanwhile, before processing stands still for the rest
+REBUILD_STILL_SECONDS_MAX = 1  # of a pass, after which little is left
+REBUILD_ANSWER_SECONDS_MAX = 2  # that the request which begins a change waits for its end
+REBUILD_FORMER_SECONDS = 60  # that a former version is kept for who is asking for it
+REBUILD_LOOK_SECONDS = 5  # between two looks at what is over its time
+REBUILD_RETRY_SECONDS = 1
+
 WORKSHOP_UNCOLLECTED_OBJECTS = 500_000  # new ones, from which on cycles are looked for
 
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
@@ -164,6 +172,7 @@ USAGE_QUERY_BYTES_MAX = 1_024 * 1_048_576  # memory of one query; a larger group
 USAGE_SPILL_BYTES = 256 * 1_048_576  # memory from which on a grouping goes to disk
 USAGE_ASKED_DIGESTS_MAX = 10_000  # in one statement
 IDENTIFIERS_GRANULE_ROWS = 1_024  # read at least for one identifier
+SLOTS_GRANULE_ROWS = 1_024  # read at least for the slots of one customer
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 
 # Authentication.

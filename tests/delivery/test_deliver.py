@@ -12,7 +12,7 @@ import stripe
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.ledger import deliveries, destinations
+from meterhouse.ledger import deliveries, destinations, outbox
 from meterhouse.ledger.deliveries import Delivery, Owed, Status
 from tests.delivery.desk import HOUR, MINUTE, NOW, SECRET, desk
 from tests.receiver import Receiver, Reply, receiving
@@ -239,6 +239,23 @@ def test_many_owed_to_one_that_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
     with receiving() as receiver:
         receiver.reply = failing
         asyncio.run(body())
+
+
+def test_what_is_asked_for_during_an_attempt_is_another_one(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with desk(tmp_path) as at:
+            await at.listen("we_1", receiver.url)
+            await at.emit()
+            await asyncio.to_thread(receiver.wait, 1)
+            await at.stores.write(outbox.resend, "evt_0", "we_1", NOW)
+            receiver.released.set()
+            (found,) = await at.until(have("delivered"))
+            assert found.attempts == 2
+
+    with receiving() as receiver:
+        receiver.reply = receiver.hold
+        asyncio.run(body())
+        assert len(receiver.heard) == 2
 
 
 def test_a_fault_of_ours_is_a_failed_attempt(

@@ -40,12 +40,12 @@ def rows_of(one: Block) -> list[dict[str, Any]]:
     return rows
 
 
-def totals(store: UsageStore, scope: Scope) -> tuple[int, Decimal]:
-    [total] = store._writer.query(
+def totals(store: UsageStore, scope: Scope) -> tuple[int, int]:
+    [(events, value)] = store._writer.query(
         "SELECT sum(events), sum(value) FROM usage_slots WHERE account = {account:String}",
         parameters={"account": scope.account},
     ).result_rows
-    return total
+    return events, int(value)
 
 
 def test_events_of_one_slot_and_one_group_are_one_row(scope: Scope) -> None:

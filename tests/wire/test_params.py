@@ -283,7 +283,7 @@ def test_any_body_gives_params_or_a_refusal(body: bytes) -> None:
 
 class Line(Params):
     name: str
-    amounts: list[str] = []
+    amounts: list[str] | None = None
 
 
 class Nested(RequestParams):
@@ -314,7 +314,7 @@ def test_lists_of_what_is_more_than_a_string(form: bytes, expected: Nested) -> N
     [
         (b"lines[0]=a", "Invalid object", "lines[0]"),
         (b"lines[x][name]=a", "Invalid array", "lines"),
-        (b"lines[0][amounts]=1", "Missing required param: lines[0][name].", "lines[0][name]"),
+        (b"lines[0][amounts][]=1", "Missing required param: lines[0][name].", "lines[0][name]"),
         (b"lines[0][nam]=a", "Received unknown parameter: lines[0][nam]. Did", "lines[0][nam]"),
         (
             b"lines[0][name]=a&lines[1][name]=a&lines[2][name]=a",

@@ -46,7 +46,7 @@ def check(
 def create(connection: sa.Connection, call: Call, destination: Destination) -> None:
     """Store a new destination; refuse one more than there may be."""
     if not destinations.create_destination(connection, destination):
-        raise envelope.too_many_destinations(livemode=call.scope.livemode)
+        raise envelope.too_many_destinations(call.scope.livemode)
 
 
 def find(connection: sa.Connection, call: Call, *, lock: bool = False) -> Destination:

@@ -17,6 +17,7 @@ from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.process import Processor
+from meterhouse.pipeline.rebuild import Rebuilder
 from meterhouse.pipeline.request_logs import RequestLogs
 from meterhouse.pipeline.resend import Resender
 from meterhouse.pipeline.verify import Verification
@@ -42,6 +43,7 @@ class House:
     request_logs: RequestLogs
     resender: Resender
     exports: Exports
+    rebuilder: Rebuilder
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str

@@ -10,6 +10,7 @@ from meterhouse.api.house import House
 from meterhouse.api.meterhouse import (
     deliveries,
     destinations,
+    dimensions,
     request_logs,
     resends,
     usage,
@@ -81,6 +82,7 @@ _EXTENSIONS = "/meterhouse/"
 _METER = "/v1/billing/meters/{id}"
 _CUSTOMER = "/v1/customers/{id}"
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
+_DIMENSIONS = "/meterhouse/v1/meters/{id}/dimensions"
 _DELIVERY = "/meterhouse/v1/deliveries/{id}"
 _DESTINATION = "/v2/core/event_destinations/{id}"
 
@@ -174,6 +176,8 @@ ROUTES: tuple[Route, ...] = (
         operator=True
     ),
     _route("GET", "/meterhouse/v1/request_logs", "request_logs", request_logs.list_),
+    _route("GET", _DIMENSIONS, "billing_meters", dimensions.retrieve),
+    _route("POST", _DIMENSIONS, "billing_meters", dimensions.update),
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),

@@ -164,7 +164,7 @@ _owed = (
 # An attempt pays the debt that it was made for, and not one that was asked for meanwhile.
 _count_attempt = (
     sa.update(deliveries)
-    .where(deliveries.c.id == sa.bindparam("delivery"))
+    .where(deliveries.c.id == sa.bindparam("tried"))
     .values(attempts=deliveries.c.attempts + 1)
 )
 _settle = (
@@ -269,16 +269,14 @@ def record(connection: sa.Connection, steps: Sequence[Step]) -> None:
         for step in steps
     ]
     connection.execute(_settle, settled)
-    there = set(
-        connection.scalars(_there, {"ids": [step.debt.delivery for step in steps]}),
-    )
+    there = set(connection.scalars(_there, {"ids": [step.debt.delivery for step in steps]}))
     made = [
         msgspec.structs.asdict(step.attempt) | {"delivery": step.debt.delivery}
         for step in steps
         if step.attempt is not None and step.debt.delivery in there
     ]
     if made:
-        connection.execute(_count_attempt, made)
+        connection.execute(_count_attempt, [{"tried": one["delivery"]} for one in made])
         connection.execute(sa.insert(attempts), made)
 
 

@@ -165,9 +165,41 @@ dimension_combinations = sa.Table(
     "dimension_combinations",
     metadata,
     sa.Column("meter", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("customer", sa.Text, primary_key=True),
     sa.Column("digest", Whole64, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
+)
+
+# Other dimensions for a meter: the version that a change makes, and how far its slots are rebuilt.
+dimension_changes = sa.Table(
+    "dimension_changes",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("meter", sa.Text, sa.ForeignKey("meters.id"), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("keys", sa.JSON(none_as_null=True)),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("events_total", Whole64),  # null: not counted yet
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("completed_at", Whole64),
+    sa.Column("cleared", sa.Boolean(create_constraint=True, name="cleared"), nullable=False),
+    sa.UniqueConstraint("meter", "version"),
+    sa.CheckConstraint("status IN ('complete', 'running')", name="status"),
+    sa.CheckConstraint("(status = 'complete') = (completed_at IS NOT NULL)", name="completed_at"),
+)
+
+# The months of a change that have slots: of all events up to a position, unless it was begun and
+# is not known to be finished.
+rebuilt_months = sa.Table(
+    "rebuilt_months",
+    metadata,
+    sa.Column("change", Whole64, sa.ForeignKey("dimension_changes.seq"), primary_key=True),
+    sa.Column("month", sa.Integer, primary_key=True, autoincrement=False),  # such as 202611
+    sa.Column("position", Whole64, nullable=False),
+    sa.Column("events", Whole64, nullable=False),
+    sa.Column("begun", sa.Boolean(create_constraint=True, name="begun"), nullable=False),
 )
 
 # Judged and not yet known to be in the usage store: the very block that is, or will be, inserted.

@@ -21,7 +21,6 @@ https://docs.stripe.com/billing/subscriptions/usage-based/analytics
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
-from operator import itemgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -192,7 +191,7 @@ def answer(
         for number, some in enumerate(found)
         for one in (some if _cut(query, number) else list(some) or _NOTHING)
     ]
-    rows.sort(key=itemgetter(0, 1))
+    rows.sort(key=lambda row: (row[0], row[1], row[2].groups))
     return [_row(query, windows[window], number, one) for window, number, one in rows]
 
 

@@ -1,8 +1,9 @@
 """How many distinct combinations of dimension values each customer has on each meter.
 
 A combination beyond `DIMENSION_COMBINATIONS_MAX` is refused with the code
-`meter_event_dimension_count_too_high`; combinations seen before go on counting. The ledger keeps
-what was seen; a bounded cache saves the look-ups.
+`meter_event_dimension_count_too_high`; combinations seen before go on counting. When a meter gets
+other dimensions, counting begins anew. The ledger keeps what was seen; a bounded cache saves the
+look-ups.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +18,11 @@ from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent
 from meterhouse.metering.validation import dimension_digest, reject_combination
 
-Pair = tuple[str, str]  # meter, customer
-Combination = tuple[str, str, int]  # meter, customer, digest of the values
+Pair = tuple[str, int, str]  # meter, version of its dimensions, customer
+Combination = tuple[str, int, str, int]  # the same, and a digest of the values
 
-_seen = sa.select(dimension_combinations).where(
+_COLUMNS = ("meter", "version", "customer", "digest")
+_seen = sa.select(*(dimension_combinations.c[name] for name in _COLUMNS)).where(
     any_of(dimension_combinations.c.meter, "meters"),
     any_of(dimension_combinations.c.customer, "customers"),
 )
@@ -31,8 +33,8 @@ class Combinations:
 
     def __init__(self) -> None:
         self._seen: dict[Pair, set[int]] = {}
-        # Hashes of meter, customer and values that are among the seen. Two that share a hash cost
-        # no more than that one of them is not counted.
+        # Hashes of meter, version, customer and values that are among the seen. Two that share a
+        # hash cost no more than that one of them is not counted.
         self.admitted: set[int] = set()
         self._size = 0
 
@@ -49,19 +51,21 @@ class Combinations:
         """
         if self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX:
             self.clear()
-        values = {meter.id: _values_of(meter) for meter in meters.values()}
+        values = {
+            meter.id: (meter.dimension_version, _values_of(meter)) for meter in meters.values()
+        }
         admitted = self.admitted
         hashes: list[int | None] = []
         pairs: set[Pair] = set()
         for one in accepted:
-            read = values[one.meter]
+            version, read = values[one.meter]
             if read is None:
                 hashes.append(None)
                 continue
-            hashed = hash((one.meter, one.customer, read(one.event.payload)))
+            hashed = hash((one.meter, version, one.customer, read(one.event.payload)))
             hashes.append(hashed)
             if hashed not in admitted:
-                pairs.add((one.meter, one.customer))
+                pairs.add((one.meter, version, one.customer))
         unknown = pairs - self._seen.keys()
         if unknown:
             self._load(connection, unknown)
@@ -69,8 +73,8 @@ class Combinations:
 
     def add(self, combination: Combination) -> bool | None:
         """Note a combination: True if it is new, False if it was seen, None if one too many."""
-        meter, customer, digest = combination
-        seen = self._seen[meter, customer]
+        meter, version, customer, digest = combination
+        seen = self._seen[meter, version, customer]
         if digest in seen:
             return False
         if len(seen) >= limits.DIMENSION_COMBINATIONS_MAX:
@@ -82,7 +86,7 @@ class Combinations:
     @staticmethod
     def write(connection: sa.Connection, new: Sequence[Combination]) -> None:
         """Record combinations that an admission found to be new."""
-        insert_at_once(connection, dimension_combinations, ("meter", "customer", "digest"), new)
+        insert_at_once(connection, dimension_combinations, _COLUMNS, new)
 
     def clear(self) -> None:
         """Forget the cache; the ledger tells again what was seen."""
@@ -93,12 +97,12 @@ class Combinations:
     def _load(self, connection: sa.Connection, unknown: set[Pair]) -> None:
         self._seen.update((pair, set()) for pair in unknown)
         names = {
-            "meters": list({meter for meter, _ in unknown}),
-            "customers": list({customer for _, customer in unknown}),
+            "meters": list({meter for meter, _, _ in unknown}),
+            "customers": list({customer for _, _, customer in unknown}),
         }
-        for meter, customer, digest in connection.execute(_seen, names):
-            if (meter, customer) in unknown:
-                self._seen[meter, customer].add(digest)
+        for meter, version, customer, digest in connection.execute(_seen, names):
+            if (meter, version, customer) in unknown:
+                self._seen[meter, version, customer].add(digest)
                 self._size += 1
 
 
@@ -122,8 +126,9 @@ class Admission:
         hashed = self._hashes[index]
         if hashed is None or hashed in self._combinations.admitted:
             return None
-        digest = dimension_digest(self._meters[one.meter], one.event.payload)
-        combination = (one.meter, one.customer, digest)
+        meter = self._meters[one.meter]
+        digest = dimension_digest(meter, one.event.payload)
+        combination = (meter.id, meter.dimension_version, one.customer, digest)
         added = self._combinations.add(combination)
         if added is None:
             return reject_combination(one)

@@ -18,12 +18,12 @@ from meterhouse.usage.export import Format, export
 
 
 class Exports:
-    """Writes `USAGE_EXPORTS_AT_ONCE` answers at a time; others wait."""
+    """Writes `USAGE_EXPORTS_MAX` answers at a time; others wait."""
 
     def __init__(self, stores: Stores, folder: Path) -> None:
         self._stores = stores
         self._folder = folder
-        self._turns = asyncio.Semaphore(limits.USAGE_EXPORTS_AT_ONCE)
+        self._turns = asyncio.Semaphore(limits.USAGE_EXPORTS_MAX)
 
     def start(self) -> None:
         """Delete what a crash left behind."""

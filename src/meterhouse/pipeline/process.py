@@ -160,7 +160,8 @@ class Processor:
         left = started + limits.PROCESS_LINGER_MILLISECONDS / 1000 - time.perf_counter()
         if left > 0 and not self._stopping:
             try:
-                await asyncio.wait_for(self._hurry.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._hurry.wait()
             except TimeoutError:
                 return
         if not self._stopping:

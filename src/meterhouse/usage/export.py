@@ -6,7 +6,7 @@ What a reader may rely on:
   `dimensions.…` and `tenants.…` for every key that a question groups by; `other`, where only some
   groups have rows of their own; and `value`, which is exact in every format.
 - Where a group is other, or does not have a key, its cells are null, or empty in CSV.
-- No more than `USAGE_ROWS_AT_ONCE` rows are in memory, of at most `USAGE_ROWS_MAX` in all.
+- No more than `USAGE_BATCH_ROWS_MAX` rows are in memory, of at most `USAGE_ROWS_MAX` in all.
 """
 
 import csv
@@ -22,7 +22,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from meterhouse.errors import ExportError
-from meterhouse.limits import USAGE_ROWS_AT_ONCE, USAGE_ROWS_MAX
+from meterhouse.limits import USAGE_BATCH_ROWS_MAX, USAGE_ROWS_MAX
 from meterhouse.metering.meter_usage import MeterQuestion, plan, windows_of
 from meterhouse.metering.overview import Overview, pieces
 from meterhouse.usage import overview as statements
@@ -78,20 +78,20 @@ def _tables(
 ) -> Iterator[pa.Table]:
     """Yield the rows of the answer to the only question of an overview, so many at once."""
     found = _ask(store, overview)
-    if found.num_rows <= USAGE_ROWS_AT_ONCE:
+    if found.num_rows <= USAGE_BATCH_ROWS_MAX:
         yield _shown(found, overview, question, schema)
         return
     del found
     if overview.top is not None:
-        raise _too_many_rows(USAGE_ROWS_AT_ONCE)
+        raise _too_many_rows(USAGE_BATCH_ROWS_MAX)
     [rows] = store.columns(*statements.count(overview))["rows"].to_pylist()
     if rows > USAGE_ROWS_MAX:
         raise _too_many_rows(USAGE_ROWS_MAX)
     windows = windows_of(overview.query)
-    for piece in pieces(overview, windows, 2 * rows // USAGE_ROWS_AT_ONCE):
+    for piece in pieces(overview, windows, 2 * rows // USAGE_BATCH_ROWS_MAX):
         found = _ask(store, piece)
-        if found.num_rows > USAGE_ROWS_AT_ONCE:
-            raise _too_many_rows(USAGE_ROWS_AT_ONCE)
+        if found.num_rows > USAGE_BATCH_ROWS_MAX:
+            raise _too_many_rows(USAGE_BATCH_ROWS_MAX)
         yield _shown(found, piece, question, schema)
 
 
@@ -184,9 +184,7 @@ def _write_csv(file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema) -
     writer = csv.writer(text)
     writer.writerow(schema.names)
     for table in tables:
-        told = [
-            _WRITTEN.get(column.type, _as_it_is)(column) for column in table.columns
-        ]
+        told = [_WRITTEN.get(column.type, _as_it_is)(column) for column in table.columns]
         writer.writerows(zip(*(column.to_pylist() for column in told), strict=True))
     text.detach()
 

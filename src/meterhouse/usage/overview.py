@@ -9,29 +9,21 @@ be told apart; its one value is empty.
 from string import Template
 from typing import Any
 
-from meterhouse.limits import USAGE_ROWS_AT_ONCE
-from meterhouse.metering.meter_usage import Plan, plan, windows_of
-from meterhouse.metering.model import Formula
+from meterhouse.limits import USAGE_BATCH_ROWS_MAX
+from meterhouse.metering.meter_usage import plan, windows_of
 from meterhouse.metering.overview import Overview
-from meterhouse.usage.selection import added_up
+from meterhouse.usage.selection import parts_of
 
 # What is added up: the rows themselves, or, of the formula `last`, one value of each customer.
 ROWS = Template("""
-    SELECT $window AS window, $keyed, counted, $usage AS usage
-    FROM ($rows)
-    WHERE $conditions
+    SELECT $window AS window, $keyed, $counted AS counted, $used AS usage
+    FROM $source
 """)
 OF_EACH = Template("""
-    SELECT $window AS window, $keyed, sum(counted) AS counted, toDecimal256($usage, 15) AS usage
-    FROM ($rows)
-    WHERE $conditions
+    SELECT $window AS window, $keyed, sum($counted) AS counted, toDecimal256($usage, 15) AS usage
+    FROM $source
     GROUP BY window, $keys, customer
 """)
-ADDED: dict[Formula, tuple[Template, str]] = {
-    "count": (ROWS, "counted"),
-    "last": (OF_EACH, "argMax(used, (instant, position))"),
-    "sum": (ROWS, "used"),
-}
 
 ANSWER = Template("""
 SELECT window, other, $groups, toString(sum(usage)) AS usage
@@ -72,7 +64,7 @@ def answer(overview: Overview) -> tuple[str, dict[str, Any]]:
         groups=", ".join(f"group_{place}" for place in places),
         grouped=", ".join(f"if(other, '', key_{place}) AS group_{place}" for place in places),
     )
-    return statement, values | {"top": overview.top, "rows_max": USAGE_ROWS_AT_ONCE + 1}
+    return statement, values | {"top": overview.top, "rows_max": USAGE_BATCH_ROWS_MAX + 1}
 
 
 def count(overview: Overview) -> tuple[str, dict[str, Any]]:
@@ -83,14 +75,18 @@ def count(overview: Overview) -> tuple[str, dict[str, Any]]:
 
 def _parts(overview: Overview) -> tuple[dict[str, str], dict[str, Any]]:
     query = overview.query
-    planned: Plan = plan(query, windows_of(query))
+    planned = plan(query, windows_of(query))
     [selection] = planned.selections
-    parts, values = added_up(query, planned, selection)
-    template, parts["usage"] = ADDED[selection.formula]
-    columns = [f"toString(keys[{place + 1}])" for place in selection.groups]
-    columns = (["customer"] if overview.by_customer else []) + columns or ["''"]
-    keyed = ", ".join(f"{column} AS key_{place}" for place, column in enumerate(columns))
-    keys = ", ".join(f"key_{place}" for place in range(len(columns)))
-    added = template.substitute(parts, keyed=keyed, keys=keys)
-    ranked = template.substitute(parts | {"window": "0"}, keyed=keyed, keys=keys)
-    return parts | {"keys": keys, "added": added, "ranked": ranked}, values
+    parts = parts_of(query, planned, selection)
+    columns = (["customer"] if overview.by_customer else []) + list(parts.groups) or ["''"]
+    texts = parts.rows._asdict() | {"window": parts.window, "usage": parts.usage}
+    if selection.formula == "count":
+        texts["used"] = parts.rows.counted
+    texts["keyed"] = ", ".join(
+        f"toString({column}) AS key_{place}" for place, column in enumerate(columns)
+    )
+    keys = texts["keys"] = ", ".join(f"key_{place}" for place in range(len(columns)))
+    template = OF_EACH if selection.formula == "last" else ROWS
+    added = template.substitute(texts)
+    ranked = template.substitute(texts | {"window": "0"})
+    return {"keys": keys, "added": added, "ranked": ranked}, parts.values

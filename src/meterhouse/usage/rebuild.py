@@ -3,8 +3,8 @@
 What a reader may rely on:
 
 - A piece is what the events of one month come to whose positions lie in a range, or what all
-  cancellations of that month do. A piece that was given up on may be there in part; `clear` takes
-  the whole month away, so that it can be done again.
+  cancellations of that month do. A piece that was given up on may be there in part; `clear_month`
+  takes the whole month away, so that it can be done again.
 - Its rows have the batch 0, so they prove of no block of the judge's that it is in (`usage.slots`).
 - A piece may be done again after it was cleared, which the engine must not take for a repetition.
 """
@@ -18,6 +18,7 @@ import msgspec
 
 from meterhouse.metering.model import Scope
 from meterhouse.usage.queries import METER_KEYS, RANGE
+from meterhouse.usage.store import UsageStore
 
 _EVENTS = "sign = 1 AND position > {after:UInt64} AND position <= {last:UInt64}"
 _CANCELLATIONS = "sign = -1"
@@ -42,12 +43,13 @@ GROUP BY account, livemode, meter, customer, slot, dimensions
 """
 
 # On one thread, so that whoever asks meanwhile finds another.
-SETTINGS = {"insert_deduplicate": 0, "max_threads": 1}
+_SETTINGS = {"insert_deduplicate": 0, "max_threads": 1}
 
-_CLEAR = f"""
+_CLEAR_MONTH = f"""
 DELETE FROM usage_slots
 WHERE {METER_KEYS} AND version = {{version:UInt32}} AND {RANGE.replace("timestamp", "slot")}
 """
+_CLEAR_FORMER = f"DELETE FROM usage_slots WHERE {METER_KEYS} AND version < {{version:UInt32}}"
 
 _MONTHS = f"""
 SELECT toYYYYMM(timestamp) AS number, count() AS events
@@ -91,19 +93,26 @@ class Positions(NamedTuple):
     last: int
 
 
-def months(slots: Slots, among: Positions | None) -> tuple[str, dict[str, Any]]:
-    """Return what finds the months of events at these positions, or of all cancellations."""
-    return _MONTHS % _wanted(among), slots.values() | _bounds(among)
+def find_months(store: UsageStore, slots: Slots, among: Positions | None) -> list[Month]:
+    """Return the months of the events at these positions, or of all cancellations."""
+    found = store.columns(_MONTHS % _wanted(among), slots.values() | _bounds(among))
+    return [Month(**row) for row in found.to_pylist()]
 
 
-def add(slots: Slots, month: int, among: Positions | None) -> tuple[str, dict[str, Any]]:
-    """Return what adds the events of a month at these positions, or all its cancellations."""
-    return _ADD % _wanted(among), slots.values() | _range(month) | _bounds(among)
+def add_month(store: UsageStore, slots: Slots, month: int, among: Positions | None) -> None:
+    """Add the slots of the events of a month at these positions, or of all its cancellations."""
+    values = slots.values() | _range(month) | _bounds(among)
+    store.change(_ADD % _wanted(among), values, _SETTINGS)
 
 
-def clear(slots: Slots, month: int) -> tuple[str, dict[str, Any]]:
-    """Return what takes away the slots of a month."""
-    return _CLEAR, slots.values() | _range(month)
+def clear_month(store: UsageStore, slots: Slots, month: int) -> None:
+    """Take away the slots of a month."""
+    store.change(_CLEAR_MONTH, slots.values() | _range(month), {})
+
+
+def clear_former(store: UsageStore, slots: Slots) -> None:
+    """Take away the slots of all former versions."""
+    store.change(_CLEAR_FORMER, slots.values(), {})
 
 
 def _wanted(among: Positions | None) -> str:

@@ -2,8 +2,9 @@
 
 What a reader may rely on:
 
-- `events` holds one row with sign 1 for each accepted event. A cancellation is a second row, of when
-  it was received, that repeats the keys and the position with sign -1. No row is ever changed.
+- `events` holds one row with sign 1 for each accepted event. A cancellation is a second row, which
+  repeats the event's keys and position with sign -1, but was received when it was. No row is ever
+  changed.
 - `rejected_events` holds one row for each rejected event, for `REJECTED_EVENTS_DAYS` days at
   least; whole parts are dropped afterwards.
 - `duplicate_events` holds one row for each duplicate, just as long, in the columns of `events`.
@@ -23,7 +24,12 @@ What a reader may rely on:
 
 from clickhouse_connect.driver.client import Client
 
-from meterhouse.limits import IDENTIFIERS_GRANULE_ROWS, REJECTED_EVENTS_DAYS, USAGE_TOKENS_KEPT
+from meterhouse.limits import (
+    IDENTIFIERS_GRANULE_ROWS,
+    REJECTED_EVENTS_DAYS,
+    SLOTS_GRANULE_ROWS,
+    USAGE_TOKENS_KEPT,
+)
 from meterhouse.usage import request_logs
 
 TABLE_SETTINGS = f"""
@@ -131,7 +137,7 @@ CREATE TABLE IF NOT EXISTS usage_slots
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(slot)
 ORDER BY (account, livemode, meter, version, customer, slot, dimensions)
-SETTINGS {TABLE_SETTINGS}
+SETTINGS {TABLE_SETTINGS}, index_granularity = {SLOTS_GRANULE_ROWS}
 """
 
 

@@ -1,95 +1,74 @@
 """The statements that add up meter usage: each selection of a plan becomes one.
 
 What a reader may rely on, beside what `usage.queries` says: the rows are those of
-`metering.meter_usage.Found`, in the order of windows and groups, and no more of them than
-`METER_USAGE_ROWS_MAX` and one. Of what is added up, `instant` is the millisecond in which it
-counts, and `keys` are the values under the selection's keys.
+`metering.meter_usage.Found`, in no order, and no more of them than `METER_USAGE_ROWS_MAX` and one.
+
+A statement is as flat as it can be, because on the rows of one customer the engine is busy longer
+with the statement than with the rows.
 """
 
 # ruff: noqa: S608 - the statements are put together from constants and numbers of ours alone
 
 from collections.abc import Sequence
-from itertools import count
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 from meterhouse.limits import METER_USAGE_ROWS_MAX
 from meterhouse.metering.meter_usage import Condition, MeterUsageQuery, Plan, Selection
 from meterhouse.metering.model import Formula
-from meterhouse.metering.window import MILLISECONDS
+from meterhouse.metering.window import MILLISECONDS, Stretch
 from meterhouse.usage.queries import METER_KEYS, RANGE, REACH
 
 STATEMENT = Template("""
-SELECT $window AS window, $groups AS groups, toString($usage) AS usage
-FROM ($rows)
-WHERE $conditions
-GROUP BY window, groups
-HAVING sum(counted) > 0
-ORDER BY window, groups
+SELECT $window AS window, CAST([$groups], 'Array(String)') AS groups, toString($usage) AS usage
+FROM $rows
+GROUP BY $group_by
+HAVING sum($counted) > 0
 LIMIT {rows_max:UInt32}
+SETTINGS optimize_move_to_prewhere = $prewhere
 """)
 
 # Whose rows: one customer's or, where a part is left out, everybody's; of events, those that were
 # known at an instant.
 OF_CUSTOMER = """
-        AND customer = {customer:String}"""
+    AND customer = {customer:String}"""
 KNOWN = """
-        AND received_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
+    AND received_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
 
-SLOTS = Template("""
-    SELECT
-        customer,
-        toUnixTimestamp(slot) * 1000 AS instant,
-        events AS counted,
-        value AS used,
-        dimensions AS keys
-    FROM usage_slots
-    WHERE account = {account:String}
-        AND livemode = {livemode:Bool}
-        AND meter IN {meters:Array(String)}
-        AND version = {version:UInt32}$whose
-        AND slot >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
-        AND slot < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
+SLOTS = Template("""usage_slots
+WHERE account = {account:String}
+    AND livemode = {livemode:Bool}
+    AND $meters
+    AND version = {version:UInt32}$whose
+    AND slot >= $start
+    AND slot < $end
 """)
 
 # Events and their cancellations, which subtract.
-SIGNED = Template(f"""
-    SELECT
-        customer,
-        toUnixTimestamp64Milli(timestamp) AS instant,
-        sign AS counted,
-        toDecimal256(value, 15) * sign AS used,
-        $keys AS keys
-    FROM events
-    WHERE {METER_KEYS}$whose AND {RANGE}
+SIGNED = Template(f"""events
+WHERE {METER_KEYS}$whose
+    AND {RANGE}
 """)
 
 NOT_CANCELLED = f"""sign = 1
-        AND position NOT IN (
-            SELECT position FROM events WHERE {METER_KEYS}$whose AND {REACH} AND sign = -1
-        )"""
+    AND position NOT IN (
+        SELECT position FROM events WHERE {METER_KEYS}$whose AND {REACH} AND sign = -1
+    )"""
 
 # The events that were not cancelled.
-KEPT = Template(f"""
-    SELECT
-        customer,
-        toUnixTimestamp64Milli(timestamp) AS instant,
-        position,
-        1 AS counted,
-        value AS used,
-        $keys AS keys
-    FROM events
-    WHERE {METER_KEYS}$whose AND {RANGE} AND {NOT_CANCELLED}
+KEPT = Template(f"""events
+WHERE {METER_KEYS}$whose
+    AND {RANGE}
+    AND {NOT_CANCELLED}
 """)
 
 # Of each event time window, a customer's event that was received last.
-RECEIVED_LAST = Template(f"""
+RECEIVED_LAST = Template(f"""(
     SELECT
         customer,
         newest.1 AS instant,
         newest.2 AS position,
-        1 AS counted,
-        toDecimal256(newest.3, 15) AS used,
+        newest.3 AS value,
         newest.4 AS keys
     FROM (
         SELECT customer, argMax(
@@ -99,95 +78,139 @@ RECEIVED_LAST = Template(f"""
         WHERE {METER_KEYS}$whose AND {REACH} AND {NOT_CANCELLED}
         GROUP BY customer, intDiv(toUnixTimestamp64Milli(timestamp), {{event_time_window:Int64}})
     )
-    WHERE instant >= {{start:Int64}} AND instant < {{end:Int64}}
+)
+WHERE instant >= {{start:Int64}} AND instant < {{end:Int64}}
 """)
 
 USAGE: dict[Formula, str] = {
-    "count": "sum(counted)",
-    "last": "argMax(used, (instant, position))",
-    "sum": "sum(used)",
+    "count": "sum($counted)",
+    "last": "argMax($used, ($instant, position))",
+    "sum": "sum($used)",
 }
 
-# The number of the window that holds an instant, by the stretch of windows that it is in.
-NUMBER = """
-    {firsts:Array(Int64)}[
-        arrayLastIndex(start -> start <= instant, {starts:Array(Int64)}) AS stretch
-    ]
-        + intDiv(instant - {starts:Array(Int64)}[stretch], {lengths:Array(Int64)}[stretch])"""
-NUMBER_OF_ONE_STRETCH = """
-    intDiv(instant - {starts:Array(Int64)}[1], {lengths:Array(Int64)}[1])"""
+# The number of the window that holds an instant: of windows that are one stretch, or by the
+# stretch that it is in.
+IN_ROW = Template("intDiv($instant - $start, $length)")
+IN_STRETCH = Template("""{firsts:Array(Int64)}[
+        arrayLastIndex(start -> start <= $instant, {starts:Array(Int64)}) AS stretch
+    ] + intDiv($instant - {starts:Array(Int64)}[stretch], {lengths:Array(Int64)}[stretch])""")
+
+
+class Rows(NamedTuple):
+    """What is added up: where the rows come from, and what each of them tells, as expressions.
+
+    `instant` is the millisecond in which it counts, `counted` how many events it stands for, `used`
+    their usage, and `keys` the values under the selection's keys.
+    """
+
+    source: str
+    instant: str
+    counted: str
+    used: str
+    keys: tuple[str, ...]
+
+
+class Parts(NamedTuple):
+    """What any statement that adds up a selection is made of, and the values that it binds."""
+
+    rows: Rows
+    window: str
+    usage: str
+    groups: tuple[str, ...]
+    values: dict[str, Any]
 
 
 def select(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[str, dict[str, Any]]:
     """Turn a selection of a question's plan into a statement and its values."""
-    parts, values = added_up(query, plan, selection)
-    groups = texts([f"keys[{place + 1}]" for place in selection.groups])
-    statement = STATEMENT.substitute(parts, groups=groups)
-    return statement, values | {"rows_max": METER_USAGE_ROWS_MAX + 1}
-
-
-def added_up(
-    query: MeterUsageQuery, plan: Plan, selection: Selection
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the parts of any statement that adds up a selection, and the values that they bind.
-
-    They are the number of the `window`, the `usage`, the `rows` and the `conditions` on these.
-    """
-    rows, values = (
-        _slots(query, selection) if selection.slotted else _events(query, plan, selection)
+    parts = parts_of(query, plan, selection)
+    groups = [f"group_{place}" for place in range(len(parts.groups))]
+    named = [f"{text} AS {name}" for text, name in zip(parts.groups, groups, strict=True)]
+    statement = STATEMENT.substitute(
+        window=parts.window,
+        groups=", ".join(named),
+        group_by=", ".join(["window", *groups]),
+        usage=parts.usage,
+        counted=parts.rows.counted,
+        rows=parts.rows.source,
+        prewhere=int(not selection.slotted),  # nearly all rows of a granule of slots are wanted
     )
-    parts = {
-        "window": NUMBER if len(plan.stretches) > 1 else NUMBER_OF_ONE_STRETCH,
-        "usage": USAGE[selection.formula],
-        "rows": rows,
-        "conditions": " AND ".join(map(_condition, count(), selection.conditions)) or "true",
-    }
-    values |= {
-        f"among_{number}": list(one.values) for number, one in enumerate(selection.conditions)
-    }
-    return parts, values | {
+    return statement, parts.values | {"rows_max": METER_USAGE_ROWS_MAX + 1}
+
+
+def parts_of(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Parts:
+    """Return what the statements are made of that add up a selection."""
+    rows = _slots(query, plan, selection) if selection.slotted else _events(query, selection)
+    conditions = [
+        _condition(number, rows.keys[one.place], one)
+        for number, one in enumerate(selection.conditions)
+    ]
+    rows = rows._replace(source="\n    AND ".join([rows.source.rstrip(), *conditions]))
+    reach = plan.reach(selection)
+    values: dict[str, Any] = {
         "account": query.scope.account,
         "livemode": query.scope.livemode,
-        "customer": query.customer,
-        "as_of": query.as_of,
+        "meter": selection.meters[0],
+        "meters": list(selection.meters),
+        "version": selection.version,
+        "customer": query.customer or "",
+        "as_of": query.as_of or 0,
         "start": plan.start,
         "end": plan.end,
+        "reach_start": reach.start,
+        "reach_end": reach.end,
+        "event_time_window": MILLISECONDS[selection.event_time_window or "hour"],
+        **{f"key_{number}": key for number, key in enumerate(selection.keys)},
+        **{f"among_{number}": list(one.values) for number, one in enumerate(selection.conditions)},
         "starts": [stretch.start for stretch in plan.stretches],
         "lengths": [stretch.length for stretch in plan.stretches],
         "firsts": [stretch.first for stretch in plan.stretches],
     }
+    named = rows._asdict()
+    return Parts(
+        rows,
+        _window(plan.stretches, rows.instant),
+        Template(USAGE[selection.formula]).substitute(named),
+        tuple(rows.keys[place] for place in selection.groups),
+        values,
+    )
 
 
-def _slots(query: MeterUsageQuery, selection: Selection) -> tuple[str, dict[str, Any]]:
-    rows = SLOTS.substitute(whose="" if query.customer is None else OF_CUSTOMER)
-    return rows, {"meters": list(selection.meters), "version": selection.version}
+def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Rows:
+    one = len(selection.meters) == 1
+    source = SLOTS.substitute(
+        meters="meter = {meter:String}" if one else "meter IN {meters:Array(String)}",
+        whose="" if query.customer is None else OF_CUSTOMER,
+        start=plan.start // 1000,
+        end=plan.end // 1000,
+    )
+    keys = [f"dimensions[{place + 1}]" for place in range(len(selection.keys))]
+    return Rows(source, "toUnixTimestamp(slot) * 1000", "events", "value", tuple(keys))
 
 
-def _events(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[str, dict[str, Any]]:
+def _events(query: MeterUsageQuery, selection: Selection) -> Rows:
     whose = "" if query.customer is None else OF_CUSTOMER
     whose += "" if query.as_of is None else KNOWN
-    [meter] = selection.meters
-    reach = plan.reach(selection)
-    values: dict[str, Any] = {
-        "meter": meter,
-        "reach_start": reach.start,
-        "reach_end": reach.end,
-        **{f"key_{number}": key for number, key in enumerate(selection.keys)},
-    }
+    keys = [f"payload[{{key_{number}:String}}]" for number in range(len(selection.keys))]
     if selection.event_time_window:
-        values["event_time_window"] = MILLISECONDS[selection.event_time_window]
-        rows = RECEIVED_LAST
-    else:
-        rows = KEPT if selection.formula == "last" else SIGNED
-    keys = texts([f"payload[{{key_{number}:String}}]" for number in range(len(selection.keys))])
-    return rows.substitute(keys=keys, whose=whose), values
+        array = f"CAST([{', '.join(keys)}], 'Array(String)')"
+        source = RECEIVED_LAST.substitute(whose=whose, keys=array)
+        keys = [f"keys[{number + 1}]" for number in range(len(keys))]
+        return Rows(source, "instant", "1", "toDecimal256(value, 15)", tuple(keys))
+    instant = "toUnixTimestamp64Milli(timestamp)"
+    if selection.formula == "last":
+        return Rows(KEPT.substitute(whose=whose), instant, "1", "value", tuple(keys))
+    signed = "toDecimal256(value, 15) * sign"
+    return Rows(SIGNED.substitute(whose=whose), instant, "sign", signed, tuple(keys))
 
 
-def _condition(number: int, condition: Condition) -> str:
+def _window(stretches: Sequence[Stretch], instant: str) -> str:
+    """Write the number of the window that holds an instant."""
+    if len(stretches) > 1:
+        return IN_STRETCH.substitute(instant=instant)
+    [(start, length, _)] = stretches
+    return IN_ROW.substitute(instant=instant, start=start, length=length)
+
+
+def _condition(number: int, key: str, condition: Condition) -> str:
     verb = "NOT IN" if condition.excludes else "IN"
-    return f"keys[{condition.place + 1}] {verb} {{among_{number}:Array(String)}}"
-
-
-def texts(items: Sequence[str]) -> str:
-    """Write a list of texts, which has a type even where it is empty."""
-    return f"CAST([{', '.join(items)}], 'Array(String)')"
+    return f"{key} {verb} {{among_{number}:Array(String)}}"

@@ -29,8 +29,8 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from meterhouse.errors import StoreError
 from meterhouse.limits import (
-    USAGE_CACHE_BYTES_MAX,
     USAGE_ASKED_DIGESTS_MAX,
+    USAGE_CACHE_BYTES_MAX,
     USAGE_QUERY_BYTES_MAX,
     USAGE_READERS,
     USAGE_SPILL_BYTES,
@@ -260,6 +260,12 @@ class UsageStore:
         with pa.ipc.open_stream(self._read(sql, values, "ArrowStream")) as stream:
             return stream.read_all()
 
+    def change(self, sql: str, values: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Run a statement of this room that changes rows, beside what inserts and asks."""
+        sentence = f"The usage store at {self._place} changed nothing"
+        with self._reader() as reader, _trouble(sentence):
+            reader.command(sql, parameters=values, settings=settings)
+
     def total(self, scope: Scope, meter: Meter) -> Total:
         """Add up a meter's usage, from the values as stored and from the payloads anew.
 
@@ -345,10 +351,16 @@ class UsageStore:
         return msgspec.json.Decoder(row).decode_lines(self._read(sql, values, "JSONEachRow"))
 
     def _read(self, sql: str, values: dict[str, Any], format_: str) -> bytes:
+        sentence = f"The usage store at {self._place} gave no answer"
+        with self._reader() as reader, _trouble(sentence):
+            return reader.raw_query(sql, parameters=values, fmt=format_)
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[Client]:
+        """Wait for a reader that is idle, and keep it for a while."""
         reader = self._idle.get()
         try:
-            with _trouble(f"The usage store at {self._place} gave no answer"):
-                return reader.raw_query(sql, parameters=values, fmt=format_)
+            yield reader
         finally:
             self._idle.put(reader)
 

@@ -329,11 +329,12 @@ def invalid_event_type(pattern: str, param: str) -> Refusal:
 def wrong_payload(pattern: str, payload: str, param: str) -> Refusal:
     """Refuse a type of events that are not told in the way that a destination takes."""
     return Refusal(
-        f"Events of the type {quote(pattern)} are not sent with {payload} payloads.", param=param
+        f"Events of the type {quote(pattern)} are not sent with {quote(payload)} payloads.",
+        param=param,
     )
 
 
-def too_many_destinations(*, livemode: bool) -> Refusal:
+def too_many_destinations(livemode: bool) -> Refusal:
     """Refuse one more destination than an account may have."""
     mode = "live" if livemode else "test"
     return Refusal(f"You have reached the maximum of {DESTINATIONS_MAX} {mode} webhook endpoints.")
@@ -352,6 +353,14 @@ def meter_exists(event_name: str) -> Refusal:
     return Refusal(
         f"An active meter already exists for event name '{quote(event_name)}'. To create a new "
         "meter with the same event name, first deactivate the currently active meter."
+    )
+
+
+def dimensions_changing(meter: str) -> Refusal:
+    """Refuse to change the dimensions of a meter while they are being changed."""
+    return Refusal(
+        f"The dimensions of the meter '{meter}' are being changed already. Try again when that "
+        "change is complete."
     )
 
 

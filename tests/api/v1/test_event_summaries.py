@@ -222,7 +222,7 @@ def test_a_read_that_has_to_wait_too_long_says_so(
     meter, customer = house.meter(), house.customer()
 
     async def while_nothing_is_processed() -> httpx.Response:
-        async with house.meterhouse.house.processor.stepping:
+        async with house.meterhouse.house.processor.still():
             await house.ask(
                 "POST",
                 "/v1/billing/meter_events",

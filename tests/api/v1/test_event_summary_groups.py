@@ -42,7 +42,8 @@ def used(house: House) -> tuple[str, str]:
 
 
 def ask(house: House, used: tuple[str, str], how: dict[str, Any]) -> httpx.Response:
-    return house.summaries(*used, start_time=MIDNIGHT - DAY, end_time=MIDNIGHT + DAY, **how)
+    asked = {"start_time": MIDNIGHT - DAY, "end_time": MIDNIGHT + DAY} | how
+    return house.summaries(*used, **asked)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +92,8 @@ def test_a_page_is_cut_between_groups(house: House, used: tuple[str, str]) -> No
 
 
 def test_an_event_counts_where_its_own_timestamp_is(house: House, used: tuple[str, str]) -> None:
-    how = {"dimension_filters[model]": "b", "start_time": NOW, "end_time": NOW + 60}
-    answer = house.summaries(*used, **how)
+    how = {"dimension_filters[model]": "b"}
+    answer = house.summaries(*used, start_time=NOW, end_time=NOW + 60, **how)
     assert [row["aggregated_value"] for row in answer.json()["data"]] == [8]
 
 
@@ -131,5 +132,4 @@ def test_an_event_counts_where_its_own_timestamp_is(house: House, used: tuple[st
 def test_what_is_refused(
     house: House, used: tuple[str, str], how: dict[str, Any], message: str
 ) -> None:
-    asked = {"start_time": MIDNIGHT - DAY, "end_time": MIDNIGHT + DAY} | how
-    assert message in error_of(house.summaries(*used, **asked), 400)["message"]
+    assert message in error_of(ask(house, used, how), 400)["message"]

@@ -96,7 +96,7 @@ def test_an_event_that_is_not_judged_in_time(house: House, monkeypatch: pytest.M
     meter, customer = house.meter(), house.customer()
 
     async def while_nothing_is_processed() -> httpx.Response:
-        async with house.meterhouse.house.processor.stepping:
+        async with house.meterhouse.house.processor.still():
             stream = {"events": [event(customer, identifier="a")]}
             await house.ask("POST", STREAM, json=stream, headers=HERE)
             return await house.ask("POST", ADJUSTMENTS, json=cancel(), headers=HERE)

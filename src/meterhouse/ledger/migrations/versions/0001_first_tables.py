@@ -22,6 +22,7 @@ def upgrade() -> None:
     _notifications()
     _deliveries()
     _resends()
+    _dimensions()
     _idempotency()
 
 
@@ -190,9 +191,12 @@ def _outcomes() -> None:
     op.create_table(
         "dimension_combinations",
         sa.Column("meter", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("customer", sa.Text(), nullable=False),
         sa.Column("digest", Whole64, autoincrement=False, nullable=False),
-        sa.PrimaryKeyConstraint("meter", "customer", "digest", name="pk_dimension_combinations"),
+        sa.PrimaryKeyConstraint(
+            "meter", "version", "customer", "digest", name="pk_dimension_combinations"
+        ),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -385,6 +389,51 @@ def _resends() -> None:
         sa.CheckConstraint("status IN ('complete', 'running')", name="ck_resends_status"),
     )
     op.create_index("ix_resends_created", "resends", ["created"])
+
+
+def _dimensions() -> None:
+    op.create_table(
+        "dimension_changes",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("meter", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("keys", sa.JSON()),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("events_total", Whole64),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("completed_at", Whole64),
+        sa.Column(
+            "cleared",
+            sa.Boolean(create_constraint=True, name="ck_dimension_changes_cleared"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("seq", name="pk_dimension_changes"),
+        sa.UniqueConstraint("meter", "version", name="uq_dimension_changes_meter_version"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_dimension_changes_scope"),
+        sa.ForeignKeyConstraint(["meter"], ["meters.id"], name="fk_dimension_changes_meter"),
+        sa.CheckConstraint("status IN ('complete', 'running')", name="ck_dimension_changes_status"),
+        sa.CheckConstraint(
+            "(status = 'complete') = (completed_at IS NOT NULL)",
+            name="ck_dimension_changes_completed_at",
+        ),
+    )
+    op.create_table(
+        "rebuilt_months",
+        sa.Column("change", Whole64, nullable=False),
+        sa.Column("month", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("position", Whole64, nullable=False),
+        sa.Column("events", Whole64, nullable=False),
+        sa.Column(
+            "begun",
+            sa.Boolean(create_constraint=True, name="ck_rebuilt_months_begun"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("change", "month", name="pk_rebuilt_months"),
+        sa.ForeignKeyConstraint(
+            ["change"], ["dimension_changes.seq"], name="fk_rebuilt_months_change"
+        ),
+    )
 
 
 def _idempotency() -> None:

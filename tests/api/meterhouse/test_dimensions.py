@@ -1,0 +1,174 @@
+from typing import Any
+
+import pytest
+
+from meterhouse import limits
+from meterhouse.ledger import dimensions
+from meterhouse.ledger.accounts import scopes_by_id
+from meterhouse.usage.rebuild import Positions, Slots, add_month, find_months
+from tests.api.house import DAY, HOUR, NOW, House
+from tests.api.meterhouse.test_usage import Books
+
+KEYS = "dimension_payload_keys[]"
+MISSING = "missing_dimension_payload_keys"
+GROUPED = "meters[0][dimension_group_by_keys][]"
+
+
+@pytest.fixture
+def books(house: House) -> Books:
+    return Books(house)
+
+
+def change(books: Books, meter: str, *keys: str) -> dict[str, Any]:
+    path = f"/meterhouse/v1/meters/{meter}/dimensions"
+    return books.house.create(path, data={KEYS: list(keys)})
+
+
+def slots_of(books: Books) -> dict[tuple[int, tuple[str, ...]], tuple[int, int]]:
+    """Read what the rollup has: by version and dimensions, how many events and their usage."""
+
+    def read(store: Any) -> list[dict[str, Any]]:
+        sql = """SELECT version, dimensions, sum(events) AS events, toString(sum(value)) AS value
+            FROM usage_slots GROUP BY version, dimensions HAVING events != 0"""
+        rows: list[dict[str, Any]] = store.columns(sql, {}).to_pylist()
+        return rows
+
+    rows = books.house.run(books.house.meterhouse.house.stores.usage(read))
+    return {
+        (row["version"], tuple(row["dimensions"])): (row["events"], int(row["value"]))
+        for row in rows
+    }
+
+
+def grouped(books: Books, meter: str, key: str) -> dict[str, float]:
+    return {
+        row["dimensions"][key]: row["value"]
+        for row in books.rows(meter, starts_at=NOW // DAY * DAY - 40 * DAY, **{GROUPED: key})
+    }
+
+
+def test_a_key_is_added(books: Books) -> None:
+    meter = books.meter(**{KEYS: "model"})
+    books.send(0, "1", model="a", region="eu")
+    books.send(1, "2", NOW - 30 * DAY, model="a", region="us")
+    books.send(1, "4", NOW - HOUR, model="b")
+    books.cancel(books.send(2, "8", model="b", region="us"))
+    told = change(books, meter, "model", "region")
+    assert told == {
+        "object": "meterhouse.meter_dimensions",
+        "change": {
+            "completed_at": NOW,
+            "created": NOW,
+            "dimension_payload_keys": ["model", "region"],
+            "events_done": 4,
+            "events_total": 4,
+            "status": "complete",
+        },
+        "dimension_payload_keys": ["model", "region"],
+        "livemode": False,
+        "meter": meter,
+    }
+    assert grouped(books, meter, "region") == {"": 4, "eu": 1, "us": 2}
+    assert grouped(books, meter, "model") == {"a": 3, "b": 4}
+    shown = books.house.request("GET", f"/v1/billing/meters/{meter}").json()
+    assert shown["dimension_payload_keys"] == ["model", "region"]
+
+
+def test_events_that_come_later_need_the_new_keys(books: Books) -> None:
+    meter = books.meter()
+    books.send(0, "1", region="eu")
+    change(books, meter, "region")
+    books.send(0, "2", region="eu")
+    books.send(0, "4")
+    books.cancel(books.send(0, "8", region="eu"))
+    assert grouped(books, meter, "region") == {"eu": 3}
+    found = books.house.request("GET", "/meterhouse/v1/meter_events", params={"code": MISSING})
+    assert [event["value"] for event in found.json()["data"]] == ["4"]
+
+
+def test_keys_can_go(books: Books) -> None:
+    meter = books.meter(**{KEYS: "model"})
+    books.send(0, "1", model="a")
+    path = f"/meterhouse/v1/meters/{meter}/dimensions"
+    told = books.house.create(path, data={"dimension_payload_keys": ""})
+    assert told["dimension_payload_keys"] is None
+    books.send(0, "2")
+    assert [row["value"] for row in books.rows(meter)] == [3]
+
+
+def test_a_meter_without_slots_changes_at_once(books: Books) -> None:
+    meter = books.meter(**{"default_aggregation[formula]": "last"})
+    books.send(0, "7", region="eu")
+    assert change(books, meter, "region")["change"]["status"] == "complete"
+    assert grouped(books, meter, "region") == {"eu": 7}
+
+
+def test_the_same_keys_are_no_change(books: Books) -> None:
+    meter = books.meter(**{KEYS: "model"})
+    assert change(books, meter, "model")["change"] is None
+
+
+def test_two_changes_at_a_time_are_refused(books: Books) -> None:
+    meter = books.meter()
+    rebuilder = books.house.meterhouse.house.rebuilder
+    books.house.run(rebuilder.stop())
+    path = f"/meterhouse/v1/meters/{meter}/dimensions"
+    begun = dimensions.DimensionChange(
+        scope=1, meter=meter, version=2, keys=("model",), created=NOW * 1000
+    )
+    books.house.run(books.house.meterhouse.house.stores.write(dimensions.begin, begun))
+    answer = books.house.request("POST", path, data={KEYS: "region"})
+    assert answer.status_code == 400
+    assert "already" in answer.json()["error"]["message"]
+    assert books.house.request("GET", path).json()["change"]["status"] == "running"
+
+
+def test_former_versions_go_a_while_later(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REBUILD_LOOK_SECONDS", 0.01)
+    meter = books.meter(**{KEYS: "model"})
+    books.send(0, "1", model="a", region="eu")
+    change(books, meter, "region")
+    assert set(slots_of(books)) == {(1, ("a",)), (2, ("eu",))}
+    books.house.clock.advance(limits.REBUILD_FORMER_SECONDS * 1000)
+    books.house.meterhouse.house.rebuilder.wake()
+    stores = books.house.meterhouse.house.stores
+    while books.house.run(stores.read(dimensions.oldest_uncleared)):
+        pass
+    assert slots_of(books) == {(2, ("eu",)): (1, 1)}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_month_that_a_crash_left_half_done_is_made_again(books: Books, *, begun: bool) -> None:
+    meter = books.meter()
+    house = books.house.meterhouse.house
+    books.send(0, "1", region="eu")
+    books.cancel(books.send(1, "2", region="eu"))
+    books.rows(meter)
+    books.house.run(house.rebuilder.stop())
+    new = dimensions.DimensionChange(
+        scope=1, meter=meter, version=2, keys=("region",), created=NOW * 1000
+    )
+    stores, run = house.stores, books.house.run
+    run(stores.write(dimensions.begin, new))
+    made = run(stores.read(dimensions.oldest_running))
+    assert made is not None
+    slots = Slots(run(stores.read(scopes_by_id))[1], meter, 2, ("region",))
+    position = house.processor.stored_position
+    if begun:  # all of it is there, as just before the switch, and it is not known
+        run(stores.usage(add_month, slots, 202611, None))
+    among = Positions(0, position)
+    [month] = run(stores.usage(find_months, slots, among))
+    run(stores.usage(add_month, slots, month.number, among))
+    row = dimensions.RebuiltMonth(month.number, position, month.events, begun=begun)
+    run(stores.write(dimensions.save_months, made, [row]))
+    books.send(2, "4", region="us")
+
+    async def go_on() -> None:
+        house.rebuilder.wake()
+        house.rebuilder.start()
+        await house.rebuilder.finish(10)
+
+    run(go_on())
+    assert grouped(books, meter, "region") == {"eu": 1, "us": 4}
+    found = slots_of(books)
+    assert (found[2, ("eu",)], found[2, ("us",)]) == ((1, 1), (1, 4))
