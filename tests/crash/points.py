@@ -29,12 +29,12 @@ FIND = "store.UsageStore.find"
 CANCEL = "meter_event_adjustment.cancel.<locals>.work"
 
 # In the order of an event's life. Only a crash between the ledger and the usage store leaves work
-# for the next start; so the points of such a start stand right behind that crash.
+# for the next start; so the points of such a start stand right behind that crash. What a start
+# loads must have been stored before.
 POINTS = (
     Point(ACCEPT, "before", 100),
     Point(ACCEPT, "within", 100),
     Point(ACCEPT, "after", 100),
-    Point(LOAD, "after", 1),
     Point(ASK, "after", 5),
     Point(JUDGE, "after", 3),
     Point(CONCLUDE, "after", 3),
@@ -57,6 +57,7 @@ POINTS = (
     Point(RELEASE, "before", 4),
     Point(RELEASE, "within", 4),
     Point(RELEASE, "after", 4),
+    Point(LOAD, "after", 1),
     Point(FIND, "after", 4),
     Point(CANCEL, "within", 2),
     Point(CANCEL, "after", 2),

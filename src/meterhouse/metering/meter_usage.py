@@ -88,7 +88,7 @@ class MeterUsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     as_of: int | None = None
 
 
-class UsageRow(msgspec.Struct, frozen=True):
+class UsageRow(msgspec.Struct, frozen=True, gc=False):
     """The usage of one window, or of the whole range, and of one group.
 
     `question` is the number of the question that it answers; None where it answers all together.
@@ -146,7 +146,7 @@ class Plan(msgspec.Struct, frozen=True):
         return widen(self.start, self.end, selection.event_time_window)
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """One row of what a selection finds: the number of a window, the values of its groups."""
 
     window: int
@@ -192,7 +192,22 @@ def answer(
         for one in (some if _cut(query, number) else list(some) or _NOTHING)
     ]
     rows.sort(key=lambda row: (row[0], row[1], row[2].groups))
-    return [_row(query, windows[window], number, one) for window, number, one in rows]
+    spans = [(max(one.start, query.start), min(one.end, query.end)) for one in windows]
+    made: list[UsageRow] = []
+    for window, number, one in rows:
+        question = None if query.together else query.questions[number]
+        dimensions = question.dimension_group_by_keys if question else ()
+        tenants = question.tenant_group_by_keys if question else ()
+        made.append(
+            UsageRow(
+                None if question is None else number,
+                *spans[window],
+                one.usage,
+                dict(zip(dimensions, one.groups, strict=False)),
+                dict(zip(tenants, one.groups[len(dimensions) :], strict=True)),
+            )
+        )
+    return made
 
 
 def _slotted(question: MeterQuestion, query: MeterUsageQuery) -> bool:
@@ -245,17 +260,3 @@ def _added(found: Iterable[Found]) -> list[Found]:
 def _cut(query: MeterUsageQuery, number: int) -> bool:
     """Tell whether the usage of a question is cut into windows or groups."""
     return query.window is not None or (not query.together and bool(query.questions[number].groups))
-
-
-def _row(query: MeterUsageQuery, window: Window, number: int, found: Found) -> UsageRow:
-    question = None if query.together else query.questions[number]
-    dimensions = question.dimension_group_by_keys if question else ()
-    tenants = question.tenant_group_by_keys if question else ()
-    return UsageRow(
-        question=None if query.together else number,
-        start=max(window.start, query.start),
-        end=min(window.end, query.end),
-        value=found.usage,
-        dimensions=dict(zip(dimensions, found.groups, strict=False)),
-        tenants=dict(zip(tenants, found.groups[len(dimensions) :], strict=True)),
-    )

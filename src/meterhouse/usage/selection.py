@@ -9,12 +9,23 @@ with the statement than with the rows.
 
 # ruff: noqa: S608 - the statements are put together from constants and numbers of ours alone
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from string import Template
 from typing import Any, NamedTuple
 
+import msgspec
+
 from meterhouse.limits import METER_USAGE_ROWS_MAX
-from meterhouse.metering.meter_usage import Condition, MeterUsageQuery, Plan, Selection
+from meterhouse.metering.meter_usage import (
+    Condition,
+    Found,
+    MeterUsageQuery,
+    Plan,
+    Selection,
+    UsageRow,
+    answer,
+    windows_of,
+)
 from meterhouse.metering.model import Formula
 from meterhouse.metering.window import MILLISECONDS, Stretch
 from meterhouse.usage.queries import METER_KEYS, RANGE, REACH
@@ -25,8 +36,12 @@ FROM $rows
 GROUP BY $group_by
 HAVING sum($counted) > 0
 LIMIT {rows_max:UInt32}
-SETTINGS optimize_move_to_prewhere = $prewhere
+SETTINGS $settings
 """)
+
+# Of slots, nearly all rows that are read are wanted, and they are too few for two threads.
+OF_SLOTS = "optimize_move_to_prewhere = 0, max_threads = 1"
+OF_EVENTS = "optimize_move_to_prewhere = 1"
 
 # Whose rows: one customer's or, where a part is left out, everybody's; of events, those that were
 # known at an instant.
@@ -96,6 +111,9 @@ IN_STRETCH = Template("""{firsts:Array(Int64)}[
     ] + intDiv($instant - {starts:Array(Int64)}[stretch], {lengths:Array(Int64)}[stretch])""")
 
 
+_decoder = msgspec.json.Decoder(Found)
+
+
 class Rows(NamedTuple):
     """What is added up: where the rows come from, and what each of them tells, as expressions.
 
@@ -132,19 +150,25 @@ def select(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[st
         usage=parts.usage,
         counted=parts.rows.counted,
         rows=parts.rows.source,
-        prewhere=int(not selection.slotted),  # nearly all rows of a granule of slots are wanted
+        settings=OF_SLOTS if selection.slotted else OF_EVENTS,
     )
     return statement, parts.values | {"rows_max": METER_USAGE_ROWS_MAX + 1}
 
 
+def rows(query: MeterUsageQuery, found: Iterable[bytes]) -> list[UsageRow]:
+    """Make the answer to a question of what the statements of its selections return."""
+    read = [_decoder.decode_lines(lines) for lines in found]
+    return answer(query, windows_of(query), read)
+
+
 def parts_of(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Parts:
     """Return what the statements are made of that add up a selection."""
-    rows = _slots(query, plan, selection) if selection.slotted else _events(query, selection)
+    read = _slots(query, plan, selection) if selection.slotted else _events(query, selection)
     conditions = [
-        _condition(number, rows.keys[one.place], one)
+        _condition(number, read.keys[one.place], one)
         for number, one in enumerate(selection.conditions)
     ]
-    rows = rows._replace(source="\n    AND ".join([rows.source.rstrip(), *conditions]))
+    read = read._replace(source="\n    AND ".join([read.source.rstrip(), *conditions]))
     reach = plan.reach(selection)
     values: dict[str, Any] = {
         "account": query.scope.account,
@@ -165,12 +189,11 @@ def parts_of(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Parts:
         "lengths": [stretch.length for stretch in plan.stretches],
         "firsts": [stretch.first for stretch in plan.stretches],
     }
-    named = rows._asdict()
     return Parts(
-        rows,
-        _window(plan.stretches, rows.instant),
-        Template(USAGE[selection.formula]).substitute(named),
-        tuple(rows.keys[place] for place in selection.groups),
+        read,
+        _window(plan.stretches, read.instant),
+        Template(USAGE[selection.formula]).substitute(read._asdict()),
+        tuple(read.keys[place] for place in selection.groups),
         values,
     )
 

@@ -37,7 +37,7 @@ from meterhouse.limits import (
 )
 from meterhouse.metering import meter_usage
 from meterhouse.metering.identifier import Claim
-from meterhouse.metering.meter_usage import Found, MeterUsageQuery, UsageRow
+from meterhouse.metering.meter_usage import MeterUsageQuery, UsageRow
 from meterhouse.metering.model import Meter, Scope, StoredEvent
 from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
@@ -247,13 +247,18 @@ class UsageStore:
 
         More than `METER_USAGE_ROWS_MAX` rows tell that there are too many to tell them all.
         """
-        windows = meter_usage.windows_of(query)
-        plan = meter_usage.plan(query, windows)
-        found = [
-            self._ask(*selection.select(query, plan, one), Found) if plan.stretches else []
-            for one in plan.selections
-        ]
-        return meter_usage.answer(query, windows, found)
+        return selection.rows(query, self.found(query))
+
+    def found(self, query: MeterUsageQuery) -> list[bytes]:
+        """Return what `selection.rows` makes the answer to a question of.
+
+        That is bytes, which cost less on their way out of this process than rows do.
+        """
+        plan = meter_usage.plan(query, meter_usage.windows_of(query))
+        if not plan.stretches:
+            return [b""] * len(plan.selections)
+        statements = (selection.select(query, plan, one) for one in plan.selections)
+        return [self._read(*statement, "JSONEachRow") for statement in statements]
 
     def columns(self, sql: str, values: dict[str, Any]) -> pa.Table:
         """Run a statement of this room that reads; return its answer in columns."""

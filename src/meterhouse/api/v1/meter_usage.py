@@ -27,6 +27,7 @@ from meterhouse.ledger import customers, meters
 from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery, UsageRow
 from meterhouse.metering.value import print_value
 from meterhouse.metering.window import GroupingWindow
+from meterhouse.usage import selection
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope
 from meterhouse.wire.body import number, to_json
@@ -93,9 +94,8 @@ async def retrieve(call: Call) -> Answer:
     check_windows(asked.start, asked.end, common.value_grouping_window)
     query = await call.house.stores.read(_query, call, asked)
     settled, refreshed_at = await call.house.freshness.reach(strong=call.strong)
-    rows = await call.house.stores.usage(UsageStore.meter_usage, query)
-    check_rows(rows)
-    body = await asyncio.to_thread(_body, call, query, rows, refreshed_at)
+    found = await call.house.stores.usage(UsageStore.found, query)
+    body = await asyncio.to_thread(_body, call, query, found, refreshed_at)
     headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
     return Answer(200, body, headers)
 
@@ -153,8 +153,10 @@ def _questions(connection: sa.Connection, scope: int, asked: _Asked) -> tuple[Me
     return tuple(questions)
 
 
-def _body(call: Call, query: MeterUsageQuery, rows: list[UsageRow], refreshed_at: int) -> bytes:
+def _body(call: Call, query: MeterUsageQuery, found: list[bytes], refreshed_at: int) -> bytes:
     """Render an answer in the shape of the request's version."""
+    rows = selection.rows(query, found)
+    check_rows(rows)
     shape, refreshed = call.version.meter_usage, seconds(refreshed_at)
     document: dict[str, Any] = {
         "object": "billing.analytics.meter_usage",
@@ -166,7 +168,7 @@ def _body(call: Call, query: MeterUsageQuery, rows: list[UsageRow], refreshed_at
         document["rows"] = list_object(call.path, data, has_more=False) | {"total": len(data)}
     elif shape == "page":
         document["data_refreshed_at"] = refreshed
-        document["data"] = [_point(query, row) | _former_point(row) for row in rows]
+        document["data"] = [_by_both_names(query, row) for row in rows]
     else:
         document["object"] = "billing.meter_usage"
         document["data_refreshed_at"] = refreshed
@@ -200,6 +202,14 @@ def _point(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
         "meter": _meter(query, row),
         **_groups(row),
     }
+
+
+def _by_both_names(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
+    point = _point(query, row)
+    point["bucket_start_time"] = point["starts_at"]
+    point["bucket_end_time"] = point["ends_at"]
+    point["bucket_value"] = point["value"]
+    return point
 
 
 def _former_point(row: UsageRow) -> dict[str, Any]:
