@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -190,11 +191,10 @@ async def run(module: str, folder: Path, order: bytes, tell: Callable[[str], Non
 
 def disk_bytes(folder: Path) -> int:
     """Return what the files under `folder` take on disk, the log of requests aside."""
-    files = (path for path in folder.rglob("*") if path.name != "log")
     total = 0
-    for path in files:
-        try:
-            total += path.lstat().st_blocks * 512
-        except FileNotFoundError:  # a merge just removed it
-            continue
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if name != "log":
+                with suppress(FileNotFoundError):  # a merge just removed it
+                    total += os.lstat(Path(root, name)).st_blocks * 512
     return total

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import psutil
 
 TEST_KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 LIVE_KEY = "sk_live_9aB81KpXwQzNerjtT1zdp7dc"

@@ -63,6 +63,7 @@ METER_USAGE_DIMENSION_GROUP_KEYS_MAX = 2
 METER_USAGE_DIMENSION_FILTER_KEYS_MAX = 10
 METER_USAGE_TENANT_GROUP_KEYS_MAX = 2
 METER_USAGE_TENANT_FILTER_KEYS_MAX = 3
+METER_USAGE_INLINE_BYTES_MAX = 16_384  # of what is found, that is rendered without a thread
 METER_USAGE_ROWS_MAX = 50_000  # of an answer; windows that a range is cut into
 
 # Usage of all customers.
@@ -173,6 +174,7 @@ USAGE_SPILL_BYTES = 256 * 1_048_576  # memory from which on a grouping goes to d
 USAGE_ASKED_DIGESTS_MAX = 10_000  # in one statement
 IDENTIFIERS_GRANULE_ROWS = 1_024  # read at least for one identifier
 SLOTS_GRANULE_ROWS = 1_024  # read at least for the slots of one customer
+SLOTS_COMPACT_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # of a part of slots that is in one file
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 
 # Authentication.

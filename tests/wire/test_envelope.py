@@ -7,7 +7,7 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.errors import Refusal
-from meterhouse.wire import envelope, envelope_v2, param_errors
+from meterhouse.wire import envelope, envelope_v2, param_errors, refusals
 
 SUPPORT = "or we can help at https://support.stripe.com/."
 
@@ -22,13 +22,6 @@ SUPPORT = "or we can help at https://support.stripe.com/."
                 "doc_url": "https://stripe.com/docs/error-codes/parameter-missing",
                 "message": "Missing required param: event_name.",
                 "param": "event_name",
-                "type": "invalid_request_error",
-            },
-        ),
-        (
-            envelope.duplicate_identifier("identifier_123"),
-            {
-                "message": "An event already exists with identifier identifier_123.",
                 "type": "invalid_request_error",
             },
         ),
@@ -113,43 +106,6 @@ def test_v1(refusal: Refusal, error: dict[str, str]) -> None:
             ),
         ),
         (
-            envelope.meter_exists("credit_usage"),
-            400,
-            None,
-            (
-                "An active meter already exists for event name 'credit_usage'. To "
-                "create a new meter with the same event name, first deactivate the "
-                "currently active meter."
-            ),
-        ),
-        (
-            envelope.no_active_meter("tokens"),
-            400,
-            None,
-            'No active meter found for event name "tokens".',
-        ),
-        (
-            envelope.timestamp_too_old(1758141836),
-            400,
-            None,
-            (
-                "The event timestamp cannot be more than 35 days in past. Expected a "
-                "timestamp greater than or equal to 1758141836."
-            ),
-        ),
-        (
-            envelope.timestamp_in_future(),
-            400,
-            None,
-            "The event timestamp cannot be in future.",
-        ),
-        (
-            envelope.value_too_many_digits("1234567890123456", 15),
-            400,
-            "meter_event_value_too_many_digits",
-            "The value in the event payload can have at most 15 digits. Received 1234567890123456.",
-        ),
-        (
             envelope.no_such("customer", "cus_x", "customer"),
             400,
             "resource_missing",
@@ -165,7 +121,6 @@ def test_words(refusal: Refusal, status: int, code: str | None, message: str) ->
     ("refusal", "headers"),
     [
         (envelope.no_api_key(), {"WWW-Authenticate": 'Basic realm="Stripe"'}),
-        (envelope.duplicate_identifier("i"), {"Stripe-Should-Retry": "false"}),
         (envelope.lock_timeout(), {"Stripe-Should-Retry": "true"}),
         (envelope.unavailable(), {"Stripe-Should-Retry": "true"}),
         (
@@ -200,7 +155,7 @@ OURS = dict.fromkeys(
 ) | {"code": "no_meter"}
 CONSTRUCTORS: list[Callable[..., Refusal]] = [
     function
-    for module in (envelope, envelope_v2, param_errors)
+    for module in (envelope, envelope_v2, param_errors, refusals)
     for _, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__ and get_type_hints(function)["return"] is Refusal
 ]

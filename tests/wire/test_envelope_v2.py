@@ -3,7 +3,7 @@ import json
 import pytest
 
 from meterhouse.errors import Refusal
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.envelope_v2 import (
     error_v2,
     invalid_cancel_configuration,
@@ -69,19 +69,19 @@ def test_an_expired_session_has_all_four_members() -> None:
             "The meter must be Active to submit events.",
         ),
         (
-            envelope.duplicate_identifier("a"),
+            refusals.duplicate_identifier("a"),
             400,
             "duplicate_meter_event",
             "A meter event with a duplicate identifier has already been submitted.",
         ),
         (
-            envelope.no_active_meter("a"),
+            refusals.no_active_meter("a"),
             400,
             "no_meter",
             "A meter must exist to submit events.",
         ),
         (
-            envelope.value_too_many_digits("1" * 16, 15),
+            refusals.value_too_many_digits("1" * 16, 15),
             400,
             "payload_invalid_value",
             "The value must be a positive integer.",
@@ -111,7 +111,7 @@ def test_an_expired_session_has_all_four_members() -> None:
             "The adjustment configuration is invalid for the adjustment type.",
         ),
         (
-            envelope.no_event_to_cancel("a"),
+            refusals.no_event_to_cancel("a"),
             400,
             "invalid_cancel_configuration",
             "No meter event found with identifier a.",

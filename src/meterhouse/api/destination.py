@@ -12,7 +12,7 @@ from meterhouse.api.call import Call
 from meterhouse.delivery.address import ForbiddenError, check_url
 from meterhouse.ledger import destinations
 from meterhouse.ledger.destinations import Destination
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.event_type import is_pattern, may_match
 from meterhouse.wire.notification import Payload
 
@@ -34,19 +34,19 @@ def check(
         try:
             check_url(url, livemode=livemode, private=private)
         except ForbiddenError as error:
-            raise envelope.invalid_url(str(error), url_param) from None
+            raise refusals.invalid_url(str(error), url_param) from None
     for index, pattern in enumerate(enabled_events or ()):
         name = f"enabled_events[{index}]"
         if not is_pattern(pattern):
-            raise envelope.invalid_event_type(pattern, name)
+            raise refusals.invalid_event_type(pattern, name)
         if not may_match(pattern, payload):
-            raise envelope.wrong_payload(pattern, payload, name)
+            raise refusals.wrong_payload(pattern, payload, name)
 
 
 def create(connection: sa.Connection, call: Call, destination: Destination) -> None:
     """Store a new destination; refuse one more than there may be."""
     if not destinations.create_destination(connection, destination):
-        raise envelope.too_many_destinations(call.scope.livemode)
+        raise refusals.too_many_destinations(call.scope.livemode)
 
 
 def find(connection: sa.Connection, call: Call, *, lock: bool = False) -> Destination:

@@ -12,7 +12,7 @@ from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.model import MeterEvent
 from meterhouse.metering.validation import earliest_timestamp, timestamp_problem
 from meterhouse.pipeline.accept import Submission
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.envelope_v2 import too_many_concurrent_requests
 from meterhouse.wire.ids import new_identifier
 
@@ -43,8 +43,8 @@ def timestamp_refusal(timestamp: int, now: int) -> Refusal | None:
     if problem is None:
         return None
     if problem == "timestamp_in_future":
-        return envelope.timestamp_in_future()
-    return envelope.timestamp_too_old(-(-earliest_timestamp(now) // 1000))
+        return refusals.timestamp_in_future()
+    return refusals.timestamp_too_old(-(-earliest_timestamp(now) // 1000))
 
 
 async def accept(call: Call, event: MeterEvent, document: dict[str, Any]) -> Answer:

@@ -19,7 +19,7 @@ from meterhouse.metering.adjustment import cancellable
 from meterhouse.metering.identifier import Claim, identifier_digest
 from meterhouse.metering.model import Meter, StoredEvent
 from meterhouse.usage.store import UsageStore
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.ids import new_id
 
 Show = Callable[[Adjustment], dict[str, Any]]
@@ -40,13 +40,13 @@ async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> An
     found = await _claimed(call, event_name, identifier)
     event = None if found is None else await _stored(call, found)
     if event is None:
-        return await replay_or_refuse(call, envelope.no_event_to_cancel(identifier))
+        return await replay_or_refuse(call, refusals.no_event_to_cancel(identifier))
 
     def work(connection: sa.Connection) -> Answer:
         before = adjustments.find(connection, call.scope.id, event.position)
         if before is None:
             if not cancellable(event.received_at, call.now):
-                raise envelope.too_late_to_cancel(identifier)
+                raise refusals.too_late_to_cancel(identifier)
             before = _append(connection, call, event)
         return ok(show(before))
 

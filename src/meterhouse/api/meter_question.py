@@ -14,7 +14,7 @@ from meterhouse import limits
 from meterhouse.metering.meter_usage import Filter, MeterQuestion
 from meterhouse.metering.model import Meter
 from meterhouse.metering.window import MILLISECONDS, GroupingWindow, is_aligned
-from meterhouse.wire import envelope
+from meterhouse.wire import refusals
 from meterhouse.wire.params import Items, Keys, Params
 
 _KEY_CHARS_MAX = limits.EVENT_PAYLOAD_KEY_CHARS_MAX
@@ -69,16 +69,16 @@ def check_dimensions(meter: Meter, keys: Iterable[str], param: str) -> None:
     declared = meter.dimension_keys or ()
     for key in keys:
         if key not in declared:
-            raise envelope.unknown_dimension(key, meter.id, declared, param)
+            raise refusals.unknown_dimension(key, meter.id, declared, param)
 
 
 def check_range(start: int, end: int, names: tuple[str, str]) -> None:
     """Refuse a range of milliseconds that is not of whole minutes; `names` are the parameters'."""
     for name, instant in zip(names, (start, end), strict=True):
         if not is_aligned(instant, "minute"):
-            raise envelope.unaligned_time(name, "minute")
+            raise refusals.unaligned_time(name, "minute")
     if start > end:
-        raise envelope.invalid_time_range()
+        raise refusals.invalid_time_range()
 
 
 def check_windows(start: int, end: int, window: GroupingWindow | None) -> None:
@@ -87,19 +87,19 @@ def check_windows(start: int, end: int, window: GroupingWindow | None) -> None:
         return
     shortest = MILLISECONDS["hour" if window == "hour" else "day"]
     if (end - start) // shortest >= limits.METER_USAGE_ROWS_MAX:
-        raise envelope.too_many_rows(limits.METER_USAGE_ROWS_MAX)
+        raise refusals.too_many_rows(limits.METER_USAGE_ROWS_MAX)
 
 
 def check_rows(rows: Sized) -> None:
     """Refuse to answer with more rows than an answer may have."""
     if len(rows) > limits.METER_USAGE_ROWS_MAX:
-        raise envelope.too_many_rows(limits.METER_USAGE_ROWS_MAX)
+        raise refusals.too_many_rows(limits.METER_USAGE_ROWS_MAX)
 
 
 def check_zone(name: str) -> None:
     """Refuse what is no time zone."""
     if name not in _zones():
-        raise envelope.unknown_zone(name)
+        raise refusals.unknown_zone(name)
 
 
 @cache

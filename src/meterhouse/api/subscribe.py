@@ -13,7 +13,7 @@ from typing import Any
 from meterhouse.api.house import House
 from meterhouse.delivery.frames import frames
 from meterhouse.delivery.listener import Listener
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.stripecli import SUBPROTOCOL, read_frame
 
 Scope = MutableMapping[str, Any]
@@ -54,7 +54,7 @@ def _listener(house: House, scope: Scope) -> Listener | None:
 
 
 async def _refuse(send: Send) -> None:
-    refusal = envelope.unknown_websocket()
+    refusal = refusals.unknown_websocket()
     headers = [(b"content-type", b"application/json")]
     await send(
         {"type": "websocket.http.response.start", "status": refusal.status, "headers": headers}

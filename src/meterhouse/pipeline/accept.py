@@ -31,7 +31,7 @@ from meterhouse.metrics import Metrics
 from meterhouse.pipeline.identifiers import Identifiers, day_of
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.version import Api
 
 PlaceT = TypeVar("PlaceT")
@@ -333,14 +333,14 @@ class _Group:
         event = submission.event
         meter = self._meters.get((event.scope, event.event_name))
         if meter is None:
-            return envelope.no_active_meter(event.event_name)
+            return refusals.no_active_meter(event.event_name)
         refusal = _too_many_digits(meter, event) if submission.digits else None
         if refusal is not None:
             return refusal
         if digest in self._taken or (
             before is not None and self._identifiers.holds(before, self._now)
         ):
-            return envelope.duplicate_identifier(event.identifier)
+            return refusals.duplicate_identifier(event.identifier)
         self._taken.add(digest)
         self.claims.setdefault(day_of(event.received_at), []).append(digest)
         self.events.append(_with_meter(event, meter.id))
@@ -373,7 +373,7 @@ def _too_many_digits(meter: Meter, event: MeterEvent) -> Refusal | None:
     text = event.payload.get(meter.value_key)
     if text is None or read_value(text, whole=event.whole) is not InvalidValue.TOO_MANY_DIGITS:
         return None
-    return envelope.value_too_many_digits(text, limits.EVENT_VALUE_DIGITS_MAX)
+    return refusals.value_too_many_digits(text, limits.EVENT_VALUE_DIGITS_MAX)
 
 
 def _with_meter(event: MeterEvent, meter: str) -> MeterEvent:

@@ -27,6 +27,7 @@ from clickhouse_connect.driver.client import Client
 from meterhouse.limits import (
     IDENTIFIERS_GRANULE_ROWS,
     REJECTED_EVENTS_DAYS,
+    SLOTS_COMPACT_BYTES_MAX,
     SLOTS_GRANULE_ROWS,
     USAGE_TOKENS_KEPT,
 )
@@ -137,7 +138,9 @@ CREATE TABLE IF NOT EXISTS usage_slots
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(slot)
 ORDER BY (account, livemode, meter, version, customer, slot, dimensions)
-SETTINGS {TABLE_SETTINGS}, index_granularity = {SLOTS_GRANULE_ROWS}
+SETTINGS {TABLE_SETTINGS},
+    index_granularity = {SLOTS_GRANULE_ROWS},
+    min_bytes_for_wide_part = {SLOTS_COMPACT_BYTES_MAX}
 """
 
 

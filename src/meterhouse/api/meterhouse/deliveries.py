@@ -9,7 +9,7 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import deliveries, destinations, outbox
 from meterhouse.ledger.deliveries import Delivery
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
 from meterhouse.wire.params import RequestParams
@@ -40,7 +40,7 @@ async def redeliver(call: Call) -> Answer:
         again = _find(connection, call)
         target = destinations.find_destination(connection, call.scope.id, again.destination)
         if target is None or not target.enabled:
-            raise envelope.destination_disabled(again.destination)
+            raise refusals.destination_disabled(again.destination)
         outbox.resend(connection, again.notification, target.id, call.now)
         return ok(_shown(connection, call, _find(connection, call)))
 

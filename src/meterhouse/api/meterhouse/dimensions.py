@@ -16,7 +16,7 @@ from meterhouse.api.render import seconds
 from meterhouse.api.v1 import meters
 from meterhouse.ledger import dimensions
 from meterhouse.ledger.dimensions import DimensionChange, RebuiltMonth
-from meterhouse.wire import envelope
+from meterhouse.wire import refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.param_errors import missing_param
 from meterhouse.wire.params import Items, RequestParams
@@ -52,7 +52,7 @@ async def update(call: Call) -> Answer:
         meter = meters.find(connection, call)
         last = dimensions.newest(connection, meter.id)
         if last is not None and last.status == "running":
-            raise envelope.dimensions_changing(meter.id)
+            raise refusals.dimensions_changing(meter.id)
         if keys != meter.dimension_keys:
             dimensions.begin(
                 connection,

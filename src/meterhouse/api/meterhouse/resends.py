@@ -18,7 +18,7 @@ from meterhouse.ledger import journal, meters, resends
 from meterhouse.ledger.resends import Resend
 from meterhouse.metering.resend import Plan, Replacement
 from meterhouse.metering.search import DEFAULT_CUSTOMER_KEY, Bounds, EventSearch
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.document import Document
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import new_id
@@ -76,7 +76,7 @@ async def create(call: Call) -> Answer:
     """Begin a resend; the answer waits a moment for its end."""
     body = call.document(ResendCreate)
     if (body.identifiers is None) == (body.filter is None):
-        raise envelope.identifiers_or_filter()
+        raise refusals.identifiers_or_filter()
 
     def work(connection: sa.Connection) -> Answer:
         resend = Resend(

@@ -19,7 +19,7 @@ from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery
 from meterhouse.metering.overview import Overview
 from meterhouse.metering.window import GroupingWindow
 from meterhouse.usage.export import Format
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.accept import choose
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.params import Between, Items, RequestParams, Timestamp
@@ -56,10 +56,10 @@ async def retrieve(call: Call) -> Answer:
     check_range(params.starts_at * 1000, params.ends_at * 1000, ("starts_at", "ends_at"))
     check_windows(params.starts_at * 1000, params.ends_at * 1000, params.value_grouping_window)
     if params.as_of is not None and params.as_of * 1000 > call.now:
-        raise envelope.as_of_in_future()
+        raise refusals.as_of_in_future()
     type_ = choose(call.headers.get(b"accept", b"").decode("latin-1"), tuple(_TYPES))
     if type_ is None:
-        raise envelope.not_acceptable()
+        raise refusals.not_acceptable()
     overview = await call.house.stores.read(_overview, call, params)
     strong = call.strong or params.as_of is not None  # what was known then does not change
     settled, refreshed_at = await call.house.freshness.reach(strong=strong)
@@ -72,7 +72,7 @@ async def retrieve(call: Call) -> Answer:
     try:
         file = await call.house.exports.write(overview, _TYPES[type_], about)
     except ExportError as error:
-        raise envelope.too_large_answer(str(error)) from None
+        raise refusals.too_large_answer(str(error)) from None
     headers = {
         "Meterhouse-Consistency": "strong" if settled else "eventual",
         "Meterhouse-Refreshed-At": str(seconds(refreshed_at)),
@@ -88,7 +88,7 @@ def _overview(connection: sa.Connection, call: Call, params: UsageParams) -> Ove
     questions = _questions(connection, scope, params)
     grouped = params.group_by is not None or any(one.groups for one in questions)
     if params.top is not None and not grouped:
-        raise envelope.top_without_groups()
+        raise refusals.top_without_groups()
     query = MeterUsageQuery(
         scope=call.scope,
         customer=params.customer,

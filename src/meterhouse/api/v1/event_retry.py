@@ -12,7 +12,7 @@ from meterhouse.api.once import once
 from meterhouse.ledger import accounts, deliveries, destinations, notifications, outbox
 from meterhouse.ledger.destinations import Destination
 from meterhouse.metering.model import Scope
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.notification import Notification, snapshot_event, thin_event
 from meterhouse.wire.param_errors import missing_param
@@ -65,9 +65,9 @@ def _target(connection: sa.Connection, call: Call, event: Notification, target: 
     if destination is None:
         raise envelope.no_such("webhook endpoint", target, "webhook_endpoint")
     if not destination.enabled:
-        raise envelope.destination_disabled(target)
+        raise refusals.destination_disabled(target)
     if destination.payload != event.payload:
-        raise envelope.wrong_payload(event.type, destination.payload, "webhook_endpoint")
+        raise refusals.wrong_payload(event.type, destination.payload, "webhook_endpoint")
     return destination
 
 

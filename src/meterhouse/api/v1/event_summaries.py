@@ -30,7 +30,7 @@ from meterhouse.metering.value import print_value
 from meterhouse.metering.window import Alignment, is_aligned
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.body import number, to_json
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import derived_id
@@ -62,7 +62,7 @@ class SummaryList(PageParams, kw_only=True):
         super().__post_init__()
         given = {bool(self.tenant_keys), bool(self.tenant_operator), bool(self.tenant_values)}
         if len(given) > 1 or len(self.tenant_keys) != len(self.tenant_values):
-            raise envelope.incomplete_tenants()
+            raise refusals.incomplete_tenants()
 
 
 async def list_(call: Call) -> Answer:
@@ -133,9 +133,9 @@ def _check_range(params: SummaryList) -> None:
     unit: Alignment = params.value_grouping_window or "minute"
     for name, instant in (("start_time", params.start_time), ("end_time", params.end_time)):
         if not is_aligned(instant * 1000, unit):
-            raise envelope.unaligned_time(name, unit)
+            raise refusals.unaligned_time(name, unit)
     if params.start_time >= params.end_time:
-        raise envelope.empty_range()
+        raise refusals.empty_range()
 
 
 def _id(query: SummaryQuery, question: MeterQuestion, point: SummaryPoint) -> str:

@@ -95,7 +95,10 @@ async def retrieve(call: Call) -> Answer:
     query = await call.house.stores.read(_query, call, asked)
     settled, refreshed_at = await call.house.freshness.reach(strong=call.strong)
     found = await call.house.stores.usage(UsageStore.found, query)
-    body = await asyncio.to_thread(_body, call, query, found, refreshed_at)
+    if sum(map(len, found)) > limits.METER_USAGE_INLINE_BYTES_MAX:
+        body = await asyncio.to_thread(_body, call, query, found, refreshed_at)
+    else:
+        body = _body(call, query, found, refreshed_at)
     headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
     return Answer(200, body, headers)
 

@@ -12,7 +12,7 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import meters
 from meterhouse.metering.model import Meter
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.page import PageParams, list_object
@@ -99,7 +99,7 @@ async def create(call: Call) -> Answer:
     def work(connection: sa.Connection) -> Answer:
         created = meters.create_meter(connection, meter)
         if created is None:
-            raise envelope.meter_exists(meter.event_name)
+            raise refusals.meter_exists(meter.event_name)
         _announce(connection, call, "created", created)
         return _shown(call, created)
 
@@ -144,7 +144,7 @@ async def reactivate(call: Call) -> Answer:
             return meter
         changed = meters.reactivate_meter(connection, meter, call.now)
         if changed is None:
-            raise envelope.meter_exists(meter.event_name)
+            raise refusals.meter_exists(meter.event_name)
         return changed
 
     return await _changed(call, "reactivated", change)

@@ -11,7 +11,7 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import destinations, outbox
 from meterhouse.ledger.destinations import Destination, Secret, Source
-from meterhouse.wire import envelope
+from meterhouse.wire import refusals
 from meterhouse.wire.document import Document, check_include
 from meterhouse.wire.envelope_v2 import invalid_field, unsupported_destination
 from meterhouse.wire.ids import new_id, new_signing_secret
@@ -165,7 +165,7 @@ async def ping(call: Call) -> Answer:
     def work(connection: sa.Connection) -> Answer:
         target = destination.find(connection, call)
         if not target.enabled:
-            raise envelope.destination_disabled(target.id)
+            raise refusals.destination_disabled(target.id)
         event = Notification(
             id=new_id("evt_thin", call.scope.livemode),
             scope=call.scope.id,

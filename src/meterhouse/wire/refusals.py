@@ -1,0 +1,225 @@
+"""Refusals about what Meterhouse is about: meters, events, usage, destinations.
+
+Where Stripe's sentence is known it stands here word for word. Refusals about the request itself
+are in `wire.envelope`.
+"""
+
+from collections.abc import Sequence
+
+from meterhouse.errors import Refusal
+from meterhouse.limits import ADJUSTMENT_HOURS_MAX, DESTINATIONS_MAX, EVENT_PAST_DAYS_MAX
+from meterhouse.wire.envelope import quote
+
+# ---- The Stripe CLI ----
+
+
+def unknown_websocket() -> Refusal:
+    """Refuse a websocket of an unknown session. The CLI matches on this sentence."""
+    return Refusal("Unknown WebSocket ID.", status=404)
+
+
+# ---- Destinations and deliveries ----
+
+
+def invalid_url(problem: str, param: str) -> Refusal:
+    """Refuse a URL that nothing can be delivered to; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid URL: {problem}", code="url_invalid", param=param)
+
+
+def invalid_event_type(pattern: str, param: str) -> Refusal:
+    """Refuse what cannot be the type of an event."""
+    return Refusal(f"Invalid event type: {quote(pattern)}", param=param)
+
+
+def wrong_payload(pattern: str, payload: str, param: str) -> Refusal:
+    """Refuse a type of events that are not told in the way that a destination takes."""
+    return Refusal(
+        f"Events of the type {quote(pattern)} are not sent with {quote(payload)} payloads.",
+        param=param,
+    )
+
+
+def too_many_destinations(livemode: bool) -> Refusal:
+    """Refuse one more destination than an account may have."""
+    mode = "live" if livemode else "test"
+    return Refusal(f"You have reached the maximum of {DESTINATIONS_MAX} {mode} webhook endpoints.")
+
+
+def destination_disabled(destination: str) -> Refusal:
+    """Refuse to send to a destination that is disabled or deleted."""
+    return Refusal(f"The destination '{quote(destination)}' is not enabled, so nothing is sent.")
+
+
+# ---- Meters ----
+
+
+def meter_exists(event_name: str) -> Refusal:
+    """Refuse an event name that an active meter has."""
+    return Refusal(
+        f"An active meter already exists for event name '{quote(event_name)}'. To create a new "
+        "meter with the same event name, first deactivate the currently active meter."
+    )
+
+
+def dimensions_changing(meter: str) -> Refusal:
+    """Refuse to change the dimensions of a meter while they are being changed."""
+    return Refusal(
+        f"The dimensions of the meter '{quote(meter)}' are being changed already. Try again when "
+        "that change is complete."
+    )
+
+
+# ---- Meter events ----
+
+
+def no_active_meter(event_name: str) -> Refusal:
+    """Refuse an event name that no active meter has."""
+    return Refusal(
+        f'No active meter found for event name "{quote(event_name)}".', v2_code="no_meter"
+    )
+
+
+def duplicate_identifier(identifier: str) -> Refusal:
+    """Refuse a taken identifier. Clients match on this sentence, for it has no code."""
+    return Refusal(
+        f"An event already exists with identifier {quote(identifier)}.",
+        headers={"Stripe-Should-Retry": "false"},
+        v2_code="duplicate_meter_event",
+    )
+
+
+def timestamp_too_old(earliest: int) -> Refusal:
+    """Refuse an event of too long ago; `earliest` is the first unix second still accepted."""
+    return Refusal(
+        f"The event timestamp cannot be more than {EVENT_PAST_DAYS_MAX} days in past. Expected a "
+        f"timestamp greater than or equal to {earliest}.",
+        param="timestamp",
+    )
+
+
+def timestamp_in_future() -> Refusal:
+    """Refuse an event that has not happened yet."""
+    return Refusal("The event timestamp cannot be in future.", param="timestamp")
+
+
+def value_too_many_digits(text: str, digits_max: int) -> Refusal:
+    """Refuse a usage value with more significant digits than can be kept exactly."""
+    return Refusal(
+        f"The value in the event payload can have at most {digits_max} digits. Received "
+        f"{quote(text)}.",
+        code="meter_event_value_too_many_digits",
+        param="payload",
+        v2_code="payload_invalid_value",
+    )
+
+
+# ---- Adjustments ----
+
+
+def no_event_to_cancel(identifier: str) -> Refusal:
+    """Refuse to cancel an event that does not exist."""
+    return Refusal(
+        f"No meter event found with identifier {quote(identifier)}.",
+        param="cancel[identifier]",
+        v2_code="invalid_cancel_configuration",
+    )
+
+
+def too_late_to_cancel(identifier: str) -> Refusal:
+    """Refuse to cancel an event that was received too long ago."""
+    return Refusal(
+        f"The meter event with identifier {quote(identifier)} cannot be cancelled because it was "
+        f"received more than {ADJUSTMENT_HOURS_MAX} hours ago.",
+        param="cancel[identifier]",
+        v2_code="invalid_cancel_configuration",
+    )
+
+
+# ---- Resends ----
+
+
+def identifiers_or_filter() -> Refusal:
+    """Refuse a resend that says in two ways, or in none, which events it is about."""
+    return Refusal("Specify which events to resend by either identifiers or filter.")
+
+
+# ---- Meter usage ----
+
+
+def invalid_time_range() -> Refusal:
+    """Refuse a range that ends before it begins. The sentence is Stripe's, for all versions."""
+    return Refusal(
+        "Param start_time should not be greater than end_time", code="invalid_time_range"
+    )
+
+
+def unknown_zone(name: str) -> Refusal:
+    """Refuse a time zone that is not in the database of time zones."""
+    return Refusal(
+        f"Invalid timezone: {quote(name)}; must be the name of an IANA time zone, such as "
+        "America/New_York",
+        param="timezone",
+    )
+
+
+def unknown_dimension(key: str, meter: str, declared: Sequence[str], param: str) -> Refusal:
+    """Refuse to tell usage apart by a key that the meter does not declare."""
+    has = f"its dimensions are {quote(', '.join(declared))}" if declared else "it has none"
+    return Refusal(
+        f"'{quote(key)}' is not a dimension of the meter {quote(meter)}; {has}. Other keys of the "
+        "payload can be used as tenants.",
+        param=param,
+    )
+
+
+def too_many_rows(rows_max: int) -> Refusal:
+    """Refuse a question whose answer would be too long."""
+    return Refusal(
+        f"The answer would have more than {rows_max} rows. Ask for a shorter time range, a larger "
+        "value_grouping_window, or fewer groups."
+    )
+
+
+def top_without_groups() -> Refusal:
+    """Refuse the most used of groups where nothing is told apart."""
+    return Refusal("Invalid top: nothing is grouped by.", param="top")
+
+
+def as_of_in_future() -> Refusal:
+    """Refuse to tell what will have been received."""
+    return Refusal("Invalid as_of: must not be in the future.", param="as_of")
+
+
+def not_acceptable() -> Refusal:
+    """Refuse to answer in none of the formats that there are."""
+    return Refusal(
+        "Invalid Accept header: must allow application/json, text/csv or "
+        "application/vnd.apache.parquet.",
+        status=406,
+    )
+
+
+def too_large_answer(sentence: str) -> Refusal:
+    """Refuse to answer with more than can be written."""
+    return Refusal(quote(sentence))
+
+
+# ---- Event summaries ----
+
+
+def incomplete_tenants() -> Refusal:
+    """Refuse some of the parameters that filter by tenants without the others."""
+    return Refusal(
+        "tenant_keys, tenant_operator and tenant_values must be used together, with a list of "
+        "values for each key."
+    )
+
+
+def unaligned_time(param: str, unit: str) -> Refusal:
+    """Refuse a bound that does not begin a `unit` ("minute", "hour", "day") in UTC."""
+    return Refusal(f"Invalid {param}: must be aligned with {unit} boundaries in UTC.", param=param)
+
+
+def empty_range() -> Refusal:
+    """Refuse a range that ends before it begins."""
+    return Refusal("Invalid end_time: must be after start_time.", param="end_time")
