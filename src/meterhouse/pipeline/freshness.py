@@ -73,14 +73,12 @@ class Freshness:
     async def reach(self, *, strong: bool) -> tuple[bool, int]:
         """Return if all that was acknowledged before can be read, as was wished, and the instant.
 
-        A `strong` reader waits for it, `CONSISTENCY_WAIT_SECONDS_MAX` at most. Any other hears of
-        the last look.
+        A `strong` reader waits for it, `CONSISTENCY_WAIT_SECONDS_MAX` at most.
         """
-        if not strong:
-            return False, self._passed()
         look = await self._look()
-        settled = self._processor.stored_position >= look.position or await self._processor.settle(
-            limits.CONSISTENCY_WAIT_SECONDS_MAX
+        settled = strong and (
+            self._processor.stored_position >= look.position
+            or await self._processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
         )
         return settled, self._passed()
 

@@ -41,9 +41,13 @@ def life(house: House, identifier: str) -> dict[str, Any]:
 
 
 def resend(house: House, **body: Any) -> dict[str, Any]:
-    """Resend rejected events and return what came of it."""
+    """Resend rejected events, follow that to its end, and return what came of it."""
     told: dict[str, Any] = done(house.request("POST", RESEND, json=body))
-    return told
+    for _ in range(2_000):  # each look lets the server work on
+        if told["status"] != "running":
+            return told
+        told = done(house.request("GET", f"/meterhouse/v1/resends/{told['id']}"))
+    raise AssertionError(told)
 
 
 def counts(told: dict[str, Any]) -> tuple[int, int, int, int]:

@@ -4,9 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
+from meterhouse.errors import ExportError
+from meterhouse.usage import export
 from tests.api.house import DAY, HOUR, NOW, House
 
 URL = "/meterhouse/v1/usage"
@@ -101,8 +104,8 @@ def test_an_overview_is_the_sum_of_its_customers(
         **{"default_aggregation[formula]": formula, "dimension_payload_keys[]": "model"},
         **event_time_window,
     )
-    for number in range(30):
-        at = NOW - number * 5 * HOUR // 3
+    for number in range(15):
+        at = NOW - number * 10 * HOUR // 3
         sent = books.send(number % 3, str(number), at, model=f"m{number % 2}", user=str(number % 5))
         if number % 7 == 0:
             books.cancel(sent)
@@ -249,6 +252,27 @@ def test_a_format_that_there_is_not(books: Books) -> None:
     answer = books.ask(books.meter(), "image/png")
     assert answer.status_code == 406
     assert "text/csv" in answer.json()["error"]["message"]
+
+
+def test_a_long_answer_is_made_piece_by_piece(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = books.meter()
+    for number in range(12):
+        books.send(number % 3, str(number), NOW - number * DAY // 2)
+    asked = {"group_by": "customer", "value_grouping_window": "day"}
+    whole = books.rows(meter, **asked)
+    monkeypatch.setattr(export, "USAGE_BATCH_ROWS_MAX", 3)
+    assert books.rows(meter, **asked) == whole
+    for refused in ({"top": 2, **asked}, {"meters[0][tenant_group_by_keys][]": "value"}):
+        answer = books.ask(meter, **refused)
+        assert answer.status_code == 400
+        assert "more than 3 rows" in answer.json()["error"]["message"]
+
+
+def test_a_value_that_parquet_has_no_room_for() -> None:
+    with pytest.raises(ExportError, match="Ask for CSV or JSON"):
+        export._decimals(pa.chunked_array([["1" * 24]]))
 
 
 def test_nothing_stays_behind(books: Books) -> None:
