@@ -1,4 +1,5 @@
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from meterhouse import limits
 from meterhouse.errors import StoreError
 from meterhouse.ledger.tables import idempotency_records
 from meterhouse.pipeline.retain import Retention
+from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, HOUR, NOW
 from tests.pipeline.samples import DAYS, Pipeline, submission
 
@@ -56,6 +58,32 @@ def test_what_came_later_stays(pipeline: Pipeline) -> None:
 
     assert pipeline.run(body) == 2
     assert left(pipeline) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "days"),
+    [
+        ("rejected_events", limits.REJECTED_EVENTS_DAYS),
+        ("duplicate_events", limits.REJECTED_EVENTS_DAYS),
+        ("request_logs", limits.REQUEST_LOG_DAYS),
+    ],
+)
+def test_a_partition_goes_when_its_last_day_is_over(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, table: str, days: int
+) -> None:
+    """The newest partition to go is the one before that of the oldest instant which is kept."""
+    asked: dict[str, int] = {}
+
+    def drop(_: UsageStore, name: str, number: int) -> None:
+        asked[name] = number
+
+    monkeypatch.setattr(UsageStore, "drop_before", drop)
+    new_year = datetime(2027, 1, 1, tzinfo=UTC)
+    numbers = (20261231, 20270101) if table == "request_logs" else (202612, 202701)
+    for oldest, number in zip((new_year - timedelta(seconds=1), new_year), numbers, strict=True):
+        pipeline.clock.set(int((oldest + timedelta(days=days)).timestamp() * 1000))
+        pipeline.run(pipeline.retention.sweep)
+        assert asked[table] == number
 
 
 def test_a_sweep_goes_in_chunks(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from tests.usage.samples import new_scope, next_token
 
 NOW = 1_795_255_092_550
 
+NEXT_TO_MIDNIGHT = (("req_before", -1), ("req_after", 0))
+
 
 def log_of(scope: Scope, request: str, **changes: Any) -> RequestLog:
     values: dict[str, Any] = {
@@ -79,7 +81,9 @@ def test_pages(store: UsageStore, logged: Scope, wanted: dict[str, Any], request
 
 
 def test_logs_leave_by_whole_days(store: UsageStore) -> None:
-    statement = str(store._writer.command(f"SHOW CREATE TABLE {TABLE}"))
-    assert "PARTITION BY toDate(created)" in statement
-    assert "toIntervalDay(7)" in statement
-    assert "ttl_only_drop_parts = 1" in statement
+    scope, day = new_scope(), 24 * 3_600_000
+    before, after = (log_of(scope, name, created=5_000 * day + at) for name, at in NEXT_TO_MIDNIGHT)
+    store.insert(TABLE, pack([before]), next_token())
+    store.insert(TABLE, pack([after]), next_token())
+    assert store.drop_before(TABLE, 19830910) == 1  # day 5,000 since the epoch
+    assert store.request_logs(Query(scope, 10)) == [after]

@@ -16,6 +16,7 @@ from tests.usage.samples import accepted, rejected
             "account, livemode, meter, customer, timestamp, position",
         ),
         ("rejected_events", "toYYYYMM(received_at)", "account, livemode, received_at, position"),
+        ("duplicate_events", "toYYYYMM(received_at)", "account, livemode, received_at, position"),
         ("identifiers", "day", "high"),
     ],
 )
@@ -35,10 +36,12 @@ def test_an_insert_is_flushed_to_disk(store: UsageStore) -> None:
         assert "fsync_part_directory = 1" in statement
 
 
-def test_rejected_events_leave_by_whole_parts(store: UsageStore) -> None:
-    statement = str(store._writer.command("SHOW CREATE TABLE rejected_events"))
-    assert "toIntervalDay(35)" in statement
-    assert "ttl_only_drop_parts = 1" in statement
+def test_no_table_goes_by_the_clock_of_the_engine(store: UsageStore) -> None:
+    statements = store._writer.query(
+        "SELECT create_table_query FROM system.tables WHERE database = currentDatabase()"
+    ).result_rows
+    assert len(statements) >= 6
+    assert not [row[0] for row in statements if "TTL" in row[0]]
 
 
 def test_creating_what_is_there_changes_nothing(store: UsageStore) -> None:

@@ -10,7 +10,7 @@ from meterhouse import limits
 from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope
 from meterhouse.metering.search import EventSearch, FoundEvent, filled
 from meterhouse.metering.window import Window
-from meterhouse.usage import block, duplicates
+from meterhouse.usage import block
 from meterhouse.usage.search import Page, pages
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import HOUR, METER, NOW, event
@@ -27,7 +27,7 @@ def put(store: UsageStore, scope: Scope, *rows: AcceptedEvent | RejectedEvent) -
 
 
 def put_duplicate(store: UsageStore, scope: Scope, row: AcceptedEvent) -> None:
-    insert(store, duplicates.duplicates([row], {scope.id: scope}))
+    insert(store, block.duplicates([row], {scope.id: scope}))
 
 
 def rejected(
@@ -125,7 +125,7 @@ def test_a_search_finds_what_it_wants(
             row = accepted(scope, meter=meter, customer=customer, **details)
             counted[outcome].append(row)
     insert(store, block.accepted(counted["accepted"], scopes))
-    insert(store, duplicates.duplicates(counted["duplicate"], scopes))
+    insert(store, block.duplicates(counted["duplicate"], scopes))
     insert(store, block.rejected(wrong, scopes))
     everything = [filled(one, METER) for one in store.search(EventSearch(scope=scope), EVERYTHING)]
     assert len(everything) == len(rows)

@@ -200,15 +200,15 @@ def test_the_digests_of_a_day_are_read_in_pieces(store: UsageStore, pieces: int)
 
 
 def test_claims_are_dropped_by_day(store: UsageStore) -> None:
-    store.drop_claims(1_000_000)
+    store.drop_before("identifiers", 1_000_000)
     claims = [Claim(new_digest(), 1, day) for day in (30_001, 30_002, 30_003)]
     claim_all(store, *claims)
     claim_all(store, Claim(new_digest(), 1, 30_002))
     assert store.claim_days(30_002) == [(30_002, 2), (30_003, 1)]
-    assert store.drop_claims(30_003) == 2
+    assert store.drop_before("identifiers", 30_003) == 2
     assert store.claim_days(0) == [(30_003, 1)]
     assert store.claims([claim.digest for claim in claims]) == {claims[2].digest: claims[2]}
-    assert store.drop_claims(30_003) == 0
+    assert store.drop_before("identifiers", 30_003) == 0
     claim_all(store, claims[0])
     assert store.claim_days(0) == [(30_001, 1), (30_003, 1)]
 

@@ -11,13 +11,13 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from operator import itemgetter
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.background import Background, happens
 from meterhouse.clock import Clock
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.schedule import next_attempt
@@ -40,16 +40,16 @@ class Due(NamedTuple):
     next_at: int | None
 
 
-class Deliverer:
+class Deliverer(Background):
     """Delivers from `start()` to `stop()`."""
 
     def __init__(self, stores: Stores, clock: Clock, metrics: Metrics, sender: Sender) -> None:
+        super().__init__()
         self._stores = stores
         self._clock = clock
         self._metrics = metrics
         self._sender = sender
         self._work = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._attempts: set[asyncio.Task[None]] = set()
         self._under_way: dict[str, set[str]] = {}  # deliveries by their destination
         self._failing: set[str] = set()  # destinations whose last attempt failed
@@ -59,14 +59,13 @@ class Deliverer:
     def start(self) -> None:
         """Deliver from now on; first what a crash or a stop left behind."""
         self._stores.listen(self.wake)
-        self._task = asyncio.create_task(self._run())
+        super().start()
 
     async def stop(self) -> None:
         """Let attempts end, for a while; what has not arrived by then stays owed."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await super().stop()
         if self._attempts:
             _, late = await asyncio.wait(self._attempts, timeout=limits.STOP_DELIVERIES_SECONDS_MAX)
             for attempt in late:
@@ -87,10 +86,7 @@ class Deliverer:
             except Exception:
                 log.exception("what is due could not be read, and will be read again")
                 seconds = limits.DELIVERY_RETRY_SECONDS
-            # Not `wait_for`, which may take a cancellation for the end of what it waits for.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._work.wait()
+            await happens(self._work, seconds)
 
     async def _begin(self) -> float:
         """Begin the attempts that are due; return how long to wait for the next."""

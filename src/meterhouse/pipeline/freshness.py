@@ -15,6 +15,7 @@ from collections import deque
 from typing import NamedTuple
 
 from meterhouse import limits
+from meterhouse.background import Background
 from meterhouse.clock import Clock
 from meterhouse.ledger import journal
 from meterhouse.pipeline.process import Processor
@@ -44,27 +45,17 @@ class _Receiving:
         del self._all[self]
 
 
-class Freshness:
+class Freshness(Background):
     """Looks once in a while, and whenever it is asked."""
 
     def __init__(self, stores: Stores, processor: Processor, clock: Clock) -> None:
+        super().__init__()
         self._stores = stores
         self._processor = processor
         self._clock = clock
         self._under_way: dict[_Receiving, int] = {}
         self._looks: deque[_Look] = deque()
         self._instant = 0
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Look from now on."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
 
     def receiving(self, instant: int) -> _Receiving:
         """Tell, for as long as a `with` block lasts, that what was received then is under way."""

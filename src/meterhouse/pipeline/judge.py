@@ -31,7 +31,6 @@ from meterhouse.pipeline.dimension import Admission, Combination, Combinations
 from meterhouse.pipeline.known_customers import KnownCustomers
 from meterhouse.pipeline.resent import without_own
 from meterhouse.usage import block
-from meterhouse.usage.duplicates import duplicates
 from meterhouse.usage.slots import slots
 from meterhouse.usage.store import UsageStore
 
@@ -205,7 +204,7 @@ def _blocks(
         *events,
         *slots(events, batch.meters, max(entry.last for entry in batch.entries)),
         *block.rejected(rejected, batch.scopes),
-        *duplicates(outcome.duplicates, batch.scopes),
+        *block.duplicates(outcome.duplicates, batch.scopes),
         *block.identifiers(claims),
     ]
     return [

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.background import happens
 from meterhouse.ledger import adjustments, blocks, journal, rejections, tallies
 from meterhouse.ledger.blocks import Block
 from meterhouse.metrics import Metrics
@@ -158,12 +159,8 @@ class Processor:
         Every insert makes a part that the usage store has to merge, so ten a second is plenty.
         """
         left = started + limits.PROCESS_LINGER_MILLISECONDS / 1000 - time.perf_counter()
-        if left > 0 and not self._stopping:
-            try:
-                async with asyncio.timeout(left):
-                    await self._hurry.wait()
-            except TimeoutError:
-                return
+        if left > 0 and not self._stopping and not await happens(self._hurry, left):
+            return
         if not self._stopping:
             self._hurry.clear()
 

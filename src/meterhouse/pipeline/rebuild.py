@@ -19,6 +19,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.background import Worker, happens
 from meterhouse.clock import Clock
 from meterhouse.ledger import accounts, dimensions, meters
 from meterhouse.ledger.dimensions import DimensionChange, RebuiltMonth
@@ -39,39 +40,14 @@ log = logging.getLogger("meterhouse.rebuild")
 _LAST = 2**63 - 1  # beyond every position
 
 
-class Rebuilder:
+class Rebuilder(Worker):
     """Runs one change after the other."""
 
     def __init__(self, stores: Stores, processor: Processor, clock: Clock) -> None:
+        super().__init__()
         self._stores = stores
         self._processor = processor
         self._clock = clock
-        self._work = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Go on with what was left behind, then run new changes."""
-        self._work.set()
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop; what is not done goes on after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    def wake(self) -> None:
-        """Tell that there is a new change."""
-        self._idle.clear()
-        self._work.set()
-
-    async def finish(self, seconds: float) -> None:
-        """Wait until no change is running, for at most `seconds`."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
-        except TimeoutError:
-            return
 
     async def _run(self) -> None:
         while True:
@@ -85,11 +61,8 @@ class Rebuilder:
                 log.exception("a rebuild failed and will be tried again")
                 await asyncio.sleep(limits.REBUILD_RETRY_SECONDS)
                 continue
-            try:
-                await asyncio.wait_for(self._work.wait(), limits.REBUILD_LOOK_SECONDS)
-            except TimeoutError:
-                continue
-            self._work.clear()
+            if await happens(self._work, limits.REBUILD_LOOK_SECONDS):
+                self._work.clear()
 
     async def _rebuild(self, change: DimensionChange) -> None:
         """Bring a change to its end."""

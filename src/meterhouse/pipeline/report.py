@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.background import Background
 from meterhouse.clock import Clock
 from meterhouse.ledger import accounts, outbox, rejections
 from meterhouse.metering import report
@@ -31,27 +32,17 @@ Settle = Callable[[float], Awaitable[bool]]
 _DUE = (limits.REPORT_WINDOW_SECONDS + limits.REPORT_DELAY_SECONDS) * 1000
 
 
-class Reporter:
+class Reporter(Background):
     """Emits the reports of each window when they are due.
 
     `settle(seconds)` waits until what was acknowledged is judged.
     """
 
     def __init__(self, stores: Stores, clock: Clock, settle: Settle) -> None:
+        super().__init__()
         self._stores = stores
         self._clock = clock
         self._settle = settle
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Report from now on; first what a crash or a stop left behind."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop reporting; what is not reported yet waits in the ledger."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
 
     async def report(self) -> int:
         """Emit the reports that are due; return how many there were."""

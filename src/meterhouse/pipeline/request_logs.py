@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from meterhouse import limits
+from meterhouse.background import Background
 from meterhouse.logs import AnsweredRequest
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
@@ -42,18 +43,18 @@ class _Refused(msgspec.Struct):
 _REFUSED = msgspec.json.Decoder(_Refused)
 
 
-class RequestLogs:
+class RequestLogs(Background):
     """Gathers the log between `start()` and `stop()`."""
 
     def __init__(
         self, stores: Stores, metrics: Metrics, tell: Callable[[Sequence[RequestLog]], None]
     ) -> None:
+        super().__init__()
         self._stores = stores
         self._dropped = metrics.dropped.labels("request_logs")
         self._tell = tell
         self._waiting: list[_Noted] = []
         self._storing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
 
     def note(self, request: AnsweredRequest, version: str, ip: str, refused: bytes) -> None:
         """Note a request of a known account; `refused` is the answer's body if it is an error."""
@@ -62,15 +63,9 @@ class RequestLogs:
         else:
             self._dropped.inc()
 
-    def start(self) -> None:
-        """Store what is noted, from now on."""
-        self._task = asyncio.create_task(self._run())
-
     async def stop(self) -> None:
         """Store what waits, and no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await super().stop()
         await self.store()
 
     async def store(self) -> None:

@@ -19,6 +19,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.background import Worker
 from meterhouse.clock import Clock
 from meterhouse.errors import Refusal
 from meterhouse.ledger import resends
@@ -49,7 +50,7 @@ class Chunk(NamedTuple):
     end: int
 
 
-class Resender:
+class Resender(Worker):
     """Runs one resend after the other."""
 
     def __init__(
@@ -61,38 +62,13 @@ class Resender:
         freshness: Freshness,
         clock: Clock,
     ) -> None:
+        super().__init__()
         self._stores = stores
         self._identifiers = identifiers
         self._acceptor = acceptor
         self._processor = processor
         self._freshness = freshness
         self._clock = clock
-        self._work = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Go on with what was left behind, then run new resends."""
-        self._work.set()
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop; what is not done goes on after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    def wake(self) -> None:
-        """Tell that there is a new resend."""
-        self._idle.clear()
-        self._work.set()
-
-    async def finish(self, seconds: float) -> None:
-        """Wait until no resend is running, for at most `seconds`."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
-        except TimeoutError:
-            return
 
     async def _run(self) -> None:
         while True:

@@ -1,51 +1,54 @@
-"""Retain: what is over its time leaves the ledger, a little at a time.
+"""Retain: what is over its time leaves both stores, by the program's own clock.
 
-Identifiers go after the deduplication window, idempotency records when they expire, notifications
-and resends after their days. Each transaction deletes few rows, so that no acknowledgement waits
-long behind it. Rejected events leave the usage store by that store's own TTL.
+Idempotency records leave the ledger when they expire, notifications and resends after their days.
+Each transaction deletes few rows, so that no acknowledgement waits long behind it. The usage store
+drops whole partitions: of identifiers after the deduplication window, of rejected events,
+duplicates and request logs after their days.
 """
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 
 from meterhouse import limits
+from meterhouse.background import Background
 from meterhouse.clock import Clock
 from meterhouse.ledger import idempotency, notifications, resends
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.stores import Stores
+from meterhouse.usage import request_logs
 from meterhouse.usage.store import UsageStore
 
 _NOTIFICATIONS = limits.NOTIFICATIONS_DAYS * MILLISECONDS["day"]
+_REJECTED_EVENTS = limits.REJECTED_EVENTS_DAYS * MILLISECONDS["day"]
+_REQUEST_LOGS = limits.REQUEST_LOG_DAYS * MILLISECONDS["day"]
 _RESENDS = limits.RESENDS_DAYS * MILLISECONDS["day"]
 
 log = logging.getLogger("meterhouse.retain")
 
 
-class Retention:
-    """Sweeps the ledger every `RETAIN_INTERVAL_SECONDS`."""
+class Retention(Background):
+    """Sweeps both stores every `RETAIN_INTERVAL_SECONDS`."""
 
     def __init__(self, stores: Stores, identifiers: Identifiers, clock: Clock) -> None:
+        super().__init__()
         self._stores = stores
         self._identifiers = identifiers
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Sweep from now on."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop sweeping."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
 
     async def sweep(self) -> int:
-        """Delete everything that is over its time; return how many rows went."""
+        """Delete everything that is over its time; return how many rows left the ledger."""
         now = self._clock.now()
         self._identifiers.drop(now)
-        await self._stores.usage(UsageStore.drop_claims, self._identifiers.first_day_kept(now))
+        rejected, logs = now - _REJECTED_EVENTS, now - _REQUEST_LOGS
+        for table, partition in (
+            ("identifiers", self._identifiers.first_day_kept(now)),
+            ("rejected_events", _number(rejected, "%Y%m")),
+            ("duplicate_events", _number(rejected, "%Y%m")),
+            (request_logs.TABLE, _number(logs, "%Y%m%d")),
+        ):
+            await self._stores.usage(UsageStore.drop_before, table, partition)
         gone = 0
         for expire, before in (
             (idempotency.expire, now),
@@ -67,3 +70,8 @@ class Retention:
             else:
                 log.debug("a sweep deleted %d rows", gone)
             await asyncio.sleep(limits.RETAIN_INTERVAL_SECONDS)
+
+
+def _number(instant: int, form: str) -> int:
+    """Return the number of the partition that holds an instant; `form` is its strftime form."""
+    return int(datetime.fromtimestamp(instant / 1000, UTC).strftime(form))

@@ -19,7 +19,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from meterhouse.metering.identifier import DIGEST_BYTES, Claims
 from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope, StoredEvent
 
-Destination = Literal["events", "identifiers", "rejected_events", "usage_slots"]
+Destination = Literal["duplicate_events", "events", "identifiers", "rejected_events", "usage_slots"]
 Row = TypeVar("Row", AcceptedEvent, RejectedEvent, StoredEvent)
 
 DAY_MILLISECONDS = 86_400_000
@@ -49,6 +49,19 @@ def accepted(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> list
     """
     months = _by_month(rows, lambda row: row.event.timestamp)
     return [pack("events", month, _accepted_batch(rows, scopes)) for month, rows in months.items()]
+
+
+def duplicates(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
+    """Pack duplicates, one block for each month in which they were received.
+
+    A duplicate was judged as an event that would count, so it has the columns of one. `scopes`
+    holds the scope of every event by its id.
+    """
+    months = _by_month(rows, lambda row: row.event.received_at)
+    return [
+        pack("duplicate_events", month, _accepted_batch(rows, scopes))
+        for month, rows in months.items()
+    ]
 
 
 def cancelled(rows: Sequence[StoredEvent]) -> list[Block]:

@@ -156,12 +156,13 @@ FROM identifiers
 WHERE day = {day:UInt32} AND high BETWEEN {first:UInt64} AND {last:UInt64}
 """
 
-DAYS_OVER = """
-SELECT DISTINCT toUInt32(partition) AS day
+# Partitions of tables that are told apart by numbers: days, or months such as 202611.
+PARTITIONS_OVER = """
+SELECT DISTINCT toUInt32(partition) AS number
 FROM system.parts
 WHERE active
     AND database = currentDatabase()
-    AND table = 'identifiers'
+    AND table = {table:String}
     AND toUInt32(partition) < {before:UInt32}
 """
 

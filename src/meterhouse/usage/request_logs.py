@@ -1,7 +1,7 @@
 """The log of requests, for who sent them: `/meterhouse/v1/request_logs` and `stripe logs tail`.
 
-It is kept for `REQUEST_LOG_DAYS` days. Unlike usage it is no record that books depend on: what the
-last second before a crash has noted may be missing.
+It is kept for `REQUEST_LOG_DAYS` days (`pipeline.retain`). Unlike usage it is no record that books
+depend on: what the last second before a crash has noted may be missing.
 """
 
 # ruff: noqa: S608 - the statements are put together from the constants of this module alone
@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from meterhouse.limits import REQUEST_LOG_DAYS
 from meterhouse.metering.model import Scope
 
 TABLE = "request_logs"
@@ -34,10 +33,8 @@ CREATE TABLE IF NOT EXISTS {TABLE}
     INDEX by_request request TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = MergeTree
-PARTITION BY toDate(created)
+PARTITION BY toYYYYMMDD(created)
 ORDER BY (account, livemode, created, request)
-TTL toDateTime(created) + INTERVAL {REQUEST_LOG_DAYS} DAY
-SETTINGS ttl_only_drop_parts = 1
 """
 
 

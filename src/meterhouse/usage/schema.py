@@ -6,7 +6,7 @@ What a reader may rely on:
   repeats the event's keys and position with sign -1, but was received when it was. No row is ever
   changed.
 - `rejected_events` holds one row for each rejected event, for `REJECTED_EVENTS_DAYS` days at
-  least; whole parts are dropped afterwards.
+  least; whole months are dropped afterwards.
 - `duplicate_events` holds one row for each duplicate, just as long, in the columns of `events`.
 - `usage_slots` holds what the events of 15 minutes come to, by customer and values of the meter's
   declared dimensions; a cancellation subtracts. Rows with the same keys are added up, by merges and
@@ -14,8 +14,10 @@ What a reader may rely on:
 - `identifiers` holds one row for each claim: the two halves of the digest, the position of the
   event that claimed it, and the UTC day on which that was received, counted from the epoch.
 - Rows are sorted by their keys and partitioned by UTC month: of `received_at` in
-  `rejected_events`, else of `timestamp`. `identifiers` is partitioned by day, which is dropped
-  whole.
+  `rejected_events` and `duplicate_events`, else of `timestamp`. `identifiers` is partitioned by
+  day.
+- No table has a TTL, which would go by the engine's clock: partitions are dropped whole by
+  `pipeline.retain`, which goes by the program's.
 - `request_logs` is described by its module, `usage.request_logs`.
 - An insert of events is on disk when it returns. A merge need not be: the parts that it replaces
   stay on disk for minutes after it.
@@ -26,7 +28,6 @@ from clickhouse_connect.driver.client import Client
 
 from meterhouse.limits import (
     IDENTIFIERS_GRANULE_ROWS,
-    REJECTED_EVENTS_DAYS,
     SLOTS_COMPACT_BYTES_MAX,
     SLOTS_GRANULE_ROWS,
     USAGE_TOKENS_KEPT,
@@ -87,8 +88,7 @@ CREATE TABLE IF NOT EXISTS rejected_events
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (account, livemode, received_at, position)
-TTL toDateTime(received_at) + INTERVAL {REJECTED_EVENTS_DAYS} DAY
-SETTINGS {TABLE_SETTINGS}, ttl_only_drop_parts = 1
+SETTINGS {TABLE_SETTINGS}
 """
 
 DUPLICATE_EVENTS = f"""
@@ -97,10 +97,9 @@ CREATE TABLE IF NOT EXISTS duplicate_events
 {EVENT_COLUMNS}
 )
 ENGINE = MergeTree
-PARTITION BY toYYYYMM(timestamp)
+PARTITION BY toYYYYMM(received_at)
 ORDER BY (account, livemode, received_at, position)
-TTL toDateTime(received_at) + INTERVAL {REJECTED_EVENTS_DAYS} DAY
-SETTINGS {TABLE_SETTINGS}, ttl_only_drop_parts = 1
+SETTINGS {TABLE_SETTINGS}
 """
 
 IDENTIFIERS = f"""

@@ -107,8 +107,8 @@ class _ClaimDay(msgspec.Struct):
     claims: int
 
 
-class _Day(msgspec.Struct):
-    day: int
+class _Partition(msgspec.Struct):
+    number: int
 
 
 class _Held(msgspec.Struct):
@@ -226,12 +226,12 @@ class UsageStore:
         values = {"day": day, "first": first, "last": last - 1}
         return self._read(queries.CLAIMED_ON, values, "RowBinary")
 
-    def drop_claims(self, before: int) -> int:
-        """Drop the claims of the days before a day; return how many days went."""
-        over = self._ask(queries.DAYS_OVER, {"before": before}, _Day)
+    def drop_before(self, table: str, partition: int) -> int:
+        """Drop what a table has in partitions before one; return how many partitions went."""
+        over = self._ask(queries.PARTITIONS_OVER, {"table": table, "before": partition}, _Partition)
         with self._writing, _trouble(f"The usage store at {self._place} dropped nothing"):
             for row in over:
-                self._writer.command(f"ALTER TABLE identifiers DROP PARTITION {row.day}")
+                self._writer.command(f"ALTER TABLE {table} DROP PARTITION {row.number}")
         return len(over)
 
     def summaries(self, query: SummaryQuery) -> list[SummaryPoint]:
