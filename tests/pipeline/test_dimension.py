@@ -82,11 +82,15 @@ def test_what_was_not_written_is_forgotten_with_the_cache(pipeline: Pipeline) ->
     assert check(pipeline, combinations, accepted("c"), accepted("d")) == (["c", "d"], [])
 
 
-def test_the_cache_is_bounded(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_tells_when_it_is_full(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "DIMENSION_CACHE_COMBINATIONS_MAX", 3)
     combinations = Combinations()
     for number in range(10):
         check(pipeline, combinations, accepted("a", customer=f"cus_{number}"))
-        assert combinations._size <= 4
+        assert combinations.full == (number % 4 == 3)
+        if combinations.full:
+            combinations.clear()
     assert check(pipeline, combinations, accepted("a", customer="cus_0")) == (["a"], [])
     assert pipeline.rows(dimension_combinations) == 10

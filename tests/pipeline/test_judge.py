@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from meterhouse import limits
 from meterhouse.errors import StoreError
 from meterhouse.ledger import journal
 from meterhouse.ledger.blocks import Block
@@ -142,6 +143,27 @@ def test_combinations_of_a_batch_that_was_not_committed_are_found_anew(
         assert len(verdict.combinations) == 1
     asyncio.run(pipeline.stores.write(process._commit, verdict, pipeline.identifiers))
     assert pipeline.rows(dimension_combinations) == 1
+
+
+def test_combinations_that_are_being_committed_stay_in_a_full_cache(
+    pipeline: Pipeline, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger cannot tell yet what the batch before has added."""
+    monkeypatch.setattr(limits, "DIMENSION_CACHE_COMBINATIONS_MAX", 0)
+    with pipeline.stores._ledger.write() as connection:
+        create_meter(
+            connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
+        )
+    write(pipeline, submission("a", "7", event_name="tiers").event)
+    judge.judge()
+    first = judge.conclude({})
+    write(pipeline, submission("b", "7", event_name="tiers").event)
+    judge.judge(first.last)
+    second = judge.conclude({})
+    assert (len(first.combinations), len(second.combinations)) == (1, 0)
+    assert second.last > first.last
+    judge.judge()
+    assert len(judge.conclude({}).combinations) == 1
 
 
 def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:

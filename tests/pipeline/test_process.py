@@ -13,9 +13,10 @@ from meterhouse.ledger.adjustments import Adjustment
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.journal import Cancellation
 from meterhouse.pipeline import process
+from meterhouse.pipeline.accept import StreamSubmission
 from meterhouse.pipeline.process import _retry_seconds, store_left_behind
 from meterhouse.usage.store import UsageStore
-from tests.metering.samples import DAY, NOW
+from tests.metering.samples import DAY, NOW, event
 from tests.pipeline.samples import Pipeline, submission
 
 
@@ -243,6 +244,52 @@ def test_a_ledger_that_fails_at_the_commit_is_asked_again(
     assert pipeline.books() == {"acknowledged": 2, "accepted": 2, "pending": 0}
     assert pipeline.stored() == 2
     assert pipeline.acceptor.journal_events == 0
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", ["none", "judge", "commit", "insert", "still"])
+def test_a_batch_is_judged_while_the_one_before_is_committed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Whatever fails, or stands still, in between: every identifier counts once."""
+    monkeypatch.setattr(limits, "PROCESS_BATCH_EVENTS_MAX", 4)
+    monkeypatch.setattr(limits, "PROCESS_AHEAD_EVENTS", 1)
+    judge, write_then = pipeline.workshop.judge, pipeline.stores.write_then
+    failures = iter([False, True, False, False, True])
+    judged_after: list[int] = []
+
+    def judging(after: int = 0, *, anew: bool = False) -> Any:
+        judged_after.append(after)
+        if fault == "judge" and after and next(failures, False):
+            raise StoreError("the process went away")
+        return judge(after, anew=anew)
+
+    async def committing(then: Any, work: Any, *args: Any) -> Any:
+        if fault == "commit" and work is process._commit and next(failures, False):
+            raise StoreError("the ledger went away")
+        return await write_then(then, work, *args)
+
+    monkeypatch.setattr(pipeline.workshop, "judge", judging)
+    monkeypatch.setattr(pipeline.stores, "write_then", committing)
+    if fault == "insert":
+        monkeypatch.setattr(UsageStore, "insert", failing(3, UsageStore.insert))
+
+    async def body() -> None:
+        async with pipeline.processor.still():
+            for name in "abcabdefgaghijklmbkl":
+                stream = StreamSubmission([event(identifier=name, meter=None)], None)
+                assert await pipeline.acceptor.accept(stream) is None
+        while fault == "still" and not any(judged_after):
+            async with pipeline.processor.still():
+                assert pipeline.processor._ahead is None
+            await asyncio.sleep(0)
+        assert await pipeline.processor.settle(20)
+
+    pipeline.run(body)
+    assert pipeline.books() == {"acknowledged": 20, "accepted": 13, "duplicate": 7, "pending": 0}
+    assert pipeline.stored() == 13
+    assert pipeline.acceptor.journal_events == 0
+    assert any(judged_after)
 
 
 def test_waiting_grows_and_is_bounded() -> None:

@@ -50,9 +50,11 @@ _reserve = (
     .returning(journal_head.c.next_position)
 )
 _read = sa.select(journal).order_by(journal.c.position)
-_read_until = _read.where(journal.c.position <= sa.bindparam("last"))
+_after = journal.c.position > sa.bindparam("after")
+_read_until = _read.where(_after, journal.c.position <= sa.bindparam("last"))
 _sizes = (
     sa.select(journal.c.position, journal.c.events)
+    .where(_after)
     .order_by(journal.c.position)
     .limit(sa.bindparam("rows"))
 )
@@ -84,15 +86,18 @@ def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -
     return position
 
 
-def read(connection: sa.Connection, events_max: int, rows_max: int) -> list[Entry]:
-    """Read up to `rows_max` of the oldest rows: the first, and more up to `events_max` events."""
+def read(connection: sa.Connection, events_max: int, rows_max: int, after: int = 0) -> list[Entry]:
+    """Read up to `rows_max` rows, those beyond position `after` that are oldest.
+
+    There is at least one if there are any, and more for up to `events_max` events.
+    """
     last, events = None, 0
-    for position, more in connection.execute(_sizes, {"rows": rows_max}):
+    for position, more in connection.execute(_sizes, {"rows": rows_max, "after": after}):
         events += more
         if last is not None and events > events_max:
             break
         last = position
-    rows = connection.execute(_read_until, {"last": last})
+    rows = connection.execute(_read_until, {"after": after, "last": last})
     return [_decode(row.position, row.kind, row.body) for row in rows]
 
 

@@ -80,9 +80,9 @@ class Apart:
         result: T = self._call("usage", work, *args, **kwargs)
         return result
 
-    def judge(self, *, anew: bool) -> list[bytes] | None:
+    def judge(self, after: int = 0, *, anew: bool = False) -> list[bytes] | None:
         """Begin a batch there, as `Judge.judge` does."""
-        digests: list[bytes] | None = self._call("judge", anew=anew)
+        digests: list[bytes] | None = self._call("judge", after, anew=anew)
         return digests
 
     def conclude(self, taken: Mapping[bytes, int]) -> Verdict:

@@ -38,6 +38,11 @@ class Combinations:
         self.admitted: set[int] = set()
         self._size = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether there is so much in the cache that it is to be cleared between two batches."""
+        return self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX
+
     def look_up(
         self,
         connection: sa.Connection,
@@ -49,8 +54,6 @@ class Combinations:
         The caller writes what the admission found to be new with the outcomes, or calls `clear`
         when that fails.
         """
-        if self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX:
-            self.clear()
         values = {
             meter.id: (meter.dimension_version, _values_of(meter)) for meter in meters.values()
         }

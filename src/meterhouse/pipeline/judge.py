@@ -77,15 +77,18 @@ class Judge:
         self._combinations = Combinations()
         self._batch: _Batch | None = None
 
-    def judge(self, *, anew: bool) -> list[bytes] | None:
+    def judge(self, after: int = 0, *, anew: bool = False) -> list[bytes] | None:
         """Judge the oldest events of the journal; return the identifiers to look up, as digests.
 
-        None tells that the journal is empty. `anew` is for a batch whose commit failed.
+        None tells that there are none. `after` is the last position of a batch that is concluded
+        and not known to be committed; `anew` is for a batch whose commit failed.
         """
-        if anew:
+        # What a batch that is being committed has added to the combinations, the ledger cannot
+        # tell again.
+        if anew or (not after and self._combinations.full):
             self._combinations.clear()
         with self._ledger.read() as connection:
-            self._batch = self._read(connection)
+            self._batch = self._read(connection, after)
         if self._batch is None:
             return None
         return [digest for digest in self._batch.digests if digest is not None]
@@ -115,9 +118,9 @@ class Judge:
             [one.adjustment for one in cancellations],
         )
 
-    def _read(self, connection: sa.Connection) -> _Batch | None:
+    def _read(self, connection: sa.Connection, after: int) -> _Batch | None:
         entries = journal.read(
-            connection, limits.PROCESS_BATCH_EVENTS_MAX, limits.PROCESS_BATCH_ROWS_MAX
+            connection, limits.PROCESS_BATCH_EVENTS_MAX, limits.PROCESS_BATCH_ROWS_MAX, after
         )
         if not entries:
             return None

@@ -63,6 +63,7 @@ class Processor:
         self._task: asyncio.Task[None] | None = None
         self._stepping = asyncio.Lock()
         self._storing: asyncio.Task[None] | None = None
+        self._ahead: asyncio.Task[list[bytes] | None] | None = None  # the next batch's judgement
         self._committed = 0  # the last position of the newest batch that may be committed
         self.stored_position = 0
 
@@ -111,6 +112,7 @@ class Processor:
     async def still(self) -> AsyncIterator[None]:
         """Keep both stores as they are, with nothing half-way between them."""
         async with self._stepping:
+            await self._forget_ahead()
             if self._storing is not None:
                 await asyncio.wait({self._storing})
             self._identifiers.stored(await store_left_behind(self._stores))
@@ -149,6 +151,7 @@ class Processor:
 
         The count goes through the writer's queue, so it comes in order with the acceptor's own.
         """
+        await self._forget_ahead()
         await self._identifiers.recover(self._stores)
         self._identifiers.stored(await store_left_behind(self._stores))
         self._acceptor.journal_events = await self._stores.write(journal.pending_events)
@@ -167,9 +170,10 @@ class Processor:
     async def _step(self, *, anew: bool) -> bool:
         """Process one batch; False when the journal is empty and everything is stored.
 
-        While a batch goes into the usage store, the next one is judged and committed.
+        While a batch is committed the next one is judged, if the journal has enough for it; while a
+        batch goes into the usage store the next one is committed.
         """
-        digests = await asyncio.to_thread(self._workshop.judge, anew=anew)
+        digests = await self._judged(anew=anew)
         if digests is None:
             await self._stored()
             await self._move_to(await self._stores.read(_settled_position))
@@ -177,19 +181,35 @@ class Processor:
         taken = await self._identifiers.find(self._stores, digests)
         verdict = await asyncio.to_thread(self._workshop.conclude, taken)
         self._committed = verdict.last
+        events = sum(verdict.counts.values())
+        if self._acceptor.journal_events - events >= limits.PROCESS_AHEAD_EVENTS:
+            self._ahead = asyncio.create_task(asyncio.to_thread(self._workshop.judge, verdict.last))
         await self._stores.write_then(
             lambda _: self._identifiers.claim(verdict.new_claims),
             _commit,
             verdict,
             self._identifiers,
         )
-        self._acceptor.journal_events -= sum(verdict.counts.values())
+        self._acceptor.journal_events -= events
         self._metrics.journal_events.set(self._acceptor.journal_events)
         for line, events in verdict.counts.items():
             self._metrics.events.labels(line.outcome, line.code).inc(events)
         await self._stored()
         self._storing = asyncio.create_task(self._store(verdict))
         return True
+
+    async def _judged(self, *, anew: bool) -> list[bytes] | None:
+        """Return what the next batch asks for; it may have been judged ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            return await ahead
+        return await asyncio.to_thread(self._workshop.judge, anew=anew)
+
+    async def _forget_ahead(self) -> None:
+        """Forget what was judged ahead: by what was known before something failed or changed."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.gather(ahead, return_exceptions=True)
 
     async def _stored(self) -> None:
         """Wait until the batch before is stored; raises what went wrong with it."""

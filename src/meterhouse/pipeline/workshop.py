@@ -31,9 +31,9 @@ class Workshop:
         """Run `work(usage store, …)`."""
         return work(self._usage, *args, **kwargs)
 
-    def judge(self, *, anew: bool) -> list[bytes] | None:
+    def judge(self, after: int = 0, *, anew: bool = False) -> list[bytes] | None:
         """Begin a batch, as `Judge.judge` does."""
-        return self._judge.judge(anew=anew)
+        return self._judge.judge(after, anew=anew)
 
     def conclude(self, taken: Mapping[bytes, int]) -> Verdict:
         """End it, as `Judge.conclude` does."""
