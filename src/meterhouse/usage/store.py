@@ -90,6 +90,19 @@ class Total(msgspec.Struct):
     derived: Decimal
 
 
+class Unlike(msgspec.Struct):
+    """A month, such as 202611, of which the slots say something else than the events.
+
+    Cancelled events count neither in the one nor in the other.
+    """
+
+    month: int
+    events: int
+    usage: Decimal
+    slot_events: int
+    slot_usage: Decimal
+
+
 class _Usage(msgspec.Struct):
     window_start: int
     usage: Decimal
@@ -281,6 +294,11 @@ class UsageStore:
         if meter.formula == "count":
             return Total(total.events, total.stored, total.stored)
         return total
+
+    def unlike_slots(self, scope: Scope, meter: Meter) -> list[Unlike]:
+        """Return the months in which a meter's slots do not say what its events do."""
+        values = _scope_values(scope) | {"meter": meter.id, "version": meter.dimension_version}
+        return self._ask(queries.UNLIKE_SLOTS, values, Unlike)
 
     def search(self, wanted: EventSearch, page: Page) -> list[FoundEvent]:
         """Return the events that a search is for, whatever became of them, in a page's order.
