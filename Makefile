@@ -18,7 +18,7 @@ serve: $(READY) ## Run the server; options in SERVE="…", settings in METERHOUS
 	@exec $(BIN)/meterhouse serve $(SERVE)
 
 test: $(TOOLS) $(CLIENTS) ## Run the tests; options in TEST="…"
-	$(BIN)/python -m pytest $(TEST)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(TEST)
 
 lint: $(TOOLS) ## Check style, types and import floors
 	$(BIN)/ruff check

@@ -14,6 +14,14 @@ settings.register_profile("meterhouse", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("meterhouse"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "meterhouse")
 
+# They take longest, so they begin first: then no process is left with one of them at the end.
+LONG = ("tests/crash/", "tests/model/", "tests/test_readme.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

@@ -13,6 +13,7 @@ from meterhouse.ledger.accounts import default_account, scopes_of
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
+from tests.blank import blank_ledger
 from tests.ledger.samples import snapshot
 
 
@@ -25,7 +26,7 @@ def usage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
 
 @pytest.fixture
 def stores(usage: UsageStore, tmp_path: Path) -> Iterator[Stores]:
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+    with open_ledger(blank_ledger(tmp_path)) as ledger:
         opened = Stores(ledger, lambda work, *args: work(usage, *args))
         yield opened
         for pool in (opened._writer, opened._readers, opened._queries):

@@ -5,6 +5,7 @@ MeterhouseError
 ├── ConfigError      a setting is wrong; the program does not start
 ├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
+│   └── SlowError    a question was given up on, because it took longer than it may
 └── Refusal          a request is refused; `wire.envelope` spells it for the client
 ```
 
@@ -32,6 +33,10 @@ class ExportError(MeterhouseError):
 
 class StoreError(MeterhouseError):
     """A store cannot be opened, is held by another process, or does not answer."""
+
+
+class SlowError(StoreError):
+    """A question took longer than whoever asked would wait; a narrower one may be answered."""
 
 
 class Refusal(MeterhouseError):  # noqa: N818 - the design's word for a request that is turned down

@@ -139,6 +139,7 @@ DELIVERY_RETRY_SECONDS = 1  # until the ledger is asked again after it failed
 # The search for raw events, and resending what was rejected.
 SEARCH_STRETCH_EVENTS = 1_000_000  # looked through at once; if the page is not full, more are
 SEARCH_STRETCH_DOUBLINGS = 4  # of a stretch, from one to the next
+SEARCH_STATEMENT_SECONDS_MAX = 5  # of each stretch; then who asks is told to narrow the search
 SEARCH_PENDING_EVENTS_MAX = 20_000  # the oldest of the journal, that a search looks through
 LIFE_EVENTS_MAX = 100  # of one identifier, that its life is told from
 LIFE_REPORT_MINUTES_MAX = 15  # after a window's end, that its report is looked for

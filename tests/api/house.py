@@ -17,6 +17,7 @@ from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.logs import AnsweredRequest
+from tests.blank import blank_ledger
 from tests.server import LIVE_KEY, TEST_KEY
 
 T = TypeVar("T")
@@ -92,6 +93,7 @@ class House:
 @contextmanager
 def housing(data_dir: Path, **settings: str) -> Iterator[House]:
     """Open a server with `settings`, such as `values="whole"`; close it when the block ends."""
+    blank_ledger(data_dir)
     with asyncio.Runner() as runner:
         house = House(runner, data_dir, settings)
         house.run(house.meterhouse.start())

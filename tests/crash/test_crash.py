@@ -9,14 +9,18 @@ import time
 from pathlib import Path
 from statistics import median
 
+import pytest
+
 from tests.crash.points import POINTS
 from tests.crash.run import Run
 from tests.crash.server import Server
 
-KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", "50"))
+KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", len(POINTS) + 7))
 SEED = int(os.environ.get("METERHOUSE_CRASH_SEED", time.time_ns() % 1_000_000))
+KILL_SECONDS_MAX = 10
 
 
+@pytest.mark.timeout(60 + KILLS * KILL_SECONDS_MAX)
 def test_every_acknowledged_event_counts_exactly_once_after_kill_9(tmp_path: Path) -> None:
     """Given senders that retry, when the server is killed at every point, then the books agree."""
     assert len(POINTS) < KILLS

@@ -22,6 +22,7 @@ from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
 from meterhouse.wire.page import PageParams
+from tests.blank import blank_ledger
 from tests.ledger.samples import destination, snapshot
 
 NOW = 1_795_262_400_000  # 2026-11-21T12:00:00Z
@@ -132,7 +133,7 @@ async def desk(folder: Path, **settings: str) -> AsyncIterator[Desk]:
     """Open a desk on the ledger of a folder; the deliverer works until the block ends."""
     config = Config.read({"data_dir": str(folder), **settings}, {})
     clock = ManualClock(NOW)
-    with open_ledger(config.database_url) as ledger:
+    with open_ledger(blank_ledger(folder)) as ledger:
         stores = Stores(ledger, no_usage)
         deliverer = Deliverer(stores, clock, Metrics(), Sender(config, clock))
         deliverer.start()

@@ -21,6 +21,7 @@ from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
 from meterhouse.wire.notification import Notification
 from meterhouse.wire.stripecli import EVERY_LOG, Ack, Feature, LogFilters
+from tests.blank import blank_ledger
 from tests.delivery.samples import NOW, event, request_log
 
 BOTH: frozenset[Feature] = frozenset(("webhooks", "v2_events"))
@@ -68,7 +69,7 @@ async def on_air(station: Station) -> AsyncIterator[Station]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[[Callable[[Station], Awaitable[None]]], None]]:
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+    with open_ledger(blank_ledger(tmp_path)) as ledger:
         station = Station(ledger)
 
         def go(work: Callable[[Station], Awaitable[None]]) -> None:

@@ -15,6 +15,7 @@ from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.ledger import accounts, tallies
 from meterhouse.logs import note_nothing
+from tests.blank import blank_ledger
 from tests.metering.samples import NOW
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class House:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="house")
         self._thread.start()
+        blank_ledger(folder)
         config = Config.read({"data_dir": folder, "api_keys": KEY}, {})
         self._meterhouse = Meterhouse(config, self.clock, note_nothing)
         self._client = httpx.AsyncClient(

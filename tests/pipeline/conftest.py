@@ -9,6 +9,7 @@ from meterhouse.ledger.engine import open_ledger
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
+from tests.blank import blank_ledger
 from tests.pipeline.samples import DAYS, Pipeline
 
 
@@ -21,9 +22,9 @@ def usage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
 
 @pytest.fixture
 def pipeline(usage: UsageStore, tmp_path: Path) -> Iterator[Pipeline]:
-    for table in ("events", "identifiers", "rejected_events", "duplicate_events"):
+    for table in ("events", "identifiers", "rejected_events", "duplicate_events", "usage_slots"):
         usage._writer.command(f"TRUNCATE TABLE {table}")
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+    with open_ledger(blank_ledger(tmp_path)) as ledger:
         workshop = Workshop(ledger, usage, DAYS)
         stores = Stores(ledger, workshop.usage)
         yield Pipeline(stores, workshop)

@@ -18,6 +18,7 @@ from meterhouse.pipeline import report
 from meterhouse.pipeline.report import Reporter
 from meterhouse.stores import Stores
 from meterhouse.wire.notification import Notification
+from tests.blank import blank_ledger
 from tests.metering.samples import NOW
 
 CLOSED = limits.REPORT_WINDOW_SECONDS * 1000
@@ -85,7 +86,7 @@ def body_of(notification: Notification) -> dict[str, Any]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+    with open_ledger(blank_ledger(tmp_path)) as ledger:
         stores = Stores(ledger, no_usage_store)
         yield Desk(stores)
         for pool in (stores._writer, stores._readers, stores._queries):

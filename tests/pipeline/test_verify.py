@@ -1,4 +1,5 @@
 import asyncio
+from threading import Event
 from typing import Any
 
 import pytest
@@ -78,12 +79,16 @@ def test_what_is_pending_belongs_to_the_balance(pipeline: Pipeline) -> None:
 def test_blocks_left_behind_are_stored_before_counting(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tried = Event()
+
     def failing(*_: object) -> None:
+        tried.set()
         raise StoreError("gone")
 
     async def body() -> None:
         await pipeline.processor.start()
         await accept(pipeline, "a")
+        await asyncio.to_thread(tried.wait)
         await pipeline.processor.stop(seconds=0.05)
 
     with monkeypatch.context() as patched:
@@ -96,17 +101,24 @@ def test_blocks_left_behind_are_stored_before_counting(
 TAMPERED = [
     (
         "ALTER TABLE events DELETE WHERE identifier = 'b' SETTINGS mutations_sync = 1",
-        ["test: 3 accepted events, but 2 stored ones."],
+        [
+            "test: 3 accepted events, but 2 stored ones.",
+            "mtr_1 (calls): 1 events of 2026-11 come to 2.5, but slots of 2 events to 5.",
+        ],
     ),
     (
         "ALTER TABLE events DELETE WHERE sign = -1 SETTINGS mutations_sync = 1",
-        ["test: 1 cancellations, but 0 stored ones."],
+        [
+            "test: 1 cancellations, but 0 stored ones.",
+            "mtr_1 (calls): 3 events of 2026-11 come to 7.5, but slots of 2 events to 5.",
+        ],
     ),
     (
         "INSERT INTO events SELECT * FROM events WHERE identifier = 'b'",
         [
             "test: 3 accepted events, but 4 stored ones.",
             "test: 1 positions with the wrong number of outcomes, but 0.",
+            "mtr_1 (calls): 3 events of 2026-11 come to 7.5, but slots of 2 events to 5.",
         ],
     ),
     (
@@ -114,11 +126,33 @@ TAMPERED = [
         [
             "test: 1 cancellations, but 2 stored ones.",
             "test: 1 positions with the wrong number of outcomes, but 0.",
+            "mtr_1 (calls): 1 events of 2026-11 come to 2.5, but slots of 2 events to 5.",
         ],
     ),
     (
         "ALTER TABLE events UPDATE value = 3 WHERE identifier = 'b' SETTINGS mutations_sync = 1",
-        ["mtr_1 (calls): the stored values add up to 5.5, those in the payloads to 5."],
+        [
+            "mtr_1 (calls): the stored values add up to 5.5, those in the payloads to 5.",
+            "mtr_1 (calls): 2 events of 2026-11 come to 5.5, but slots of 2 events to 5.",
+        ],
+    ),
+    (
+        "ALTER TABLE usage_slots UPDATE value = 4 WHERE 1 SETTINGS mutations_sync = 1",
+        ["mtr_1 (calls): 2 events of 2026-11 come to 5, but slots of 2 events to 8."],
+    ),
+    (
+        "ALTER TABLE usage_slots DELETE WHERE 1 SETTINGS mutations_sync = 1",
+        ["mtr_1 (calls): 2 events of 2026-11 come to 5, but slots of 0 events to 0."],
+    ),
+    (
+        """INSERT INTO usage_slots SELECT * REPLACE ('2026-10-01 00:00:00' AS slot)
+        FROM usage_slots WHERE events > 0""",
+        ["mtr_1 (calls): 0 events of 2026-10 come to 0, but slots of 3 events to 7.5."],
+    ),
+    (
+        # What a change of dimensions makes, or has left, is not what questions are answered from.
+        "INSERT INTO usage_slots SELECT * REPLACE (7 AS version) FROM usage_slots",
+        [],
     ),
     (
         """INSERT INTO events SELECT * REPLACE ('mtr_x' AS meter, 9 AS position)

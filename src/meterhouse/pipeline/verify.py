@@ -5,6 +5,7 @@
 - The usage store holds every accepted event once, every cancellation once, and no position twice.
 - Every rejected event is in an error report, or waits for one.
 - The usage of every meter is what the payloads of its events say, added up anew.
+- The slots of every month hold what its events come to, where a meter has slots.
 
 The processor stands still while the two stores are compared; events are acknowledged meanwhile.
 """
@@ -127,6 +128,8 @@ class Verification:
                     f"{meter.id} ({meter.event_name}): the stored values add up to {total.stored}, "
                     f"those in the payloads to {total.derived}."
                 )
+            if meter.slotted:
+                self._problems += await self._check_slots(scope, meter)
             self._done += 1
         for (account, livemode), count in counts.items():
             stray = count.accepted - events[account, livemode]
@@ -134,6 +137,15 @@ class Verification:
                 self._problems.append(
                     f"{account} {mode(livemode)}: {stray} stored events belong to no meter."
                 )
+
+    async def _check_slots(self, scope: Scope, meter: Meter) -> list[str]:
+        """Compare the slots of a meter with its events, month by month."""
+        return [
+            f"{meter.id} ({meter.event_name}): {one.events} events of "
+            f"{one.month // 100}-{one.month % 100:02} come to {one.usage}, "
+            f"but slots of {one.slot_events} events to {one.slot_usage}."
+            for one in await self._stores.usage(UsageStore.unlike_slots, scope, meter)
+        ]
 
 
 def mode(livemode: bool) -> str:

@@ -176,6 +176,33 @@ FROM events
 WHERE {METER_KEYS}
 """
 
+# The months in which the slots of a meter do not say what its events do.
+UNLIKE_SLOTS = f"""
+SELECT
+    month,
+    sum(of_events.1) AS events,
+    toString(sum(of_events.2)) AS usage,
+    sum(of_slots.1) AS slot_events,
+    toString(sum(of_slots.2)) AS slot_usage
+FROM (
+    SELECT
+        toYYYYMM(timestamp) AS month,
+        (sum(toInt64(sign)), sum(toDecimal256(value, 15) * sign)) AS of_events,
+        (toInt64(0), toDecimal256(0, 15)) AS of_slots
+    FROM events
+    WHERE {METER_KEYS}
+    GROUP BY month
+    UNION ALL
+    SELECT toYYYYMM(slot) AS month, (0, toDecimal256(0, 15)), (sum(events), sum(value))
+    FROM usage_slots
+    WHERE {METER_KEYS} AND version = {{version:UInt32}}
+    GROUP BY month
+)
+GROUP BY month
+HAVING (sum(of_events.1), sum(of_events.2)) != (sum(of_slots.1), sum(of_slots.2))
+ORDER BY month
+"""
+
 COUNT_EVENTS = """
 SELECT account, livemode, countIf(sign = 1) AS accepted, countIf(sign = -1) AS cancelled
 FROM events

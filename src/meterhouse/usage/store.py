@@ -27,7 +27,7 @@ from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
-from meterhouse.errors import StoreError
+from meterhouse.errors import SlowError, StoreError
 from meterhouse.limits import (
     USAGE_ASKED_DIGESTS_MAX,
     USAGE_CACHE_BYTES_MAX,
@@ -88,6 +88,19 @@ class Total(msgspec.Struct):
     events: int
     stored: Decimal
     derived: Decimal
+
+
+class Unlike(msgspec.Struct):
+    """A month, such as 202611, of which the slots say something else than the events.
+
+    Cancelled events count neither in the one nor in the other.
+    """
+
+    month: int
+    events: int
+    usage: Decimal
+    slot_events: int
+    slot_usage: Decimal
 
 
 class _Usage(msgspec.Struct):
@@ -282,18 +295,27 @@ class UsageStore:
             return Total(total.events, total.stored, total.stored)
         return total
 
-    def search(self, wanted: EventSearch, page: Page) -> list[FoundEvent]:
+    def unlike_slots(self, scope: Scope, meter: Meter) -> list[Unlike]:
+        """Return the months in which a meter's slots do not say what its events do."""
+        values = _scope_values(scope) | {"meter": meter.id, "version": meter.dimension_version}
+        return self._ask(queries.UNLIKE_SLOTS, values, Unlike)
+
+    def search(
+        self, wanted: EventSearch, page: Page, *, seconds_max: float = 0
+    ) -> list[FoundEvent]:
         """Return the events that a search is for, whatever became of them, in a page's order.
 
         Of rejected events `customer` is empty and `value` None; `metering.search.filled` reads
-        them.
+        them. Raises `SlowError` when one of its statements takes longer than `seconds_max`, unless
+        that is 0.
         """
+        settings = {"max_execution_time": seconds_max}
         found: list[FoundEvent] = []
         if wanted.outcome == "pending":
             return found
         for stretch in search.pages(page, whole=wanted.named):
             rest = stretch._replace(rows_max=page.rows_max - len(found))
-            found += self._ask(*search.find(wanted, rest), FoundEvent)
+            found += self._ask(*search.find(wanted, rest), FoundEvent, settings)
             if len(found) == page.rows_max:
                 break
         return found
@@ -351,14 +373,27 @@ class UsageStore:
         [held] = self._ask(queries.HOLDS[destination], block.first_row(body), _Held)
         return held.rows > 0
 
-    def _ask(self, sql: str, values: dict[str, Any], row: type[T]) -> list[T]:
+    def _ask(
+        self,
+        sql: str,
+        values: dict[str, Any],
+        row: type[T],
+        settings: dict[str, Any] | None = None,
+    ) -> list[T]:
         """Run a statement on a reader that is idle, and read its answer as rows."""
-        return msgspec.json.Decoder(row).decode_lines(self._read(sql, values, "JSONEachRow"))
+        answer = self._read(sql, values, "JSONEachRow", settings)
+        return msgspec.json.Decoder(row).decode_lines(answer)
 
-    def _read(self, sql: str, values: dict[str, Any], format_: str) -> bytes:
+    def _read(
+        self,
+        sql: str,
+        values: dict[str, Any],
+        format_: str,
+        settings: dict[str, Any] | None = None,
+    ) -> bytes:
         sentence = f"The usage store at {self._place} gave no answer"
         with self._reader() as reader, _trouble(sentence):
-            return reader.raw_query(sql, parameters=values, fmt=format_)
+            return reader.raw_query(sql, parameters=values, fmt=format_, settings=settings)
 
     @contextlib.contextmanager
     def _reader(self) -> Iterator[Client]:
@@ -403,4 +438,6 @@ def _trouble(sentence: str) -> Iterator[None]:
     try:
         yield
     except (DriverError, OSError) as error:
+        if isinstance(error, DriverError) and error.name == "TIMEOUT_EXCEEDED":
+            raise SlowError(f"{sentence} in time: {error}") from error
         raise StoreError(f"{sentence}: {error}") from error

@@ -153,6 +153,14 @@ def invalid_time_range() -> Refusal:
     )
 
 
+def search_too_slow() -> Refusal:
+    """Refuse a search that there is too much to look through for."""
+    return Refusal(
+        "There are too many events to look through for this search. Narrow it: name an "
+        "`identifier`, a `meter` and a `customer`, or an `outcome`, or bound `timestamp`."
+    )
+
+
 def unknown_zone(name: str) -> Refusal:
     """Refuse a time zone that is not in the database of time zones."""
     return Refusal(

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import stripe
 
+from meterhouse import limits
 from tests.api.house import HOUR, NOW, House
 from tests.api.meterhouse.samples import EVENTS, find, life, names, stream, wrong
 from tests.api.samples import connect, error_of, make_customer, make_meter, new_account, send
@@ -43,6 +44,17 @@ def test_a_rejected_event_names_what_its_payload_names(house: House) -> None:
     assert first["message"] == "No customer was found matching cus_1."
     assert (second["customer"], second["meter"], second["value"]) == ("cus_2", None, None)
     assert second["code"] == "no_meter"
+
+
+def test_a_search_of_too_much_is_told_how_to_be_narrower(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SEARCH_STATEMENT_SECONDS_MAX", 1e-6)
+    stream(house, wrong("b", "cus_2"))
+    error = error_of(house.request("GET", EVENTS, params={"customer": "cus_2"}), 400)
+    assert error["type"] == "invalid_request_error"
+    assert error["message"].startswith("There are too many events to look through")
+    assert "Narrow it" in error["message"]
 
 
 def test_the_filters(house: House) -> None:

@@ -15,6 +15,7 @@ from meterhouse import limits
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.meterhouse.life import life
 from meterhouse.api.render import seconds
+from meterhouse.errors import SlowError
 from meterhouse.ledger import adjustments, journal, meters
 from meterhouse.metering.model import Meter
 from meterhouse.metering.search import DEFAULT_CUSTOMER_KEY, EventSearch, FoundEvent, filled
@@ -22,7 +23,7 @@ from meterhouse.metering.value import print_value
 from meterhouse.pipeline.pending import find_pending
 from meterhouse.usage.search import Page
 from meterhouse.usage.store import UsageStore
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.body import to_json
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
@@ -120,7 +121,12 @@ async def _find(call: Call, search: EventSearch, page: Page) -> list[FoundEvent]
     last = await stores.read(journal.last_position)  # beyond it there is nothing to look through
     pending = await stores.read(find_pending, search)
     reached = page._replace(end=min(page.end, last + 1))
-    stored = await stores.usage(UsageStore.search, search, reached)
+    try:
+        stored = await stores.usage(
+            UsageStore.search, search, reached, seconds_max=limits.SEARCH_STATEMENT_SECONDS_MAX
+        )
+    except SlowError:
+        raise refusals.search_too_slow() from None
     found = {event.position: event for event in pending if page.first <= event.position < page.end}
     found |= {event.position: event for event in stored}
     return [found[position] for position in sorted(found, reverse=not page.oldest)][: page.rows_max]
