@@ -65,6 +65,7 @@ METER_USAGE_TENANT_GROUP_KEYS_MAX = 2
 METER_USAGE_TENANT_FILTER_KEYS_MAX = 3
 METER_USAGE_INLINE_BYTES_MAX = 16_384  # of what is found, that is rendered without a thread
 METER_USAGE_ROWS_MAX = 50_000  # of an answer; windows that a range is cut into
+WINDOWS_CACHED_MAX = 16  # questions whose windows are kept
 
 # Usage of all customers.
 USAGE_TOP_GROUPS_MAX = 1_000  # that have rows of their own beside "other"
@@ -87,6 +88,7 @@ ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
 PROCESS_BATCH_EVENTS_MAX = 60_000
+PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 200 bytes each
 PROCESS_AHEAD_EVENTS = 10_000  # in the journal, which are judged while a batch is committed
 PROCESS_BATCH_ROWS_MAX = 1_000  # journal rows in one batch; each cancellation is a row
 PROCESS_LINGER_MILLISECONDS = 100  # the least time between two batches when nobody waits

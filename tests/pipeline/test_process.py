@@ -94,12 +94,20 @@ def test_each_event_has_one_outcome(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "batches"), [("PROCESS_BATCH_EVENTS_MAX", 3), ("PROCESS_BATCH_ROWS_MAX", 2)]
+    ("limit", "batches"),
+    [
+        ("PROCESS_BATCH_EVENTS_MAX", 3),
+        ("PROCESS_BATCH_ROWS_MAX", 2),
+        ("PROCESS_BATCH_BYTES_MAX", 6),
+    ],
 )
 def test_batches_are_bounded(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, limit: str, batches: int
 ) -> None:
-    """Given six rows of two events each, then a batch takes no more than four rows or events."""
+    """Given six rows of two events each, then a batch takes no more than four rows or events.
+
+    A row is larger than four bytes, and is taken alone.
+    """
     monkeypatch.setattr(limits, limit, 4)
     seen = watch_blocks(monkeypatch)
     with pipeline.stores._ledger.write() as connection:

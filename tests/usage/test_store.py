@@ -13,6 +13,7 @@ from meterhouse.errors import StoreError
 from meterhouse.limits import (
     EVENT_PAYLOAD_KEYS_MAX,
     EVENT_PAYLOAD_VALUE_CHARS_MAX,
+    PROCESS_BATCH_BYTES_MAX,
     PROCESS_BATCH_EVENTS_MAX,
 )
 from meterhouse.metering.identifier import Claim, Claims, identifier_digest
@@ -89,17 +90,26 @@ def test_each_kind_of_block_inserted_again_is_there_once(store: UsageStore, scop
     assert (day, 1) in store.claim_days(day)
 
 
-def test_the_largest_block_is_taken_whole(store: UsageStore, scope: Scope) -> None:
-    payload = {
-        f"key {number}": "x" * EVENT_PAYLOAD_VALUE_CHARS_MAX
-        for number in range(EVENT_PAYLOAD_KEYS_MAX)
-    }
-    rows = [accepted(scope, "1", payload=payload) for _ in range(PROCESS_BATCH_EVENTS_MAX)]
+@pytest.mark.parametrize(
+    ("events", "keys"),
+    [
+        (PROCESS_BATCH_EVENTS_MAX, 1),
+        (
+            PROCESS_BATCH_BYTES_MAX // EVENT_PAYLOAD_KEYS_MAX // EVENT_PAYLOAD_VALUE_CHARS_MAX,
+            EVENT_PAYLOAD_KEYS_MAX,
+        ),
+    ],
+)
+def test_the_largest_block_is_taken_whole(
+    store: UsageStore, scope: Scope, events: int, keys: int
+) -> None:
+    payload = {f"key {number}": "x" * EVENT_PAYLOAD_VALUE_CHARS_MAX for number in range(keys)}
+    rows = [accepted(scope, "1", payload=payload) for _ in range(events)]
     [one] = block.accepted(rows, {scope.id: scope})
     token = next_token()
     for _ in range(2):
         store.insert(one.destination, one.body, token)
-    assert total(store, scope) == PROCESS_BATCH_EVENTS_MAX
+    assert total(store, scope) == events
     parts = store._writer.query(
         "SELECT uniqExact(_part) FROM events WHERE account = {account:String}",
         parameters={"account": scope.account},

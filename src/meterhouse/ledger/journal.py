@@ -53,7 +53,7 @@ _read = sa.select(journal).order_by(journal.c.position)
 _after = journal.c.position > sa.bindparam("after")
 _read_until = _read.where(_after, journal.c.position <= sa.bindparam("last"))
 _sizes = (
-    sa.select(journal.c.position, journal.c.events)
+    sa.select(journal.c.position, journal.c.events, sa.func.length(journal.c.body))
     .where(_after)
     .order_by(journal.c.position)
     .limit(sa.bindparam("rows"))
@@ -86,15 +86,18 @@ def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -
     return position
 
 
-def read(connection: sa.Connection, events_max: int, rows_max: int, after: int = 0) -> list[Entry]:
+def read(
+    connection: sa.Connection, events_max: int, rows_max: int, bytes_max: int, after: int = 0
+) -> list[Entry]:
     """Read up to `rows_max` rows, those beyond position `after` that are oldest.
 
-    There is at least one if there are any, and more for up to `events_max` events.
+    There is at least one if there are any, and more for up to `events_max` events whose bodies
+    have `bytes_max` bytes.
     """
-    last, events = None, 0
-    for position, more in connection.execute(_sizes, {"rows": rows_max, "after": after}):
-        events += more
-        if last is not None and events > events_max:
+    last, events, size = None, 0, 0
+    for position, more, length in connection.execute(_sizes, {"rows": rows_max, "after": after}):
+        events, size = events + more, size + length
+        if last is not None and (events > events_max or size > bytes_max):
             break
         last = position
     rows = connection.execute(_read_until, {"after": after, "last": last})

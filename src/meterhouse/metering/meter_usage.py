@@ -157,7 +157,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 _NOTHING = (Found(0, (), ZERO),)
 
 
-def windows_of(query: MeterUsageQuery) -> list[Window]:
+def windows_of(query: MeterUsageQuery) -> Sequence[Window]:
     """Return the whole windows that a question is about; where it wants none, the range."""
     if query.window is None:
         return [Window(query.start, query.end)]

@@ -13,9 +13,12 @@ What a reader may rely on:
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
+
+from meterhouse.limits import WINDOWS_CACHED_MAX
 
 WindowSize = Literal["day", "hour"]
 GroupingWindow = Literal["day", "hour", "month", "week"]
@@ -76,7 +79,8 @@ def slot_at(instant: int) -> int:
     return -(-instant // SLOT) * SLOT
 
 
-def zoned(start: int, end: int, size: GroupingWindow, zone: ZoneInfo) -> list[Window]:
+@lru_cache(WINDOWS_CACHED_MAX)
+def zoned(start: int, end: int, size: GroupingWindow, zone: ZoneInfo) -> tuple[Window, ...]:
     """Return the whole windows of `zone` that share an instant with `[start, end)`, in order."""
     windows: list[Window] = []
     openings = (_hours if size == "hour" else _CALENDAR[size])(start // 1000, zone)
@@ -85,7 +89,7 @@ def zoned(start: int, end: int, size: GroupingWindow, zone: ZoneInfo) -> list[Wi
             break
         if start < min(following * 1000, end) and opening < following:
             windows.append(Window(opening * 1000, following * 1000))
-    return windows
+    return tuple(windows)
 
 
 def stretches(edges: Sequence[int]) -> list[Stretch]:

@@ -120,7 +120,11 @@ class Judge:
 
     def _read(self, connection: sa.Connection, after: int) -> _Batch | None:
         entries = journal.read(
-            connection, limits.PROCESS_BATCH_EVENTS_MAX, limits.PROCESS_BATCH_ROWS_MAX, after
+            connection,
+            limits.PROCESS_BATCH_EVENTS_MAX,
+            limits.PROCESS_BATCH_ROWS_MAX,
+            limits.PROCESS_BATCH_BYTES_MAX,
+            after,
         )
         if not entries:
             return None

@@ -17,7 +17,10 @@ def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEv
     if wanted.outcome not in (None, "pending") or wanted.code is not None:
         return []
     entries = journal.read(
-        connection, limits.SEARCH_PENDING_EVENTS_MAX, limits.PROCESS_BATCH_ROWS_MAX
+        connection,
+        limits.SEARCH_PENDING_EVENTS_MAX,
+        limits.PROCESS_BATCH_ROWS_MAX,
+        limits.PROCESS_BATCH_BYTES_MAX,
     )
     events = {
         entry.position + index: event

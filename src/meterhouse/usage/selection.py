@@ -10,6 +10,7 @@ with the statement than with the rows.
 # ruff: noqa: S608 - the statements are put together from constants and numbers of ours alone
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from string import Template
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from meterhouse.metering.window import MILLISECONDS, Stretch
 from meterhouse.usage.queries import METER_KEYS, RANGE, REACH
 
 STATEMENT = Template("""
-SELECT $window AS window, CAST([$groups], 'Array(String)') AS groups, toString($usage) AS usage
+SELECT $columns
 FROM $rows
 GROUP BY $group_by
 HAVING sum($counted) > 0
@@ -111,7 +112,7 @@ IN_STRETCH = Template("""{firsts:Array(Int64)}[
     ] + intDiv($instant - {starts:Array(Int64)}[stretch], {lengths:Array(Int64)}[stretch])""")
 
 
-_decoder = msgspec.json.Decoder(Found)
+_decoder = msgspec.json.Decoder(list[int | str])
 
 
 class Rows(NamedTuple):
@@ -139,15 +140,17 @@ class Parts(NamedTuple):
 
 
 def select(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[str, dict[str, Any]]:
-    """Turn a selection of a question's plan into a statement and its values."""
+    """Turn a selection of a question's plan into a statement and its values.
+
+    Its answer is to be asked for in the format `JSONCompactEachRow`.
+    """
     parts = parts_of(query, plan, selection)
-    groups = [f"group_{place}" for place in range(len(parts.groups))]
-    named = [f"{text} AS {name}" for text, name in zip(parts.groups, groups, strict=True)]
+    apart = {"window": parts.window}
+    apart |= {f"group_{place}": text for place, text in enumerate(parts.groups)}
+    columns = apart | {"usage": f"toString({parts.usage})"}
     statement = STATEMENT.substitute(
-        window=parts.window,
-        groups=", ".join(named),
-        group_by=", ".join(["window", *groups]),
-        usage=parts.usage,
+        columns=", ".join(f"{text} AS {name}" for name, text in columns.items()),
+        group_by=", ".join(apart),
         counted=parts.rows.counted,
         rows=parts.rows.source,
         settings=OF_SLOTS if selection.slotted else OF_EVENTS,
@@ -157,8 +160,15 @@ def select(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[st
 
 def rows(query: MeterUsageQuery, found: Iterable[bytes]) -> list[UsageRow]:
     """Make the answer to a question of what the statements of its selections return."""
-    read = [_decoder.decode_lines(lines) for lines in found]
-    return answer(query, windows_of(query), read)
+    return answer(query, windows_of(query), [_read(lines) for lines in found])
+
+
+def _read(lines: bytes) -> list[Found]:
+    """Read what a statement returns: in each line a window, the values of a group, the usage."""
+    return [
+        Found(int(window), tuple(map(str, groups)), Decimal(usage))
+        for window, *groups, usage in _decoder.decode_lines(lines)
+    ]
 
 
 def parts_of(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Parts:

@@ -271,7 +271,7 @@ class UsageStore:
         if not plan.stretches:
             return [b""] * len(plan.selections)
         statements = (selection.select(query, plan, one) for one in plan.selections)
-        return [self._read(*statement, "JSONEachRow") for statement in statements]
+        return [self._read(*statement, "JSONCompactEachRow") for statement in statements]
 
     def columns(self, sql: str, values: dict[str, Any]) -> pa.Table:
         """Run a statement of this room that reads; return its answer in columns."""
