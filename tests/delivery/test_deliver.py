@@ -223,6 +223,44 @@ def test_a_destination_that_is_back_in_time_misses_nothing(tmp_path: Path) -> No
         asyncio.run(body())
 
 
+def test_a_destination_that_fails_for_days_is_disabled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given failures for days, then it is disabled as a delivery is given up, and starts anew."""
+
+    async def body() -> None:
+        async with desk(tmp_path, private_destinations="open") as at:
+            one = await at.listen("we_1", receiver.url, livemode=True)
+
+            async def now() -> destinations.Destination:
+                found = await at.stores.read(destinations.find_destination, one.scope, "we_1")
+                assert found is not None
+                return found
+
+            async def give_up() -> None:
+                made = sum(delivery.attempts for delivery in await at.all())
+                await at.emit(livemode=True)
+                for number in range(made + 1, made + 14):
+                    *_, last = await at.until(tried(number))
+                    if last.next_attempt_at is not None:
+                        await at.advance(last.next_attempt_at - at.clock.now())
+
+            await give_up()
+            assert (await now()).failing_since == NOW
+            assert (await now()).enabled
+            await give_up()
+            gone = await now()
+            assert (gone.enabled, gone.failing_since) == (False, NOW)
+            assert gone.updated == at.clock.now() >= NOW + 5 * DAY
+            await at.emit(livemode=True)
+            assert len(await at.all()) == 2
+
+    with receiving() as receiver:
+        receiver.reply = failing
+        asyncio.run(body())
+    assert "disabled we_1: nothing has arrived there for 5 days" in caplog.text
+
+
 def test_many_owed_to_one_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DELIVERY_CANCEL_ROWS_MAX", 10)
 

@@ -1,3 +1,5 @@
+import msgspec
+import pytest
 import sqlalchemy as sa
 
 from meterhouse.ledger import deliveries, destinations, notifications, outbox
@@ -7,6 +9,7 @@ from meterhouse.ledger.tables import attempts
 from meterhouse.wire.page import PageParams
 from tests.ledger.samples import connected, destination, snapshot, two_scopes
 
+NOW = 1_795_262_400_000
 FAILED = Attempt(at=1_500, status=500, duration_ms=12, error=None, response="no\N{SNOWMAN}")
 REFUSED = Attempt(at=1_600, status=None, duration_ms=1, error="connection refused", response="")
 
@@ -87,6 +90,53 @@ def test_a_cancelled_delivery_has_no_attempt(ledger: Ledger) -> None:
     with ledger.read() as connection:
         assert deliveries.attempts_of(connection, [one]) == {one: []}
         assert deliveries.waiting(connection) == []
+
+
+DAY = 86_400_000
+# The status after each attempt and when it was made, with the destination's fate.
+LIVES: list[tuple[list[tuple[Status, int]], int | None, bool]] = [
+    ([("pending", 0)], 0, True),
+    ([("pending", 0), ("pending", 6)], 0, True),
+    ([("pending", 0), ("failed", 3)], 0, True),
+    ([("pending", 0), ("failed", 5)], 0, False),
+    ([("failed", 0), ("failed", 4), ("failed", 6)], 0, False),
+    ([("pending", 0), ("delivered", 3)], None, True),
+    ([("failed", 0), ("delivered", 3), ("failed", 5)], 5, True),
+    ([("failed", 0), ("delivered", 3), ("failed", 5), ("failed", 10)], 5, False),
+    ([("failed", 0), ("failed", 5), ("delivered", 6)], 0, False),
+]
+
+
+@pytest.mark.parametrize(("made", "failing_since", "enabled"), LIVES)
+def test_a_destination_to_which_nothing_arrives_for_days_is_disabled(
+    ledger: Ledger, made: list[tuple[Status, int]], failing_since: int | None, enabled: bool
+) -> None:
+    test, _ = two_scopes(ledger)
+    ids = owe(ledger, test, "evt_1", "we_1", "we_2")
+    for status, day in made:
+        attempt = msgspec.structs.replace(FAILED, at=NOW + day * DAY)
+        with ledger.write() as connection:
+            deliveries.owe_again(connection, "evt_1", "we_1", NOW)
+        step(ledger, ids[0], status, attempt, NOW if status == "pending" else None)
+    with ledger.read() as connection:
+        one = destinations.find_destination(connection, test, "we_1")
+        other = destinations.find_destination(connection, test, "we_2")
+    assert one is not None
+    since = None if failing_since is None else NOW + failing_since * DAY
+    assert (one.failing_since, one.enabled) == (since, enabled)
+    assert other == destination(test, "we_2")
+
+
+def test_what_arrives_with_the_last_failure_keeps_a_destination(ledger: Ledger) -> None:
+    test, _ = two_scopes(ledger)
+    debts = [
+        Debt(owe(ledger, test, f"evt_{number}", "we_1", now=NOW)[0], NOW) for number in range(2)
+    ]
+    first, last = (msgspec.structs.replace(FAILED, at=NOW + days * DAY) for days in (0, 6))
+    with ledger.write() as connection:
+        deliveries.record(connection, [Step(debts[0], first, "pending", NOW)])
+        steps = [Step(debts[0], last, "failed", None), Step(debts[1], last, "delivered", None)]
+        assert deliveries.record(connection, steps) == []
 
 
 def test_what_is_due(ledger: Ledger) -> None:

@@ -60,11 +60,15 @@ def find(connection: sa.Connection, call: Call, *, lock: bool = False) -> Destin
 def change(
     connection: sa.Connection, call: Call, before: Destination, **new: object
 ) -> Destination:
-    """Change a destination, unless the change is none; return what it has become."""
+    """Change a destination, unless the change is none; return what it has become.
+
+    One that is enabled or disabled starts anew: what failed before does not count.
+    """
     changed = msgspec.structs.replace(before, **new)
     if changed == before:
         return before
-    changed = msgspec.structs.replace(changed, updated=call.now)
+    failing_since = before.failing_since if changed.enabled == before.enabled else None
+    changed = msgspec.structs.replace(changed, updated=call.now, failing_since=failing_since)
     destinations.update_destination(connection, changed)
     return changed
 

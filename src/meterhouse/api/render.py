@@ -125,7 +125,7 @@ def event_destination(
         "name": one.name,
         "snapshot_api_version": one.api_version,
         "status": "enabled" if one.enabled else "disabled",
-        "status_details": None if one.enabled else {"disabled": {"reason": "user"}},
+        "status_details": None if one.enabled else {"disabled": {"reason": _reason(one)}},
         "type": "webhook_endpoint",
         "updated": print_timestamp(one.updated),
         "webhook_endpoint": {
@@ -133,6 +133,11 @@ def event_destination(
             "url": one.url if URL in include else None,
         },
     }
+
+
+def _reason(one: Destination) -> str:
+    """Say why a destination is disabled; Stripe publishes no name for what fails for long."""
+    return "user" if one.failing_since is None else "deliveries_failed"
 
 
 def delivery(one: Delivery, attempts: Sequence[Attempt], *, livemode: bool) -> dict[str, Any]:

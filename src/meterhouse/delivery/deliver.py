@@ -6,6 +6,8 @@
   only after an attempt that failed: however slow or dead a destination is, no other waits for it.
 - What came of attempts is recorded in one transaction for all that ended meanwhile.
 - What is due for a destination that is disabled or deleted by then is cancelled.
+- A destination is disabled when a delivery to it is given up and nothing has arrived there for
+  `DESTINATION_FAILING_DAYS_MAX` days.
 """
 
 import asyncio
@@ -29,6 +31,7 @@ from meterhouse.stores import Stores
 log = logging.getLogger("meterhouse.deliver")
 
 _OK = range(200, 300)
+_DAYS = limits.DESTINATION_FAILING_DAYS_MAX
 _NONE: frozenset[str] = frozenset()
 
 
@@ -126,7 +129,8 @@ class Deliverer(Background):
     async def _record(self) -> None:
         ended, self._ended = self._ended, []
         try:
-            await self._stores.write(deliveries.record, [step for _, step in ended])
+            steps = [step for _, step in ended]
+            disabled = await self._stores.write(deliveries.record, steps)
         except Exception:
             log.exception("what came of deliveries could not be recorded, and will be recorded")
             self._ended = ended + self._ended
@@ -134,6 +138,8 @@ class Deliverer(Background):
             return
         for owed, step in ended:
             self._note(owed, step)
+        for destination in disabled:
+            log.warning("disabled %s: nothing has arrived there for %d days", destination, _DAYS)
         self.wake()
 
     def _note(self, owed: Owed, step: Step) -> None:

@@ -18,12 +18,16 @@ from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import attempts, deliveries, scopes
 from meterhouse.ledger.tables import destinations as destinations_table
 from meterhouse.ledger.tables import notifications as notifications_table
+from meterhouse.limits import DESTINATION_FAILING_DAYS_MAX
 from meterhouse.metering.model import Scope
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.notification import Notification
 from meterhouse.wire.page import PageParams
 
 Status = Literal["cancelled", "delivered", "failed", "pending"]
+
+_FAILING_MAX = DESTINATION_FAILING_DAYS_MAX * MILLISECONDS["day"]
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +179,30 @@ _settle = (
     )
     .values(status=sa.bindparam("new_status"), next_attempt_at=sa.bindparam("next_due"))
 )
+_tried = sa.and_(
+    destinations_table.c.id
+    == sa.select(deliveries.c.destination)
+    .where(deliveries.c.id == sa.bindparam("tried"))
+    .scalar_subquery(),
+    destinations_table.c.enabled,
+    destinations_table.c.deleted_at.is_(None),
+)
+_fails = (
+    sa.update(destinations_table)
+    .where(_tried, destinations_table.c.failing_since.is_(None))
+    .values(failing_since=sa.bindparam("moment"))
+)
+_works = (
+    sa.update(destinations_table)
+    .where(_tried, destinations_table.c.failing_since.is_not(None))
+    .values(failing_since=None)
+)
+_disable = (
+    sa.update(destinations_table)
+    .where(_tried, destinations_table.c.failing_since <= sa.bindparam("moment") - _FAILING_MAX)
+    .values(enabled=False, updated=sa.bindparam("moment"))
+    .returning(destinations_table.c.id)
+)
 _attempts = (
     sa.select(attempts.c.delivery, *_ATTEMPT)
     .where(any_of(attempts.c.delivery, "ids"))
@@ -254,10 +282,13 @@ def owed(connection: sa.Connection, wanted: Sequence[Debt]) -> list[Owed]:
     ]
 
 
-def record(connection: sa.Connection, steps: Sequence[Step]) -> None:
+def record(connection: sa.Connection, steps: Sequence[Step]) -> list[str]:
     """Record what became of debts; a delivery that is no longer there is passed over.
 
     A delivery that was asked for again since its debt was read stays pending.
+
+    Returns the destinations that this disables, because a delivery to them was given up after
+    nothing had arrived for `DESTINATION_FAILING_DAYS_MAX` days.
     """
     settled = [
         {
@@ -278,6 +309,25 @@ def record(connection: sa.Connection, steps: Sequence[Step]) -> None:
     if made:
         connection.execute(_count_attempt, [{"tried": one["delivery"]} for one in made])
         connection.execute(sa.insert(attempts), made)
+    return _judge_destinations(connection, [step for step in steps if step.debt.delivery in there])
+
+
+def _judge_destinations(connection: sa.Connection, steps: Sequence[Step]) -> list[str]:
+    """Note whether destinations fail or work; disable those that have failed for too long."""
+    moments: dict[Status, list[dict[str, Any]]] = {"delivered": [], "failed": [], "pending": []}
+    for step in steps:
+        if step.attempt is not None:
+            moment = {"tried": step.debt.delivery, "moment": step.attempt.at}
+            moments[step.status].append(moment)
+    if failed := moments["pending"] + moments["failed"]:
+        connection.execute(_fails, failed)
+    if arrived := moments["delivered"]:
+        connection.execute(_works, arrived)
+    return [
+        disabled
+        for given_up in moments["failed"]
+        for disabled in connection.scalars(_disable, given_up)
+    ]
 
 
 def find_delivery(connection: sa.Connection, scope: int, delivery_id: str) -> Delivery | None:

@@ -30,7 +30,11 @@ class Secret(NamedTuple):
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
-    """A destination; its secrets are the newest first. `deleted_at` is None while it exists."""
+    """A destination; its secrets are the newest first. `deleted_at` is None while it exists.
+
+    `failing_since` is the first of the attempts that failed since one arrived or since somebody
+    enabled it. One that is disabled and has it was disabled for that.
+    """
 
     id: str
     scope: int
@@ -46,6 +50,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     secrets: list[Secret]
     created: int
     updated: int
+    failing_since: int | None = None
     deleted_at: int | None = None
 
     def valid_secrets(self, now: int) -> list[Secret]:

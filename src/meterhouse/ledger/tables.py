@@ -291,6 +291,7 @@ destinations = sa.Table(
     sa.Column("api_version", sa.Text),  # of snapshot events; null: the account's default
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("enabled", sa.Boolean(create_constraint=True, name="enabled"), nullable=False),
+    sa.Column("failing_since", Whole64),  # null: the last attempt arrived, or there was none
     sa.Column("secrets", sa.JSON, nullable=False),  # [[secret, expires_at], …]
     sa.Column("created", Whole64, nullable=False),
     sa.Column("updated", Whole64, nullable=False),

@@ -135,7 +135,15 @@ def too_late_to_cancel(identifier: str) -> Refusal:
     )
 
 
-# ---- Resends ----
+# ---- Search and resend ----
+
+
+def search_too_slow() -> Refusal:
+    """Refuse a search that there is too much to look through for."""
+    return Refusal(
+        "There are too many events to look through for this search. Narrow it: name an "
+        "`identifier`, a `meter` and a `customer`, or an `outcome`, or bound `timestamp`."
+    )
 
 
 def identifiers_or_filter() -> Refusal:
@@ -150,14 +158,6 @@ def invalid_time_range() -> Refusal:
     """Refuse a range that ends before it begins. The sentence is Stripe's, for all versions."""
     return Refusal(
         "Param start_time should not be greater than end_time", code="invalid_time_range"
-    )
-
-
-def search_too_slow() -> Refusal:
-    """Refuse a search that there is too much to look through for."""
-    return Refusal(
-        "There are too many events to look through for this search. Narrow it: name an "
-        "`identifier`, a `meter` and a `customer`, or an `outcome`, or bound `timestamp`."
     )
 
 

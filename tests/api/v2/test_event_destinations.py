@@ -3,9 +3,11 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 import stripe
 
 from meterhouse import limits
+from meterhouse.ledger import tables
 from tests.api.house import House
 from tests.api.v2.samples import HERE, at, done, post, refused
 from tests.server import LIVE_KEY, TEST_KEY
@@ -106,6 +108,25 @@ def test_off_and_on(house: House) -> None:
         assert off["status_details"] == {"disabled": {"reason": "user"}}
     on = done(post(house, f"{path}/enable"))
     assert (on["status"], on["status_details"]) == ("enabled", None)
+
+
+def test_one_that_is_off_because_it_failed_starts_anew(house: House) -> None:
+    made = make(house)
+    path = f"{PATH}/{made['id']}"
+
+    def fail(connection: sa.Connection) -> None:
+        rows = sa.update(tables.destinations)
+        connection.execute(rows.values(enabled=False, failing_since=house.clock.now()))
+
+    house.run(house.meterhouse._stores.write(fail))
+    failed = done(get(house, path))
+    assert (failed["status"], failed["status_details"]) == (
+        "disabled",
+        {"disabled": {"reason": "deliveries_failed"}},
+    )
+    assert done(post(house, f"{path}/enable"))["status_details"] is None
+    off = done(post(house, f"{path}/disable"))
+    assert off["status_details"] == {"disabled": {"reason": "user"}}
 
 
 def test_the_end_of_a_destination(house: House) -> None:

@@ -291,6 +291,7 @@ def _deliveries() -> None:
             sa.Boolean(create_constraint=True, name="ck_destinations_enabled"),
             nullable=False,
         ),
+        sa.Column("failing_since", Whole64),
         sa.Column("secrets", sa.JSON(), nullable=False),
         sa.Column("created", Whole64, nullable=False),
         sa.Column("updated", Whole64, nullable=False),
