@@ -181,6 +181,11 @@ USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 CREDENTIAL_CACHE_SECONDS = 1  # a revoked key stops working within this time
 CREDENTIAL_CACHE_KEYS_MAX = 10_000
 
+# Users of the dashboard.
+USER_NAME_CHARS_MAX = 100
+USER_PASSWORD_LEAST_CHARS = 8  # https://pages.nist.gov/800-63-4/sp800-63b.html
+USER_PASSWORD_CHARS_MAX = 1_000
+
 # The log.
 LOG_LINES_WAITING_MAX = 512  # lines of requests that are written in one go
 LOG_FLUSH_MILLISECONDS = 100  # the longest that a line of a request waits

@@ -60,6 +60,18 @@ api_keys = sa.Table(
     sa.CheckConstraint("kind IN ('secret', 'restricted')", name="kind"),
 )
 
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("password_hash", sa.Text, nullable=False),  # Argon2id, with its salt and costs
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("password_set_at", Whole64, nullable=False),
+    sa.CheckConstraint("role IN ('admin', 'viewer')", name="role"),
+)
+
 # One row, made with the table: what signs the tokens of sessions.
 session_secret = sa.Table(
     "session_secret",

@@ -14,6 +14,7 @@ Whole64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Make the tables, and the one row of those that have one."""
     _accounts()
+    _users()
     _session_secret()
     _catalog()
     _journal()
@@ -68,6 +69,21 @@ def _accounts() -> None:
         sa.UniqueConstraint("digest", name="uq_api_keys_digest"),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_api_keys_scope"),
         sa.CheckConstraint("kind IN ('secret', 'restricted')", name="ck_api_keys_kind"),
+    )
+
+
+def _users() -> None:
+    op.create_table(
+        "users",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("password_set_at", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_users"),
+        sa.UniqueConstraint("name", name="uq_users_name"),
+        sa.CheckConstraint("role IN ('admin', 'viewer')", name="ck_users_role"),
     )
 
 
