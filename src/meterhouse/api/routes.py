@@ -8,6 +8,7 @@ from meterhouse.api import health
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.house import House
 from meterhouse.api.meterhouse import (
+    activity,
     deliveries,
     destinations,
     dimensions,
@@ -159,6 +160,9 @@ ROUTES: tuple[Route, ...] = (
         "/meterhouse/v1/destinations/{id}/roll_secret",
         "event_destinations",
         destinations.roll_secret,
+    ),
+    _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_)._replace(
+        operator=True
     ),
     _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_)._replace(
         operator=True

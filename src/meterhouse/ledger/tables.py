@@ -243,6 +243,22 @@ tallies = sa.Table(
     sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="code"),
 )
 
+# The same counts by when the events were received, for `ACTIVITY_DAYS`.
+activity = sa.Table(
+    "activity",
+    metadata,
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), primary_key=True),
+    sa.Column("window_start", Whole64, primary_key=True),
+    sa.Column("meter", sa.Text, primary_key=True),  # '' where no meter was found
+    sa.Column("outcome", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),  # '' unless the outcome is 'rejected'
+    sa.Column("events", Whole64, nullable=False),
+    sa.Column("last_received_at", Whole64, nullable=False),
+    sa.CheckConstraint("outcome IN ('accepted', 'duplicate', 'rejected')", name="outcome"),
+    sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="code"),
+    sqlite_with_rowid=False,
+)
+
 # What happened, as its listeners are told: a snapshot event of API v1 or a thin event of API v2.
 notifications = sa.Table(
     "notifications",

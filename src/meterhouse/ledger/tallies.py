@@ -4,13 +4,15 @@
 commit; pending are the events that the journal still holds.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import upsert
 from meterhouse.ledger.tables import tallies
+from meterhouse.metering.activity import ActivityLine
 
 
 class Line(NamedTuple):
@@ -19,6 +21,14 @@ class Line(NamedTuple):
     scope: int
     outcome: str
     code: str = ""
+
+
+def of(activity: Iterable[ActivityLine]) -> dict[Line, int]:
+    """Return what judged events add to the books."""
+    counts: Counter[Line] = Counter()
+    for one in activity:
+        counts[Line(one.scope, one.outcome, one.code)] += one.events
+    return dict(counts)
 
 
 def add(connection: sa.Connection, counts: Mapping[Line, int]) -> None:

@@ -172,11 +172,11 @@ def unknown_dimension(key: str, meter: str, declared: Sequence[str], param: str)
     )
 
 
-def too_many_rows(rows_max: int) -> Refusal:
-    """Refuse a question whose answer would be too long."""
+def too_many_rows(rows_max: int, window: str = "value_grouping_window") -> Refusal:
+    """Refuse a question whose answer would be too long; `window` is the parameter of windows."""
     return Refusal(
         f"The answer would have more than {rows_max} rows. Ask for a shorter time range, a larger "
-        "value_grouping_window, or fewer groups."
+        f"{window}, or fewer groups."
     )
 
 

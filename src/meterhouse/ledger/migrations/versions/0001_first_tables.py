@@ -244,6 +244,25 @@ def _outcomes() -> None:
         ),
         sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="ck_tallies_code"),
     )
+    op.create_table(
+        "activity",
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("window_start", Whole64, nullable=False),
+        sa.Column("meter", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("events", Whole64, nullable=False),
+        sa.Column("last_received_at", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint(
+            "scope", "window_start", "meter", "outcome", "code", name="pk_activity"
+        ),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_activity_scope"),
+        sa.CheckConstraint(
+            "outcome IN ('accepted', 'duplicate', 'rejected')", name="ck_activity_outcome"
+        ),
+        sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="ck_activity_code"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _notifications() -> None:
