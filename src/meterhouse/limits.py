@@ -142,6 +142,7 @@ DELIVERY_RETRY_SECONDS = 1  # until the ledger is asked again after it failed
 SEARCH_STRETCH_EVENTS = 1_000_000  # looked through at once; if the page is not full, more are
 SEARCH_STRETCH_DOUBLINGS = 4  # of a stretch, from one to the next
 SEARCH_PENDING_EVENTS_MAX = 20_000  # the oldest of the journal, that a search looks through
+REJECTION_SAMPLE_EVENTS_MAX = 3  # of each kind of rejected events
 LIFE_EVENTS_MAX = 100  # of one identifier, that its life is told from
 LIFE_REPORT_MINUTES_MAX = 15  # after a window's end, that its report is looked for
 HINT_CUSTOMERS_ROWS_MAX = 1_000  # that an unknown customer is compared with

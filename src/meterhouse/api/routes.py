@@ -12,8 +12,10 @@ from meterhouse.api.meterhouse import (
     deliveries,
     destinations,
     dimensions,
+    rejections,
     request_logs,
     resends,
+    status,
     usage,
     verification,
 )
@@ -160,6 +162,12 @@ ROUTES: tuple[Route, ...] = (
         "/meterhouse/v1/destinations/{id}/roll_secret",
         "event_destinations",
         destinations.roll_secret,
+    ),
+    _route("GET", "/meterhouse/v1/status", "billing_meter_events", status.retrieve)._replace(
+        operator=True
+    ),
+    _route("GET", "/meterhouse/v1/rejections", "billing_meter_events", rejections.list_)._replace(
+        operator=True
     ),
     _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_)._replace(
         operator=True

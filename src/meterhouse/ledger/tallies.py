@@ -38,9 +38,9 @@ def add(connection: sa.Connection, counts: Mapping[Line, int]) -> None:
         connection.execute(statement, line._asdict() | {"events": events})
 
 
-def read(connection: sa.Connection) -> dict[Line, int]:
-    """Return the books."""
-    return {
-        Line(row.scope, row.outcome, row.code): row.events
-        for row in connection.execute(sa.select(tallies))
-    }
+def read(connection: sa.Connection, scope: int | None = None) -> dict[Line, int]:
+    """Return the books of a scope, or of all of them."""
+    query = sa.select(tallies)
+    if scope is not None:
+        query = query.where(tallies.c.scope == scope)
+    return {Line(row.scope, row.outcome, row.code): row.events for row in connection.execute(query)}
