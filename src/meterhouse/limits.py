@@ -182,6 +182,7 @@ SLOTS_COMPACT_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # of a part of slots that i
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 
 # Authentication.
+API_KEY_NAME_CHARS_MAX = 250
 CREDENTIAL_CACHE_SECONDS = 1  # a revoked key stops working within this time
 CREDENTIAL_CACHE_KEYS_MAX = 10_000
 

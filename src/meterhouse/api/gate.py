@@ -166,12 +166,15 @@ class Gate:
 
     async def _credential(self, route: Route, request: Request, account: str) -> Credential:
         secret = read_authorization(request.header(b"authorization"))
-        if route.operator and is_operator(self._house, secret):
+        if (route.operator or route.operator_only) and is_operator(self._house, secret):
             livemode = request.header(b"meterhouse-livemode") == "true"
             return await self._house.authentication.operator(account, livemode=livemode)
         if route.session and is_token(secret):
             return self._house.sessions.credential(secret, account, self._house.clock.now())
-        return await self._house.authentication.credential(secret, account)
+        credential = await self._house.authentication.credential(secret, account)
+        if route.operator_only:
+            raise envelope.operator_only()
+        return credential
 
     def _note(self, request: Request, answer: Answer, seconds: float) -> None:
         house, route = self._house, request.route

@@ -8,7 +8,9 @@ from meterhouse.api import health
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.house import House
 from meterhouse.api.meterhouse import (
+    accounts,
     activity,
+    api_keys,
     deliveries,
     destinations,
     dimensions,
@@ -52,7 +54,7 @@ class Route(NamedTuple):
     profile `stripe`; where it is None the handler counts. `logged` requests can be read by their
     sender: all but a stream's, which are too many, and those of our own extensions. `json` takes a
     JSON body outside of API v2. `operator` lets the command line of the same machine in without a
-    key.
+    key; `operator_only` lets in nobody else.
     """
 
     method: str
@@ -66,6 +68,7 @@ class Route(NamedTuple):
     logged: bool = False
     json: bool = False
     operator: bool = False
+    operator_only: bool = False
 
 
 def _route(method: str, path: str, resource: str, handler: Handler) -> Route:
@@ -79,6 +82,10 @@ async def _closed(_: Call) -> Answer:
 
 def _open(method: str, path: str, handler: OpenHandler) -> Route:
     return Route(method, path, "", "read", _closed, handler)
+
+
+def _operator(method: str, path: str, handler: Handler) -> Route:
+    return _route(method, path, "", handler)._replace(operator_only=True)
 
 
 _EXTENSIONS = "/meterhouse/"
@@ -193,6 +200,10 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),
+    _operator("GET", "/meterhouse/v1/api_keys", api_keys.list_),
+    _operator("POST", "/meterhouse/v1/api_keys", api_keys.create),
+    _operator("POST", "/meterhouse/v1/api_keys/{id}/revoke", api_keys.revoke),
+    _operator("GET", "/meterhouse/v1/accounts", accounts.list_),
     _open("GET", "/healthz", health.live),
     _open("GET", "/readyz", health.ready),
     _open("GET", "/metrics", health.metrics),

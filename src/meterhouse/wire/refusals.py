@@ -10,6 +10,19 @@ from meterhouse.errors import Refusal
 from meterhouse.limits import ADJUSTMENT_HOURS_MAX, DESTINATIONS_MAX, EVENT_PAST_DAYS_MAX
 from meterhouse.wire.envelope import quote
 
+# ---- API keys ----
+
+
+def invalid_api_key_name(problem: str) -> Refusal:
+    """Refuse a name that a key cannot have; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid name: {problem}", param="name")
+
+
+def invalid_permissions(problem: str) -> Refusal:
+    """Refuse what a key cannot be permitted; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid permissions: {quote(problem)}", param="permissions")
+
+
 # ---- The Stripe CLI ----
 
 
