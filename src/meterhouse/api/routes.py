@@ -14,6 +14,7 @@ from meterhouse.api.meterhouse import (
     deliveries,
     destinations,
     dimensions,
+    embed_tokens,
     rejections,
     request_logs,
     resends,
@@ -50,11 +51,11 @@ class Route(NamedTuple):
     """One row. A part of the path in braces stands for any one part and is handed to the handler.
 
     `open` answers without an API key; it is handed the `Authorization` header as it came. `session`
-    takes the token of a session as well. `limit` is what a request counts towards in the limits
-    profile `stripe`; where it is None the handler counts. `logged` requests can be read by their
-    sender: all but a stream's, which are too many, and those of our own extensions. `json` takes a
-    JSON body outside of API v2. `operator` lets the command line of the same machine in without a
-    key; `operator_only` lets in nobody else.
+    takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
+    towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
+    can be read by their sender: all but a stream's, which are too many, and those of our own
+    extensions. `json` takes a JSON body outside of API v2. `operator` lets the command line of the
+    same machine in without a key; `operator_only` lets in nobody else.
     """
 
     method: str
@@ -64,6 +65,7 @@ class Route(NamedTuple):
     handler: Handler
     open: OpenHandler | None = None
     session: bool = False
+    embed: bool = False
     limit: Limit | None = "basic"
     logged: bool = False
     json: bool = False
@@ -117,7 +119,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route(
         "GET", "/v1/billing/analytics/meter_usage", "billing_meter_usage", meter_usage.retrieve
-    )._replace(limit="meter_usage"),
+    )._replace(limit="meter_usage", embed=True),
     _route("POST", "/v1/customers", "customers", customers.create),
     _route("GET", "/v1/customers", "customers", customers.list_),
     _route("GET", _CUSTOMER, "customers", customers.retrieve),
@@ -200,6 +202,9 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),
+    _route(
+        "POST", "/meterhouse/v1/embed_tokens", "billing_meter_usage", embed_tokens.create
+    )._replace(operator=True),
     _operator("GET", "/meterhouse/v1/api_keys", api_keys.list_),
     _operator("POST", "/meterhouse/v1/api_keys", api_keys.create),
     _operator("POST", "/meterhouse/v1/api_keys/{id}/revoke", api_keys.revoke),

@@ -217,6 +217,35 @@ def too_large_answer(sentence: str) -> Refusal:
     return Refusal(quote(sentence))
 
 
+# ---- Embed tokens ----
+
+
+def embed_token_expired() -> Refusal:
+    """Refuse an embed token that is over."""
+    return Refusal("The embed token has expired; make a new one.", status=401)
+
+
+def not_embedded(what: str, name: str, param: str) -> Refusal:
+    """Refuse what an embed token is not bound to: another customer, meter, dimension or tenant."""
+    return Refusal(
+        f"The embed token does not permit the {what} '{quote(name)}'.", status=403, param=param
+    )
+
+
+def every_meter_not_embedded() -> Refusal:
+    """Refuse the usage of all meters together, which no embed token permits."""
+    return Refusal(
+        "The embed token permits only some meters; name them in meters.",
+        status=403,
+        param="meters",
+    )
+
+
+def dimension_of_none(key: str, param: str) -> Refusal:
+    """Refuse to bind an embed token to what is no dimension of its meters."""
+    return Refusal(f"'{quote(key)}' is a dimension of none of the meters.", param=param)
+
+
 # ---- Event summaries ----
 
 
