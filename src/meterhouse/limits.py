@@ -103,6 +103,9 @@ FILTER_PART_BYTES = 64 * 1_048_576  # of the filter of identifiers; a power of t
 FILTER_PART_DIGESTS_MAX = 20_000_000  # in one part: then one suspicion in 10,000 is wrong
 FILTER_PARTS_MAX = 16
 FILTER_LOAD_DIGESTS = 4_000_000  # that are read at a time when the server starts
+ACTIVITY_WINDOW_MINUTES = 5  # the grain of activity
+ACTIVITY_DAYS = 35
+ACTIVITY_ROWS_MAX = 50_000  # of an answer
 RETAIN_INTERVAL_SECONDS = 60
 RETAIN_CHUNK_ROWS_MAX = 2_000
 REJECTED_EVENTS_DAYS = 35
@@ -144,6 +147,7 @@ SEARCH_STRETCH_EVENTS = 1_000_000  # looked through at once; if the page is not 
 SEARCH_STRETCH_DOUBLINGS = 4  # of a stretch, from one to the next
 SEARCH_STATEMENT_SECONDS_MAX = 5  # of each stretch; then who asks is told to narrow the search
 SEARCH_PENDING_EVENTS_MAX = 20_000  # the oldest of the journal, that a search looks through
+REJECTION_SAMPLE_EVENTS_MAX = 3  # of each kind of rejected events
 LIFE_EVENTS_MAX = 100  # of one identifier, that its life is told from
 LIFE_REPORT_MINUTES_MAX = 15  # after a window's end, that its report is looked for
 HINT_CUSTOMERS_ROWS_MAX = 1_000  # that an unknown customer is compared with
@@ -164,6 +168,13 @@ REBUILD_RETRY_SECONDS = 1
 
 WORKSHOP_UNCOLLECTED_OBJECTS = 500_000  # new ones, from which on cycles are looked for
 
+# The demo.
+DEMO_DAYS = 30  # of the usage that it invents
+DEMO_CONNECTIONS = 6
+DEMO_RETRY_MILLISECONDS = 250  # until what a busy server refused is sent again
+DEMO_POLL_MILLISECONDS = 200  # between two looks at what is not judged yet
+DEMO_SETTLE_SECONDS_MAX = 60  # that what was sent is waited for
+
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
 # The stores.
@@ -183,8 +194,20 @@ SLOTS_COMPACT_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # of a part of slots that i
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 
 # Authentication.
+API_KEY_NAME_CHARS_MAX = 250
 CREDENTIAL_CACHE_SECONDS = 1  # a revoked key stops working within this time
 CREDENTIAL_CACHE_KEYS_MAX = 10_000
+
+# Embed tokens.
+EMBED_TOKEN_CHARS_MAX = 8_192
+EMBED_TOKEN_LEAST_SECONDS = 60
+EMBED_TOKEN_SECONDS_DEFAULT = 3_600
+EMBED_TOKEN_SECONDS_MAX = 86_400
+
+# Users of the dashboard.
+USER_NAME_CHARS_MAX = 100
+USER_PASSWORD_LEAST_CHARS = 8  # https://pages.nist.gov/800-63-4/sp800-63b.html
+USER_PASSWORD_CHARS_MAX = 1_000
 
 # The log.
 LOG_LINES_WAITING_MAX = 512  # lines of requests that are written in one go

@@ -4,14 +4,17 @@ from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.ledger import adjustments, blocks, journal, meters, tables
+from meterhouse.ledger import adjustments, blocks, journal, meters, tables, tallies
 from meterhouse.ledger.adjustments import Adjustment
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.journal import Cancellation
+from meterhouse.metering.activity import WINDOW, ActivityLine
 from meterhouse.pipeline import process
 from meterhouse.pipeline.accept import StreamSubmission
 from meterhouse.pipeline.process import _retry_seconds, store_left_behind
@@ -91,6 +94,29 @@ def test_each_event_has_one_outcome(pipeline: Pipeline) -> None:
     assert usage(pipeline) == 3
     assert (pipeline.rows(tables.journal), pipeline.rows(tables.blocks)) == (0, 0)
     assert pipeline.acceptor.journal_events == 0
+
+
+def test_activity_adds_up_to_the_books(pipeline: Pipeline) -> None:
+    async def body() -> None:
+        with pipeline.stores._ledger.write() as connection:
+            for names in ("abc", "aad", "x"):
+                sent = [submission(name, value="1").event for name in names]
+                stray = submission("y", event_name="cals").event
+                events = [msgspec.structs.replace(one, meter=None) for one in (*sent, stray)]
+                journal.append_events(connection, journal.reserve(connection, len(events)), events)
+                pipeline.processor.wake()
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    with pipeline.stores._ledger.read() as connection:
+        rows = connection.execute(sa.select(tables.activity)).mappings().all()
+        books = tallies.read(connection)
+    lines = [ActivityLine(**row) for row in rows]
+    assert tallies.of(lines) == {
+        line: events for line, events in books.items() if line.outcome != "acknowledged"
+    }
+    assert {line.window_start for line in lines} == {NOW - NOW % WINDOW}
+    assert {line.meter for line in lines} == {"mtr_1", ""}
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.ledger.tables import idempotency_records
+from meterhouse.ledger.tables import activity, idempotency_records
+from meterhouse.metering.activity import WINDOW
 from meterhouse.pipeline.retain import Retention
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, HOUR, NOW
 from tests.pipeline.samples import DAYS, Pipeline, submission
 
 LAST = (NOW // DAY + DAYS + 1) * DAY - 1  # the last instant at which a claim made now holds
+START = NOW - NOW % WINDOW
 
 
 async def accept(pipeline: Pipeline, *names: str) -> None:
@@ -22,23 +24,25 @@ async def accept(pipeline: Pipeline, *names: str) -> None:
     assert await pipeline.processor.settle(5)
 
 
-def left(pipeline: Pipeline) -> tuple[int, int]:
-    """Count identifiers and idempotency records."""
-    return pipeline.claims(), pipeline.rows(idempotency_records)
+def left(pipeline: Pipeline) -> tuple[int, int, int]:
+    """Count identifiers, idempotency records and lines of activity."""
+    return pipeline.claims(), pipeline.rows(idempotency_records), pipeline.rows(activity)
 
 
 @pytest.mark.parametrize(
     ("age", "gone", "stays"),
     [
-        (24 * HOUR - 1, 0, (3, 3)),
-        (24 * HOUR, 3, (3, 0)),
-        (LAST - NOW, 3, (3, 0)),
-        (LAST - NOW + DAY, 3, (3, 0)),
-        (LAST - NOW + DAY + 1, 3, (0, 0)),
+        (24 * HOUR - 1, 0, (3, 3, 1)),
+        (24 * HOUR, 3, (3, 0, 1)),
+        (START + limits.ACTIVITY_DAYS * DAY - NOW, 3, (3, 0, 1)),
+        (START + limits.ACTIVITY_DAYS * DAY - NOW + 1, 4, (3, 0, 0)),
+        (LAST - NOW, 4, (3, 0, 0)),
+        (LAST - NOW + DAY, 4, (3, 0, 0)),
+        (LAST - NOW + DAY + 1, 4, (0, 0, 0)),
     ],
 )
 def test_what_is_over_its_time_goes(
-    pipeline: Pipeline, age: int, gone: int, stays: tuple[int, int]
+    pipeline: Pipeline, age: int, gone: int, stays: tuple[int, int, int]
 ) -> None:
     async def body() -> int:
         await accept(pipeline, "a", "b", "c")
@@ -56,8 +60,8 @@ def test_what_came_later_stays(pipeline: Pipeline) -> None:
         await accept(pipeline, "c")
         return await pipeline.retention.sweep()
 
-    assert pipeline.run(body) == 2
-    assert left(pipeline) == (1, 1)
+    assert pipeline.run(body) == 3
+    assert left(pipeline) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ def seconds(instant: int) -> int:
     return instant // 1000
 
 
+def decimal_seconds(instant: int) -> str:
+    """Return milliseconds since the epoch as unix seconds with three decimals, exactly."""
+    return f"{instant // 1000}.{instant % 1000:03d}"
+
+
 def meter(one: Meter, *, livemode: bool, version: ApiVersion) -> dict[str, Any]:
     """Render a meter (https://docs.stripe.com/api/billing/meter/object).
 

@@ -72,16 +72,23 @@ def upsert(
     keys: tuple[str, ...],
     add: tuple[str, ...],
     replace: tuple[str, ...] = (),
+    highest: tuple[str, ...] = (),
 ) -> sa.Insert:
     """Return an INSERT of a row that changes the row with the same `keys` where there is one.
 
-    That row's columns `add` are added to, its columns `replace` get the new values. `dialect` is
-    the name of the connection's. Execute it with a value for each of these columns.
+    That row's columns `add` are added to, its columns `replace` get the new values, and its columns
+    `highest` get them where they are higher. `dialect` is the name of the connection's. Execute it
+    with a value for each of these columns.
     """
     insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
-    statement = insert.values({name: sa.bindparam(name) for name in (*keys, *add, *replace)})
+    statement = insert.values(
+        {name: sa.bindparam(name) for name in (*keys, *add, *replace, *highest)}
+    )
     changes = {name: table.c[name] + statement.excluded[name] for name in add}
     changes |= {name: statement.excluded[name] for name in replace}
+    for name in highest:
+        new, old = statement.excluded[name], table.c[name]
+        changes[name] = sa.case((new > old, new), else_=old)
     changed: sa.Insert = statement.on_conflict_do_update(index_elements=keys, set_=changes)
     return changed
 

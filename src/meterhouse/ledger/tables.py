@@ -60,6 +60,18 @@ api_keys = sa.Table(
     sa.CheckConstraint("kind IN ('secret', 'restricted')", name="kind"),
 )
 
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("password_hash", sa.Text, nullable=False),  # Argon2id, with its salt and costs
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("password_set_at", Whole64, nullable=False),
+    sa.CheckConstraint("role IN ('admin', 'viewer')", name="role"),
+)
+
 # One row, made with the table: what signs the tokens of sessions.
 session_secret = sa.Table(
     "session_secret",
@@ -229,6 +241,22 @@ tallies = sa.Table(
         "outcome IN ('acknowledged', 'accepted', 'duplicate', 'rejected')", name="outcome"
     ),
     sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="code"),
+)
+
+# The same counts by when the events were received, for `ACTIVITY_DAYS`.
+activity = sa.Table(
+    "activity",
+    metadata,
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), primary_key=True),
+    sa.Column("window_start", Whole64, primary_key=True),
+    sa.Column("meter", sa.Text, primary_key=True),  # '' where no meter was found
+    sa.Column("outcome", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),  # '' unless the outcome is 'rejected'
+    sa.Column("events", Whole64, nullable=False),
+    sa.Column("last_received_at", Whole64, nullable=False),
+    sa.CheckConstraint("outcome IN ('accepted', 'duplicate', 'rejected')", name="outcome"),
+    sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="code"),
+    sqlite_with_rowid=False,
 )
 
 # What happened, as its listeners are told: a snapshot event of API v1 or a thin event of API v2.

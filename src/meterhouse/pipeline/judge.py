@@ -7,7 +7,6 @@ concludes with that answer. A second first round forgets the first one.
 
 import logging
 import secrets
-from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -20,6 +19,8 @@ from meterhouse.ledger import accounts, journal, meters, tallies
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.journal import Cancellation, Entry
+from meterhouse.metering.activity import ActivityLine
+from meterhouse.metering.activity import gather as gather_activity
 from meterhouse.metering.identifier import Claims, identifier_digest
 from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent, Scope, StoredEvent
 from meterhouse.metering.report import RejectionLine, gather
@@ -47,6 +48,7 @@ class Verdict(NamedTuple):
     last: int
     blocks: list[Block]
     counts: dict[tallies.Line, int]
+    activity: list[ActivityLine]
     rejections: list[RejectionLine]
     claims: dict[int, list[bytes]]
     new_claims: dict[int, list[bytes]]
@@ -106,11 +108,13 @@ class Judge:
         cancellations = [one for entry in batch.entries for one in entry.cancellations]
         cancelled = self._find_cancelled(cancellations, batch.scopes)
         new_claims = outcome.claims.by_day()
+        activity = gather_activity(outcome.kept, outcome.duplicates, rejected)
         claims = _with_those_alone(outcome.claims, outcome.kept, rejected)
         return Verdict(
             max(entry.last for entry in batch.entries),
             _blocks(batch, outcome, rejected, cancelled, claims),
-            _counts(outcome, rejected),
+            tallies.of(activity),
+            activity,
             gather(rejected),
             claims.by_day(),
             new_claims,
@@ -218,14 +222,3 @@ def _blocks(
         Block(f"{name}-{number}", one.destination, one.rows, one.body)
         for number, one in enumerate(made)
     ]
-
-
-def _counts(outcome: Deduplicated, rejected: list[RejectedEvent]) -> dict[tallies.Line, int]:
-    accepted = Counter([one.event.scope for one in outcome.kept])
-    duplicate = Counter([one.event.scope for one in outcome.duplicates])
-    refused = Counter([(one.event.scope, one.code) for one in rejected])
-    return {
-        **{tallies.Line(scope, "accepted"): events for scope, events in accepted.items()},
-        **{tallies.Line(scope, "duplicate"): events for scope, events in duplicate.items()},
-        **{tallies.Line(scope, "rejected", code): n for (scope, code), n in refused.items()},
-    }

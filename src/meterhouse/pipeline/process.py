@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import happens
-from meterhouse.ledger import adjustments, blocks, journal, rejections, tallies
+from meterhouse.ledger import activity, adjustments, blocks, journal, rejections, tallies
 from meterhouse.ledger.blocks import Block
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
@@ -271,6 +271,7 @@ def _commit(connection: sa.Connection, verdict: Verdict, identifiers: Identifier
     if identifiers.stand_against(verdict.new_claims):
         raise ConflictError
     tallies.add(connection, verdict.counts)
+    activity.add(connection, verdict.activity)
     rejections.add(connection, verdict.rejections)
     Combinations.write(connection, verdict.combinations)
     blocks.put(connection, verdict.blocks)

@@ -1,6 +1,7 @@
 """Retain: what is over its time leaves both stores, by the program's own clock.
 
-Idempotency records leave the ledger when they expire, notifications and resends after their days.
+Idempotency records leave the ledger when they expire; notifications, resends and activity after
+their days.
 Each transaction deletes few rows, so that no acknowledgement waits long behind it. The usage store
 drops whole partitions: of identifiers after the deduplication window, of rejected events,
 duplicates and request logs after their days.
@@ -13,13 +14,14 @@ from datetime import UTC, datetime
 from meterhouse import limits
 from meterhouse.background import Background
 from meterhouse.clock import Clock
-from meterhouse.ledger import idempotency, notifications, resends
+from meterhouse.ledger import activity, idempotency, notifications, resends
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.stores import Stores
 from meterhouse.usage import request_logs
 from meterhouse.usage.store import UsageStore
 
+_ACTIVITY = limits.ACTIVITY_DAYS * MILLISECONDS["day"]
 _NOTIFICATIONS = limits.NOTIFICATIONS_DAYS * MILLISECONDS["day"]
 _REJECTED_EVENTS = limits.REJECTED_EVENTS_DAYS * MILLISECONDS["day"]
 _REQUEST_LOGS = limits.REQUEST_LOG_DAYS * MILLISECONDS["day"]
@@ -54,6 +56,7 @@ class Retention(Background):
             (idempotency.expire, now),
             (notifications.expire, now - _NOTIFICATIONS),
             (resends.expire, now - _RESENDS),
+            (activity.expire, now - _ACTIVITY),
         ):
             chunk = limits.RETAIN_CHUNK_ROWS_MAX
             while chunk == limits.RETAIN_CHUNK_ROWS_MAX:

@@ -19,6 +19,7 @@ import msgspec
 from meterhouse.limits import (
     EVENT_FUTURE_MINUTES_MAX,
     EVENT_PAST_DAYS_MAX,
+    REJECTION_SAMPLE_EVENTS_MAX,
     SEARCH_STRETCH_DOUBLINGS,
     SEARCH_STRETCH_EVENTS,
 )
@@ -41,6 +42,9 @@ class Page(NamedTuple):
     oldest: bool = False
 
 
+EVERYTHING = Page(0, 2**63, 2**32 - 1)
+
+
 class Count(msgspec.Struct):
     """How many there are."""
 
@@ -52,6 +56,21 @@ class Newest(msgspec.Struct):
 
     identifier: str
     newest: int
+
+
+class RejectedKind(msgspec.Struct):
+    """Rejected events with one code, of one meter or else of one event name, their `name`.
+
+    `newest` are the positions of the last `REJECTION_SAMPLE_EVENTS_MAX` of them, the last first.
+    """
+
+    code: str
+    meter: str
+    name: str
+    events: int
+    first_received_at: int
+    last_received_at: int
+    newest: list[int]
 
 
 _COLUMNS = "position, meter, customer, event_name, identifier, timestamp, received_at"
@@ -94,6 +113,22 @@ SELECT identifier, max(position) AS newest
 FROM rejected_events
 WHERE %s
 GROUP BY identifier
+"""
+
+_REJECTED_KINDS = f"""
+SELECT code, meter, if(meter = '', event_name, '') AS name,
+    count() AS events,
+    toUnixTimestamp64Milli(min(received_at)) AS first_received_at,
+    toUnixTimestamp64Milli(max(received_at)) AS last_received_at,
+    arrayMap(
+        negative -> -negative,
+        groupArraySorted({REJECTION_SAMPLE_EVENTS_MAX})(-toInt64(position))
+    ) AS newest
+FROM rejected_events
+WHERE %s
+GROUP BY code, meter, name
+ORDER BY max(position) DESC
+LIMIT {{rows_max:UInt32}}
 """
 
 # An event that counts until a newer one of its event time window does.
@@ -181,6 +216,12 @@ def newest_rejected(search: EventSearch, page: Page) -> tuple[str, dict[str, Any
     """Return the statement that finds the newest rejected event of each identifier."""
     values = _values(search, page)
     return _NEWEST_REJECTED % _demands(search, values, "rejected"), values
+
+
+def rejected_kinds(search: EventSearch, rows_max: int) -> tuple[str, dict[str, Any]]:
+    """Return the statement that tells kinds of rejected events apart, and its values."""
+    values = _values(search, EVERYTHING)
+    return _REJECTED_KINDS % _demands(search, values, "rejected"), values | {"rows_max": rows_max}
 
 
 def _values(search: EventSearch, page: Page) -> dict[str, Any]:

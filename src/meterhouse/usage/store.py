@@ -44,7 +44,7 @@ from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.window import Window, window_of
 from meterhouse.usage import block, queries, request_logs, schema, search, selection
 from meterhouse.usage.request_logs import RequestLog
-from meterhouse.usage.search import Page
+from meterhouse.usage.search import Page, RejectedKind
 
 SESSION_SETTINGS = {
     "async_insert": 0,  # an asynchronous insert returns before its rows are on disk
@@ -329,6 +329,15 @@ class UsageStore:
         """Return, for each identifier, the position of the newest one of these rejected events."""
         rows = self._ask(*search.newest_rejected(wanted, page), search.Newest)
         return {row.identifier: row.newest for row in rows}
+
+    def kinds_of_rejections(
+        self, wanted: EventSearch, rows_max: int
+    ) -> tuple[list[RejectedKind], list[FoundEvent]]:
+        """Return kinds of rejected events, that which came last first, and their newest events."""
+        kinds = self._ask(*search.rejected_kinds(wanted, rows_max), RejectedKind)
+        positions = tuple(position for kind in kinds for position in kind.newest)
+        samples = msgspec.structs.replace(wanted, positions=positions)
+        return kinds, self.search(samples, search.EVERYTHING) if positions else []
 
     def overwritten_by(self, scope: Scope, event: FoundEvent, window: Window) -> str | None:
         """Return the identifier of the event that counts in a window instead of an earlier one."""

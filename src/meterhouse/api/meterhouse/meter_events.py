@@ -56,8 +56,8 @@ async def list_(call: Call) -> Answer:
     page = _page(params)
     found = await _find(call, await _search(call, params), page)
     shown = found[: params.limit]
-    documents = await _documents(call, shown[::-1] if page.oldest else shown)
-    return _answer(list_object(call.path, documents, len(found) > params.limit), settled=settled)
+    data = await documents(call, shown[::-1] if page.oldest else shown)
+    return _answer(list_object(call.path, data, len(found) > params.limit), settled=settled)
 
 
 async def retrieve(call: Call) -> Answer:
@@ -70,7 +70,7 @@ async def retrieve(call: Call) -> Answer:
     if not found:
         raise envelope.no_such("meter event", identifier)
     event = min(found, key=lambda one: _RANK.index(one.outcome))
-    [document] = await _documents(call, [event])
+    [document] = await documents(call, [event])
     return _answer(document | await life(call, event, found), settled=settled)
 
 
@@ -132,7 +132,8 @@ async def _find(call: Call, search: EventSearch, page: Page) -> list[FoundEvent]
     return [found[position] for position in sorted(found, reverse=not page.oldest)][: page.rows_max]
 
 
-async def _documents(call: Call, events: list[FoundEvent]) -> list[dict[str, Any]]:
+async def documents(call: Call, events: list[FoundEvent]) -> list[dict[str, Any]]:
+    """Render events as they are shown."""
     named, cancelled = await call.house.stores.read(_about, events)
     return [
         _document(

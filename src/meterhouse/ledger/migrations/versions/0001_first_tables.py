@@ -14,6 +14,7 @@ Whole64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Make the tables, and the one row of those that have one."""
     _accounts()
+    _users()
     _session_secret()
     _catalog()
     _journal()
@@ -68,6 +69,21 @@ def _accounts() -> None:
         sa.UniqueConstraint("digest", name="uq_api_keys_digest"),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_api_keys_scope"),
         sa.CheckConstraint("kind IN ('secret', 'restricted')", name="ck_api_keys_kind"),
+    )
+
+
+def _users() -> None:
+    op.create_table(
+        "users",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("password_set_at", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_users"),
+        sa.UniqueConstraint("name", name="uq_users_name"),
+        sa.CheckConstraint("role IN ('admin', 'viewer')", name="ck_users_role"),
     )
 
 
@@ -227,6 +243,25 @@ def _outcomes() -> None:
             name="ck_tallies_outcome",
         ),
         sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="ck_tallies_code"),
+    )
+    op.create_table(
+        "activity",
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("window_start", Whole64, nullable=False),
+        sa.Column("meter", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("events", Whole64, nullable=False),
+        sa.Column("last_received_at", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint(
+            "scope", "window_start", "meter", "outcome", "code", name="pk_activity"
+        ),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_activity_scope"),
+        sa.CheckConstraint(
+            "outcome IN ('accepted', 'duplicate', 'rejected')", name="ck_activity_outcome"
+        ),
+        sa.CheckConstraint("(outcome = 'rejected') = (code <> '')", name="ck_activity_code"),
+        sqlite_with_rowid=False,
     )
 
 

@@ -1,0 +1,125 @@
+"""`meterhouse users`: the people who may sign in to the dashboard."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from meterhouse.cli import books
+from meterhouse.cli.options import DatabaseUrl, DataDir
+from meterhouse.cli.output import print_table, remark, show_time
+from meterhouse.clock import SystemClock
+from meterhouse.config import Config
+from meterhouse.errors import ConfigError, MeterhouseError
+from meterhouse.ledger import users
+from meterhouse.ledger.users import Role
+from meterhouse.limits import (
+    USER_NAME_CHARS_MAX,
+    USER_PASSWORD_CHARS_MAX,
+    USER_PASSWORD_LEAST_CHARS,
+)
+
+app = typer.Typer(help="Make, list and delete users of the dashboard.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name to sign in with.")]
+PasswordStdin = Annotated[
+    bool,
+    typer.Option(
+        "--password-stdin", help="Read the password from the first line of standard input."
+    ),
+]
+
+
+@app.command()
+def create(
+    name: Name,
+    *,
+    role: Annotated[
+        Role, typer.Option(help="A viewer looks; an admin may change things too.")
+    ] = "viewer",
+    password_stdin: PasswordStdin = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a user; asks for a password twice."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    _check_name(name)
+    hashed = users.hash_password(_password(from_stdin=password_stdin))
+    now = SystemClock().now()
+    with books.opened(config, make=True) as ledger, ledger.write() as connection:
+        user = users.create_user(connection, name, hashed, role, now)
+    if user is None:
+        raise MeterhouseError(
+            f"There is a user '{name}' already; `meterhouse users password` changes the password."
+        )
+    typer.echo(user.name)
+    remark(f"{user.name} may sign in to the dashboard as {user.role}.")
+
+
+@app.command("list")
+def list_users(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """List the users, the oldest first."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config) as ledger, ledger.read() as connection:
+        found = users.list_users(connection)
+    print_table(
+        ("name", "role", "created", "password set"),
+        [
+            (one.name, one.role, *map(show_time, (one.created, one.password_set_at)))
+            for one in found
+        ],
+    )
+
+
+@app.command()
+def password(
+    name: Name,
+    *,
+    password_stdin: PasswordStdin = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give a user another password, which ends their sessions; asks for it twice."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    hashed = users.hash_password(_password(from_stdin=password_stdin))
+    with books.opened(config) as ledger, ledger.write() as connection:
+        user = users.set_password(connection, name, hashed, SystemClock().now())
+    if user is None:
+        raise _unknown(name)
+    typer.echo(user.name)
+
+
+@app.command()
+def delete(name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Delete a user, which ends their sessions."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config) as ledger, ledger.write() as connection:
+        gone = users.delete_user(connection, name)
+    if not gone:
+        raise _unknown(name)
+    typer.echo(name)
+
+
+def _check_name(name: str) -> None:
+    if not name.isprintable() or name != name.strip() or not 0 < len(name) <= USER_NAME_CHARS_MAX:
+        raise ConfigError(
+            f"'{name}' cannot be a name: it must have 1 to {USER_NAME_CHARS_MAX} characters, all "
+            "of them printable, and no space at its ends."
+        )
+
+
+def _password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        text = sys.stdin.readline().rstrip("\r\n")
+    else:
+        text = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    if not USER_PASSWORD_LEAST_CHARS <= len(text) <= USER_PASSWORD_CHARS_MAX:
+        raise ConfigError(
+            f"The password must have {USER_PASSWORD_LEAST_CHARS} to {USER_PASSWORD_CHARS_MAX} "
+            "characters."
+        )
+    return text
+
+
+def _unknown(name: str) -> MeterhouseError:
+    return MeterhouseError(f"There is no user '{name}'; `meterhouse users list` shows them.")

@@ -1,0 +1,106 @@
+"""Users: the people who may sign in to the dashboard.
+
+- A password is never stored, only its Argon2id hash. Hashing takes tens of milliseconds and 64 MB
+  on purpose, so it is done before a transaction that writes (`hash_password`).
+- `verify` takes as long for a name that nobody has as for one that somebody has.
+- `password_set_at` tells when the password became what it is: what was signed before does not hold.
+"""
+
+from base64 import b64encode
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+
+from meterhouse.ledger.tables import users
+
+Role = Literal["admin", "viewer"]
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """A user; a viewer looks, an admin may change things too."""
+
+    name: str
+    role: Role
+    created: int
+    password_set_at: int
+
+
+_hasher = PasswordHasher()
+
+
+def _of_nobody() -> str:
+    """Return a hash that no password has, and that takes as long to find out as any other."""
+    salt, digest = (
+        b64encode(bytes(size)).rstrip(b"=").decode()
+        for size in (_hasher.salt_len, _hasher.hash_len)
+    )
+    costs = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
+    return f"$argon2id$v=19${costs}${salt}${digest}"
+
+
+_NOBODY = _of_nobody()
+_OWN = User.__struct_fields__
+_users = sa.select(*(users.c[name] for name in _OWN))
+_hash_of = sa.select(users.c.password_hash).where(users.c.name == sa.bindparam("wanted"))
+
+
+def hash_password(password: str) -> str:
+    """Return what is kept of a password."""
+    return _hasher.hash(password)
+
+
+def create_user(
+    connection: sa.Connection, name: str, password_hash: str, role: Role, now: int
+) -> User | None:
+    """Make a user; None when the name is taken."""
+    if find_user(connection, name) is not None:
+        return None
+    user = User(name=name, role=role, created=now, password_set_at=now)
+    row = msgspec.structs.asdict(user) | {"password_hash": password_hash}
+    connection.execute(sa.insert(users), row)
+    return user
+
+
+def find_user(connection: sa.Connection, name: str) -> User | None:
+    """Return the user with a name; None when there is none."""
+    row = connection.execute(_users.where(users.c.name == name)).mappings().one_or_none()
+    return _user(row) if row else None
+
+
+def list_users(connection: sa.Connection) -> list[User]:
+    """Return every user, the oldest first."""
+    rows = connection.execute(_users.order_by(users.c.seq)).mappings()
+    return [_user(row) for row in rows]
+
+
+def set_password(connection: sa.Connection, name: str, password_hash: str, now: int) -> User | None:
+    """Give a user another password; None when there is no such user."""
+    connection.execute(
+        sa.update(users)
+        .where(users.c.name == name)
+        .values(password_hash=password_hash, password_set_at=now)
+    )
+    return find_user(connection, name)
+
+
+def delete_user(connection: sa.Connection, name: str) -> bool:
+    """Delete a user; False when there is no such user."""
+    return connection.execute(sa.delete(users).where(users.c.name == name)).rowcount > 0
+
+
+def verify(connection: sa.Connection, name: str, password: str) -> User | None:
+    """Return the user who has this name and this password; None when nobody has both."""
+    found: str | None = connection.execute(_hash_of, {"wanted": name}).scalar_one_or_none()
+    try:
+        _hasher.verify(found or _NOBODY, password)
+    except VerificationError:
+        return None
+    return find_user(connection, name)
+
+
+def _user(row: sa.RowMapping) -> User:
+    values: dict[str, Any] = dict(row)
+    return User(**values)

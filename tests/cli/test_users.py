@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from meterhouse.cli.main import app
+from meterhouse.ledger import users
+from meterhouse.ledger.engine import open_ledger
+from meterhouse.ledger.users import User
+from meterhouse.limits import USER_NAME_CHARS_MAX, USER_PASSWORD_CHARS_MAX
+from tests.cli.samples import ENVIRONMENT
+
+
+def run(data_dir: Path, *arguments: str, typed: str = "") -> Result:
+    command = ["users", *arguments, "--data-dir", str(data_dir)]
+    return CliRunner(env=ENVIRONMENT).invoke(app, command, input=typed)
+
+
+def make(data_dir: Path, name: str, *options: str) -> None:
+    command = ("create", name, "--password-stdin", *options)
+    made = run(data_dir, *command, typed="correct horse\n")
+    assert made.exit_code == 0, made.output
+    assert made.stdout == f"{name}\n"
+
+
+def verified(data_dir: Path, name: str, password: str) -> User | None:
+    with open_ledger(f"sqlite:///{data_dir}/ledger.db") as ledger, ledger.read() as connection:
+        return users.verify(connection, name, password)
+
+
+def test_a_user_may_only_look_unless_told_otherwise(tmp_path: Path) -> None:
+    make(tmp_path, "ada")
+    make(tmp_path, "bob", "--role", "admin")
+    roles = [verified(tmp_path, name, "correct horse") for name in ("ada", "bob")]
+    assert [user and user.role for user in roles] == ["viewer", "admin"]
+
+
+def test_a_password_is_typed_twice_and_shown_never(tmp_path: Path) -> None:
+    made = run(tmp_path, "create", "ada", typed="correct horse\ncorrect horse\n")
+    assert made.exit_code == 0, made.output
+    assert "correct" not in made.output
+    assert verified(tmp_path, "ada", "correct horse") is not None
+    wrong = run(tmp_path, "create", "bob", typed="correct horse\nwrong horse\n")
+    assert wrong.exit_code == 1
+    assert verified(tmp_path, "bob", "correct horse") is None
+
+
+def test_users_are_listed(tmp_path: Path) -> None:
+    make(tmp_path, "ada", "--role", "admin")
+    make(tmp_path, "bob")
+    headers, *rows = (line.split("\t") for line in run(tmp_path, "list").stdout.splitlines())
+    assert headers == ["name", "role", "created", "password set"]
+    assert [row[:2] for row in rows] == [["ada", "admin"], ["bob", "viewer"]]
+
+
+def test_another_password(tmp_path: Path) -> None:
+    make(tmp_path, "ada")
+    changed = run(tmp_path, "password", "ada", "--password-stdin", typed="battery staple\n")
+    assert (changed.exit_code, changed.stdout) == (0, "ada\n")
+    assert verified(tmp_path, "ada", "correct horse") is None
+    assert verified(tmp_path, "ada", "battery staple") is not None
+
+
+def test_a_user_is_deleted(tmp_path: Path) -> None:
+    make(tmp_path, "ada")
+    assert run(tmp_path, "delete", "ada").exit_code == 0
+    assert verified(tmp_path, "ada", "correct horse") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "password", "code", "sentence"),
+    [
+        (("create", "ada"), "correct horse", 1, "There is a user 'ada' already"),
+        (("create", "bob"), "7 chars", 2, "The password must have 8 to 1000 characters."),
+        (("create", "bob"), "x" * (USER_PASSWORD_CHARS_MAX + 1), 2, "The password must have"),
+        (("create", " bob"), "correct horse", 2, "' bob' cannot be a name"),
+        (("create", ""), "correct horse", 2, "'' cannot be a name"),
+        (("create", "b" * (USER_NAME_CHARS_MAX + 1)), "correct horse", 2, "cannot be a name"),
+        (("password", "bob"), "correct horse", 1, "There is no user 'bob'"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], password: str, code: int, sentence: str
+) -> None:
+    make(tmp_path, "ada")
+    told = run(tmp_path, *arguments, "--password-stdin", typed=f"{password}\n")
+    assert told.exit_code == code
+    assert told.stdout == ""
+    assert sentence in told.stderr
+
+
+def test_nobody_is_deleted(tmp_path: Path) -> None:
+    make(tmp_path, "ada")
+    told = run(tmp_path, "delete", "bob")
+    assert told.exit_code == 1
+    assert told.stderr.startswith("Error: There is no user 'bob'")

@@ -1,0 +1,48 @@
+from decimal import Decimal
+
+from meterhouse.metering.activity import WINDOW, ActivityLine, gather
+from meterhouse.metering.model import AcceptedEvent, MeterEvent, RejectedEvent
+from tests.metering.samples import NOW, event
+
+START = NOW - NOW % WINDOW
+
+
+def received(at: int, scope: int = 1) -> MeterEvent:
+    return event(scope=scope, received_at=at)
+
+
+def counted(at: int, meter: str = "mtr_1", scope: int = 1) -> AcceptedEvent:
+    return AcceptedEvent(1, received(at, scope), meter, "cus_1", Decimal(1))
+
+
+def refused(at: int, code: str, meter: str | None = "mtr_1") -> RejectedEvent:
+    return RejectedEvent(1, received(at), meter, code, "No.")
+
+
+def test_nothing_comes_to_nothing() -> None:
+    assert gather([], [], []) == []
+
+
+def test_events_are_told_apart_by_scope_window_meter_and_outcome() -> None:
+    lines = gather(
+        [
+            counted(START),
+            counted(START + WINDOW - 1),
+            counted(START + 5),
+            counted(START + WINDOW),
+            counted(START, meter="mtr_2"),
+            counted(START, scope=2),
+        ],
+        [counted(START + 7)],
+        [refused(START, "a"), refused(START, "b"), refused(START, "b"), refused(START, "b", None)],
+    )
+    assert lines == [
+        ActivityLine(1, START, "mtr_1", "accepted", "", 3, START + WINDOW - 1),
+        ActivityLine(1, START + WINDOW, "mtr_1", "accepted", "", 1, START + WINDOW),
+        ActivityLine(1, START, "mtr_2", "accepted", "", 1, START),
+        ActivityLine(2, START, "mtr_1", "accepted", "", 1, START),
+        ActivityLine(1, START, "mtr_1", "duplicate", "", 1, START + 7),
+        ActivityLine(1, START, "mtr_1", "rejected", "a", 1, START),
+        ActivityLine(1, START, "mtr_1", "rejected", "b", 2, START),
+        ActivityLine(1, START, "", "rejected", "b", 1, START),
+    ]
