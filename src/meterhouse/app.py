@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.authentication import Authentication
+from meterhouse.api.embed_tokens import EmbedTokens
 from meterhouse.api.gate import Gate
 from meterhouse.api.house import House
 from meterhouse.api.idempotency import KeysInUse
@@ -105,6 +106,7 @@ class Meterhouse:
             Verification(self._stores, self._processor.still, clock),
             Authentication(self._stores, clock),
             Sessions(session_secret),
+            EmbedTokens(session_secret),
             self._broadcast,
             self._request_logs,
             self._resender,

@@ -182,8 +182,15 @@ SLOTS_COMPACT_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # of a part of slots that i
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 
 # Authentication.
+API_KEY_NAME_CHARS_MAX = 250
 CREDENTIAL_CACHE_SECONDS = 1  # a revoked key stops working within this time
 CREDENTIAL_CACHE_KEYS_MAX = 10_000
+
+# Embed tokens.
+EMBED_TOKEN_CHARS_MAX = 8_192
+EMBED_TOKEN_LEAST_SECONDS = 60
+EMBED_TOKEN_SECONDS_DEFAULT = 3_600
+EMBED_TOKEN_SECONDS_MAX = 86_400
 
 # Users of the dashboard.
 USER_NAME_CHARS_MAX = 100

@@ -15,14 +15,19 @@ from meterhouse.metering.model import Scope
 from meterhouse.stores import Stores
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import Access, Permissions, digest, mask, permits
+from meterhouse.wire.embed import Embed
 
 
 class Credential(NamedTuple):
-    """What a key opens: a scope, wholly (`permissions` is None) or in part."""
+    """What a key opens: a scope, wholly (`permissions` is None) or in part.
+
+    `embed` bounds an embed token further: to a customer, meters and dimensions.
+    """
 
     scope: Scope
     permissions: Permissions | None
     hint: str
+    embed: Embed | None = None
 
     def require(self, resource: str, access: Access) -> None:
         """Refuse with 403 unless the key may `access` the `resource`."""

@@ -10,6 +10,7 @@ from meterhouse.errors import NO_HEADERS
 from meterhouse.metering.model import Scope
 from meterhouse.wire.body import to_json
 from meterhouse.wire.document import DocumentT, read_document
+from meterhouse.wire.embed import Embed
 from meterhouse.wire.form import parse_form
 from meterhouse.wire.params import RequestParams, read_params
 from meterhouse.wire.query import QueryT, read_query
@@ -43,7 +44,8 @@ class Call(msgspec.Struct, frozen=True):
     request has no body, else JSON. `headers` are those of the request as they came, their names in
     small letters. `connected` tells that the sender named the account to act for.
     `now` is when the request was received (milliseconds). `strong` tells whether a read must
-    include all that was acknowledged before.
+    include all that was acknowledged before. `embed` is what the embed token permits that the
+    request came with.
     """
 
     house: House
@@ -61,6 +63,7 @@ class Call(msgspec.Struct, frozen=True):
     idempotency_key: str | None
     fingerprint: bytes
     headers: Mapping[bytes, bytes]
+    embed: Embed | None = None
 
     def params(self, cls: type[ParamsT]) -> ParamsT:
         """Read the parameters as a `cls`; refuse what is not in order."""

@@ -27,6 +27,7 @@ from meterhouse.logs import AnsweredRequest
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import read_authorization
 from meterhouse.wire.document import read_include
+from meterhouse.wire.embed import is_embed_token
 from meterhouse.wire.envelope_v2 import missing_version, not_json
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.session import is_token
@@ -158,6 +159,7 @@ class Gate:
             key,
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
             request.headers,
+            credential.embed,
         )
         if route.access == "read":
             return await route.handler(call)
@@ -166,12 +168,17 @@ class Gate:
 
     async def _credential(self, route: Route, request: Request, account: str) -> Credential:
         secret = read_authorization(request.header(b"authorization"))
-        if route.operator and is_operator(self._house, secret):
+        if (route.operator or route.operator_only) and is_operator(self._house, secret):
             livemode = request.header(b"meterhouse-livemode") == "true"
             return await self._house.authentication.operator(account, livemode=livemode)
         if route.session and is_token(secret):
             return self._house.sessions.credential(secret, account, self._house.clock.now())
-        return await self._house.authentication.credential(secret, account)
+        if route.embed and is_embed_token(secret):
+            return self._house.embed_tokens.credential(secret, account, self._house.clock.now())
+        credential = await self._house.authentication.credential(secret, account)
+        if route.operator_only:
+            raise envelope.operator_only()
+        return credential
 
     def _note(self, request: Request, answer: Answer, seconds: float) -> None:
         house, route = self._house, request.route

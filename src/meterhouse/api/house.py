@@ -4,6 +4,7 @@ import hmac
 from dataclasses import dataclass
 
 from meterhouse.api.authentication import Authentication
+from meterhouse.api.embed_tokens import EmbedTokens
 from meterhouse.api.idempotency import KeysInUse
 from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.sessions import Sessions
@@ -39,6 +40,7 @@ class House:
     verification: Verification
     authentication: Authentication
     sessions: Sessions
+    embed_tokens: EmbedTokens
     broadcast: Broadcast
     request_logs: RequestLogs
     resender: Resender

@@ -8,10 +8,13 @@ from meterhouse.api import health
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.house import House
 from meterhouse.api.meterhouse import (
+    accounts,
     activity,
+    api_keys,
     deliveries,
     destinations,
     dimensions,
+    embed_tokens,
     rejections,
     request_logs,
     resends,
@@ -48,11 +51,11 @@ class Route(NamedTuple):
     """One row. A part of the path in braces stands for any one part and is handed to the handler.
 
     `open` answers without an API key; it is handed the `Authorization` header as it came. `session`
-    takes the token of a session as well. `limit` is what a request counts towards in the limits
-    profile `stripe`; where it is None the handler counts. `logged` requests can be read by their
-    sender: all but a stream's, which are too many, and those of our own extensions. `json` takes a
-    JSON body outside of API v2. `operator` lets the command line of the same machine in without a
-    key.
+    takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
+    towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
+    can be read by their sender: all but a stream's, which are too many, and those of our own
+    extensions. `json` takes a JSON body outside of API v2. `operator` lets the command line of the
+    same machine in without a key; `operator_only` lets in nobody else.
     """
 
     method: str
@@ -62,10 +65,12 @@ class Route(NamedTuple):
     handler: Handler
     open: OpenHandler | None = None
     session: bool = False
+    embed: bool = False
     limit: Limit | None = "basic"
     logged: bool = False
     json: bool = False
     operator: bool = False
+    operator_only: bool = False
 
 
 def _route(method: str, path: str, resource: str, handler: Handler) -> Route:
@@ -79,6 +84,10 @@ async def _closed(_: Call) -> Answer:
 
 def _open(method: str, path: str, handler: OpenHandler) -> Route:
     return Route(method, path, "", "read", _closed, handler)
+
+
+def _operator(method: str, path: str, handler: Handler) -> Route:
+    return _route(method, path, "", handler)._replace(operator_only=True)
 
 
 _EXTENSIONS = "/meterhouse/"
@@ -110,7 +119,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route(
         "GET", "/v1/billing/analytics/meter_usage", "billing_meter_usage", meter_usage.retrieve
-    )._replace(limit="meter_usage"),
+    )._replace(limit="meter_usage", embed=True),
     _route("POST", "/v1/customers", "customers", customers.create),
     _route("GET", "/v1/customers", "customers", customers.list_),
     _route("GET", _CUSTOMER, "customers", customers.retrieve),
@@ -193,6 +202,13 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),
+    _route(
+        "POST", "/meterhouse/v1/embed_tokens", "billing_meter_usage", embed_tokens.create
+    )._replace(operator=True),
+    _operator("GET", "/meterhouse/v1/api_keys", api_keys.list_),
+    _operator("POST", "/meterhouse/v1/api_keys", api_keys.create),
+    _operator("POST", "/meterhouse/v1/api_keys/{id}/revoke", api_keys.revoke),
+    _operator("GET", "/meterhouse/v1/accounts", accounts.list_),
     _open("GET", "/healthz", health.live),
     _open("GET", "/readyz", health.ready),
     _open("GET", "/metrics", health.metrics),

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import accounts, journal_head, scopes
 from meterhouse.metering.model import Scope
 from meterhouse.wire.ids import new_id
+from meterhouse.wire.page import PageParams
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,17 @@ def list_accounts(connection: sa.Connection) -> list[Account]:
     """Return every account, oldest first, so the default account first."""
     rows = connection.execute(_accounts.order_by(accounts.c.seq)).mappings()
     return [Account(**row) for row in rows]
+
+
+def page_of_accounts(
+    connection: sa.Connection, page: PageParams
+) -> tuple[list[Account], bool] | None:
+    """Return a page of the accounts, newest first, and whether there are more.
+
+    Returns None when the cursor of `page` names no account.
+    """
+    found = read_page(connection, accounts, _accounts, None, page)
+    return ([Account(**row) for row in found.rows], found.has_more) if found else None
 
 
 def scopes_of(connection: sa.Connection, account_id: str) -> list[Scope]:

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 
 from meterhouse.errors import ConfigError
 from meterhouse.ledger.accounts import default_account, scopes_of
+from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import api_keys, scopes
 from meterhouse.metering.model import Scope
 from meterhouse.wire.credentials import Access, Kind, Permissions, digest, is_live, mask
 from meterhouse.wire.ids import new_id, new_secret_key
+from meterhouse.wire.page import PageParams
 
 ENVIRONMENT = "environment"  # the name of the keys that METERHOUSE_API_KEYS made
 
@@ -75,6 +77,17 @@ def find_key(connection: sa.Connection, secret_digest: bytes) -> ApiKey | None:
 def list_keys(connection: sa.Connection) -> list[ApiKey]:
     """Return every key of every account, newest first, the revoked ones too."""
     return [_key(row) for row in connection.execute(_newest_first).mappings()]
+
+
+def page_of_keys(
+    connection: sa.Connection, scope: int, page: PageParams
+) -> tuple[list[ApiKey], bool] | None:
+    """Return a page of the keys of a scope, newest first, and whether there are more.
+
+    Returns None when the cursor of `page` names no key.
+    """
+    found = read_page(connection, api_keys, _keys, scope, page)
+    return ([_key(row) for row in found.rows], found.has_more) if found else None
 
 
 def revoke_key(connection: sa.Connection, key_id: str, now: int) -> ApiKey | None:

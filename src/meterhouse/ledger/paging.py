@@ -18,19 +18,25 @@ class Rows(NamedTuple):
 
 
 def read_page(
-    connection: sa.Connection, table: sa.Table, query: sa.Select[Any], scope: int, page: PageParams
+    connection: sa.Connection,
+    table: sa.Table,
+    query: sa.Select[Any],
+    scope: int | None,
+    page: PageParams,
 ) -> Rows | None:
     """Cut a page out of the rows of `query` that belong to `scope`.
 
-    `table` has the columns `seq` (its order), `id` and `scope`. A cursor may name any row of the
+    `table` has the columns `seq` (its order), `id` and `scope`. Where `scope` is None the rows
+    belong to nobody, and `table` needs no column of that name. A cursor may name any row of the
     scope, also one that the filters of `query` leave out, so that a list can be read on while it
     changes. Returns None when the cursor names no row.
     """
-    query = query.where(table.c.scope == scope)
+    own = sa.true() if scope is None else table.c.scope == scope
+    query = query.where(own)
     backwards = page.ending_before is not None
     cursor = page.ending_before if backwards else page.starting_after
     if cursor is not None:
-        named = sa.select(table.c.seq).where(table.c.scope == scope, table.c.id == cursor)
+        named = sa.select(table.c.seq).where(own, table.c.id == cursor)
         seq = connection.execute(named).scalar_one_or_none()
         if seq is None:
             return None

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Literal
 
-from meterhouse.limits import API_KEY_CHARS_MAX
+from meterhouse.limits import API_KEY_CHARS_MAX, EMBED_TOKEN_CHARS_MAX
+from meterhouse.wire.embed import is_embed_token
 from meterhouse.wire.envelope import invalid_api_key, no_api_key
 
 Kind = Literal["secret", "restricted"]
@@ -46,7 +47,7 @@ _HIDDEN = "****"
 def read_authorization(header: str | None) -> str:
     """Return the API key of the header `Authorization`: Bearer, or Basic without a password.
 
-    Refuses a header that has no key, and a key longer than any that exists.
+    Refuses a header that has no key, and a key or token longer than any that exists.
     """
     scheme, _, rest = (header or "").strip().partition(" ")
     rest = rest.strip()
@@ -58,7 +59,7 @@ def read_authorization(header: str | None) -> str:
         key = ""
     if not key:
         raise no_api_key()
-    if len(key) > API_KEY_CHARS_MAX:
+    if len(key) > (EMBED_TOKEN_CHARS_MAX if is_embed_token(key) else API_KEY_CHARS_MAX):
         raise invalid_api_key(mask(key))
     return key
 

@@ -216,6 +216,15 @@ def account_denied(masked: str, account: str) -> Refusal:
     )
 
 
+def operator_only() -> Refusal:
+    """Refuse any API key where only the operator of the installation may act."""
+    return Refusal(
+        "No API key may do this: only the operator of this installation, on its dashboard or on "
+        "its command line.",
+        status=403,
+    )
+
+
 # ---- Too much at once: https://docs.stripe.com/rate-limits ----
 
 

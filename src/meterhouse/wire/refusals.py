@@ -10,6 +10,19 @@ from meterhouse.errors import Refusal
 from meterhouse.limits import ADJUSTMENT_HOURS_MAX, DESTINATIONS_MAX, EVENT_PAST_DAYS_MAX
 from meterhouse.wire.envelope import quote
 
+# ---- API keys ----
+
+
+def invalid_api_key_name(problem: str) -> Refusal:
+    """Refuse a name that a key cannot have; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid name: {problem}", param="name")
+
+
+def invalid_permissions(problem: str) -> Refusal:
+    """Refuse what a key cannot be permitted; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid permissions: {quote(problem)}", param="permissions")
+
+
 # ---- The Stripe CLI ----
 
 
@@ -202,6 +215,35 @@ def not_acceptable() -> Refusal:
 def too_large_answer(sentence: str) -> Refusal:
     """Refuse to answer with more than can be written."""
     return Refusal(quote(sentence))
+
+
+# ---- Embed tokens ----
+
+
+def embed_token_expired() -> Refusal:
+    """Refuse an embed token that is over."""
+    return Refusal("The embed token has expired; make a new one.", status=401)
+
+
+def not_embedded(what: str, name: str, param: str) -> Refusal:
+    """Refuse what an embed token is not bound to: another customer, meter, dimension or tenant."""
+    return Refusal(
+        f"The embed token does not permit the {what} '{quote(name)}'.", status=403, param=param
+    )
+
+
+def every_meter_not_embedded() -> Refusal:
+    """Refuse the usage of all meters together, which no embed token permits."""
+    return Refusal(
+        "The embed token permits only some meters; name them in meters.",
+        status=403,
+        param="meters",
+    )
+
+
+def dimension_of_none(key: str, param: str) -> Refusal:
+    """Refuse to bind an embed token to what is no dimension of its meters."""
+    return Refusal(f"'{quote(key)}' is a dimension of none of the meters.", param=param)
 
 
 # ---- Event summaries ----

@@ -1,19 +1,15 @@
 """Sessions of the meter event stream: tokens that need no look-up.
 
-A token holds the session and a signature (HMAC-SHA256) under a secret that the ledger keeps, so any
-node that knows the secret can check it. To clients it is opaque
+A token holds the session, signed (`wire.token`) with a secret that the ledger keeps, so any node
+that knows the secret can check it. To clients it is opaque
 (https://docs.stripe.com/api/v2/billing/meter-event-session).
 """
 
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error
-from hashlib import sha256
-
 import msgspec
 
+from meterhouse.wire import token
+
 _PREFIX = "token_"
-_SIGNATURE_BYTES = sha256().digest_size
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -40,19 +36,11 @@ def is_token(credential: str) -> bool:
 
 def seal(session: Session, secret: bytes) -> str:
     """Return the token of a session."""
-    body = _ENCODER.encode(session)
-    signed = hmac.digest(secret, body, "sha256") + body
-    return _PREFIX + urlsafe_b64encode(signed).rstrip(b"=").decode()
+    return token.seal(_PREFIX, _ENCODER.encode(session), secret)
 
 
-def unseal(token: str, secret: bytes) -> Session | None:
+def unseal(text: str, secret: bytes) -> Session | None:
     """Return the session of a token, expired or not; None when it was not sealed with `secret`."""
-    text = token.removeprefix(_PREFIX).encode("utf-8", "surrogatepass")
-    try:
-        signed = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
-    except Error:
-        return None
-    signature, body = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+    body = token.unseal(_PREFIX, text, secret)
     # What is signed is what `seal` has encoded, so it decodes.
-    genuine = hmac.compare_digest(signature, hmac.digest(secret, body, "sha256"))
-    return _DECODER.decode(body) if genuine else None
+    return None if body is None else _DECODER.decode(body)

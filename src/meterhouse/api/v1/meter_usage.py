@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
+from meterhouse.api.embed_tokens import check_customer, check_meter
 from meterhouse.api.meter_question import (
     QuestionParams,
     check_range,
@@ -29,8 +30,9 @@ from meterhouse.metering.value import print_value
 from meterhouse.metering.window import GroupingWindow
 from meterhouse.usage import selection
 from meterhouse.usage.store import UsageStore
-from meterhouse.wire import envelope
+from meterhouse.wire import envelope, refusals
 from meterhouse.wire.body import number, to_json
+from meterhouse.wire.embed import Embed
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import derived_id
 from meterhouse.wire.page import list_object
@@ -89,6 +91,8 @@ async def retrieve(call: Call) -> Answer:
     asked = _read(call)
     common = asked.common
     check_expand(common.expand)
+    if call.embed is not None:
+        _check_permitted(call.embed, asked)
     check_zone(common.timezone)
     check_range(asked.start, asked.end, asked.range_names)
     check_windows(asked.start, asked.end, common.value_grouping_window)
@@ -123,6 +127,17 @@ def _read(call: Call) -> _Asked:
         None if params.meters is None else [(one.meter, one) for one in params.meters],
         "meter",
     )
+
+
+def _check_permitted(permitted: Embed, asked: _Asked) -> None:
+    """Refuse what an embed token is not bound to."""
+    check_customer(permitted, asked.common.customer)
+    if asked.meters is None:
+        raise refusals.every_meter_not_embedded()
+    for index, (meter, how) in enumerate(asked.meters):
+        dimensions = (*how.dimension_group_by_keys, *how.dimension_filters)
+        tenants = (*how.tenant_group_by_keys, *how.tenant_filters)
+        check_meter(permitted, meter, dimensions, tenants, f"meters[{index}]")
 
 
 def _query(connection: sa.Connection, call: Call, asked: _Asked) -> MeterUsageQuery:

@@ -1,0 +1,62 @@
+"""Embed tokens: made for one customer, checked without a look-up."""
+
+from collections.abc import Iterable
+
+from meterhouse.api.authentication import Credential
+from meterhouse.metering.model import Scope
+from meterhouse.wire import embed, envelope, refusals
+from meterhouse.wire.credentials import mask
+from meterhouse.wire.embed import Embed
+
+
+class EmbedTokens:
+    """Makes and checks tokens; every node that knows the ledger's secret takes every node's."""
+
+    def __init__(self, session_secret: bytes) -> None:
+        self._secret = embed.secret_of(session_secret)
+
+    def seal(self, permitted: Embed) -> str:
+        """Return the token that permits this."""
+        return embed.seal(permitted, self._secret)
+
+    def open(self, token: str, now: int) -> Embed:
+        """Return what a token permits; refuse with 401 one that is not ours or that is over."""
+        permitted = embed.unseal(token, self._secret)
+        if permitted is None:
+            raise envelope.invalid_api_key(mask(token))
+        if permitted.expires_at <= now:
+            raise refusals.embed_token_expired()
+        return permitted
+
+    def credential(self, token: str, account: str, now: int) -> Credential:
+        """Return what a token opens: reading meter usage, as far as it permits that.
+
+        Refuses with 403 a token of another account than the `account` that is named.
+        """
+        permitted = self.open(token, now)
+        if account and account != permitted.account:
+            raise envelope.account_denied(mask(token), account)
+        scope = Scope(permitted.scope, permitted.account, permitted.livemode)
+        return Credential(scope, {"billing_meter_usage": "read"}, mask(token), permitted)
+
+
+def check_customer(permitted: Embed, customer: str) -> None:
+    """Refuse with 403 another customer than the token's."""
+    if customer != permitted.customer:
+        raise refusals.not_embedded("customer", customer, "customer")
+
+
+def check_meter(
+    permitted: Embed, meter: str, dimensions: Iterable[str], tenants: Iterable[str], param: str
+) -> None:
+    """Refuse with 403 a question about a meter that the token does not permit.
+
+    `dimensions` and `tenants` are the keys that it groups or filters by.
+    """
+    if meter not in permitted.meters:
+        raise refusals.not_embedded("meter", meter, param)
+    for key in dimensions:
+        if key not in permitted.dimensions:
+            raise refusals.not_embedded("dimension", key, param)
+    for key in tenants:
+        raise refusals.not_embedded("tenant", key, param)

@@ -1,0 +1,97 @@
+"""`/meterhouse/v1/api_keys`: the keys of one account in one mode, for its operator alone.
+
+No API key may list, make or revoke keys: one that leaked could make others that outlive it. The
+secret of a new key is told once and kept nowhere; so these requests are not replayed under their
+idempotency keys, whose records would hold it.
+"""
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.render import seconds
+from meterhouse.errors import ConfigError
+from meterhouse.ledger import keys
+from meterhouse.ledger.keys import ApiKey
+from meterhouse.wire import envelope, refusals
+from meterhouse.wire.credentials import PERMISSION_RESOURCES, Permissions, parse_permissions
+from meterhouse.wire.expand import check_expand
+from meterhouse.wire.page import PageParams, list_object
+from meterhouse.wire.params import Keys, Length, RequestParams
+
+_WORD_CHARS_MAX = max(map(len, PERMISSION_RESOURCES))
+
+
+class ApiKeyCreate(RequestParams):
+    """The parameters of a new key; with `permissions` it is a restricted one."""
+
+    name: Annotated[str, Length(limits.API_KEY_NAME_CHARS_MAX)] | None = None
+    permissions: (
+        Annotated[dict[str, str], Keys(len(PERMISSION_RESOURCES), _WORD_CHARS_MAX, _WORD_CHARS_MAX)]
+        | None
+    ) = None
+
+
+async def list_(call: Call) -> Answer:
+    """List keys without their secrets, newest first, the revoked ones too."""
+    params = call.params(PageParams)
+    check_expand(params.expand)
+    page = await call.house.stores.read(keys.page_of_keys, call.scope.id, params)
+    if page is None:
+        raise envelope.no_such("API key", params.cursor, params.cursor_param)
+    found, has_more = page
+    return ok(list_object(call.path, [_document(key) for key in found], has_more))
+
+
+async def create(call: Call) -> Answer:
+    """Make a key; the answer alone has its secret."""
+    params = call.params(ApiKeyCreate)
+    check_expand(params.expand)
+    permissions = _permissions(params.permissions)
+    try:
+        key, secret = await call.house.stores.write(
+            keys.create_key, call.scope, call.now, name=params.name, permissions=permissions
+        )
+    except ConfigError as error:
+        raise refusals.invalid_api_key_name(str(error)) from error
+    return ok(_document(key) | {"secret": secret})
+
+
+async def revoke(call: Call) -> Answer:
+    """Revoke a key; one that is revoked stays so."""
+    check_expand(call.params(RequestParams).expand)
+
+    def work(connection: sa.Connection) -> ApiKey:
+        key = keys.revoke_key(connection, call.ids[0], call.now)
+        if key is None or key.scope != call.scope:
+            raise envelope.no_such("API key", call.ids[0])  # which undoes it
+        return key
+
+    return ok(_document(await call.house.stores.write(work)))
+
+
+def _permissions(asked: dict[str, str] | None) -> Permissions | None:
+    if asked is None:
+        return None
+    try:
+        return parse_permissions(
+            ",".join(f"{resource}:{access}" for resource, access in asked.items())
+        )
+    except ValueError as error:
+        raise refusals.invalid_permissions(str(error)) from error
+
+
+def _document(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "object": "meterhouse.api_key",
+        "created": seconds(key.created),
+        "hint": key.hint,
+        "livemode": key.scope.livemode,
+        "name": key.name,
+        "permissions": key.permissions if key.kind == "restricted" else None,
+        "revoked_at": None if key.revoked_at is None else seconds(key.revoked_at),
+        "type": key.kind,
+    }

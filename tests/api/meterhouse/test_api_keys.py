@@ -1,0 +1,142 @@
+from typing import Any
+
+import pytest
+
+from meterhouse.ledger import accounts
+from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
+from tests.api.house import NOW, House
+from tests.api.samples import error_of
+from tests.api.v2.samples import done
+from tests.server import LIVE_KEY, TEST_KEY
+
+KEYS = "/meterhouse/v1/api_keys"
+ACCOUNTS = "/meterhouse/v1/accounts"
+
+
+def ask(house: House, method: str, path: str, **details: Any) -> Any:
+    return done(house.request(method, path, key=house.meterhouse.house.operator_token, **details))
+
+
+def make(house: House, **data: str) -> dict[str, Any]:
+    made: dict[str, Any] = ask(house, "POST", KEYS, data=data)
+    return made
+
+
+def connected(house: House) -> str:
+    with house.meterhouse._ledger.write() as connection:
+        return accounts.create_account(connection, "Shop", NOW * 1000).id
+
+
+def test_a_key_as_it_is_shown(house: House) -> None:
+    made = make(house, name="laptop")
+    secret = made.pop("secret")
+    assert made == {
+        "id": made["id"],
+        "object": "meterhouse.api_key",
+        "created": NOW,
+        "hint": f"sk_test_****{secret[-4:]}",
+        "livemode": False,
+        "name": "laptop",
+        "permissions": None,
+        "revoked_at": None,
+        "type": "secret",
+    }
+    assert house.request("GET", "/v1/customers", key=secret).status_code == 200
+    page = ask(house, "GET", KEYS)
+    assert (page["object"], page["url"], page["has_more"]) == ("list", KEYS, False)
+    assert page["data"][0] == made
+    assert [key["hint"] for key in page["data"][1:]] == [f"sk_test_****{TEST_KEY[-4:]}"]
+
+
+def test_a_restricted_key(house: House) -> None:
+    made = make(house, **{"permissions[customers]": "read"})
+    assert (made["type"], made["permissions"]) == ("restricted", {"customers": "read"})
+    assert made["secret"].startswith("rk_test_")
+    assert house.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
+    error_of(house.request("POST", "/v1/customers", key=made["secret"]), 403)
+
+
+def test_keys_are_those_of_an_account_and_a_mode(house: House) -> None:
+    live = {"Meterhouse-Livemode": "true"}
+    shop = {"Stripe-Account": connected(house)}
+    made = ask(house, "POST", KEYS, headers=live | shop)
+    assert made["secret"].startswith("sk_live_")
+    assert [key["id"] for key in ask(house, "GET", KEYS, headers=live | shop)["data"]] == [
+        made["id"]
+    ]
+    assert ask(house, "GET", KEYS, headers=shop)["data"] == []
+    token = house.meterhouse.house.operator_token
+    refused = house.request("POST", f"{KEYS}/{made['id']}/revoke", headers=shop, key=token)
+    assert error_of(refused, 404)["message"] == f"No such API key: '{made['id']}'"
+    assert house.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
+
+
+def test_a_revoked_key_opens_nothing_and_stays_listed(house: House) -> None:
+    made = make(house)
+    house.clock.advance(1_000)
+    for _ in range(2):
+        assert ask(house, "POST", f"{KEYS}/{made['id']}/revoke")["revoked_at"] == NOW + 1
+    house.clock.advance(CREDENTIAL_CACHE_SECONDS * 1000)
+    error_of(house.request("GET", "/v1/customers", key=made["secret"]), 401)
+    assert ask(house, "GET", KEYS)["data"][0]["revoked_at"] == NOW + 1
+
+
+def test_a_secret_is_told_once_whatever_the_idempotency_key(house: House) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first, second = (ask(house, "POST", KEYS, headers=headers) for _ in range(2))
+    assert first["id"] != second["id"]
+
+
+def test_pages(house: House) -> None:
+    ids = [make(house)["id"] for _ in range(3)][::-1]
+    page = ask(house, "GET", KEYS, params={"limit": 1, "starting_after": ids[0]})
+    assert ([key["id"] for key in page["data"]], page["has_more"]) == ([ids[1]], True)
+    token = house.meterhouse.house.operator_token
+    for path in (KEYS, ACCOUNTS):
+        refused = house.request("GET", path, params={"starting_after": "x"}, key=token)
+        assert error_of(refused, 400)["param"] == "starting_after"
+
+
+def test_accounts_are_listed(house: House) -> None:
+    shop = connected(house)
+    page = ask(house, "GET", ACCOUNTS)
+    newest, default = page["data"]
+    assert (page["object"], page["url"], page["has_more"]) == ("list", ACCOUNTS, False)
+    assert newest == {
+        "id": shop,
+        "object": "meterhouse.account",
+        "created": NOW,
+        "name": "Shop",
+        "platform": default["id"],
+    }
+    assert default["platform"] is None
+    assert ask(house, "GET", ACCOUNTS, params={"limit": 1})["has_more"] is True
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", KEYS), ("POST", KEYS), ("POST", f"{KEYS}/key_1/revoke"), ("GET", ACCOUNTS)],
+)
+def test_no_api_key_may_ask(house: House, method: str, path: str) -> None:
+    for key in (TEST_KEY, LIVE_KEY):
+        refused = error_of(house.request(method, path, key=key), 403)
+        assert refused["message"].startswith("No API key may do this: only the operator")
+    error_of(house.request(method, path, key="sk_test_unknown_secret"), 401)
+    assert len(ask(house, "GET", KEYS)["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "param"),
+    [
+        ({"name": "environment"}, "name"),
+        ({"name": "x" * 251}, "name"),
+        ({"permissions[meters]": "read"}, "permissions"),
+        ({"permissions[customers]": "own"}, "permissions"),
+        ({"permissions": "customers"}, "permissions"),
+        ({"permissions": ""}, "permissions"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(house: House, data: dict[str, str], param: str) -> None:
+    token = house.meterhouse.house.operator_token
+    assert error_of(house.request("POST", KEYS, data=data, key=token), 400)["param"] == param
+    assert len(ask(house, "GET", KEYS)["data"]) == 1

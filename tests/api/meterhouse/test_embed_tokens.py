@@ -1,0 +1,151 @@
+from typing import Any
+
+import pytest
+
+from tests.api.house import DAY, HOUR, NOW, House
+from tests.api.meterhouse.samples import stream
+from tests.api.samples import error_of
+from tests.api.v2.samples import at, done, event
+from tests.server import LIVE_KEY, TEST_KEY
+
+TOKENS = "/meterhouse/v1/embed_tokens"
+USAGE = "/v1/billing/analytics/meter_usage"
+DIMENSIONS = {"dimension_payload_keys[]": "model"}
+
+
+def make(house: House, customer: str, *meters: str, **data: Any) -> dict[str, Any]:
+    made = house.create(TOKENS, data={"customer": customer, "meters[]": list(meters)} | data)
+    assert made["token"].startswith("embed_")
+    return made
+
+
+def ask(house: House, token: str, customer: str, meter: str, /, **params: Any) -> Any:
+    asked: dict[str, Any] = {
+        "customer": customer,
+        "meters[0][meter]": meter,
+        "starts_at": NOW - DAY,
+        "ends_at": NOW + DAY,
+    }
+    headers = {"Stripe-Version": "2026-10-28.preview"}
+    return house.request("GET", USAGE, params=asked | params, key=token, headers=headers)
+
+
+def test_a_token_as_it_is_shown(house: House) -> None:
+    meter, customer = house.meter(**DIMENSIONS), house.customer()
+    made = make(house, customer, meter, **{"dimension_group_by_keys[]": "model"})
+    assert made.pop("token")
+    assert made == {
+        "object": "meterhouse.embed_token",
+        "created": NOW,
+        "customer": customer,
+        "dimension_group_by_keys": ["model"],
+        "expires_at": NOW + HOUR,
+        "livemode": False,
+        "meters": [meter],
+    }
+
+
+def test_it_reads_what_it_is_bound_to(house: House) -> None:
+    meter, customer = house.meter(**DIMENSIONS), house.customer()
+    payload = {"stripe_customer_id": customer, "value": "7", "model": "small"}
+    stream(house, event(customer, timestamp=at(-60)) | {"payload": payload})
+    token = make(house, customer, meter, **{"dimension_group_by_keys[]": "model"})["token"]
+    for how in (
+        {},
+        {"meters[0][dimension_group_by_keys][]": "model"},
+        {"meters[0][dimension_filters][model]": "small"},
+        {"value_grouping_window": "hour"},
+    ):
+        mine = done(ask(house, token, customer, meter, **how))
+        assert mine == done(ask(house, TEST_KEY, customer, meter, **how))
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"customer": "cus_other"}, "does not permit the customer 'cus_other'"),
+        ({"meters[1][meter]": "mtr_other"}, "does not permit the meter 'mtr_other'"),
+        ({"meters[0][dimension_group_by_keys][]": "region"}, "not permit the dimension 'region'"),
+        ({"meters[0][dimension_filters][region]": "eu"}, "not permit the dimension 'region'"),
+        ({"meters[0][tenant_group_by_keys][]": "user"}, "does not permit the tenant 'user'"),
+        ({"meters[0][tenant_filters][user]": "ada"}, "does not permit the tenant 'user'"),
+    ],
+)
+def test_it_reads_nothing_else(house: House, how: dict[str, str], sentence: str) -> None:
+    keys = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "region"}
+    meter, customer = house.meter(**keys), house.customer()
+    token = make(house, customer, meter, **{"dimension_group_by_keys[]": "model"})["token"]
+    assert sentence in error_of(ask(house, token, customer, meter, **how), 403)["message"]
+
+
+def test_it_does_not_read_all_meters_together(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    token = make(house, customer, meter)["token"]
+    asked = {"customer": customer, "starts_at": NOW - DAY, "ends_at": NOW + DAY}
+    headers = {"Stripe-Version": "2026-10-28.preview"}
+    refused = house.request("GET", USAGE, params=asked, key=token, headers=headers)
+    assert error_of(refused, 403)["param"] == "meters"
+
+
+def test_it_is_over_in_time(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    token = make(house, customer, meter, expires_in="60")["token"]
+    house.clock.advance(59_999)
+    assert ask(house, token, customer, meter).status_code == 200
+    house.clock.advance(1)
+    refused = error_of(ask(house, token, customer, meter), 401)
+    assert refused["message"] == "The embed token has expired; make a new one."
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/customers"),
+        ("GET", "/v1/billing/meters"),
+        ("GET", "/meterhouse/v1/usage"),
+        ("GET", "/meterhouse/v1/api_keys"),
+        ("POST", TOKENS),
+        ("POST", "/v1/billing/meter_events"),
+    ],
+)
+def test_nothing_else_takes_it(house: House, method: str, path: str) -> None:
+    token = make(house, house.customer(), house.meter())["token"]
+    error_of(house.request(method, path, key=token), 401)
+
+
+def test_a_token_that_was_changed_opens_nothing(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    token = make(house, customer, meter)["token"]
+    for changed in (token[:-2], "embed_", "embed_" + "A" * 300, "embed_" + "A" * 10_000):
+        error_of(ask(house, changed, customer, meter), 401)
+
+
+def test_it_is_of_its_account(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    token = make(house, customer, meter)["token"]
+    headers = {"Stripe-Account": "acct_other", "Stripe-Version": "2026-10-28.preview"}
+    error_of(house.request("GET", USAGE, key=token, headers=headers), 403)
+
+
+@pytest.mark.parametrize(
+    ("data", "param"),
+    [
+        ({"customer": "cus_none"}, "customer"),
+        ({"meters[]": "mtr_none"}, "meters[0]"),
+        ({"meters": ""}, "meters"),
+        ({"dimension_group_by_keys[]": "region"}, "dimension_group_by_keys[0]"),
+        ({"expires_in": "59"}, "expires_in"),
+        ({"expires_in": "86401"}, "expires_in"),
+    ],
+)
+def test_what_cannot_be_bound_is_refused(house: House, data: dict[str, str], param: str) -> None:
+    bound: dict[str, str] = {"customer": house.customer(), "meters[]": house.meter(**DIMENSIONS)}
+    if "meters" in data:
+        del bound["meters[]"]
+    assert error_of(house.request("POST", TOKENS, data=bound | data), 400)["param"] == param
+
+
+def test_books_are_apart(house: House) -> None:
+    data = {"customer": house.customer(), "meters[]": house.meter()}
+    refused = error_of(house.request("POST", TOKENS, data=data, key=LIVE_KEY), 400)
+    assert refused["param"] == "customer"
