@@ -230,9 +230,10 @@ DASHBOARD_LIVE_SECONDS = 2  # between two looks, while somebody looks
 DASHBOARD_LIVE_SILENCE_SECONDS = 15  # after which a stream says that it is still there
 DASHBOARD_LIVE_LOOKERS_MAX = 100
 DASHBOARD_METERS_MAX = 1_000  # that a page looks through
+DASHBOARD_CUSTOMER_PAGES_MAX = 10  # of 100 customers each, that a search by name looks through
 CHART_WINDOWS_MAX = 800  # bars; beyond it the next larger window is drawn
-CHART_GROUPS_DEFAULT = 7
-CHART_GROUPS_MAX = 20
+CHART_GROUPS_DEFAULT = 6
+CHART_GROUPS_MAX = 12
 
 # Listening.
 LISTEN_BACKLOG_CONNECTIONS = 2_048

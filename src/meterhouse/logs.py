@@ -33,6 +33,9 @@ from meterhouse.limits import (
     LOG_PATHS_CACHED_MAX,
 )
 
+# In the extensions of an ASGI scope, where no client can put it: our own pages ask, and leave no line.
+WITHIN = "meterhouse.within"
+
 _STANDARD_ERROR = 2
 _EVERYTHING_PLAIN = re.compile(r"[!#-~]+").fullmatch  # no space, no quote, nothing unprintable
 _SECRET = re.compile(r"([sr]k_(?:test|live)_)\w+")

@@ -43,7 +43,7 @@ def url(name: str) -> str:
     return f"/dashboard/static/{name}?v={digest}"
 
 
-NAMES = ("site.css", "site.js", "chart.js", "icon.svg", _PLOTLY)
+NAMES = ("site.css", "site.js", "theme.js", "chart.js", "icon.svg", _PLOTLY)
 
 
 async def serve(request: Request) -> Response:  # noqa: RUF029 - what starlette asks for

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from meterhouse.errors import MeterhouseError
+from meterhouse.logs import WITHIN
 from meterhouse.wire.version import DEFAULT_VERSION
 
 Message = MutableMapping[str, Any]
@@ -23,7 +24,6 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pairs = Iterable[tuple[str, Any]]
 
-WITHIN = "meterhouse.within"
 _FORM = "application/x-www-form-urlencoded"
 
 

@@ -56,7 +56,7 @@ class Session:
 class Sessions:
     """Makes and reads the cookies of this installation."""
 
-    def __init__(self, stores: Stores, clock: Clock, secret: str) -> None:
+    def __init__(self, stores: Stores, clock: Clock, secret: bytes) -> None:
         self._stores = stores
         self._clock = clock
         self._signer = URLSafeSerializer(secret, salt="meterhouse.dashboard")

@@ -105,13 +105,14 @@ class Dashboard:
     """Answers everything below `/dashboard` and `/embed`."""
 
     def __init__(
-        self, api: Asgi, operator_token: str, stores: Stores, clock: Clock, secret: str, origins: str
+        self, api: Asgi, operator_token: str, stores: Stores, clock: Clock, secret: bytes, origins: str
     ) -> None:
         self.sessions = Sessions(stores, clock, secret)
         self.api = Api(api, operator_token)
         self.live = Live()
         self.clock = clock
         self.templates = environment()
+        self._secret = secret
         self._door = signin.Door(self.sessions, Attempts(clock), self.templates)
         self._app = _guarded(Starlette(routes=self._routes()), origins)
 
@@ -129,7 +130,7 @@ class Dashboard:
 
     def _routes(self) -> list[Route]:
         door = self._door
-        frame = embed.Frame(self.api, self.clock, self.templates)
+        frame = embed.Frame(self.api, self.clock, self.templates, self._secret)
         routes = [
             Route("/dashboard/static/{name}", assets.serve),
             Route("/dashboard/sign-in", door.ask, methods=["GET"]),
@@ -201,7 +202,12 @@ class Dashboard:
             self.clock,
             self.templates,
             form,
+            lambda: self._holds(request),
         )
+
+    async def _holds(self, request: Request) -> bool:
+        """Tell whether somebody who looks at something live is still signed in."""
+        return await self.sessions.read(request.cookies.get(COOKIE)) is not None
 
     def _sorry(self, status: int, sentence: str) -> Response:
         return sorry(self.templates, status, sentence)

@@ -1,7 +1,7 @@
 """One request of somebody who is signed in, and what a page is made of."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -57,6 +57,7 @@ class Visit:
     clock: Clock
     templates: Environment
     form: FormData
+    holds: Callable[[], Awaitable[bool]]
 
     @property
     def now(self) -> int:
