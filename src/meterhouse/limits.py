@@ -163,6 +163,13 @@ REBUILD_RETRY_SECONDS = 1
 
 WORKSHOP_UNCOLLECTED_OBJECTS = 500_000  # new ones, from which on cycles are looked for
 
+# The demo.
+DEMO_DAYS = 30  # of the usage that it invents
+DEMO_CONNECTIONS = 6
+DEMO_RETRY_MILLISECONDS = 250  # until what a busy server refused is sent again
+DEMO_POLL_MILLISECONDS = 200  # between two looks at what is not judged yet
+DEMO_SETTLE_SECONDS_MAX = 60  # that what was sent is waited for
+
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
 # The stores.

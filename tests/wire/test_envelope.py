@@ -149,6 +149,7 @@ OURS = dict.fromkeys(
         "reason",
         "suggestion",
         "unit",
+        "window",
         "names",
     ),
     "ours",

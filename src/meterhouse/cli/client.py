@@ -6,7 +6,7 @@ act for every account.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 import msgspec
@@ -45,6 +45,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     live: bool
 
 
+class Address(NamedTuple):
+    """Where a server is, by `base_url` or by the path of its Unix socket, and what it is shown."""
+
+    base_url: str
+    uds: str | None
+    headers: dict[str, str]
+
+
 class Client:
     """Asks a server and reads its answers."""
 
@@ -58,6 +66,10 @@ class Client:
     def post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
         """Send a document and return what the server answers."""
         return self._ask("POST", path, json=document)
+
+    def post_form(self, path: str, form: dict[str, Any]) -> dict[str, Any]:
+        """Send a form and return what the server answers."""
+        return self._ask("POST", path, data=form)
 
     def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         try:
@@ -73,6 +85,18 @@ class Client:
 @contextmanager
 def connected(target: Target) -> Iterator[Client]:
     """Connect to a server; raises `StoreError` when none is known."""
+    address = find(target)
+    with httpx.Client(
+        base_url=address.base_url,
+        transport=httpx.HTTPTransport(uds=address.uds),
+        headers=address.headers,
+        timeout=_SECONDS_MAX,
+    ) as http:
+        yield Client(http)
+
+
+def find(target: Target) -> Address:
+    """Find out where a server is and what to show it; raises `StoreError` when none is known."""
     door = None
     if target.url is None or target.api_key is None:
         config = Config.read({"data_dir": target.data_dir})
@@ -92,10 +116,4 @@ def connected(target: Target) -> Iterator[Client]:
     }
     if target.account is not None:
         headers["Stripe-Account"] = target.account
-    with httpx.Client(
-        base_url="http://meterhouse" if unix else url,
-        transport=httpx.HTTPTransport(uds=path if unix else None),
-        headers=headers,
-        timeout=_SECONDS_MAX,
-    ) as http:
-        yield Client(http)
+    return Address("http://meterhouse" if unix else url, path if unix else None, headers)

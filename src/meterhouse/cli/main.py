@@ -7,7 +7,7 @@ when a setting is to blame. Standard output has only what a script would want to
 import typer
 
 from meterhouse import __version__
-from meterhouse.cli import accounts, events, keys, serve, settings, users, verify
+from meterhouse.cli import accounts, demo, events, keys, serve, settings, users, verify
 from meterhouse.cli.output import TellsErrors
 from meterhouse.wire.version import DEFAULT_VERSION
 
@@ -28,6 +28,7 @@ def version() -> None:
 
 app.command()(serve.serve)
 app.command()(verify.verify)
+app.command()(demo.demo)
 app.command()(version)
 app.command("settings", hidden=True)(settings.print_settings)
 app.add_typer(events.app, name="events")

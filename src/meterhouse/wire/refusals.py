@@ -225,10 +225,10 @@ def embed_token_expired() -> Refusal:
     return Refusal("The embed token has expired; make a new one.", status=401)
 
 
-def not_embedded(what: str, name: str, param: str) -> Refusal:
+def not_embedded(noun: str, name: str, param: str) -> Refusal:
     """Refuse what an embed token is not bound to: another customer, meter, dimension or tenant."""
     return Refusal(
-        f"The embed token does not permit the {what} '{quote(name)}'.", status=403, param=param
+        f"The embed token does not permit the {noun} '{quote(name)}'.", status=403, param=param
     )
 
 

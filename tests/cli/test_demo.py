@@ -1,0 +1,79 @@
+from typing import Any
+
+import httpx
+import pytest
+
+from meterhouse.cli.demo_traffic import COMPANIES, METERS
+from tests.api.samples import new_account
+from tests.cli.samples import meterhouse
+from tests.server import LIVE_KEY, TEST_KEY, Server
+
+EVENTS = 3_000
+
+
+def demo(server: Server, account: str, *options: str) -> dict[str, int]:
+    """Run the demo; return what it says that it did."""
+    folder = ("--data-dir", server.data_dir, "--account", account)
+    done = meterhouse("demo", "--events", str(EVENTS), *folder, *options)
+    assert done.exit_code == 0, done.output
+    names, numbers = (line.split("\t") for line in done.stdout.splitlines())
+    assert "/dashboard" in done.stderr
+    return dict(zip(names, map(int, numbers), strict=True))
+
+
+def get(server: Server, account: str, path: str) -> Any:
+    answer = httpx.get(
+        server.url + path,
+        auth=(TEST_KEY, ""),
+        headers={"Stripe-Account": account},
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_server_counts_exactly_what_is_sent(server: Server) -> None:
+    account = new_account(server)
+    told = demo(server, account)
+    status = get(server, account, "/meterhouse/v1/status")
+    assert (told["customers"], told["meters"], told["events"]) == (36, 4, EVENTS)
+    assert status["acknowledged"] == EVENTS
+    for outcome in ("accepted", "duplicate", "rejected"):
+        assert told[outcome] == status[outcome] > 0
+    customers = get(server, account, "/v1/customers?limit=100")["data"]
+    assert {one["name"] for one in customers} == {company.name for company in COMPANIES}
+    meters = get(server, account, "/v1/billing/meters?limit=100")["data"]
+    assert {one["event_name"] for one in meters} == {meter.event_name for meter in METERS}
+    codes = {one["code"] for one in get(server, account, "/meterhouse/v1/rejections")["data"]}
+    assert "no_meter" in codes
+
+    again = demo(server, account, "--api-key", TEST_KEY)
+    assert again["accepted"] < EVENTS / 20
+    assert len(get(server, account, "/v1/customers?limit=100")["data"]) == len(COMPANIES)
+    assert len(get(server, account, "/v1/billing/meters?limit=100")["data"]) == len(METERS)
+
+
+def test_without_a_key_it_makes_one_and_revokes_it(server: Server) -> None:
+    account = new_account(server)
+    demo(server, account)
+    listed = meterhouse("keys", "list", "--data-dir", server.data_dir).stdout.splitlines()
+    [key] = [line.split("\t") for line in listed if account in line]
+    assert key[3] == "demo"
+    assert key[6] != ""
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--api-key", LIVE_KEY), "give it a key for test mode"),
+        (("--api-key", "sk_test_unknown_to_everybody"), "Invalid API Key"),
+        (("--account", "acct_unknown"), "acct_unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_sentence(
+    server: Server, options: tuple[str, ...], sentence: str
+) -> None:
+    done = meterhouse("demo", "--data-dir", server.data_dir, *options)
+    assert done.exit_code in (1, 2)
+    assert sentence in done.stderr
+    assert done.stdout == ""
