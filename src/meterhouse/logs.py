@@ -33,7 +33,8 @@ from meterhouse.limits import (
     LOG_PATHS_CACHED_MAX,
 )
 
-# In the extensions of an ASGI scope, where no client can put it: our own pages ask, and leave no line.
+# Marks a question of our own pages, which leaves no line. It stands in the extensions of the ASGI
+# scope, where no client can put it.
 WITHIN = "meterhouse.within"
 
 _STANDARD_ERROR = 2

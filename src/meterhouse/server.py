@@ -82,9 +82,7 @@ def run(
         meterhouse = Meterhouse(config, clock, note, apart=True)
         pages = meterhouse.dashboard.open_path() if open_dashboard else "/dashboard"
         url = _url(port)
-        listening = Listening(
-            url, config.uds, config.data_dir, meterhouse.first_key, url + pages
-        )
+        listening = Listening(url, config.uds, config.data_dir, meterhouse.first_key, url + pages)
 
         def answering() -> None:
             meterhouse.open_door(listening.door)

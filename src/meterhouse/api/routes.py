@@ -177,9 +177,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/rejections", "billing_meter_events", rejections.list_),
     _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_),
     _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_),
-    _route(
-        "GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve
-    ),
+    _route("GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve),
     _route(
         "POST",
         "/meterhouse/v1/invalid_meter_events/resend",
@@ -193,9 +191,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),
-    _route(
-        "POST", "/meterhouse/v1/embed_tokens", "billing_meter_usage", embed_tokens.create
-    ),
+    _route("POST", "/meterhouse/v1/embed_tokens", "billing_meter_usage", embed_tokens.create),
     _operator("GET", "/meterhouse/v1/api_keys", api_keys.list_),
     _operator("POST", "/meterhouse/v1/api_keys", api_keys.create),
     _operator("POST", "/meterhouse/v1/api_keys/{id}/revoke", api_keys.revoke),

@@ -46,7 +46,7 @@ def url(name: str) -> str:
 NAMES = ("site.css", "site.js", "theme.js", "chart.js", "icon.svg", _PLOTLY)
 
 
-async def serve(request: Request) -> Response:  # noqa: RUF029 - what starlette asks for
+async def serve(request: Request) -> Response:
     """Answer with one file."""
     name = request.path_params["name"]
     if name not in NAMES:

@@ -7,7 +7,7 @@ answer is a `Decimal`, never a float.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 Pairs = Iterable[tuple[str, Any]]
 
 _FORM = "application/x-www-form-urlencoded"
@@ -134,7 +134,7 @@ def _scope(method: str, path: str, params: Pairs, headers: Pairs) -> Scope:
 
 
 def _receiver(body: bytes) -> Receive:
-    async def receive() -> Message:  # noqa: RUF029 - what ASGI asks for
+    async def receive() -> Message:
         return {"type": "http.request", "body": body}
 
     return receive

@@ -43,7 +43,7 @@ async def show(visit: Visit) -> Response:
     whole = span(question, visit.clock.now())
     totals, events = await asyncio.gather(
         _totals(visit, id_, meters, whole.start // 1000, whole.end // 1000),
-        visit.list("/meterhouse/v1/meter_events", [("customer", id_), ("limit", _RECENT)]),
+        visit.items("/meterhouse/v1/meter_events", [("customer", id_), ("limit", _RECENT)]),
     )
     return visit.page(
         "customer.html", here="customers", customer=customer, totals=totals, events=events, **found
@@ -77,7 +77,7 @@ async def _totals(
     base = [("starts_at", start), ("ends_at", end), ("customer", customer)]
     answers = await asyncio.gather(
         *(
-            visit.list(
+            visit.items(
                 "/meterhouse/v1/usage",
                 base + [(f"meters[{n}][meter]", one["id"]) for n, one in enumerate(chunk)],
             )

@@ -46,7 +46,7 @@ async def destinations(visit: Visit) -> Response:
 
 async def create_destination(visit: Visit) -> Response:
     """Make a destination; its signing secret is shown on this answer alone."""
-    document = {
+    document: dict[str, Any] = {
         "name": visit.said("name"),
         "type": "webhook_endpoint",
         "event_payload": visit.said("event_payload") or "thin",
@@ -123,7 +123,7 @@ async def revoke_key(visit: Visit) -> Response:
 
 
 async def _keys(visit: Visit, *, made: dict[str, Any] | None = None, wrong: str = "") -> Response:
-    found = await visit.list(_KEYS, [("limit", limits.PAGE_LIMIT_MAX)])
+    found = await visit.items(_KEYS, [("limit", limits.PAGE_LIMIT_MAX)])
     return visit.page(
         "keys.html",
         here="developers",
@@ -136,7 +136,7 @@ async def _keys(visit: Visit, *, made: dict[str, Any] | None = None, wrong: str 
 
 
 async def _destinations(visit: Visit, wrong: str = "") -> Response:
-    found = await visit.list(_DESTINATIONS, [_URL, ("limit", limits.PAGE_LIMIT_MAX)])
+    found = await visit.items(_DESTINATIONS, [_URL, ("limit", limits.PAGE_LIMIT_MAX)])
     return visit.page(
         "destinations.html",
         here="developers",
@@ -150,7 +150,7 @@ async def _destinations(visit: Visit, wrong: str = "") -> Response:
 async def _destination(visit: Visit, id_: str, secret: str | None = None) -> Response:
     shown, sent = await asyncio.gather(
         visit.get(f"{_DESTINATIONS}/{path_part(id_)}", [_URL]),
-        visit.list("/meterhouse/v1/deliveries", [("destination", id_), ("limit", 20)]),
+        visit.items("/meterhouse/v1/deliveries", [("destination", id_), ("limit", 20)]),
     )
     bodies = await asyncio.gather(*(_body(visit, one["event"]) for one in sent))
     return visit.page(

@@ -46,7 +46,9 @@ class Frame:
         bound = tokens.unseal(token, self._secret)
         theme = request.query_params.get("theme", "auto")
         if bound is None:
-            return self._page("embed_wrong.html", HTTPStatus.UNAUTHORIZED, theme=theme, wrong=_WRONG)
+            return self._page(
+                "embed_wrong.html", HTTPStatus.UNAUTHORIZED, theme=theme, wrong=_WRONG
+            )
         asked = read_question(request.query_params.multi_items())
         question = Question(
             meter=asked.meter if asked.meter in bound.meters else bound.meters[0],

@@ -47,7 +47,7 @@ async def live(visit: Visit) -> Response:
     key = ("events", visit.space, tuple(asked))
 
     async def part() -> str:
-        events = await visit.list(_PATH, [("limit", _ROWS), *asked])
+        events = await visit.items(_PATH, [("limit", _ROWS), *asked])
         names = {one["id"]: one["display_name"] for one in await visit.meters()}
         return visit.render("_events.html", events=events, names=names)
 

@@ -51,7 +51,7 @@ async def show(visit: Visit) -> Response:
     found = await usage.section(visit, [meter], base, meter=meter["id"])
     if visit.request.headers.get("x-fragment"):
         return visit.page("_usage.html", here="meters", **found)
-    customers = await visit.list("/v1/customers", [("limit", 1)])
+    customers = await visit.items("/v1/customers", [("limit", 1)])
     example = customers[0]["id"] if customers else "cus_…"
     url = str(visit.request.base_url).rstrip("/")
     return visit.page(
@@ -86,29 +86,21 @@ def calls(meter: dict[str, Any], url: str, customer: str) -> list[tuple[str, str
     node = "".join(f"    '{key}': '{value}',\n" for key, value in payload.items())
     host, _, port = url.partition("://")[2].partition(":")
     secure = url.startswith("https")
-    return [
-        (
-            "curl",
-            "curl",
-            f'curl {url}/v1/billing/meter_events -u "$KEY:" \\\n  -d event_name={name}{fields}',
-        ),
-        (
-            "python",
-            "Python",
-            "import os, stripe\n\n"
-            f'client = stripe.StripeClient(os.environ["KEY"], base_addresses={{"api": "{url}"}})\n'
-            f'client.v1.billing.meter_events.create({{\n    "event_name": "{name}",\n'
-            f'    "payload": {{\n{python}    }},\n}})',
-        ),
-        (
-            "node",
-            "Node",
-            f"const stripe = require('stripe')(process.env.KEY, {{\n  host: '{host}',\n"
-            f"  port: {port or (443 if secure else 80)},\n  protocol: "
-            f"'{'https' if secure else 'http'}',\n}});\n\nawait stripe.billing.meterEvents.create({{\n"
-            f"  event_name: '{name}',\n  payload: {{\n{node}  }},\n}});",
-        ),
-    ]
+    curl = f'curl {url}/v1/billing/meter_events -u "$KEY:" \\\n  -d event_name={name}{fields}'
+    python_call = (
+        "import os, stripe\n\n"
+        f'client = stripe.StripeClient(os.environ["KEY"], base_addresses={{"api": "{url}"}})\n'
+        f'client.v1.billing.meter_events.create({{\n    "event_name": "{name}",\n'
+        f'    "payload": {{\n{python}    }},\n}})'
+    )
+    node_call = (
+        f"const stripe = require('stripe')(process.env.KEY, {{\n  host: '{host}',\n"
+        f"  port: {port or (443 if secure else 80)},\n"
+        f"  protocol: '{'https' if secure else 'http'}',\n}});\n\n"
+        "await stripe.billing.meterEvents.create({\n"
+        f"  event_name: '{name}',\n  payload: {{\n{node}  }},\n}});"
+    )
+    return [("curl", "curl", curl), ("python", "Python", python_call), ("node", "Node", node_call)]
 
 
 async def _change(visit: Visit, action: str, form: list[tuple[str, str]] | None = None) -> Response:
@@ -124,8 +116,8 @@ async def _list(visit: Visit, wrong: str = "") -> Response:
     by_meter = ("group_by[]", "meter")
     meters, hours, lasts = await asyncio.gather(
         visit.meters(),
-        visit.list("/meterhouse/v1/activity", [*asked, by_meter, ("outcome", "accepted")]),
-        visit.list("/meterhouse/v1/activity", [*month, by_meter]),
+        visit.items("/meterhouse/v1/activity", [*asked, by_meter, ("outcome", "accepted")]),
+        visit.items("/meterhouse/v1/activity", [*month, by_meter]),
     )
     sums: dict[str, Counter[int]] = defaultdict(Counter)
     for row in hours:
@@ -148,5 +140,6 @@ def sparkline(counts: list[int]) -> str:
     highest = max(counts, default=0) or 1
     step = 100 / max(1, len(counts) - 1)
     return " ".join(
-        f"{number * step:.1f},{23 - 21 * count / highest:.1f}" for number, count in enumerate(counts)
+        f"{number * step:.1f},{23 - 21 * count / highest:.1f}"
+        for number, count in enumerate(counts)
     )

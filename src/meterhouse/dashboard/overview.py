@@ -50,7 +50,7 @@ async def _part(visit: Visit) -> str:
         _activity(visit, day, ("meter", "outcome")),
         _activity(visit, hour, ("code", "meter"), outcome="rejected"),
         visit.meters(),
-        visit.list("/meterhouse/v1/deliveries", [("limit", _FAILED)]),
+        visit.items("/meterhouse/v1/deliveries", [("limit", _FAILED)]),
     )
     names = {one["id"]: one["display_name"] for one in meters}
     top = _top_meters(by_meter)
@@ -60,7 +60,9 @@ async def _part(visit: Visit) -> str:
         lag=max(0, int(status["created"]) - int(float(status["complete_until"]))),
         rate=_rate(slots, now),
         columns=columns(slots, day, now),
-        counts={name: sum(r["events"] for r in slots if r["outcome"] == name) for name in _OUTCOMES},
+        counts={
+            name: sum(r["events"] for r in slots if r["outcome"] == name) for name in _OUTCOMES
+        },
         top=top,
         names=names,
         customers=await _top_customers(visit, top),
@@ -98,7 +100,7 @@ async def _activity(
 ) -> list[dict[str, Any]]:
     pairs = [("starts_at", start), ("ends_at", visit.now + 1), *more.items()]
     pairs += [("group_by[]", name) for name in group_by]
-    return await visit.list(_ACTIVITY, pairs)
+    return await visit.items(_ACTIVITY, pairs)
 
 
 def _rate(slots: list[dict[str, Any]], now: int) -> float:
@@ -109,7 +111,7 @@ def _rate(slots: list[dict[str, Any]], now: int) -> float:
     start = now - now % _MINUTES5
     if now - start < _MINUTES5 // 5:
         start -= _MINUTES5
-    events = sum(row["events"] for row in slots if row["starts_at"] >= start)
+    events: int = sum(row["events"] for row in slots if row["starts_at"] >= start)
     return round(events / max(1, now - start), 1)
 
 

@@ -247,7 +247,7 @@ def _range(text: str, start: date | None, end: date | None) -> Range:
 
 
 def _window(text: str, range_: Range) -> GroupingWindow:
-    return cast("GroupingWindow", text) if text in WINDOWS else _WINDOW_OF.get(range_, "day")
+    return text if text in WINDOWS else _WINDOW_OF.get(range_, "day")
 
 
 def _group(text: str) -> str:
@@ -256,8 +256,10 @@ def _group(text: str) -> str:
 
 
 def _top(text: str) -> int:
-    return min(max(int(text), 1), limits.CHART_GROUPS_MAX) if text.isdecimal() else (
-        limits.CHART_GROUPS_DEFAULT
+    return (
+        min(max(int(text), 1), limits.CHART_GROUPS_MAX)
+        if text.isdecimal()
+        else (limits.CHART_GROUPS_DEFAULT)
     )
 
 

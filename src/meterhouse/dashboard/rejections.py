@@ -97,4 +97,4 @@ async def _form(
 
 async def _samples(visit: Visit, about: dict[str, str]) -> list[dict[str, Any]]:
     asked = [("outcome", "rejected"), ("limit", "3"), *about.items()]
-    return await visit.list("/meterhouse/v1/meter_events", asked)
+    return await visit.items("/meterhouse/v1/meter_events", asked)

@@ -13,12 +13,8 @@ from meterhouse.dashboard.session import COOKIE, Sessions
 
 _HOME = "/dashboard"
 _WRONG = "This name and password do not belong together."
-_TOO_MANY = (
-    f"There were too many attempts. Try again in {limits.SIGN_IN_WINDOW_MINUTES} minutes."
-)
-_STALE = (
-    "This link has been used, or is too old. Start the server again for a new one, or sign in."
-)
+_TOO_MANY = f"There were too many attempts. Try again in {limits.SIGN_IN_WINDOW_MINUTES} minutes."
+_STALE = "This link has been used, or is too old. Start the server again for a new one, or sign in."
 
 
 class Door:
@@ -29,7 +25,7 @@ class Door:
         self._attempts = attempts
         self._templates = templates
 
-    async def ask(self, request: Request) -> Response:  # noqa: RUF029 - what starlette asks for
+    async def ask(self, request: Request) -> Response:
         """Ask for name and password."""
         return self._page(request.query_params.get("next", ""))
 
@@ -47,14 +43,14 @@ class Door:
         self._attempts.forgive(name)
         return _enter(request, cookie, _within(next_))
 
-    async def open(self, request: Request) -> Response:  # noqa: RUF029 - what starlette asks for
+    async def open(self, request: Request) -> Response:
         """Take the token of a link that signs in once."""
         cookie = self._sessions.open_link(request.query_params.get("token", ""))
         if cookie is None:
             return self._page("", _STALE, HTTPStatus.UNAUTHORIZED)
         return _enter(request, cookie, _HOME)
 
-    async def sign_out(self, _: Request) -> Response:  # noqa: RUF029 - what starlette asks for
+    async def sign_out(self, _: Request) -> Response:
         """Take the cookie back."""
         answer = RedirectResponse("/dashboard/sign-in", HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, path=_HOME)

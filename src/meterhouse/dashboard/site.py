@@ -105,7 +105,13 @@ class Dashboard:
     """Answers everything below `/dashboard` and `/embed`."""
 
     def __init__(
-        self, api: Asgi, operator_token: str, stores: Stores, clock: Clock, secret: bytes, origins: str
+        self,
+        api: Asgi,
+        operator_token: str,
+        stores: Stores,
+        clock: Clock,
+        secret: bytes,
+        origins: str,
     ) -> None:
         self.sessions = Sessions(stores, clock, secret)
         self.api = Api(api, operator_token)
@@ -142,9 +148,11 @@ class Dashboard:
             Route("/embed/usage", frame.show),
         ]
         space = "/dashboard/{account}/{mode}"
-        return routes + [
-            Route(space + row.path, self._page(row), methods=[row.method]) for row in ROWS
-        ] + [Route("/dashboard/{rest:path}", self._nothing)]
+        return (
+            routes
+            + [Route(space + row.path, self._page(row), methods=[row.method]) for row in ROWS]
+            + [Route("/dashboard/{rest:path}", self._nothing)]
+        )
 
     def _from_here(
         self, answer: Callable[[Request], Awaitable[Response]]

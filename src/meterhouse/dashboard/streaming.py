@@ -21,7 +21,7 @@ class Download(Response):
         self._api = api
         self._name = name
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         """Ask, and send on."""
 
         async def send_on(message: Message) -> None:

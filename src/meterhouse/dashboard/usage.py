@@ -112,7 +112,9 @@ async def _draw(visit: Visit, question: Question, meter: dict[str, Any]) -> dict
         previous=former,
     )
     if question.group == "customer":
-        built = chart.called(built, await visit.names(one.value or "" for one in built.series if one.value))
+        built = chart.called(
+            built, await visit.names(one.value or "" for one in built.series if one.value)
+        )
     links = [_narrowed(visit, question, one) for one in built.series]
     return {
         "chart": built,

@@ -80,7 +80,10 @@ class Visit:
 
     def at(self, page: str = "", params: Pairs = (), **more: Any) -> str:
         """Return the path of a page of this account and mode."""
-        pairs = [*params, *((name, value) for name, value in more.items() if value not in {"", None})]
+        pairs = [
+            *params,
+            *((name, value) for name, value in more.items() if value not in {"", None}),
+        ]
         query = f"?{urlencode(pairs)}" if pairs else ""
         return f"/dashboard/{self.space.account}/{self.space.mode}/{page}".rstrip("/") + query
 
@@ -88,7 +91,7 @@ class Visit:
         """Ask the API."""
         return await self.api.get(self.space, path, params)
 
-    async def list(self, path: str, params: Pairs = ()) -> list[dict[str, Any]]:
+    async def items(self, path: str, params: Pairs = ()) -> list[dict[str, Any]]:
         """Ask the API for a list and return its items."""
         found: list[dict[str, Any]] = (await self.get(path, params))["data"]
         return found
@@ -98,9 +101,7 @@ class Visit:
         found: list[dict[str, Any]] = []
         while len(found) < limits.DASHBOARD_METERS_MAX:
             after = [("starting_after", found[-1]["id"])] if found else []
-            page = await self.get(
-                "/v1/billing/meters", [("limit", limits.PAGE_LIMIT_MAX), *after]
-            )
+            page = await self.get("/v1/billing/meters", [("limit", limits.PAGE_LIMIT_MAX), *after])
             found += page["data"]
             if not page["has_more"]:
                 break
