@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from meterhouse import limits
 from meterhouse.dashboard.attempts import Attempts
+from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.session import COOKIE, Sessions
 
 _HOME = "/dashboard"
@@ -31,7 +32,7 @@ class Door:
 
     async def sign_in(self, request: Request) -> Response:
         """Take name and password, and give a cookie for them."""
-        form = await request.form(max_files=0)
+        form = await read_form(request)
         name, password, next_ = (str(form.get(key, "")) for key in ("name", "password", "next"))
         ip = request.client.host if request.client else ""
         if not self._attempts.admit(name, ip):

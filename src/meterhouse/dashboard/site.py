@@ -40,6 +40,7 @@ from meterhouse.dashboard import (
 )
 from meterhouse.dashboard.attempts import Attempts
 from meterhouse.dashboard.client import Api, ApiError, Asgi, Space
+from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import COOKIE, Session, Sessions
 from meterhouse.dashboard.visit import Visit, environment
@@ -160,7 +161,10 @@ class Dashboard:
         async def guarded(request: Request) -> Response:
             if not _same_origin(request):
                 return self._sorry(HTTPStatus.FORBIDDEN, _FOREIGN)
-            return await answer(request)
+            try:
+                return await answer(request)
+            except ApiError as error:
+                return self._sorry(error.status, str(error))
 
         return guarded
 
@@ -182,11 +186,11 @@ class Dashboard:
             session = await self.sessions.read(request.cookies.get(COOKIE))
             if session is None:
                 return _to_sign_in(request)
-            form = await request.form(max_files=0) if row.method == "POST" else FormData()
-            refused = _refused(row, request, session, form)
-            if refused:
-                return self._sorry(HTTPStatus.FORBIDDEN, refused)
             try:
+                form = await read_form(request) if row.method == "POST" else FormData()
+                refused = _refused(row, request, session, form)
+                if refused:
+                    return self._sorry(HTTPStatus.FORBIDDEN, refused)
                 return await row.handler(await self._visit(request, session, form))
             except ApiError as error:
                 return self._sorry(error.status, str(error))

@@ -32,7 +32,7 @@ async def show(visit: Visit) -> Response:
     meters = await visit.meters()
     found = await section(visit, meters, "usage")
     template = "_usage.html" if visit.request.headers.get("x-fragment") else "usage.html"
-    return visit.page(template, here="usage", meters=meters, **found)
+    return visit.page(template, here="usage", **found)
 
 
 async def section(
@@ -40,7 +40,7 @@ async def section(
 ) -> dict[str, Any]:
     """Return what the template of the chart needs; `fixed` is what the page says, not its query."""
     if not meters:
-        return {"chart": None, "base": base, "wrong": None}
+        return {"chart": None, "base": base, "wrong": None, "meters": meters}
     asked = read_question(visit.request.query_params.multi_items()).change(**fixed)
     ids = {one["id"]: one for one in meters}
     meter = ids.get(asked.meter, meters[0])
@@ -61,10 +61,9 @@ async def section(
         "dimensions": meter.get("dimension_payload_keys") or [],
         "removals": [(one, _link(visit, base, question.without(one))) for one in question.filters],
         "presets": [
-            (name, _link(visit, base, _ranged(question, name)), question.range == key)
+            (name, _link(visit, base, _ranged(question, key)), question.range == key)
             for key, name in RANGES
             if key != "custom"
-            for key in [key]
         ],
         "downloads": {
             kind: visit.at(f"usage.{kind}", question.pairs()) for kind in ("csv", "parquet")
@@ -89,9 +88,8 @@ def _download(visit: Visit, accept: str, name: str) -> Response:
     return Download(visit.api, visit.space, USAGE_PATH, pairs, accept, name)
 
 
-def _ranged(question: Question, name: str) -> Question:
+def _ranged(question: Question, key: str) -> Question:
     """Return the question about another range, by the window that is usual for it."""
-    key = next(key for key, called in RANGES if called == name)
     kept = [pair for pair in question.pairs() if pair[0] not in {"range", "from", "to", "window"}]
     return read_question([*kept, ("range", key)])
 
