@@ -23,4 +23,4 @@ async def read_form(request: Request) -> FormData:
         )
     except ValueError:
         raise ApiError(HTTPStatus.BAD_REQUEST, "The form cannot be read.") from None
-    return FormData(pairs)
+    return FormData(dict(pairs))

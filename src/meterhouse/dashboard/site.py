@@ -51,7 +51,8 @@ log = logging.getLogger("meterhouse.dashboard")
 Handler = Callable[[Visit], Awaitable[Response]]
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-hashes' {plotly}; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-hashes' {plotly}; "
+    "img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
 )
 # The one style attribute that plotly writes into what it measures text with.
