@@ -29,6 +29,7 @@ def test_the_defaults_need_no_setting() -> None:
         deduplication_days=35,
         values="decimal",
         private_destinations="auto",
+        embed_origins="",
         log_format="text",
         log_level="info",
     )

@@ -97,8 +97,8 @@ def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
 
 def test_the_door_is_the_unix_socket_where_there_is_one(tmp_path: Path) -> None:
     url = "http://127.0.0.1:1"
-    assert Listening(url, None, tmp_path, None).door == url
-    assert Listening(url, Path("/run/m"), tmp_path, None).door == "unix:///run/m"
+    assert Listening(url, None, tmp_path, None, url).door == url
+    assert Listening(url, Path("/run/m"), tmp_path, None, url).door == "unix:///run/m"
 
 
 def _listen(path: Path) -> None:

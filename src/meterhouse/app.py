@@ -11,7 +11,7 @@ import secrets
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import sqlalchemy as sa
 
@@ -26,6 +26,9 @@ from meterhouse.api.routes import ROUTES, Routes
 from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
 from meterhouse.config import Config
+from meterhouse.dashboard.client import Asgi
+from meterhouse.dashboard.client import Scope as AsgiScope
+from meterhouse.dashboard.site import Dashboard
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
@@ -53,6 +56,7 @@ from meterhouse.usage.store import UsageStore
 _LOCK_FILE = "lock"
 _EXPORTS_FOLDER = "exports"
 DOOR_FILE = "server.json"
+_PAGES = ("/dashboard/", "/embed/")
 
 
 class Meterhouse:
@@ -117,7 +121,16 @@ class Meterhouse:
             secrets.token_urlsafe(32),
             note,
         )
-        self.asgi = Gate(self.house, Routes(ROUTES))
+        gate = Gate(self.house, Routes(ROUTES))
+        self.dashboard = Dashboard(
+            gate,
+            self.house.operator_token,
+            self._stores,
+            clock,
+            session_secret,
+            config.embed_origins,
+        )
+        self.asgi = compose(gate, self.dashboard)
 
     def _committed(self, _: int) -> None:
         self._processor.wake()
@@ -160,6 +173,20 @@ class Meterhouse:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
             json.dump(door, file)
+
+
+def compose(gate: Asgi, dashboard: Asgi) -> Asgi:
+    """Return the whole program: pages for people below two paths, the API everywhere else."""
+
+    async def answer(scope: AsgiScope, receive: Any, send: Any) -> None:
+        pages = scope["type"] == "http" and _is_page(scope["path"])
+        await (dashboard if pages else gate)(scope, receive, send)
+
+    return answer
+
+
+def _is_page(path: str) -> bool:
+    return path == "/dashboard" or path.startswith(_PAGES)
 
 
 def _lock(data_dir: Path) -> IO[str]:

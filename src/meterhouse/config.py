@@ -5,6 +5,7 @@ the option wins. `docs/settings.md` is generated from the table.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 
 from meterhouse.errors import ConfigError
 from meterhouse.limits import RATE_LIMIT_EVENTS_MAX
+
+_ORIGIN = re.compile(r"https?://[\w.\-*\[\]:]+")
 
 Role = Literal["all", "api", "worker"]
 LimitsProfile = Literal["off", "stripe"]
@@ -114,6 +117,12 @@ SETTINGS: tuple[Setting, ...] = (
         "closed, live events go to `https` URLs only.",
         choices=("auto", "closed", "open"),
     ),
+    Setting(
+        "embed_origins",
+        "",
+        "Origins whose pages may show `/embed/usage` in a frame, with spaces between them, such as "
+        "`https://app.example.com`; `*` allows every one. Empty: none but the server's own.",
+    ),
     Setting("log_format", "text", "How log lines are written.", choices=("text", "json")),
     Setting(
         "log_level",
@@ -141,6 +150,7 @@ class Config:
     deduplication_days: int
     values: Values
     private_destinations: PrivateDestinations
+    embed_origins: str
     log_format: LogFormat
     log_level: str
 
@@ -179,14 +189,20 @@ class Config:
             deduplication_days=_whole("deduplication_days", text["deduplication_days"], 1, 3_650),
             values=cast("Values", text["values"]),
             private_destinations=cast("PrivateDestinations", text["private_destinations"]),
+            embed_origins=_origins(text["embed_origins"]),
             log_format=cast("LogFormat", text["log_format"]),
             log_level=text["log_level"],
         )
 
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches the server."""
+        return _is_loopback(self.host)
+
     def private_destinations_open(self, *, livemode: bool) -> bool:
         """Whether deliveries of a mode may go to private addresses, and over plain `http`."""
         if self.private_destinations == "auto":
-            return not livemode and _is_loopback(self.host)
+            return not livemode and self.loopback
         return self.private_destinations == "open"
 
 
@@ -247,6 +263,16 @@ def _rates(text: str) -> Mapping[str, int]:
             )
         rates[row] = _whole("rate_limits", rate, 1, RATE_LIMIT_EVENTS_MAX)
     return rates
+
+
+def _origins(text: str) -> str:
+    for origin in text.split():
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"METERHOUSE_EMBED_ORIGINS holds '{origin}', but must be origins such as "
+                "https://app.example.com with spaces between them, or *."
+            )
+    return " ".join(text.split())
 
 
 def _is_loopback(host: str) -> bool:

@@ -231,6 +231,22 @@ CLI_READ_ROWS_MAX = 500  # events in one look
 CLI_FRAME_BYTES_MAX = 1_048_576  # that it sends: the event, and what the forwarding came to
 CLI_RESPONSE_CHARS_MAX = 5_000  # of what a URL answered; the CLI tells as much
 
+# The dashboard.
+DASHBOARD_SESSION_HOURS_MAX = 12
+DASHBOARD_LINK_MINUTES_MAX = 60  # that the link of `--open-dashboard` holds
+SIGN_IN_WINDOW_MINUTES = 15
+SIGN_IN_ATTEMPTS_MAX = 5  # of one name in a window
+SIGN_IN_ADDRESS_ATTEMPTS_MAX = 50  # of one address in a window; many people may share it
+SIGN_IN_REMEMBERED_MAX = 10_000  # names and addresses whose attempts are counted
+DASHBOARD_LIVE_SECONDS = 2  # between two looks, while somebody looks
+DASHBOARD_LIVE_SILENCE_SECONDS = 15  # after which a stream says that it is still there
+DASHBOARD_LIVE_LOOKERS_MAX = 100
+DASHBOARD_METERS_MAX = 1_000  # that a page looks through
+DASHBOARD_CUSTOMER_PAGES_MAX = 10  # of 100 customers each, that a search by name looks through
+CHART_WINDOWS_MAX = 800  # bars; beyond it the next larger window is drawn
+CHART_GROUPS_DEFAULT = 6
+CHART_GROUPS_MAX = 12
+
 # Listening.
 LISTEN_BACKLOG_CONNECTIONS = 2_048
 LISTEN_OPEN_FILES = 65_536  # asked for at start, as far as the system lets us; one a connection

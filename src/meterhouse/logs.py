@@ -33,6 +33,10 @@ from meterhouse.limits import (
     LOG_PATHS_CACHED_MAX,
 )
 
+# Marks a question of our own pages, which leaves no line. It stands in the extensions of the ASGI
+# scope, where no client can put it.
+WITHIN = "meterhouse.within"
+
 _STANDARD_ERROR = 2
 _EVERYTHING_PLAIN = re.compile(r"[!#-~]+").fullmatch  # no space, no quote, nothing unprintable
 _SECRET = re.compile(r"([sr]k_(?:test|live)_)\w+")

@@ -37,12 +37,16 @@ _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a se
 
 
 class Listening(NamedTuple):
-    """A server that listens: where, where its data is, and the key that its first start made."""
+    """A server that listens: where, where its data is, and the key that its first start made.
+
+    `dashboard` is where people look; a link that signs in once, where that was asked for.
+    """
 
     url: str
     uds: Path | None
     data_dir: Path
     first_key: str | None
+    dashboard: str
 
     @property
     def door(self) -> str:
@@ -51,12 +55,23 @@ class Listening(NamedTuple):
 
 
 def run(
-    config: Config, clock: Clock, note: NoteRequest, announce: Callable[[Listening], None]
+    config: Config,
+    clock: Clock,
+    note: NoteRequest,
+    announce: Callable[[Listening], None],
+    *,
+    open_dashboard: bool = False,
 ) -> None:
     """Serve until a signal; `announce` is called once the server answers.
 
-    Raises `ConfigError` when it cannot listen, `StoreError` when a store cannot be opened.
+    With `open_dashboard` it is told a link that signs in to the dashboard. Raises `ConfigError`
+    when it cannot listen, `StoreError` when a store cannot be opened.
     """
+    if open_dashboard and not config.loopback:
+        raise ConfigError(
+            f"--open-dashboard works on a loopback address only, and the server is to listen on "
+            f"{config.host}. Make a user instead: meterhouse users create NAME --role admin."
+        )
     _allow_open_files()
     sys.setswitchinterval(limits.THREAD_SWITCH_MICROSECONDS / 1_000_000)
     with ExitStack() as doors:
@@ -65,7 +80,9 @@ def run(
         if config.uds is not None:
             sockets.append(doors.enter_context(_listen_on_path(config.uds)))
         meterhouse = Meterhouse(config, clock, note, apart=True)
-        listening = Listening(_url(port), config.uds, config.data_dir, meterhouse.first_key)
+        pages = meterhouse.dashboard.open_path() if open_dashboard else "/dashboard"
+        url = _url(port)
+        listening = Listening(url, config.uds, config.data_dir, meterhouse.first_key, url + pages)
 
         def answering() -> None:
             meterhouse.open_door(listening.door)
@@ -96,6 +113,7 @@ async def _serve(
             timeout_graceful_shutdown=limits.STOP_REQUESTS_SECONDS_MAX,
         ),
         answering,
+        meterhouse.dashboard.end,
     )
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
@@ -121,11 +139,17 @@ def _stop(loop: asyncio.AbstractEventLoop, server: uvicorn.Server) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves the signals to `_stop` and tells when it answers."""
+    """uvicorn's server, which leaves the signals to `_stop`.
 
-    def __init__(self, config: uvicorn.Config, answering: Callable[[], None]) -> None:
+    It tells when it answers, and before it waits for the requests in flight to end.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, answering: Callable[[], None], ending: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._answering = answering
+        self._ending = ending
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -134,6 +158,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._answering()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending()
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

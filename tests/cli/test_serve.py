@@ -19,7 +19,7 @@ from tests.cli.samples import meterhouse
 
 
 def listening(url: str, first_key: str | None = None, uds: Path | None = None) -> Listening:
-    return Listening(url, uds, Path("/data"), first_key)
+    return Listening(url, uds, Path("/data"), first_key, f"{url}/dashboard")
 
 
 @contextmanager

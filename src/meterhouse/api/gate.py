@@ -23,7 +23,7 @@ from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
 from meterhouse.api.subscribe import Receive, Scope, Send, subscribe
 from meterhouse.errors import Refusal, StoreError
-from meterhouse.logs import AnsweredRequest
+from meterhouse.logs import WITHIN, AnsweredRequest
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import read_authorization
 from meterhouse.wire.document import read_include
@@ -60,6 +60,7 @@ class Request:
         "raw_path",
         "route",
         "version",
+        "within",
     )
 
     def __init__(self, scope: Scope) -> None:
@@ -76,6 +77,7 @@ class Request:
         self.version: ApiVersion = DEFAULT_VERSION
         self.account = ""
         self.livemode: bool | None = None
+        self.within = WITHIN in scope.get("extensions", ())  # our own pages ask
 
     def header(self, name: bytes) -> str | None:
         """Return a request header as text, None when it is absent."""
@@ -185,6 +187,8 @@ class Gate:
         path = route.path if route else "unrecognized"
         method = request.method if route else "any"  # a sender must not add to the labels
         house.metrics.note_request(method, path, answer.status, seconds)
+        if request.within:
+            return
         answered = AnsweredRequest(
             house.clock.now(),
             request.method,

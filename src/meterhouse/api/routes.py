@@ -55,7 +55,7 @@ class Route(NamedTuple):
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own
     extensions. `json` takes a JSON body outside of API v2. `operator` lets the command line of the
-    same machine in without a key; `operator_only` lets in nobody else.
+    same machine and the dashboard in without a key; `operator_only` lets in nobody else.
     """
 
     method: str
@@ -75,7 +75,8 @@ class Route(NamedTuple):
 
 def _route(method: str, path: str, resource: str, handler: Handler) -> Route:
     access: Access = "read" if method == "GET" else "write"
-    return Route(method, path, resource, access, handler, logged=not path.startswith(_EXTENSIONS))
+    logged = not path.startswith(_EXTENSIONS)
+    return Route(method, path, resource, access, handler, logged=logged, operator=True)
 
 
 async def _closed(_: Call) -> Answer:
@@ -172,39 +173,25 @@ ROUTES: tuple[Route, ...] = (
         "event_destinations",
         destinations.roll_secret,
     ),
-    _route("GET", "/meterhouse/v1/status", "billing_meter_events", status.retrieve)._replace(
-        operator=True
-    ),
-    _route("GET", "/meterhouse/v1/rejections", "billing_meter_events", rejections.list_)._replace(
-        operator=True
-    ),
-    _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_)._replace(
-        operator=True
-    ),
-    _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_)._replace(
-        operator=True
-    ),
-    _route(
-        "GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve
-    )._replace(operator=True),
+    _route("GET", "/meterhouse/v1/status", "billing_meter_events", status.retrieve),
+    _route("GET", "/meterhouse/v1/rejections", "billing_meter_events", rejections.list_),
+    _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_),
+    _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_),
+    _route("GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve),
     _route(
         "POST",
         "/meterhouse/v1/invalid_meter_events/resend",
         "billing_meter_events",
         resends.create,
-    )._replace(json=True, operator=True),
-    _route("GET", "/meterhouse/v1/resends/{id}", "billing_meter_events", resends.retrieve)._replace(
-        operator=True
-    ),
+    )._replace(json=True),
+    _route("GET", "/meterhouse/v1/resends/{id}", "billing_meter_events", resends.retrieve),
     _route("GET", "/meterhouse/v1/request_logs", "request_logs", request_logs.list_),
     _route("GET", _DIMENSIONS, "billing_meters", dimensions.retrieve),
     _route("POST", _DIMENSIONS, "billing_meters", dimensions.update),
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),
-    _route(
-        "POST", "/meterhouse/v1/embed_tokens", "billing_meter_usage", embed_tokens.create
-    )._replace(operator=True),
+    _route("POST", "/meterhouse/v1/embed_tokens", "billing_meter_usage", embed_tokens.create),
     _operator("GET", "/meterhouse/v1/api_keys", api_keys.list_),
     _operator("POST", "/meterhouse/v1/api_keys", api_keys.create),
     _operator("POST", "/meterhouse/v1/api_keys/{id}/revoke", api_keys.revoke),

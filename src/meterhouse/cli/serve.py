@@ -3,6 +3,7 @@
 from inspect import Parameter, Signature
 from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -15,14 +16,20 @@ from meterhouse.server import Listening, run
 _STRIPE_CLI_HOSTS = ("http://127.0.0.1:", "http://[::1]:")  # the CLI takes no others
 
 
-def serve(**options: str | None) -> None:
+def serve(*, open_dashboard: bool = False, **options: str | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
-    Every option is an environment variable as well; the option wins.
+    Every setting is an environment variable as well; the option wins.
     """
     config = Config.read(options)
     note = logs.configure(config.log_format, config.log_level)
-    run(config, SystemClock(), note, announce)
+    run(config, SystemClock(), note, announce, open_dashboard=open_dashboard)
+
+
+_OPEN_DASHBOARD = typer.Option(
+    "--open-dashboard",
+    help="Print a link that signs in to the dashboard once, for test data; on a loopback address.",
+)
 
 
 serve.__signature__ = Signature(  # type: ignore[attr-defined] # what typer makes the options from
@@ -35,6 +42,14 @@ serve.__signature__ = Signature(  # type: ignore[attr-defined] # what typer make
         )
         for setting in SETTINGS
     ]
+    + [
+        Parameter(
+            "open_dashboard",
+            Parameter.KEYWORD_ONLY,
+            annotation=Annotated[bool, _OPEN_DASHBOARD],
+            default=False,
+        )
+    ]
 )
 
 
@@ -42,7 +57,8 @@ def announce(listening: Listening) -> None:
     """Tell on standard output where the server listens, and what to try."""
     console = Console(highlight=False, soft_wrap=True)
     where = f"{listening.url} and {listening.uds}" if listening.uds else listening.url
-    facts = [("Listening on", where), ("Data in", str(listening.data_dir))]
+    facts = [("Listening on", where), ("Dashboard", listening.dashboard)]
+    facts.append(("Data in", str(listening.data_dir)))
     if listening.first_key:
         facts.append(("Test key", f"{listening.first_key}  (shown only this once)"))
     console.print(Text(f"Meterhouse {__version__}", style="bold"))

@@ -1,0 +1,1 @@
+"""Pages for people, which ask our own HTTP API in process."""

@@ -1,0 +1,140 @@
+"""The API, asked from within the process by its own ASGI application.
+
+A page gets no number but through here, so whatever it shows anyone can ask for with an API key.
+The questions carry the operator's token and a mark in their ASGI scope, which no client can set:
+the log and the request logs of the account leave them out. Numbers are exact: a decimal in an
+answer is a `Decimal`, never a float.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from meterhouse.errors import MeterhouseError
+from meterhouse.logs import WITHIN
+from meterhouse.wire.version import DEFAULT_VERSION
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+Pairs = Iterable[tuple[str, Any]]
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Space(NamedTuple):
+    """An account in one mode; nothing that is shown is of two of them."""
+
+    account: str
+    livemode: bool
+
+    @property
+    def mode(self) -> str:
+        """The mode as paths of the dashboard spell it."""
+        return "live" if self.livemode else "test"
+
+
+class ApiError(MeterhouseError):
+    """The API refused a question; the text is its own sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """Asks on behalf of the operator; `token` is the one in the data folder.
+
+    `bearer` questions carry another token instead, and may do what that one may.
+    """
+
+    def __init__(self, asgi: Asgi, token: str) -> None:
+        self._asgi = asgi
+        self._token = token
+
+    async def get(self, space: Space, path: str, params: Pairs = ()) -> Any:
+        """GET and return the JSON that is answered; raises `ApiError`."""
+        return await self._ask(_scope("GET", path, params, self._headers(space)), b"")
+
+    async def get_as(self, bearer: str, path: str, params: Pairs = ()) -> Any:
+        """GET with another token than the operator's."""
+        return await self._ask(_scope("GET", path, params, _bearer(bearer)), b"")
+
+    async def post(self, space: Space, path: str, form: Pairs = ()) -> Any:
+        """POST a form and return the JSON that is answered; raises `ApiError`."""
+        headers = [*self._headers(space), ("content-type", _FORM)]
+        return await self._ask(_scope("POST", path, (), headers), urlencode(list(form)).encode())
+
+    async def post_json(self, space: Space, path: str, document: Any) -> Any:
+        """POST a JSON document and return the JSON that is answered; raises `ApiError`."""
+        headers = [*self._headers(space), ("content-type", "application/json")]
+        return await self._ask(_scope("POST", path, (), headers), json.dumps(document).encode())
+
+    async def delete(self, space: Space, path: str) -> Any:
+        """DELETE and return the JSON that is answered; raises `ApiError`."""
+        return await self._ask(_scope("DELETE", path, (), self._headers(space)), b"")
+
+    async def forward(
+        self, space: Space, path: str, params: Pairs, accept: str, send: Send
+    ) -> None:
+        """GET and hand the answer to `send` piece by piece, as it comes."""
+        headers = [*self._headers(space), ("accept", accept)]
+        await self._asgi(_scope("GET", path, params, headers), _receiver(b""), send)
+
+    def _headers(self, space: Space) -> list[tuple[str, str]]:
+        headers = [
+            *_bearer(self._token),
+            ("meterhouse-livemode", "true" if space.livemode else "false"),
+            ("meterhouse-consistency", "eventual"),
+        ]
+        return [*headers, ("stripe-account", space.account)] if space.account else headers
+
+    async def _ask(self, scope: Scope, body: bytes) -> Any:
+        status, pieces = 0, []
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                pieces.append(message.get("body", b""))
+
+        await self._asgi(scope, _receiver(body), send)
+        document = json.loads(b"".join(pieces), parse_float=Decimal)
+        if status != HTTPStatus.OK:
+            raise ApiError(status, document["error"]["message"])
+        return document
+
+
+def path_part(text: str) -> str:
+    """Return `text` as one part of a path, whatever is in it."""
+    return quote(text, safe="")
+
+
+def _bearer(token: str) -> list[tuple[str, str]]:
+    return [("authorization", f"Bearer {token}"), ("stripe-version", DEFAULT_VERSION.text)]
+
+
+def _scope(method: str, path: str, params: Pairs, headers: Pairs) -> Scope:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": urlencode([pair for pair in params if pair[1] is not None]).encode(),
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+        "client": None,
+        "extensions": {WITHIN: {}},
+    }
+
+
+def _receiver(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    return receive

@@ -1,0 +1,295 @@
+"""The dashboard's ASGI application: its paths on one page, and what guards them.
+
+What a reader may rely on:
+
+- Whoever is not signed in is sent to the sign-in page, from every path but that of an asset, an
+  embedded chart, and signing in.
+- A change needs an admin, a token that only our own pages know, and comes from our own origin.
+- Every answer forbids scripts and styles that are not ours. Only an embedded chart may be framed,
+  where the setting `embed_origins` says so. Pages are kept by no cache.
+- What goes wrong is a page with a sentence; a traceback goes to the log.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Literal, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment
+from starlette.applications import Starlette
+from starlette.datastructures import FormData, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.dashboard import (
+    assets,
+    customers,
+    developers,
+    embed,
+    events,
+    meters,
+    overview,
+    rejections,
+    signin,
+    usage,
+)
+from meterhouse.dashboard.attempts import Attempts
+from meterhouse.dashboard.client import Api, ApiError, Asgi, Space
+from meterhouse.dashboard.form import read_form
+from meterhouse.dashboard.live import Live
+from meterhouse.dashboard.session import COOKIE, Session, Sessions
+from meterhouse.dashboard.visit import Visit, environment
+from meterhouse.stores import Stores
+
+log = logging.getLogger("meterhouse.dashboard")
+
+Handler = Callable[[Visit], Awaitable[Response]]
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-hashes' {plotly}; "
+    "img-src 'self' data: blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
+)
+# The one style attribute that plotly writes into what it measures text with.
+_PLOTLY = "'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='"
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+class Row(NamedTuple):
+    """A page (GET) or a change (POST) below `/dashboard/<account>/<mode>`."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+
+
+ROWS: tuple[Row, ...] = (
+    Row("GET", "", overview.show),
+    Row("GET", "/live/overview", overview.live),
+    Row("GET", "/usage", usage.show),
+    Row("GET", "/usage.csv", usage.download_csv),
+    Row("GET", "/usage.parquet", usage.download_parquet),
+    Row("GET", "/meters", meters.list_),
+    Row("POST", "/meters", meters.create),
+    Row("GET", "/meters/{id}", meters.show),
+    Row("POST", "/meters/{id}/rename", meters.rename),
+    Row("POST", "/meters/{id}/deactivate", meters.deactivate),
+    Row("POST", "/meters/{id}/reactivate", meters.reactivate),
+    Row("GET", "/customers", customers.list_),
+    Row("GET", "/customers/{id}", customers.show),
+    Row("GET", "/events", events.list_),
+    Row("GET", "/live/events", events.live),
+    Row("GET", "/events/{identifier:path}", events.show),
+    Row("GET", "/errors", rejections.list_),
+    Row("GET", "/errors/resend", rejections.prepare),
+    Row("POST", "/errors/resend", rejections.resend),
+    Row("GET", "/errors/resends/{id}", rejections.result),
+    Row("GET", "/developers/logs", developers.logs),
+    Row("GET", "/developers/destinations", developers.destinations),
+    Row("POST", "/developers/destinations", developers.create_destination),
+    Row("GET", "/developers/destinations/{id}", developers.destination),
+    Row("POST", "/developers/destinations/{id}/{change}", developers.change_destination),
+    Row("POST", "/developers/deliveries/{id}/redeliver", developers.redeliver),
+    Row("GET", "/developers/keys", developers.keys),
+    Row("POST", "/developers/keys", developers.create_key),
+    Row("POST", "/developers/keys/{id}/revoke", developers.revoke_key),
+)
+
+
+class Dashboard:
+    """Answers everything below `/dashboard` and `/embed`."""
+
+    def __init__(
+        self,
+        api: Asgi,
+        operator_token: str,
+        stores: Stores,
+        clock: Clock,
+        secret: bytes,
+        origins: str,
+    ) -> None:
+        self.sessions = Sessions(stores, clock, secret)
+        self.api = Api(api, operator_token)
+        self.live = Live()
+        self.clock = clock
+        self.templates = environment()
+        self._secret = secret
+        self._door = signin.Door(self.sessions, Attempts(clock), self.templates)
+        self._app = _guarded(Starlette(routes=self._routes()), origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._app(scope, receive, send)
+
+    def open_path(self) -> str:
+        """Return the path of a link that signs in once."""
+        return f"/dashboard/open?token={self.sessions.make_link()}"
+
+    def end(self) -> None:
+        """Send those away who look at something live: the server stops."""
+        self.live.end()
+
+    def _routes(self) -> list[Route]:
+        door = self._door
+        frame = embed.Frame(self.api, self.clock, self.templates, self._secret)
+        routes = [
+            Route("/dashboard/static/{name}", assets.serve),
+            Route("/dashboard/sign-in", door.ask, methods=["GET"]),
+            Route("/dashboard/sign-in", self._from_here(door.sign_in), methods=["POST"]),
+            Route("/dashboard/open", door.open),
+            Route("/dashboard/sign-out", self._from_here(door.sign_out), methods=["POST"]),
+            Route("/dashboard", self._home),
+            Route("/dashboard/", self._home),
+            Route("/embed/usage", frame.show),
+        ]
+        space = "/dashboard/{account}/{mode}"
+        return (
+            routes
+            + [Route(space + row.path, self._page(row), methods=[row.method]) for row in ROWS]
+            + [Route("/dashboard/{rest:path}", self._nothing)]
+        )
+
+    def _from_here(
+        self, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            if not _same_origin(request):
+                return self._sorry(HTTPStatus.FORBIDDEN, _FOREIGN)
+            try:
+                return await answer(request)
+            except ApiError as error:
+                return self._sorry(error.status, str(error))
+
+        return guarded
+
+    async def _home(self, request: Request) -> Response:
+        session = await self.sessions.read(request.cookies.get(COOKIE))
+        if session is None:
+            return _to_sign_in(request)
+        accounts = (await self.api.get(Space("", False), "/meterhouse/v1/accounts"))["data"]
+        first = next(one["id"] for one in accounts if one["platform"] is None)
+        return RedirectResponse(f"/dashboard/{first}/test", HTTPStatus.SEE_OTHER)
+
+    async def _nothing(self, request: Request) -> Response:
+        if await self.sessions.read(request.cookies.get(COOKIE)) is None:
+            return _to_sign_in(request)
+        return self._sorry(HTTPStatus.NOT_FOUND, "There is no such page.")
+
+    def _page(self, row: Row) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            session = await self.sessions.read(request.cookies.get(COOKIE))
+            if session is None:
+                return _to_sign_in(request)
+            try:
+                form = await read_form(request) if row.method == "POST" else FormData()
+                refused = _refused(row, request, session, form)
+                if refused:
+                    return self._sorry(HTTPStatus.FORBIDDEN, refused)
+                return await row.handler(await self._visit(request, session, form))
+            except ApiError as error:
+                return self._sorry(error.status, str(error))
+
+        return answer
+
+    async def _visit(self, request: Request, session: Session, form: FormData) -> Visit:
+        mode = request.path_params["mode"]
+        if mode not in {"live", "test"}:
+            raise ApiError(HTTPStatus.NOT_FOUND, "There is no such page.")
+        space = Space(request.path_params["account"], mode == "live")
+        wanted = [("limit", limits.PAGE_LIMIT_MAX)]
+        accounts = (await self.api.get(space, "/meterhouse/v1/accounts", wanted))["data"]
+        return Visit(
+            request,
+            session,
+            space,
+            accounts,
+            self.api,
+            self.live,
+            self.clock,
+            self.templates,
+            form,
+            lambda: self._holds(request),
+        )
+
+    async def _holds(self, request: Request) -> bool:
+        """Tell whether somebody who looks at something live is still signed in."""
+        return await self.sessions.read(request.cookies.get(COOKIE)) is not None
+
+    def _sorry(self, status: int, sentence: str) -> Response:
+        return sorry(self.templates, status, sentence)
+
+
+_FOREIGN = "This request came from another site, so nothing was done."
+
+
+def _refused(row: Row, request: Request, session: Session, form: FormData) -> str | None:
+    """Say why a request is refused, if it is."""
+    if session.test_only and request.path_params["mode"] != "test":
+        return (
+            "The link of --open-dashboard shows test data only. Make a user for live data: "
+            "meterhouse users create NAME --role admin."
+        )
+    if row.method == "GET":
+        return None
+    token = form.get("csrf") or request.headers.get("x-csrf-token", "")
+    if not _same_origin(request) or not session.confirms(str(token)):
+        return _FOREIGN
+    return None if session.may_change else "A viewer may look, but not change anything."
+
+
+def _same_origin(request: Request) -> bool:
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+def _to_sign_in(request: Request) -> Response:
+    if request.method != "GET" or "text/event-stream" in request.headers.get("accept", ""):
+        return PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/dashboard/sign-in?next={quote(here)}", HTTPStatus.SEE_OTHER)
+
+
+def sorry(templates: Environment, status: int, sentence: str) -> Response:
+    """Return a page that says why there is nothing to see."""
+    page = templates.get_template("sorry.html").render(status=status, sentence=sentence)
+    return HTMLResponse(page, status)
+
+
+def _guarded(app: ASGIApp, origins: str) -> ASGIApp:
+    """Add the headers that every answer has, and turn a failure into a sentence."""
+    embedded = POLICY.format(plotly=_PLOTLY, ancestors=origins or "'self'")
+    own = POLICY.format(plotly=_PLOTLY, ancestors="'none'")
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                framed = scope["path"].startswith("/embed/")
+                headers["content-security-policy"] = embedded if framed else own
+                headers.setdefault("cache-control", "no-store")
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        try:
+            await app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("a page failed")
+            if not begun:
+                sentence = PlainTextResponse("Something went wrong; the log tells what.", 500)
+                await sentence(scope, receive, send_with_headers)
+
+    return guarded

@@ -1,0 +1,41 @@
+"""Answers that are sent piece by piece: what the API sends on, and what is live."""
+
+from collections.abc import AsyncIterator
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from meterhouse.dashboard.client import Api, Pairs, Space
+
+_KEPT = {b"content-length", b"content-type", b"meterhouse-refreshed-at"}
+
+
+class Download(Response):
+    """A file as the API answers it, however large, under a name."""
+
+    def __init__(
+        self, api: Api, space: Space, path: str, params: Pairs, accept: str, name: str
+    ) -> None:
+        super().__init__()
+        self._ask = (space, path, params, accept)
+        self._api = api
+        self._name = name
+
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+        """Ask, and send on."""
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                named = f'attachment; filename="{self._name}"'.encode()
+                kept = [pair for pair in message["headers"] if pair[0] in _KEPT]
+                headers = [*kept, (b"content-disposition", named)]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        space, path, params, accept = self._ask
+        await self._api.forward(space, path, params, accept, send_on)
+
+
+def event_stream(pieces: AsyncIterator[str]) -> Response:
+    """Answer with server-sent events."""
+    return StreamingResponse(pieces, media_type="text/event-stream")

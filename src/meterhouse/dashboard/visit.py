@@ -1,0 +1,143 @@
+"""One request of somebody who is signed in, and what a page is made of."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from meterhouse import limits
+from meterhouse.clock import Clock
+from meterhouse.dashboard import assets, show
+from meterhouse.dashboard.client import Api, ApiError, Pairs, Space, path_part
+from meterhouse.dashboard.live import Live
+from meterhouse.dashboard.session import Session
+
+_NAVIGATION = (
+    ("overview", "", "Overview"),
+    ("usage", "usage", "Usage"),
+    ("meters", "meters", "Meters"),
+    ("customers", "customers", "Customers"),
+    ("events", "events", "Events"),
+    ("errors", "errors", "Errors"),
+    ("developers", "developers/logs", "Developers"),
+)
+
+
+def environment() -> Environment:
+    """Return what renders templates: escaping always, and a name that is not there is an error."""
+    made = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= show.FILTERS
+    made.globals["asset"] = assets.url
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request, who makes it, and the account and mode that it is about."""
+
+    request: Request
+    session: Session
+    space: Space
+    accounts: list[dict[str, Any]]
+    api: Api
+    live: Live
+    clock: Clock
+    templates: Environment
+    form: FormData
+    holds: Callable[[], Awaitable[bool]]
+
+    @property
+    def now(self) -> int:
+        """The present in unix seconds."""
+        return self.clock.now() // 1000
+
+    def part(self, name: str) -> str:
+        """Return a variable part of the path."""
+        found: str = self.request.path_params[name]
+        return found
+
+    def asked(self, name: str, default: str = "") -> str:
+        """Return a parameter of the query."""
+        return self.request.query_params.get(name, default)
+
+    def said(self, name: str) -> str:
+        """Return a field of the form, without spaces around it."""
+        value = self.form.get(name, "")
+        return value.strip() if isinstance(value, str) else ""
+
+    def at(self, page: str = "", params: Pairs = (), **more: Any) -> str:
+        """Return the path of a page of this account and mode."""
+        pairs = [
+            *params,
+            *((name, value) for name, value in more.items() if value not in {"", None}),
+        ]
+        query = f"?{urlencode(pairs)}" if pairs else ""
+        return f"/dashboard/{self.space.account}/{self.space.mode}/{page}".rstrip("/") + query
+
+    async def get(self, path: str, params: Pairs = ()) -> Any:
+        """Ask the API."""
+        return await self.api.get(self.space, path, params)
+
+    async def items(self, path: str, params: Pairs = ()) -> list[dict[str, Any]]:
+        """Ask the API for a list and return its items."""
+        found: list[dict[str, Any]] = (await self.get(path, params))["data"]
+        return found
+
+    async def meters(self) -> list[dict[str, Any]]:
+        """Return the meters, newest first, as far as one looks through them."""
+        found: list[dict[str, Any]] = []
+        while len(found) < limits.DASHBOARD_METERS_MAX:
+            after = [("starting_after", found[-1]["id"])] if found else []
+            page = await self.get("/v1/billing/meters", [("limit", limits.PAGE_LIMIT_MAX), *after])
+            found += page["data"]
+            if not page["has_more"]:
+                break
+        return found
+
+    async def names(self, customers: Iterable[str]) -> dict[str, str]:
+        """Return what some customers are called; the id where one has no name."""
+        ids = list(dict.fromkeys(customers))
+        found = await asyncio.gather(*(self._name(id_) for id_ in ids))
+        return dict(zip(ids, found, strict=True))
+
+    async def _name(self, customer: str) -> str:
+        try:
+            told = await self.get(f"/v1/customers/{path_part(customer)}")
+        except ApiError:
+            return customer
+        name: str = told.get("name") or told.get("email") or customer
+        return name
+
+    def render(self, template: str, **context: Any) -> str:
+        """Render a template."""
+        return self.templates.get_template(template).render(
+            visit=self, session=self.session, navigation=_NAVIGATION, now=self.now, **context
+        )
+
+    def page(
+        self, template: str, *, here: str, status: int = HTTPStatus.OK, **context: Any
+    ) -> Response:
+        """Answer with a page; `here` is where it stands in the navigation."""
+        return HTMLResponse(self.render(template, here=here, **context), status)
+
+    def go(self, page: str, **params: Any) -> Response:
+        """Answer a change: look at a page."""
+        return RedirectResponse(self.at(page, **params), HTTPStatus.SEE_OTHER)
+
+
+def question(params: Mapping[str, str], names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the parameters that are not empty, of those that are named."""
+    return [(name, params[name].strip()) for name in names if params.get(name, "").strip()]

@@ -1,0 +1,103 @@
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from meterhouse import limits
+from meterhouse.dashboard.session import COOKIE
+from meterhouse.dashboard.site import ROWS
+from meterhouse.ledger import users
+from tests.api.house import House
+from tests.server import LIVE_KEY, TEST_KEY
+
+PAGES = [row.path for row in ROWS if row.method == "GET" and "{" not in row.path]
+CHANGES = [row.path for row in ROWS if row.method == "POST"]
+
+
+def cookie(house: House) -> str:
+    answer = house.request("GET", house.meterhouse.dashboard.open_path())
+    assert answer.status_code == 303
+    return answer.cookies[COOKIE]
+
+
+def visit(
+    house: House, path: str, held: str, method: str = "GET", **details: Any
+) -> httpx.Response:
+    account = house.request("GET", "/v1/account").json()["id"]
+    at = f"/dashboard/{account}/{details.pop('mode', 'test')}{path}"
+    return house.request(method, at, headers={"cookie": f"{COOKIE}={held}"}, **details)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if "/live/" not in path])
+def test_a_page_shows_no_secret_and_forbids_foreign_scripts(house: House, path: str) -> None:
+    meter = house.meter()
+    answer = visit(house, path, cookie(house), params={"meter": meter} if "usage" in path else {})
+    assert answer.status_code == 200, answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe-inline" not in policy
+    for secret in (TEST_KEY, LIVE_KEY, house.meterhouse.house.operator_token):
+        assert secret not in answer.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nobody_looks_without_signing_in(house: House, path: str) -> None:
+    answer = visit(house, path, "made.up")
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/dashboard/sign-in?next=")
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_a_change_needs_the_token_of_our_own_pages(house: House, path: str) -> None:
+    assert visit(house, path, cookie(house), "POST", data={"csrf": "guess"}).status_code == 403
+
+
+def test_the_link_works_once_and_shows_no_live_data(house: House) -> None:
+    path = house.meterhouse.dashboard.open_path()
+    held = house.request("GET", path).cookies[COOKIE]
+    assert house.request("GET", path).status_code == 401
+    assert visit(house, "", held, mode="live").status_code == 403
+
+
+def test_a_viewer_looks_and_changes_nothing(house: House) -> None:
+    hashed = users.hash_password("correct horse")
+    house.run(
+        house.meterhouse.house.stores.write(
+            users.create_user, "ada", hashed, "viewer", house.clock.now()
+        )
+    )
+    form = {"name": "ada", "password": "correct horse"}
+    entered = house.request("POST", "/dashboard/sign-in", data=form)
+    assert entered.status_code == 303
+    assert "httponly" in entered.headers["set-cookie"].lower()
+    held = entered.cookies[COOKIE]
+    page = visit(house, "/meters", held)
+    assert "New meter" not in page.text
+    # The token is on no page of a viewer, so it is taken from where it is signed.
+    session = house.run(house.meterhouse.dashboard.sessions.read(held))
+    assert session is not None
+    refused = visit(house, "/meters", held, "POST", data={"csrf": session.csrf})
+    assert refused.status_code == 403
+    assert "viewer" in refused.text
+
+
+def test_signing_in_is_limited(house: House) -> None:
+    form = {"name": "ada", "password": "guess"}
+    codes = [
+        house.request("POST", "/dashboard/sign-in", data=form).status_code
+        for _ in range(limits.SIGN_IN_ATTEMPTS_MAX + 1)
+    ]
+    assert codes == [401] * limits.SIGN_IN_ATTEMPTS_MAX + [429]
+
+
+def test_a_key_is_shown_once(house: House) -> None:
+    held = cookie(house)
+    page = visit(house, "/developers/keys", held)
+    token = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert token is not None
+    made = visit(house, "/developers/keys", held, "POST", data={"csrf": token[1], "name": "new"})
+    secret = re.search(r"sk_test_\w{20,}", made.text)
+    assert secret is not None
+    assert secret[0] not in visit(house, "/developers/keys", held).text
+    assert house.request("GET", "/v1/billing/meters", key=secret[0]).status_code == 200
