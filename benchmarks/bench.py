@@ -197,6 +197,10 @@ class House(AbstractContextManager["House"]):
         """Return what makes requests of the stream, over all meters and customers."""
         return traffic.streams(KEY, self.event_names, self.customers, sizes.events)
 
+    def ledger_bytes(self) -> int:
+        """Return how large the files of the ledger are."""
+        return sum(path.stat().st_size for path in self.folder.glob("ledger.db*"))
+
     def check_books(self, events: int) -> None:
         """Raise `RuntimeError` unless the server acknowledged so many events and accepted all.
 

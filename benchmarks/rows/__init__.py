@@ -13,6 +13,7 @@ from benchmarks.rows import (
     generator,
     history,
     overload,
+    rejections,
     start_up,
     steady,
     stream,
@@ -29,4 +30,5 @@ ROWS: dict[str, Measure] = {
     "steady": steady.measure,
     "history": history.measure,
     "overload": overload.measure,
+    "rejections": rejections.measure,
 }

@@ -33,7 +33,7 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
         bench.say("steady: customers")
         await house.furnish_for_stream(sizes)
         house.restart()
-        ledger_before = _ledger_bytes(house)
+        ledger_before = house.ledger_bytes()
         bench.say(f"steady: {_NAME} for {sizes.steady_seconds:,.0f} s")
         events, rows = await _stream(house, sizes)
         for row in rows:
@@ -48,7 +48,7 @@ async def measure(bench: Bench) -> AsyncIterator[Row]:
         )
         house.server.stop()
         told = await run("benchmarks.merged", house.folder, b"", lambda _: None)
-        yield _disk_row(events, msgspec.json.decode(told), _ledger_bytes(house) - ledger_before)
+        yield _disk_row(events, msgspec.json.decode(told), house.ledger_bytes() - ledger_before)
 
 
 async def _stream(house: House, sizes: Sizes) -> tuple[int, list[Row]]:
@@ -134,7 +134,3 @@ def _disk_row(events: int, tables: dict[str, int], ledger: int) -> Row:
         met=each <= _DISK_BYTES,
         note=shares,
     )
-
-
-def _ledger_bytes(house: House) -> int:
-    return sum(path.stat().st_size for path in house.folder.glob("ledger.db*"))
