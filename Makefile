@@ -58,7 +58,7 @@ $(TOOLS): $(READY)
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-# Stripe's clients, each in a folder of its own; tests drive the server with them.
+# Stripe's clients, each in a folder of its own, with which tests drive the server; and axe-core.
 $(CLIENTS): Makefile
 	rm -rf $@
 	$(BIN)/python -m pip install --quiet --target $@/stripe-11 'stripe>=11,<12'
@@ -67,6 +67,7 @@ $(CLIENTS): Makefile
 	if command -v npm >/dev/null; then \
 	  npm install --silent --no-fund --no-audit --prefix $@/node-23 stripe@23 && \
 	  npm install --silent --no-fund --no-audit --prefix $@/node-20 stripe@20 && \
-	  npm install --silent --no-fund --no-audit --prefix $@/stripe-cli @stripe/cli@1.52; \
+	  npm install --silent --no-fund --no-audit --prefix $@/stripe-cli @stripe/cli@1.52 && \
+	  npm install --silent --no-fund --no-audit --prefix $@/axe axe-core@4; \
 	fi
 	@touch $@

@@ -3,6 +3,7 @@
 ```
 MeterhouseError
 ├── ConfigError      a setting is wrong; the program does not start
+├── ApiError         the dashboard's question to the API was refused
 ├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
 │   └── SlowError    a question was given up on, because it took longer than it may

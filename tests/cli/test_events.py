@@ -100,16 +100,20 @@ def test_live_mode_is_apart(server: Server, account: str) -> None:
     assert len(lines(events(server, "list", "--live", account=account))) == 1
 
 
-def test_the_operator_is_let_in_only_where_it_is_meant(server: Server) -> None:
-    token = json.loads((server.data_dir / DOOR_FILE).read_text())["token"]
+def test_the_operator_is_let_in_by_the_token_of_the_data_folder(server: Server) -> None:
+    door = server.data_dir / DOOR_FILE
+    token = json.loads(door.read_text())["token"]
+    assert door.stat().st_mode & 0o077 == 0
 
-    def ask(path: str, **headers: str) -> int:
+    def ask(token: str, path: str, **headers: str) -> int:
         given = {"Authorization": f"Bearer {token}"} | headers
         return httpx.get(server.url + path, headers=given, trust_env=False).status_code
 
-    assert ask("/meterhouse/v1/meter_events") == 200
-    assert ask("/v1/customers") == 401
-    assert ask("/meterhouse/v1/meter_events", **{"Stripe-Account": "acct_none"}) == 403
+    assert ask(token, "/meterhouse/v1/api_keys") == 200
+    assert ask(token, "/v1/customers") == 200
+    assert ask(token, "/v1/customers", **{"Stripe-Account": "acct_none"}) == 403
+    assert ask(token[:-1], "/v1/customers") == 401
+    assert ask(TEST_KEY, "/meterhouse/v1/api_keys") == 403
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Who asks: from an API key to the scope that it opens.
 
-What was found is kept for `CREDENTIAL_CACHE_SECONDS`, so that a busy sender costs no look-up, and a
-key that was revoked stops working within that time.
+What was found is kept for `CREDENTIAL_CACHE_SECONDS`, so that a busy sender costs no look-up. A key
+that is revoked over HTTP stops working at once; one that the command line revokes, beside the
+server, within that time.
 """
 
 from typing import NamedTuple
@@ -61,6 +62,10 @@ class Authentication:
             self._known.clear()
         self._known[secret, account] = (now, credential)
         return credential
+
+    def forget(self) -> None:
+        """Look everything up again: a key was revoked."""
+        self._known.clear()
 
     async def operator(self, account: str, *, livemode: bool) -> Credential:
         """Return what the operator may do in one mode: everything, with any account.

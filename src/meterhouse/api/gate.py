@@ -170,7 +170,7 @@ class Gate:
 
     async def _credential(self, route: Route, request: Request, account: str) -> Credential:
         secret = read_authorization(request.header(b"authorization"))
-        if (route.operator or route.operator_only) and is_operator(self._house, secret):
+        if is_operator(self._house, secret):
             livemode = request.header(b"meterhouse-livemode") == "true"
             return await self._house.authentication.operator(account, livemode=livemode)
         if route.session and is_token(secret):

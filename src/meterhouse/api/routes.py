@@ -54,8 +54,8 @@ class Route(NamedTuple):
     takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own
-    extensions. `json` takes a JSON body outside of API v2. `operator` lets the command line of the
-    same machine and the dashboard in without a key; `operator_only` lets in nobody else.
+    extensions. `json` takes a JSON body outside of API v2. The operator, which is the command line of
+    the same machine and the dashboard, is let in everywhere; `operator_only` lets in nobody else.
     """
 
     method: str
@@ -69,14 +69,13 @@ class Route(NamedTuple):
     limit: Limit | None = "basic"
     logged: bool = False
     json: bool = False
-    operator: bool = False
     operator_only: bool = False
 
 
 def _route(method: str, path: str, resource: str, handler: Handler) -> Route:
     access: Access = "read" if method == "GET" else "write"
     logged = not path.startswith(_EXTENSIONS)
-    return Route(method, path, resource, access, handler, logged=logged, operator=True)
+    return Route(method, path, resource, access, handler, logged=logged)
 
 
 async def _closed(_: Call) -> Answer:

@@ -37,6 +37,6 @@ class Attempts:
         if now >= began + _WINDOW:
             began, count = now, 0
         self._counts[who] = (began, count + 1)
-        if len(self._counts) > limits.SIGN_IN_REMEMBERED_MAX:
+        if len(self._counts) > limits.SIGN_IN_KEYS_MAX:
             self._counts.popitem(last=False)
         return count < most

@@ -72,7 +72,7 @@ class Live:
     def full(self) -> bool:
         """Tell whether no further looker is let in."""
         lookers = sum(part.lookers for part in self._parts.values())
-        return lookers >= limits.DASHBOARD_LIVE_LOOKERS_MAX
+        return lookers >= limits.DASHBOARD_LIVE_LISTENERS_MAX
 
     async def stream(
         self, key: Hashable, make: Make, holds: Callable[[], Awaitable[bool]]

@@ -16,6 +16,7 @@ _DAY = 24 * _HOUR
 _COLUMN = 1_800  # seconds of a column of the chart
 _OUTCOMES = ("accepted", "duplicate", "rejected")
 _TOP = 5
+_CODES = 8  # kinds of problems
 _FAILED = 20  # of the newest deliveries are looked at
 _ACTIVITY = "/meterhouse/v1/activity"
 
@@ -66,7 +67,7 @@ async def _part(visit: Visit) -> str:
         top=top,
         names=names,
         customers=await _top_customers(visit, top),
-        codes=sorted(codes, key=lambda one: -one["events"]),
+        codes=sorted(codes, key=lambda one: -one["events"])[:_CODES],
         failing=[one for one in deliveries if _is_failing(one)],
         empty=not meters,
     )

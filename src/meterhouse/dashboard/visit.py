@@ -99,7 +99,7 @@ class Visit:
     async def meters(self) -> list[dict[str, Any]]:
         """Return the meters, newest first, as far as one looks through them."""
         found: list[dict[str, Any]] = []
-        while len(found) < limits.DASHBOARD_METERS_MAX:
+        while len(found) < limits.DASHBOARD_METER_ITEMS_MAX:
             after = [("starting_after", found[-1]["id"])] if found else []
             page = await self.get("/v1/billing/meters", [("limit", limits.PAGE_LIMIT_MAX), *after])
             found += page["data"]

@@ -60,7 +60,7 @@ async def create(call: Call) -> Answer:
 
 
 async def revoke(call: Call) -> Answer:
-    """Revoke a key; one that is revoked stays so."""
+    """Revoke a key, from now on; one that is revoked stays so."""
     check_expand(call.params(RequestParams).expand)
 
     def work(connection: sa.Connection) -> ApiKey:
@@ -69,7 +69,9 @@ async def revoke(call: Call) -> Answer:
             raise envelope.no_such("API key", call.ids[0])  # which undoes it
         return key
 
-    return ok(_document(await call.house.stores.write(work)))
+    revoked = await call.house.stores.write(work)
+    call.house.authentication.forget()
+    return ok(_document(revoked))
 
 
 def _permissions(asked: dict[str, str] | None) -> Permissions | None:

@@ -1,0 +1,306 @@
+"""The dashboard in a real browser: Debian's chromium, driven by playwright.
+
+The server is the real one. Each test ends with a console that has told of no error.
+"""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.receiver import receiving
+from tests.server import TEST_KEY, Server, serving
+
+CHROMIUM = Path("/usr/bin/chromium")
+AXE = Path(__file__).parents[2] / ".cache/clients/axe/node_modules/axe-core/axe.min.js"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+expect.set_options(timeout=20_000)  # chromium and the server may share one core
+PASSWORD = "correct horse battery"
+VERSION = {"Stripe-Version": "2026-10-28.endive"}
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason="no chromium: apt-get install chromium"
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server with some usage, and who is signed in to its dashboard."""
+
+    server: Server
+    home: str
+    state: Any
+    meter: str
+    customer: str
+
+    def post(self, path: str, **details: Any) -> dict[str, Any]:
+        answer = httpx.post(self.server.url + path, auth=(TEST_KEY, ""), trust_env=False, **details)
+        assert answer.status_code == 200, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def send(self, *identifiers: str, event_name: str = "tokens") -> None:
+        """Send events; return once they are judged, as a strong read tells."""
+        events = [
+            {
+                "event_name": event_name,
+                "identifier": name,
+                "payload": {
+                    "stripe_customer_id": self.customer,
+                    "value": "1234.5",
+                    "model": ("small", "large")[number % 2],
+                },
+            }
+            for number, name in enumerate(identifiers)
+        ]
+        self.post("/v2/billing/meter_event_stream", headers=VERSION, json={"events": events})
+        events_of = f"{self.server.url}/meterhouse/v1/meter_events"
+        asked = {"identifier": identifiers[-1]}
+        found = httpx.get(events_of, params=asked, auth=(TEST_KEY, ""), trust_env=False).json()
+        assert found["data"][0]["outcome"] != "pending"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
+    data_dir = tmp_path_factory.mktemp("dashboard")
+    create = ["users", "create", "ada", "--role", "admin", "--password-stdin"]
+    subprocess.run(
+        [sys.executable, "-m", "meterhouse", *create, "--data-dir", str(data_dir)],
+        input=PASSWORD + "\n",
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    with serving(data_dir) as server:
+        page = browser.new_page()
+        page.goto(f"{server.url}/dashboard")
+        sign_in(page, "a wrong password")
+        expect(page.get_by_role("alert")).to_be_visible()
+        sign_in(page, PASSWORD)
+        page.wait_for_url(re.compile("/dashboard/acct_[^/]+/test$"))
+        began = Site(server, page.url, page.context.storage_state(), "", "")
+        page.context.close()
+        customer = began.post("/v1/customers", data={"name": "Ada"})["id"]
+        meter = began.post(
+            "/v1/billing/meters",
+            data={
+                "display_name": "Tokens",
+                "event_name": "tokens",
+                "default_aggregation[formula]": "sum",
+                "dimension_payload_keys[0]": "model",
+            },
+        )["id"]
+        ready = Site(server, began.home, began.state, meter, customer)
+        ready.send("one", "two", "three")
+        yield ready
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    context = browser.new_context(storage_state=site.state, accept_downloads=True)
+    opened = context.new_page()
+    wrong: list[str] = []
+    opened.on("console", lambda one: wrong.append(one.text) if one.type == "error" else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    yield opened
+    context.close()
+    assert wrong == []
+
+
+def sign_in(page: Page, password: str) -> None:
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def drawn(page: Page) -> None:
+    """Wait until the chart is there."""
+    expect(page.locator(".plot[data-drawn]")).to_be_visible()
+    expect(page.locator(".plot .bars .point").first).to_be_attached()
+
+
+def test_a_chart_is_built_step_by_step(page: Page, site: Site) -> None:
+    """Each state has an address, and going back goes back."""
+    page.goto(f"{site.home}/usage")
+    drawn(page)
+    expect(page.locator(".total")).to_have_text("3,703.5")
+    page.get_by_label("Broken down by").select_option("dimension:model")
+    expect(page.locator("table")).to_contain_text("large")
+    drawn(page)
+    assert "model" in page.url
+    page.get_by_label("Window").select_option("hour")
+    page.wait_for_url(re.compile("window=hour"))
+    drawn(page)
+    page.go_back()
+    page.wait_for_url(lambda url: "window=hour" not in url)
+    expect(page.get_by_label("Window")).not_to_have_value("hour")
+    with page.expect_download() as told:
+        page.get_by_role("link", name="CSV").click()
+    text = told.value.path().read_text()
+    assert text.startswith("starts_at,ends_at,meter,dimensions.model")
+    assert "2469" in text
+
+
+def test_a_click_on_a_bar_filters(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/usage?group=dimension:model")
+    drawn(page)
+    page.locator(".plot .bars .point").last.click(force=True)
+    page.wait_for_url(re.compile("(small|large)"))
+    drawn(page)
+    expect(page.locator(".total")).to_have_text(re.compile("^(2,469|1,234.5)$"))
+
+
+def test_new_events_show_up_by_themselves(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/events")
+    expect(page.locator(".live")).to_have_text("Live")
+    name = f"live-{time.monotonic_ns()}"
+    site.send(name, event_name="unknown")
+    expect(page.get_by_role("link", name=name)).to_be_visible()
+    page.get_by_role("link", name=name).click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    expect(page.locator("main")).to_contain_text("no_meter")
+
+
+def test_a_mistake_is_corrected_and_resent(page: Page, site: Site) -> None:
+    site.send("typo-1", "typo-2", event_name="tokesn")
+    page.goto(f"{site.home}/errors")
+    kind = page.locator("section.card", has_text="tokesn")
+    kind.get_by_role("link", name="Correct and resend").click()
+    page.get_by_label("Event name").fill("tokens")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("status")).to_contain_text("2 of 2 would count")
+    page.get_by_role("button", name="Resend").click()
+    expect(page.get_by_role("status")).to_contain_text("2 of 2 count now")
+    page.goto(f"{site.home}/events/typo-1")
+    expect(page.locator("main")).to_contain_text("It counts")
+
+
+def test_a_key_is_made_shown_once_and_revoked(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/developers/keys")
+    page.get_by_label("Name").fill("billing")
+    page.get_by_role("button", name="Make key").click()
+    secret = page.locator("#secret").inner_text()
+    asked = {"auth": (secret, ""), "trust_env": False}
+    assert httpx.get(f"{site.server.url}/v1/customers", **asked).status_code == 200  # type: ignore[arg-type]
+    page.goto(f"{site.home}/developers/keys")
+    assert secret not in page.content()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("row", name="billing").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("row", name="billing")).to_contain_text("revoked")
+    assert httpx.get(f"{site.server.url}/v1/customers", **asked).status_code == 401  # type: ignore[arg-type]
+
+
+def test_a_destination_is_made_and_pinged(page: Page, site: Site) -> None:
+    with receiving() as receiver:
+        page.goto(f"{site.home}/developers/destinations")
+        page.get_by_label("Name").fill("Mine")
+        page.get_by_label("URL").fill(f"{receiver.url}/hook")
+        page.get_by_label("Events").fill("v1.billing.meter.no_meter_found")
+        page.get_by_role("button", name="Make destination").click()
+        expect(page.locator("#secret")).to_contain_text("whsec_")
+        page.get_by_role("button", name="Send a ping").click()
+        receiver.wait(1, "/hook")
+        page.reload()
+        expect(page.locator("details.more").first).to_contain_text("v2.core.event_destination.ping")
+
+
+def test_a_meter_is_made_and_deactivated(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/meters")
+    page.get_by_label("Name", exact=True).fill("Minutes")
+    page.get_by_label("Event name").fill("minutes")
+    page.get_by_role("button", name="Make meter").click()
+    expect(page.get_by_role("heading", name="Minutes")).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Deactivate").click()
+    expect(page.get_by_role("button", name="Reactivate")).to_be_visible()
+
+
+def test_an_embedded_chart_shows_one_customer(page: Page, site: Site) -> None:
+    token = site.post(
+        "/meterhouse/v1/embed_tokens",
+        data={
+            "customer": site.customer,
+            "meters[0]": site.meter,
+            "dimension_group_by_keys[0]": "model",
+        },
+    )["token"]
+    page.goto(f"{site.server.url}/embed/usage?token={token}&theme=dark")
+    drawn(page)
+    page.get_by_label("Broken down by").select_option("dimension:model")
+    page.wait_for_url(re.compile("model"))
+    drawn(page)
+    expect(page.locator(".plot .legend")).to_contain_text("small")
+    assert page.evaluate("document.cookie") == ""
+
+
+def test_signing_out(page: Page, site: Site) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(site.home)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.goto(site.home)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="no axe-core: it comes from npm")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/usage?group=dimension:model&meter={meter}",
+        "/meters",
+        "/customers",
+        "/events",
+        "/errors",
+        "/developers/logs",
+        "/developers/destinations",
+        "/developers/keys",
+    ],
+)
+def test_a_page_is_for_everybody(browser: Browser, site: Site, path: str, theme: str) -> None:
+    """axe-core finds nothing serious, and the page is no wider than a phone."""
+    context = browser.new_context(
+        storage_state=site.state,
+        color_scheme=theme,  # type: ignore[arg-type]
+        viewport={"width": 390, "height": 844},
+        bypass_csp=True,  # to add axe-core to the page
+    )
+    page = context.new_page()
+    page.goto(site.home + path.format(meter=site.meter))
+    if "usage" in path:
+        drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("async () => (await axe.run()).violations")
+    context.close()
+    serious = [
+        (one["id"], [node["target"] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
