@@ -54,8 +54,8 @@ class Route(NamedTuple):
     takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own
-    extensions. `json` takes a JSON body outside of API v2. The operator, which is the command line of
-    the same machine and the dashboard, is let in everywhere; `operator_only` lets in nobody else.
+    extensions. `json` takes a JSON body outside of API v2. The operator, who is the dashboard and the
+    command line of the same machine, is let in everywhere; `operator_only` lets in nobody else.
     """
 
     method: str

@@ -55,8 +55,6 @@ POLICY = (
     "img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
 )
-# The one style attribute that plotly writes into what it measures text with.
-_PLOTLY = "'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='"
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
@@ -266,8 +264,9 @@ def sorry(templates: Environment, status: int, sentence: str) -> Response:
 
 def _guarded(app: ASGIApp, origins: str) -> ASGIApp:
     """Add the headers that every answer has, and turn a failure into a sentence."""
-    embedded = POLICY.format(plotly=_PLOTLY, ancestors=origins or "'self'")
-    own = POLICY.format(plotly=_PLOTLY, ancestors="'none'")
+    plotly = assets.plotly_styles()
+    embedded = POLICY.format(plotly=plotly, ancestors=origins or "'self'")
+    own = POLICY.format(plotly=plotly, ancestors="'none'")
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
