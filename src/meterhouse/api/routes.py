@@ -22,6 +22,7 @@ from meterhouse.api.meterhouse import (
     usage,
     verification,
 )
+from meterhouse.api.meterhouse import customers as customer_search
 from meterhouse.api.meterhouse import meter_events as raw_events
 from meterhouse.api.rate_limits import Limit
 from meterhouse.api.v1 import (
@@ -54,8 +55,8 @@ class Route(NamedTuple):
     takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own
-    extensions. `json` takes a JSON body outside of API v2. The operator, who is the dashboard and the
-    command line of the same machine, is let in everywhere; `operator_only` lets in nobody else.
+    extensions. `json` takes a JSON body outside of API v2. The operator, who is the dashboard and
+    the command line of the same machine, is let in everywhere; `operator_only` lets in nobody else.
     """
 
     method: str
@@ -175,6 +176,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/status", "billing_meter_events", status.retrieve),
     _route("GET", "/meterhouse/v1/rejections", "billing_meter_events", rejections.list_),
     _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_),
+    _route("GET", "/meterhouse/v1/customers", "customers", customer_search.list_),
     _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_),
     _route("GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve),
     _route(

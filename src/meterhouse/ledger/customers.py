@@ -36,6 +36,12 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _customers = sa.select(*(customers.c[name] for name in Customer.__struct_fields__))
+_searched = (
+    customers.c.id,
+    customers.c.email,
+    customers.c.details["name"].as_string(),
+    customers.c.details["description"].as_string(),
+)
 _count_deleted = sa.select(sa.func.count()).where(customers.c.deleted_at.is_not(None))
 _known = sa.select(customers.c.scope, customers.c.id, customers.c.deleted_at).where(
     any_of(customers.c.id, "ids")
@@ -90,15 +96,19 @@ def list_customers(
     *,
     email: str | None = None,
     created: tuple[int | None, int | None] = (None, None),
+    text: str | None = None,
 ) -> tuple[list[Customer], bool] | None:
     """Return a page of the customers that exist, newest first, and whether there are more.
 
-    `email` is compared exactly; `created` is a half-open window, open where a bound is None.
+    `email` is compared exactly; `created` is a half-open window, open where a bound is None;
+    `text` is a part of the id, the email, the name or the description, in any case of letters.
     Returns None when the cursor of `page` names no customer.
     """
     query = _customers.where(customers.c.deleted_at.is_(None))
     if email is not None:
         query = query.where(customers.c.email == email)
+    if text is not None:
+        query = query.where(sa.or_(*(part.icontains(text, autoescape=True) for part in _searched)))
     start, end = created
     if start is not None:
         query = query.where(customers.c.created >= start)
