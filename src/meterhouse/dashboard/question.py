@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Literal, NamedTuple, cast, get_args
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -133,6 +133,15 @@ def span(question: Question, now: int) -> Window:
     return Window(_midnight(first, zone), _midnight(last + _DAY, zone))
 
 
+def dates(question: Question, window: Window) -> tuple[date, date]:
+    """Return the first and the last day of a range, as the clock of its zone has them."""
+    first, last = (
+        datetime.fromtimestamp(at / 1000, ZoneInfo(question.zone)).date()
+        for at in (window.start, window.end - 1)
+    )
+    return first, last
+
+
 def before(question: Question, window: Window) -> Window:
     """Return the range of the same length before one."""
     zone = ZoneInfo(question.zone)
@@ -153,7 +162,8 @@ def drawn_by(question: Question, window: Window) -> GroupingWindow:
     """
     hours = (window.end - window.start) // _HOUR
     sizes = WINDOWS[WINDOWS.index(question.window) :]
-    return next(size for size in sizes if hours / _HOURS[size] <= limits.CHART_WINDOWS_MAX)
+    fitting = (size for size in sizes if hours / _HOURS[size] <= limits.CHART_WINDOWS_MAX)
+    return next(fitting, sizes[-1])
 
 
 def windows(question: Question, window: Window) -> list[Window]:
@@ -190,7 +200,7 @@ def curl(url: str, question: Question, window: Window) -> str:
         f"  -d {shlex.quote(f'{name}={text}')}"
         if urlencode({"": text}) == f"={text}"
         else f"  --data-urlencode {shlex.quote(f'{name}={text}')}"
-        for name, text in api_pairs(question, window)
+        for name, text in ((quote(name, "[]"), text) for name, text in api_pairs(question, window))
     ]
     return " \\\n".join(lines)
 
@@ -252,15 +262,14 @@ def _window(text: str, range_: Range) -> GroupingWindow:
 
 def _group(text: str) -> str:
     kind, _, key = text.partition(":")
-    return text if kind == "customer" or (kind in {"dimension", "tenant"} and key) else ""
+    return text if text == "customer" or (kind in {"dimension", "tenant"} and key) else ""
 
 
 def _top(text: str) -> int:
-    return (
-        min(max(int(text), 1), limits.CHART_GROUPS_MAX)
-        if text.isdecimal()
-        else (limits.CHART_GROUPS_DEFAULT)
-    )
+    try:
+        return min(max(int(text), 1), limits.CHART_GROUPS_MAX)
+    except ValueError:  # no number, or one of thousands of digits
+        return limits.CHART_GROUPS_DEFAULT
 
 
 def _filters(pairs: list[tuple[str, str]]) -> tuple[Filter, ...]:
@@ -270,8 +279,8 @@ def _filters(pairs: list[tuple[str, str]]) -> tuple[Filter, ...]:
         if kind in {"dimension", "tenant"} and key:
             found.append(Filter(kind, key, value))
     said = {name: text.strip() for name, text in pairs}
-    kind, _, key = said.get("filter_key", "").partition(":")
-    key = key or said.get("filter_tenant", "")
+    chosen = said.get("filter_key") or f"tenant:{said.get('filter_tenant', '')}"
+    kind, _, key = chosen.partition(":")
     if kind in {"dimension", "tenant"} and key and "filter_value" in said:
         found.append(Filter(kind, key, said["filter_value"]))
     return tuple(dict.fromkeys(found))
