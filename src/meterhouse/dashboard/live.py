@@ -90,9 +90,9 @@ class Live:
                     yield ": still here\n\n"
                 await self._next(part, version)
         finally:
+            if part.lookers == 1:  # nobody may join a part that is about to end
+                del self._parts[key]
             await part.end()
-            if not part.lookers:
-                self._parts.pop(key, None)
 
     async def _next(self, part: Part, version: int) -> None:
         waits = {
