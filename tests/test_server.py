@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from meterhouse import server
+from meterhouse.clock import ManualClock
+from meterhouse.config import Config
 from meterhouse.errors import ConfigError
 from meterhouse.server import Listening
 
@@ -101,6 +103,14 @@ def test_the_door_is_the_unix_socket_where_there_is_one(tmp_path: Path) -> None:
     assert Listening(url, Path("/run/m"), tmp_path, None, url).door == "unix:///run/m"
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "meterhouse.example"])  # noqa: S104
+def test_a_link_that_signs_in_is_for_this_machine_only(tmp_path: Path, host: str) -> None:
+    config = Config.read({"host": host, "data_dir": str(tmp_path / "data")}, {})
+    with pytest.raises(ConfigError, match="works on a loopback address only"):
+        server.run(config, ManualClock(0), _nothing, _nothing, open_dashboard=True)
+    assert not (tmp_path / "data").exists()
+
+
 def _listen(path: Path) -> None:
     with server._listen_on_path(path):
         pass
@@ -109,3 +119,7 @@ def _listen(path: Path) -> None:
 def _connect(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
+
+
+def _nothing(_: object) -> None:
+    raise AssertionError

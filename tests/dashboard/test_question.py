@@ -40,7 +40,7 @@ FILTERS = st.builds(
     Filter, st.sampled_from(["dimension", "tenant"]), st.text(min_size=1), st.text()
 )
 DATES = st.dates(date(1971, 1, 1), date(2298, 12, 31))
-RANGED = st.one_of(
+RANGED: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.sampled_from([{"range": key} for key, _ in RANGES if key != "custom"]),
     st.fixed_dictionaries({"range": st.just("custom"), "start": DATES, "end": DATES}),
     st.fixed_dictionaries({"range": st.just("custom"), "start": DATES}),
@@ -51,7 +51,7 @@ RANGED = st.one_of(
 @st.composite
 def questions(draw: st.DrawFn) -> Question:
     filters = draw(st.lists(FILTERS, max_size=3, unique=True))
-    rest = st.fixed_dictionaries(
+    rest: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {
             "meter": st.text().map(str.strip),
             "customer": st.text().map(str.strip),

@@ -1,7 +1,6 @@
 """Signing in and out."""
 
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from jinja2 import Environment
 from starlette.requests import Request
@@ -64,9 +63,7 @@ class Door:
 
 def _within(path: str) -> str:
     """Return where to go after signing in: a page of the dashboard, nowhere else."""
-    parts = urlsplit(path)
-    inside = parts.path.startswith(_HOME + "/") and not parts.scheme and not parts.netloc
-    return path if inside else _HOME
+    return path if path.startswith(_HOME + "/") else _HOME
 
 
 def _enter(request: Request, cookie: str, page: str) -> Response:
