@@ -50,9 +50,10 @@ class Frame:
                 "embed_wrong.html", HTTPStatus.UNAUTHORIZED, theme=theme, wrong=_WRONG
             )
         asked = read_question(request.query_params.multi_items())
+        by = [f"dimension:{key}" for key in bound.dimensions]
         question = Question(
             meter=asked.meter if asked.meter in bound.meters else bound.meters[0],
-            group=asked.group if asked.group[10:] in bound.dimensions else "",
+            group=asked.group if asked.group in by else "",
             window=asked.window,
             zone=asked.zone,
             range=asked.range,
@@ -63,8 +64,9 @@ class Frame:
             drawn = await self._draw(token, question, bound)
         except ApiError as error:
             return self._page("embed_wrong.html", error.status, theme=theme, wrong=str(error))
+        fragment = request.headers.get("x-fragment")
         return self._page(
-            "embed.html",
+            "_embed.html" if fragment else "embed.html",
             HTTPStatus.OK,
             theme=theme,
             token=token,

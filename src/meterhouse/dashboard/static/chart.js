@@ -126,6 +126,7 @@ function address(form) {
   for (const [name, text] of new FormData(form)) if (text) query.append(name, text);
   const adds = query.get('filter_key') || query.get('filter_tenant');
   if (adds && !query.has('filter_value')) query.delete('filter_key');
+  if (query.get('range') !== 'custom') for (const field of ['from', 'to']) query.delete(field);
   return `${form.action.split('?')[0]}?${query}`;
 }
 
@@ -134,11 +135,7 @@ function begin(section) {
     const { form, name } = event.target;
     if (!form || name?.startsWith('filter_')) return;
     if (name === 'from' || name === 'to') form.elements.range.value = 'custom';
-    if (name === 'range') {
-      if (event.target.value === 'custom') return;
-      for (const field of ['from', 'to', 'window']) form.elements[field].value = '';
-    }
-    if (name === 'meter') for (const field of ['group']) form.elements[field].value = '';
+    if (name === 'meter' && form.elements.group) form.elements.group.value = '';
     go(section, address(form));
   });
   section.addEventListener('submit', (event) => {
