@@ -11,15 +11,17 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from itertools import accumulate
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from meterhouse import limits
 from meterhouse.dashboard.question import Question
 from meterhouse.metering.window import GroupingWindow, Window
 
 _ZERO = Decimal(0)
+_EXACT = Context(prec=limits.USAGE_DIGITS_MAX)
 OTHER = "other"
 
 
@@ -35,7 +37,8 @@ class Series(NamedTuple):
 class Chart(NamedTuple):
     """What is drawn and what the table shows.
 
-    `unfinished` is the number of the window that is not over yet, None where all are.
+    `unfinished` is the number of the window that is not over yet, None where all are. `previous`
+    and `before` are the bars and the total of the period before, None where it has no usage.
     """
 
     windows: list[Window]
@@ -44,6 +47,7 @@ class Chart(NamedTuple):
     totals: list[Decimal]
     total: Decimal
     previous: list[Decimal] | None
+    before: Decimal | None
     unfinished: int | None
     adds_up: bool
 
@@ -56,32 +60,24 @@ def build(
     *,
     now: int,
     adds_up: bool,
-    previous: tuple[Sequence[Window], Iterable[Mapping[str, Any]]] | None = None,
+    previous: tuple[Sequence[Window], Sequence[Mapping[str, Any]]] | None = None,
 ) -> Chart:
     """Sort rows into the bars of `windows`; `now` is the present in milliseconds."""
-    groups: dict[str | None, list[Decimal]] = {}
-    for row in rows:
-        bars = groups.setdefault(_value(question, row), [_ZERO] * len(windows))
-        bars[_number(windows, row)] += Decimal(row["value"])
-    if not question.group:
-        groups = {"": groups.get("", [_ZERO] * len(windows))}
-    running = question.cumulative and adds_up
-    series = [
-        Series(value, _name(value), list(accumulate(bars)) if running else bars, sum(bars, _ZERO))
-        for value, bars in groups.items()
-    ]
-    series.sort(key=lambda one: (one.value is None, -one.total, one.name))
-    totals = _sums([one.bars for one in series], len(windows))
-    return Chart(
-        list(windows),
-        [label(one, drawn, question.zone) for one in windows],
-        series,
-        totals,
-        sum((one.total for one in series), _ZERO),
-        None if previous is None else _before(*previous, len(windows), running=running),
-        next((at for at, one in enumerate(windows) if one.start <= now < one.end), None),
-        adds_up,
-    )
+    with localcontext(_EXACT):
+        series = _series(question, windows, rows, adds_up=adds_up)
+        earlier = _earlier(*previous, len(windows), adds_up=adds_up) if previous else []
+        running = question.cumulative and adds_up
+        return Chart(
+            list(windows),
+            [label(one, drawn, question.zone) for one in windows],
+            series,
+            _sums([one.bars for one in series], len(windows)),
+            sum((one.total for one in series), _ZERO),
+            (list(accumulate(earlier)) if running else earlier) or None,
+            sum(earlier, _ZERO) if earlier else None,
+            next((at for at, one in enumerate(windows) if one.start <= now < one.end), None),
+            adds_up,
+        )
 
 
 def called(chart: Chart, names: Mapping[str, str]) -> Chart:
@@ -113,10 +109,37 @@ def label(window: Window, size: GroupingWindow, zone: str) -> str:
     """Say which window a bar is, by the clock of a zone."""
     start = datetime.fromtimestamp(window.start / 1000, ZoneInfo(zone))
     if size == "hour":
-        return start.strftime("%d %b %Y, %H:%M")
+        return start.strftime("%d %b %Y, %H:%M") + (" again" if start.fold else "")
     if size == "month":
         return start.strftime("%b %Y")
     return ("Week of " if size == "week" else "") + start.strftime("%d %b %Y")
+
+
+def _series(
+    question: Question,
+    windows: Sequence[Window],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    adds_up: bool,
+) -> list[Series]:
+    """Return the groups, the largest first and *other* last."""
+    groups: dict[str | None, list[Decimal]] = {}
+    for row in rows:
+        bars = groups.setdefault(_value(question, row), [_ZERO] * len(windows))
+        bars[_number(windows, row)] += Decimal(row["value"])
+    if not question.group:
+        groups = {"": groups.get("", [_ZERO] * len(windows))}
+    running = question.cumulative and adds_up
+    series = [
+        Series(
+            value,
+            _name(value) if question.group else "",
+            list(accumulate(bars)) if running else bars,
+            sum(bars, _ZERO),
+        )
+        for value, bars in groups.items()
+    ]
+    return sorted(series, key=lambda one: (one.value is None, -one.total, one.name))
 
 
 def _value(question: Question, row: Mapping[str, Any]) -> str | None:
@@ -140,16 +163,19 @@ def _number(windows: Sequence[Window], row: Mapping[str, Any]) -> int:
     return max(0, bisect_right(windows, row["starts_at"] * 1000, key=lambda one: one.start) - 1)
 
 
-def _before(
-    windows: Sequence[Window], rows: Iterable[Mapping[str, Any]], length: int, *, running: bool
+def _earlier(
+    windows: Sequence[Window], rows: Sequence[Mapping[str, Any]], length: int, *, adds_up: bool
 ) -> list[Decimal]:
-    """Return the bars of the period before, as many as there are now."""
-    bars = [_ZERO] * len(windows)
+    """Return the bars of the period before, as many as there are now; none without usage.
+
+    It may have had a bar more. What adds up is then in the last one, so that nothing is lost.
+    """
+    bars = [_ZERO] * length
     for row in rows:
-        bars[_number(windows, row)] += Decimal(row["value"])
-    if running:
-        bars = list(accumulate(bars))
-    return (bars + [_ZERO] * length)[:length]
+        number = _number(windows, row)
+        if number < length or adds_up:
+            bars[min(number, length - 1)] += Decimal(row["value"])
+    return bars if rows else []
 
 
 def _sums(columns: Iterable[Sequence[Decimal]], length: int) -> list[Decimal]:

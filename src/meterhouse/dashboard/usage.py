@@ -16,6 +16,7 @@ from meterhouse.dashboard.question import (
     api_pairs,
     before,
     curl,
+    dates,
     drawn_by,
     read_question,
     span,
@@ -45,6 +46,7 @@ async def section(
     ids = {one["id"]: one for one in meters}
     meter = ids.get(asked.meter, meters[0])
     question = asked.change(meter=meter["id"])
+    shown = dates(question, span(question, visit.clock.now()))
     try:
         drawn = await _draw(visit, question, meter)
     except ApiError as error:
@@ -58,6 +60,7 @@ async def section(
         "ranges": RANGES,
         "sizes": WINDOWS,
         "zones": zones(),
+        "dates": shown,
         "dimensions": meter.get("dimension_payload_keys") or [],
         "removals": [(one, _link(visit, base, question.without(one))) for one in question.filters],
         "presets": [
@@ -123,7 +126,6 @@ async def _draw(visit: Visit, question: Question, meter: dict[str, Any]) -> dict
         "refreshed_at": answer["refreshed_at"],
         "span": whole,
         "curl": curl(str(visit.request.base_url).rstrip("/"), question, whole),
-        "before": sum((bar for bar in built.previous or []), 0),
     }
 
 

@@ -1,0 +1,62 @@
+import re
+
+import pytest
+
+from tests.api.house import DAY, NOW, House
+from tests.dashboard.test_site import cookie, visit
+
+
+def use(house: House, customer: str, days_ago: int, value: str) -> None:
+    data = {
+        "event_name": "calls",
+        "timestamp": str(NOW - days_ago * DAY),
+        "payload[stripe_customer_id]": customer,
+        "payload[value]": value,
+    }
+    house.create("/v1/billing/meter_events", data=data)
+    assert house.run(house.meterhouse.house.processor.settle(10))
+
+
+def page(house: House, **params: str) -> str:
+    answer = visit(house, "/usage", cookie(house), params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "days"),
+    [
+        ({}, ["2026-10-23", "2026-11-21"]),
+        ({"range": "24h"}, ["2026-11-20", "2026-11-21"]),
+        ({"range": "last_month", "from": "2026-11-01"}, ["2026-10-01", "2026-10-31"]),
+        ({"from": "2026-11-01", "to": "2026-11-05"}, ["2026-11-01", "2026-11-05"]),
+        ({"range": "7d", "zone": "Pacific/Kiritimati"}, ["2026-11-16", "2026-11-22"]),
+    ],
+)
+def test_the_form_has_the_days_that_are_drawn(
+    house: House, asked: dict[str, str], days: list[str]
+) -> None:
+    house.meter()
+    found = re.findall(r'type="date" name="(?:from|to)" value="([^"]*)"', page(house, **asked))
+    assert found == days
+
+
+def test_the_period_before_is_drawn_where_it_has_usage(house: House) -> None:
+    house.meter()
+    customer = house.customer()
+    use(house, customer, 1, "3")
+    text = page(house, range="7d", compare="1")
+    assert "no usage in the period before" in text
+    assert '"previous": null' in text
+    use(house, customer, 8, "2")
+    text = page(house, range="7d", compare="1")
+    assert "before: 2<" in text
+    assert "no usage in the period before" not in text
+    assert "before: 2<" in page(house, range="7d", compare="1", cumulative="1")
+    assert "before" not in re.sub("<[^>]*>", "", page(house, range="7d"))
+
+
+def test_a_range_of_centuries_is_refused_in_a_sentence(house: House) -> None:
+    house.meter()
+    text = page(house, **{"from": "1971-01-01", "to": "2298-12-31"})
+    assert "a larger value_grouping_window" in text
