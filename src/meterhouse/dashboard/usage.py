@@ -44,7 +44,7 @@ async def section(
         return {"chart": None, "base": base, "wrong": None, "meters": meters}
     asked = read_question(visit.request.query_params.multi_items()).change(**fixed)
     ids = {one["id"]: one for one in meters}
-    meter = ids.get(asked.meter, meters[0])
+    meter = ids.get(asked.meter) or next(filter(_adds_up, meters), meters[0])
     question = asked.change(meter=meter["id"])
     shown = dates(question, span(question, visit.clock.now()))
     try:
@@ -109,7 +109,7 @@ async def _draw(visit: Visit, question: Question, meter: dict[str, Any]) -> dict
         drawn_by(question, whole),
         answer["data"],
         now=now,
-        adds_up=meter["default_aggregation"]["formula"] != "last",
+        adds_up=_adds_up(meter),
         previous=former,
     )
     if question.group == "customer":
@@ -153,3 +153,8 @@ def _narrowed(visit: Visit, question: Question, series: chart.Series) -> str | N
 
 def _link(visit: Visit, base: str, question: Question) -> str:
     return visit.at(base, question.pairs())
+
+
+def _adds_up(meter: dict[str, Any]) -> bool:
+    """Tell whether the usage of several windows makes one number."""
+    return bool(meter["default_aggregation"]["formula"] != "last")
