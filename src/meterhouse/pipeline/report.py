@@ -55,6 +55,8 @@ class Reporter(Background):
 
     async def _run(self) -> None:
         while True:
+            # A window that comes due while we work is reported right after.
+            due = _next_due(self._clock.now())
             try:
                 count = await self.report()
             except Exception:
@@ -62,12 +64,12 @@ class Reporter(Background):
                 await asyncio.sleep(limits.REPORT_RETRY_SECONDS)
                 continue
             log.debug("%d error reports were emitted", count)
-            await asyncio.sleep(_until_due(self._clock.now()))
+            await asyncio.sleep((due - self._clock.now()) / 1000)
 
 
-def _until_due(now: int) -> float:
-    """Return the seconds from `now` until the next window is due."""
-    return (report.WINDOW - (now - _DUE) % report.WINDOW) / 1000
+def _next_due(now: int) -> int:
+    """Return the instant after `now` at which the next window is due."""
+    return now + report.WINDOW - (now - _DUE) % report.WINDOW
 
 
 def _emit_due(connection: sa.Connection, newest: int, now: int) -> int:
