@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meterhouse.metering.aggregation import SUM
 from meterhouse.metering.meter_usage import Filter, MeterQuestion, MeterUsageQuery, UsageRow
 from meterhouse.metering.model import AcceptedEvent, Scope
 from meterhouse.usage import block
@@ -169,7 +170,7 @@ def test_all_meters_together_are_the_sum_of_each(store: UsageStore, data: st.Dat
         how = {"start": day - HOUR, "end": day + DAY, "window": window, "zone": "Asia/Kathmandu"}
         sums: dict[int, Decimal] = {}
         for row in ask(store, scope, *each, **how):
-            sums[row.start] = sums.get(row.start, Decimal(0)) + row.value
+            sums[row.start] = SUM.combine(sums.get(row.start, SUM.empty), row.value)
         together = ask(store, scope, *each, together=True, **how)
         assert [(row.question, row.start, row.value) for row in together] == [
             (None, start, value) for start, value in sorted(sums.items())
