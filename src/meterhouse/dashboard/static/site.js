@@ -86,6 +86,8 @@ document.addEventListener('keydown', (event) => {
   }
 });
 
+// On a phone the bar of pages is wider than the screen.
+document.querySelector('.nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 for (const part of document.querySelectorAll('[data-live]')) follow(part);
 for (const part of document.querySelectorAll('[data-poll]')) {
   if (part.querySelector('[data-running]')) poll(part);
