@@ -23,6 +23,7 @@ from benchmarks.bench import Sizes
 from benchmarks.load import MakeRequest, Sample, load, percentile
 from benchmarks.processes import KEY, Server, meterhouse, run
 from benchmarks.queries_data import DENSE, DENSER, DIMENSIONS, THIN, Order, customer
+from benchmarks.queries_pages import make_viewer, measure
 from benchmarks.queries_rivals import Questions
 from benchmarks.result import Row, refusals, table, times, write_json
 from meterhouse.ledger import accounts, meters
@@ -135,8 +136,12 @@ async def _collect(
         order = Order(sizes.history, sizes.customers)
         await run("benchmarks.queries_data", folder, msgspec.json.encode(order), say)
     data = _read(folder, sizes)
+    viewer = make_viewer(folder)
     with meterhouse(folder) as server:
         rows = [row async for row in _measure(server, data, sizes, say)]
+        say("pages of the dashboard")
+        meter = data.common[0]
+        rows += measure(server.url, viewer, data.scope.account, customer(0), meter)
     try:
         rows += await _rivals(folder, data, sizes, say)
     except RuntimeError as error:
