@@ -36,12 +36,13 @@ async def show(visit: Visit) -> Response:
     """Show a customer: a chart, the totals of every meter, the latest events."""
     id_ = visit.part("id")
     customer, meters = await asyncio.gather(visit.get(f"{_PATH}/{path_part(id_)}"), visit.meters())
-    found = await usage.section(visit, meters, f"customers/{id_}", customer=id_)
+    drawing = usage.section(visit, meters, f"customers/{id_}", customer=id_)
     if visit.request.headers.get("x-fragment"):
-        return visit.page("_usage.html", here="customers", **found)
+        return visit.page("_usage.html", here="customers", **await drawing)
     question = read_question(visit.request.query_params.multi_items())
     whole = span(question, visit.clock.now())
-    totals, events = await asyncio.gather(
+    found, totals, events = await asyncio.gather(
+        drawing,
         _totals(visit, id_, meters, whole.start // 1000, whole.end // 1000),
         visit.items("/meterhouse/v1/meter_events", [("customer", id_), ("limit", _RECENT)]),
     )
@@ -60,11 +61,11 @@ async def _totals(
     answers = await asyncio.gather(
         *(
             visit.items(
-                "/meterhouse/v1/usage",
+                "/v1/billing/analytics/meter_usage",
                 base + [(f"meters[{n}][meter]", one["id"]) for n, one in enumerate(chunk)],
             )
             for chunk in chunks
         )
     )
     used = {row["meter"]: row["value"] for rows in answers for row in rows}
-    return [(one, used[one["id"]]) for one in meters if one["id"] in used]
+    return [(one, used[one["id"]]) for one in meters if used[one["id"]]]
