@@ -9,7 +9,7 @@ CLIENTS := .cache/clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format bench bench-queries crash docs clean
+.PHONY: help serve test lint format bench bench-queries crash docs pictures clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-queries: $(TOOLS) ## Run the benchmark of queries; options in BENCH="…",
 
 crash: $(TOOLS) ## Kill the server at random moments under load, 500 times, and check the books
 	METERHOUSE_CRASH_KILLS=$${METERHOUSE_CRASH_KILLS:-500} $(BIN)/python -m pytest tests/crash $(TEST)
+
+pictures: $(TOOLS) ## Take the pictures of docs/dashboard.md anew; needs chromium
+	$(BIN)/python -m tests.dashboard.pictures docs/images
 
 docs: $(READY) ## Make docs/settings.md from the table of settings
 	$(BIN)/meterhouse settings > docs/settings.md

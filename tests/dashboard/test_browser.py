@@ -87,14 +87,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
     data_dir = tmp_path_factory.mktemp("dashboard")
-    create = ["users", "create", "ada", "--role", "admin", "--password-stdin"]
-    subprocess.run(
-        [sys.executable, "-m", "meterhouse", *create, "--data-dir", str(data_dir)],
-        input=PASSWORD + "\n",
-        text=True,
-        check=True,
-        capture_output=True,
-    )
+    make_user(data_dir)
     with serving(data_dir) as server:
         page = browser.new_page()
         page.goto(f"{server.url}/dashboard")
@@ -129,6 +122,17 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     yield opened
     context.close()
     assert wrong == []
+
+
+def make_user(data_dir: Path) -> None:
+    create = ["users", "create", "ada", "--role", "admin", "--password-stdin"]
+    subprocess.run(
+        [sys.executable, "-m", "meterhouse", *create, "--data-dir", str(data_dir)],
+        input=PASSWORD + "\n",
+        text=True,
+        check=True,
+        capture_output=True,
+    )
 
 
 def sign_in(page: Page, password: str) -> None:
