@@ -169,6 +169,41 @@ def test_a_chart_is_built_step_by_step(page: Page, site: Site) -> None:
     assert "2469" in text
 
 
+def test_a_chart_leaves_as_a_picture_and_as_an_api_call(page: Page, site: Site) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{site.home}/usage?group=dimension:model&meter={site.meter}")
+    drawn(page)
+    with page.expect_download() as told:
+        page.get_by_role("button", name="PNG").click()
+    assert told.value.path().read_bytes().startswith(b"\x89PNG")
+    page.get_by_role("button", name="Copy as API call").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    call = page.evaluate("navigator.clipboard.readText()")
+    assert call.startswith("curl -G ")
+    assert f"meters[0][meter]={site.meter}" in call
+
+
+def test_the_legend_leaves_something_out(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/usage?group=dimension:model&meter={site.meter}")
+    drawn(page)
+    bars = page.locator(".plot .bars .point path:not([d=''])")
+    before = bars.count()
+    page.locator(".plot .legendtoggle").first.click()
+    expect(bars).not_to_have_count(before)
+
+
+def test_a_page_is_walked_through_with_the_keyboard(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/meters")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Tokens")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Tokens")).to_be_visible()
+
+
 def test_a_click_on_a_bar_filters(page: Page, site: Site) -> None:
     page.goto(f"{site.home}/usage?group=dimension:model")
     drawn(page)
@@ -258,6 +293,11 @@ def test_an_embedded_chart_shows_one_customer(page: Page, site: Site) -> None:
     page.wait_for_url(re.compile("model"))
     drawn(page)
     expect(page.locator(".plot .legend")).to_contain_text("small")
+    for range_ in ("7d", "90d"):
+        page.get_by_label("Range").select_option(range_)
+        page.wait_for_url(re.compile(f"range={range_}"))
+        drawn(page)
+        expect(page.get_by_label("Range")).to_have_count(1)
     assert page.evaluate("document.cookie") == ""
 
 
