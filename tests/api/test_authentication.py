@@ -190,6 +190,14 @@ def test_ways_to_name_an_account(server: Server, account: str) -> None:
         assert answer.headers.get("stripe-account") == headers.get("stripe_account")
 
 
+def test_a_context_that_names_no_account_is_not_the_own_account(
+    server: Server, account: str
+) -> None:
+    for context in (f"{account}/", "/"):
+        answer = ask(server, authorization=f"Bearer {TEST_KEY}", stripe_context=context)
+        assert f"access to account '{context}'" in error_of(answer, 403)["message"]
+
+
 def test_a_key_of_the_connected_account_itself(server: Server, account: str) -> None:
     client = connect(server, new_key(server, "--account", account))
     assert client.v1.accounts.retrieve_current().id == account

@@ -31,6 +31,7 @@ def test_what_is_not_there() -> None:
         ("GET", "/v1/customers/"),
         ("GET", "//v1/customers"),
         ("GET", "/v1/customers/a/b"),
+        ("GET", "/v1/customers/search"),
         ("get", "/v1/customers"),
         ("HEAD", "/v1/customers"),
         ("GET", "/v1/billing/meters//event_summaries"),

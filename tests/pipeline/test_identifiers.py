@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
@@ -58,7 +58,7 @@ def found(pipeline: Pipeline, identifiers: Identifiers, *digests: bytes) -> dict
     return asyncio.run(identifiers.find(pipeline.stores, digests))
 
 
-def pending(identifiers: Identifiers, digests: Iterable[bytes] = (A, B, C)) -> set[bytes]:
+def pending(identifiers: Identifiers, digests: Collection[bytes] = (A, B, C)) -> set[bytes]:
     """Return which of these digests have a claim that is known without a question."""
     return identifiers.taken(digests, 0)
 
@@ -138,6 +138,33 @@ def test_a_hold_keeps_nothing_that_was_stored_before_it() -> None:
         assert pending(identifiers) == {A}
         older.__exit__(None, None, None)
         assert pending(identifiers) == set()
+
+
+def test_what_is_kept_for_an_older_hold_is_asked_about_in_a_newer_one() -> None:
+    """Else the newer one, which outlives the older, would take the identifier to be free."""
+    identifiers = Identifiers(DAYS)
+    identifiers.claim({TODAY: [A, B]})
+    with identifiers.held():
+        identifiers.stored({TODAY: [A]})
+        with identifiers.held():
+            assert identifiers.suspects([A, B]) == [A]
+            assert pending(identifiers) == {A, B}
+
+
+def test_a_claim_that_is_made_again_is_kept_for_the_holds_of_either() -> None:
+    identifiers = Identifiers(DAYS)
+    identifiers.claim({TODAY: [A]})
+    older, newer = identifiers.held(), identifiers.held()
+    older.__enter__()
+    identifiers.stored({TODAY: [A]})
+    identifiers.claim({TODAY: [A]})
+    newer.__enter__()
+    assert identifiers.suspects([A]) == []
+    identifiers.stored({TODAY: [A]})
+    older.__exit__(None, None, None)
+    assert pending(identifiers) == {A}
+    newer.__exit__(None, None, None)
+    assert pending(identifiers) == set()
 
 
 def test_each_hold_keeps_what_it_may_need() -> None:

@@ -85,6 +85,16 @@ def test_what_does_not_fit_is_refused_with_its_place(item: str, sentence: str) -
 
 
 @pytest.mark.parametrize(
+    "behind",
+    [b"", b"}}", b'}}], "x": "\xff"}', b'}}], "items": {}}', b'}}], "items": [{"payload": []}]}'],
+    ids=["cut off", "not closed", "not UTF-8", "named twice", "twice inside"],
+)
+def test_a_body_that_is_broken_behind_a_bad_value_is_refused(behind: bytes) -> None:
+    body = b'{"items": [{"name": "n", "payload": {"a": 1' + behind
+    assert refused(body) == "A value of items[0].payload must be a string, not a number."
+
+
+@pytest.mark.parametrize(
     ("body", "sentence"),
     [
         ("{}", "Missing required field: items."),

@@ -135,7 +135,8 @@ class Gate:
     ) -> Answer:
         house = self._house
         on_behalf = request.header(b"stripe-context") or request.header(b"stripe-account") or ""
-        credential = await self._credential(route, request, on_behalf.rpartition("/")[2])
+        account = on_behalf.rpartition("/")[2] or on_behalf  # a context without an end is refused
+        credential = await self._credential(route, request, account)
         scope = credential.scope
         request.account, request.livemode = scope.account, scope.livemode
         request.version = _version(request)

@@ -204,6 +204,9 @@ ROUTES: tuple[Route, ...] = (
     _open("GET", "/meterhouse/v1/verification", verification.retrieve),
 )
 
+# What Stripe has beside the objects of a list: not there, and nothing that an id stands for.
+_ABSENT = frozenset({("GET", "/v1/customers/search")})
+
 
 class Routes:
     """Finds a row: by the exact path first, else part by part."""
@@ -222,6 +225,8 @@ class Routes:
         exact = self._exact.get((method, path))
         if exact is not None:
             return exact, ()
+        if (method, path) in _ABSENT:
+            return None, ()
         encoded = "%" in raw_path
         parts = [unquote(part) for part in raw_path.split("/")] if encoded else path.split("/")
         for row, pattern in self._patterns:

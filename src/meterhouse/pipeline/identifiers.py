@@ -14,7 +14,7 @@ writer thread, right after their commit; so work on that thread sees all of them
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress, count
 from threading import Lock
@@ -44,7 +44,8 @@ class Identifiers:
         self._pending: dict[bytes, int] = {}  # days of claims that the usage store may not have
         self._tickets: dict[int, None] = {}  # of the holds, oldest first
         self._next_ticket = count()
-        self._stored: deque[tuple[int, Claimed]] = deque()
+        # Claims that were pending and that it has now, kept for the holds with smaller tickets.
+        self._stored: deque[tuple[int, dict[bytes, int]]] = deque()
 
     async def load(self, stores: Stores, now: int) -> None:
         """Learn, at start, what the usage store and the journal hold."""
@@ -74,10 +75,11 @@ class Identifiers:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep every claim that is pending now, or becomes so, pending until the end.
+        """Keep every claim that is pending now, or becomes so, until the end.
 
         Who finds, within, that the usage store does not have an identifier, and later that no
-        pending claim has it, knows that it is free.
+        claim that is kept here has it, knows that it is free. What was stored before, and is kept
+        for an older hold, may go with that one: it is a suspect, and the usage store is asked.
         """
         with self._lock:
             ticket = next(self._next_ticket)
@@ -98,12 +100,12 @@ class Identifiers:
             suspected = compress(digests, self._filter.suspects(firsts))
             return [digest for digest in suspected if digest not in self._pending]
 
-    def taken(self, digests: Iterable[bytes], received_at: int) -> set[bytes]:
-        """Return those digests on which a pending claim stands against an event received then."""
+    def taken(self, digests: Collection[bytes], received_at: int) -> set[bytes]:
+        """Return those digests on which a claim kept here stands against an event received then."""
         return {day[0] for day in self._days_of(digests) if self.holds(day[1], received_at)}
 
     def stand_against(self, claimed: Claimed) -> bool:
-        """Tell whether a pending claim stands against any of these new ones."""
+        """Tell whether a claim that is kept here stands against any of these new ones."""
         return any(
             before >= day - self._days
             for day, digests in claimed.items()
@@ -128,7 +130,12 @@ class Identifiers:
     def stored(self, claimed: Claimed) -> None:
         """Note that the usage store has these claims."""
         with self._lock:
-            self._stored.append((next(self._next_ticket), claimed))
+            left: dict[bytes, int] = {}
+            for day, digests in claimed.items():
+                for digest in digests:
+                    if self._pending.get(digest) == day:
+                        left[digest] = self._pending.pop(digest)
+            self._stored.append((next(self._next_ticket), left))
             self._forget()
 
     def drop(self, now: int) -> None:
@@ -137,19 +144,21 @@ class Identifiers:
             self._filter.drop(self.first_day_kept(now))
 
     def _forget(self) -> None:
-        """Forget the pending claims that are stored, unless an older hold may need them."""
+        """Forget the claims that are stored, unless an older hold may need them."""
         oldest = next(iter(self._tickets), None)
         while self._stored and (oldest is None or self._stored[0][0] < oldest):
-            for day, digests in self._stored.popleft()[1].items():
-                for digest in digests:
-                    if self._pending.get(digest) == day:
-                        del self._pending[digest]
+            self._stored.popleft()
 
-    def _days_of(self, digests: Iterable[bytes]) -> list[tuple[bytes, int]]:
-        """Return the pending ones among digests, each with the day of its claim."""
+    def _days_of(self, digests: Collection[bytes]) -> list[tuple[bytes, int]]:
+        """Return those of the digests whose claims are kept here, with their days, oldest first."""
         with self._lock:
-            pending = self._pending
-            return [(digest, pending[digest]) for digest in digests if digest in pending]
+            kept = [*(claims for _, claims in self._stored), self._pending]
+            return [
+                (digest, claims[digest])
+                for claims in kept
+                for digest in digests
+                if digest in claims
+            ]
 
 
 def day_of(instant: int) -> int:

@@ -135,10 +135,13 @@ def _place(path: str, problem: str, body: bytes) -> str:
         node = msgspec.json.decode(body)
         for step in re.findall(r"\w+", place):
             node = node[int(step)] if isinstance(node, list) else node[step]
-    except RecursionError:
-        return place
-    keys = (key for key, value in node.items() if not _fits(value, chars_max))
-    return f"{place}.{next(keys, '')}"
+    except (LookupError, RecursionError, TypeError, ValueError):
+        node = None  # the body is broken behind the place, or names it twice
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not _fits(value, chars_max):
+                return f"{place}.{key}"
+    return f"A value of {place}"
 
 
 def _fits(value: Any, chars_max: int | None) -> bool:

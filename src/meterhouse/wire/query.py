@@ -48,7 +48,7 @@ class PageQuery(Query, kw_only=True):
             side, _, cursor = base64.urlsafe_b64decode(self.page).decode().partition(":")
         except (binascii.Error, ValueError):
             side = cursor = ""
-        if not cursor or side not in (_AFTER, _BEFORE):
+        if not cursor or "\0" in cursor or side not in (_AFTER, _BEFORE):
             raise bad_page()
         return PageParams(
             limit=self.limit,

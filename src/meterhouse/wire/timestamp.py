@@ -6,6 +6,7 @@ instant is kept in milliseconds; what is finer is cut off.
 
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import lru_cache
 
 from meterhouse.limits import REQUEST_TIMESTAMP_SECONDS_MAX, TIMESTAMP_MINUTES_CACHED_MAX
@@ -62,8 +63,10 @@ def _minute(text: str) -> int:
 def _in_milliseconds(seconds: float) -> int:
     if isinstance(seconds, int):
         return seconds * 1000
-    # A float is compared first, because one that is too great cannot be made an integer.
-    return round(seconds * 1000) if abs(seconds) <= REQUEST_TIMESTAMP_SECONDS_MAX else -1
+    # A float is compared first, because one that is too great cannot be made an integer. It stands
+    # for the decimals that it prints as, which are the ones that were sent.
+    known = abs(seconds) <= REQUEST_TIMESTAMP_SECONDS_MAX
+    return int(Decimal(repr(seconds)) * 1000) if known else -1
 
 
 def _read_text(text: str) -> int:
