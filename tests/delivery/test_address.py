@@ -53,6 +53,11 @@ def test_public_addresses(address: str, expected: bool) -> None:
         ("https://", False, True, "no host"),
         ("https://[::1", False, True, "cannot be read"),
         ("https://example.com:port/", False, True, "cannot be read"),
+        ("https://example.com:65536/", False, True, "port that there is not"),
+        ("https://example.com:0/", False, True, "port that there is not"),
+        ("https://a..b/", False, True, "cannot be read"),
+        (f"https://{'a' * 64}.com/", False, True, "cannot be read"),
+        ("https://xn--/", False, True, None),
         ("", False, True, "explicit scheme"),
     ],
 )

@@ -111,6 +111,24 @@ def test_redirects_are_not_followed() -> None:
     assert made.status == 302
 
 
+def test_cookies_are_not_sent_to_others_at_the_same_address() -> None:
+    async def body(url: str) -> None:
+        sender = Sender(Config.read({}, {}), ManualClock(NOW))
+        sender.open()
+        try:
+            await sender.attempt(owed(url))
+            await sender.attempt(owed(f"{url}/other"))
+        finally:
+            await sender.close()
+
+    with receiving() as receiver:
+        receiver.reply = lambda _: Reply(200, b"", {"Set-Cookie": "session=secret; Path=/"})
+        asyncio.run(body(receiver.url))
+    first, second = receiver.heard
+    assert (first.path, second.path) == ("/", "/other")
+    assert "Cookie" not in second.headers
+
+
 def test_a_reset_connection() -> None:
     with receiving() as receiver:
         receiver.reply = lambda _: Reply(0)

@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,28 @@ def test_three_days_in_live_mode() -> None:
 
 def test_three_attempts_in_test_mode() -> None:
     assert attempts(livemode=False) == [0, HOUR, 3 * HOUR]
+
+
+@pytest.mark.parametrize(
+    ("livemode", "number", "age", "expected"),
+    [
+        (False, 4, 10 * MINUTE, HOUR),
+        (False, 4, HOUR, 3 * HOUR),
+        (False, 9, 3 * HOUR, None),
+        (True, 40, 0, MINUTE),
+        (True, 40, 8 * MINUTE, 15 * MINUTE),
+        (True, 40, 4_095 * MINUTE, None),
+    ],
+)
+def test_tries_by_hand_take_the_place_of_none(
+    livemode: bool, number: int, age: int, expected: int | None
+) -> None:
+    assert next_attempt(number, livemode=livemode, created=0, now=age) == expected
+
+
+def test_what_was_missed_while_the_server_was_down_is_made_up_for() -> None:
+    assert next_attempt(2, livemode=False, created=0, now=10 * HOUR) == 12 * HOUR
+    assert next_attempt(2, livemode=True, created=0, now=DAY) == DAY + 2 * MINUTE
 
 
 @given(st.integers(0, 20_000), st.booleans())

@@ -12,6 +12,8 @@ import httpx
 
 Address = IPv4Address | IPv6Address
 
+_PORT_MAX = 65_535
+
 # IPv6 addresses that stand for an IPv4 address which a translator reaches: NAT64 and 6to4.
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("2002::/16"))
 
@@ -28,12 +30,15 @@ def check_url(url: str, *, livemode: bool, private: bool) -> httpx.URL:
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+        parsed.raw_host.decode("ascii").encode("idna")  # as the look-up of the name does
+    except (httpx.InvalidURL, UnicodeError):
         raise ForbiddenError("It cannot be read.") from None
     if parsed.scheme not in ("http", "https"):
         raise ForbiddenError("An explicit scheme (such as https) must be provided.")
-    if not parsed.host:
+    if not parsed.raw_host:
         raise ForbiddenError("It names no host.")
+    if parsed.port is not None and not 0 < parsed.port <= _PORT_MAX:
+        raise ForbiddenError("It names a port that there is not.")
     if livemode and parsed.scheme != "https" and not private:
         raise ForbiddenError("It must begin with https:// in live mode.")
     return parsed

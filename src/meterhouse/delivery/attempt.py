@@ -2,8 +2,8 @@
 
 The answer's status says whether it arrived: any 2xx. Redirects are not followed. All of it, from
 the look-up of the name to the first bytes of the answer's body, takes at most
-`DELIVERY_ATTEMPT_SECONDS_MAX` (https://docs.stripe.com/webhooks). A connection is used once, so
-none is shared between destinations that have an address in common.
+`DELIVERY_ATTEMPT_SECONDS_MAX` (https://docs.stripe.com/webhooks). A connection is used once and
+cookies are not kept, so destinations that have an address in common share neither.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -48,6 +49,7 @@ class Sender:
         self._client = httpx.AsyncClient(
             verify=httpx.create_ssl_context(),  # which heeds SSL_CERT_FILE and SSL_CERT_DIR
             timeout=None,  # noqa: S113 - the attempt as a whole is bounded
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
