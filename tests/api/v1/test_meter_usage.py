@@ -181,6 +181,20 @@ def test_groups_of_tenants(used: Used) -> None:
     assert len({row["id"] for row in found}) == 3
 
 
+def test_groups_of_different_keys_have_different_ids(house: House) -> None:
+    used = fresh(house, **DIMENSIONS)
+    used.use("1", model="same", tier="same")
+    used.use("2", model="same", tier="other")
+    asked = {
+        "meters[0][dimension_group_by_keys][]": "model",
+        "meters[1][meter]": used.meter,
+        "meters[1][dimension_group_by_keys][]": "tier",
+    }
+    found = rows(used.ask(**asked))
+    assert [row["value"] for row in found] == [3, 2, 1]
+    assert len({row["id"] for row in found}) == 3
+
+
 def test_windows_of_a_zone_are_cut_to_the_range(used: Used) -> None:
     """Kathmandu is 5:45 ahead."""
     found = rows(used.ask(value_grouping_window="day", timezone="Asia/Kathmandu"))

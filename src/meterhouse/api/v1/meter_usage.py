@@ -263,6 +263,5 @@ def _id(query: MeterUsageQuery, row: UsageRow) -> str:
         row.start,
         row.end,
         asked,
-        *row.dimensions.values(),
-        *row.tenants.values(),
+        repr(row.dimensions | row.tenants),
     )
