@@ -64,6 +64,7 @@ METER_USAGE_DIMENSION_FILTER_KEYS_MAX = 10
 METER_USAGE_TENANT_GROUP_KEYS_MAX = 2
 METER_USAGE_TENANT_FILTER_KEYS_MAX = 3
 METER_USAGE_INLINE_BYTES_MAX = 16_384  # of what is found, that is rendered without a thread
+METER_USAGE_INLINE_WINDOWS_MAX = 1_000  # that a range is cut into without a thread
 METER_USAGE_ROWS_MAX = 50_000  # of an answer; windows that a range is cut into
 WINDOWS_CACHED_MAX = 16  # questions whose windows are kept
 

@@ -81,13 +81,18 @@ def check_range(start: int, end: int, names: tuple[str, str]) -> None:
         raise refusals.invalid_time_range()
 
 
-def check_windows(start: int, end: int, window: GroupingWindow | None) -> None:
-    """Refuse a range that would be cut into more windows than an answer may have rows."""
+def check_windows(start: int, end: int, window: GroupingWindow | None) -> int:
+    """Refuse a range that would be cut into more windows than an answer may have rows.
+
+    Returns how many windows there may be.
+    """
     if window is None:
-        return
+        return 1
     shortest = MILLISECONDS["hour" if window == "hour" else "day"]
-    if (end - start) // shortest >= limits.METER_USAGE_ROWS_MAX:
+    whole = (end - start) // shortest
+    if whole >= limits.METER_USAGE_ROWS_MAX:
         raise refusals.too_many_rows(limits.METER_USAGE_ROWS_MAX)
+    return whole + 2
 
 
 def check_rows(rows: Sized) -> None:

@@ -1,11 +1,15 @@
-from typing import Any
+import asyncio
+from threading import Event
+from typing import IO, Any
 
 import pytest
 
 from meterhouse import limits
 from meterhouse.ledger import dimensions
 from meterhouse.ledger.accounts import scopes_by_id
-from meterhouse.usage.rebuild import Positions, Slots, add_month, find_months
+from meterhouse.pipeline import rebuild
+from meterhouse.usage.rebuild import Month, Positions, Slots, add_month, find_months
+from meterhouse.usage.store import UsageStore
 from tests.api.house import DAY, HOUR, NOW, House
 from tests.api.meterhouse.test_usage import Books
 
@@ -135,6 +139,68 @@ def test_former_versions_go_a_while_later(books: Books, monkeypatch: pytest.Monk
     while books.house.run(stores.read(dimensions.oldest_uncleared)):
         pass
     assert slots_of(books) == {(2, ("eu",)): (1, 1)}
+
+
+@pytest.mark.parametrize("path", ["/v1/billing/analytics/meter_usage", "/meterhouse/v1/usage"])
+def test_who_waits_while_a_meter_switches_is_told_everything(
+    books: Books, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    switching, go_on = Event(), Event()
+
+    def find(store: UsageStore, slots: Slots, among: Positions | None) -> list[Month]:
+        if among is None:  # of the last pass, while processing stands still
+            switching.set()
+            go_on.wait(10)
+        return find_months(store, slots, among)
+
+    monkeypatch.setattr(rebuild, "find_months", find)
+    meter = books.meter()
+    books.send(0, "1", region="eu")
+    params = {"customer": books.customers[0], "starts_at": NOW - DAY, "ends_at": NOW + DAY}
+
+    async def ask() -> Any:
+        changed = f"/meterhouse/v1/meters/{meter}/dimensions"
+        change = asyncio.create_task(books.house.ask("POST", changed, data={KEYS: "region"}))
+        await asyncio.to_thread(switching.wait, 10)
+        event = {"event_name": "calls", "payload[value]": "2", "payload[region]": "us"}
+        event["payload[stripe_customer_id]"] = books.customers[0]
+        await books.house.ask("POST", "/v1/billing/meter_events", data=event)
+        asked = asyncio.create_task(
+            books.house.ask("GET", path, params={**params, "meters[0][meter]": meter})
+        )
+        await asyncio.sleep(0.2)  # until it waits for the event
+        go_on.set()
+        await change
+        return await asked
+
+    answer = books.house.run(ask())
+    assert answer.headers["meterhouse-consistency"] == "strong"
+    assert [row["value"] for row in answer.json()["data"]] == [3]
+
+
+def test_a_file_that_takes_longer_than_former_slots_stay_is_made_again(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REBUILD_FORMER_SECONDS", 0)
+    house = books.house.meterhouse.house
+    write = house.exports.write
+    taken: list[IO[bytes]] = []
+
+    async def write_slowly(*args: Any) -> IO[bytes]:
+        if not taken:
+            path = f"/meterhouse/v1/meters/{meter}/dimensions"
+            await books.house.ask("POST", path, data={KEYS: "region"})
+            house.rebuilder.wake()
+            while await house.stores.read(dimensions.oldest_uncleared):
+                pass
+        taken.append(await write(*args))
+        return taken[-1]
+
+    monkeypatch.setattr(house.exports, "write", write_slowly)
+    meter = books.meter(**{KEYS: "model"})
+    books.send(0, "1", model="a", region="eu")
+    assert [row["value"] for row in books.rows(meter)] == [1]
+    assert [file.closed for file in taken] == [True, True]
 
 
 @pytest.mark.parametrize("begun", [True, False])

@@ -91,6 +91,19 @@ def test_a_page_is_cut_between_groups(house: House, used: tuple[str, str]) -> No
     assert (first["has_more"], last["has_more"]) == (True, False)
 
 
+def test_groups_of_different_keys_have_different_ids(house: House) -> None:
+    keys = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "tier"}
+    meter, customer = house.meter("other calls", **keys), house.customer()
+    sent = {"stripe_customer_id": customer, "value": "1", "model": "same", "tier": "same"}
+    data = {"event_name": "other calls"} | {f"payload[{key}]": sent[key] for key in sent}
+    house.create("/v1/billing/meter_events", data=data)
+    ids = {
+        ask(house, (meter, customer), {"dimension_group_by_keys[]": key}).json()["data"][0]["id"]
+        for key in ("model", "tier")
+    }
+    assert len(ids) == 2
+
+
 def test_an_event_counts_where_its_own_timestamp_is(house: House, used: tuple[str, str]) -> None:
     how = {"dimension_filters[model]": "b"}
     answer = house.summaries(*used, start_time=NOW, end_time=NOW + 60, **how)

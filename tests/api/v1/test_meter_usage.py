@@ -1,11 +1,14 @@
 import itertools
 from collections.abc import Iterator
+from threading import current_thread, main_thread
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
 from meterhouse import limits
+from meterhouse.metering.meter_usage import UsageRow
+from meterhouse.usage import selection
 from tests.api.house import DAY, HOUR, NOW, House, housing
 from tests.api.samples import error_of
 from tests.server import LIVE_KEY
@@ -178,6 +181,20 @@ def test_groups_of_tenants(used: Used) -> None:
         ({"tier": "y"}, {"user": "ada"}, 4.5),
         ({"tier": "y"}, {"user": "bob"}, 2),
     ]
+    assert len({row["id"] for row in found}) == 3
+
+
+def test_groups_of_different_keys_have_different_ids(house: House) -> None:
+    used = fresh(house, **DIMENSIONS)
+    used.use("1", model="same", tier="same")
+    used.use("2", model="same", tier="other")
+    asked = {
+        "meters[0][dimension_group_by_keys][]": "model",
+        "meters[1][meter]": used.meter,
+        "meters[1][dimension_group_by_keys][]": "tier",
+    }
+    found = rows(used.ask(**asked))
+    assert [row["value"] for row in found] == [3, 2, 1]
     assert len({row["id"] for row in found}) == 3
 
 
@@ -392,6 +409,23 @@ def test_too_many_groups(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "METER_USAGE_ROWS_MAX", 2)
     error = error_of(one.ask(**{"meters[0][tenant_group_by_keys][]": "user"}), 400)
     assert "more than 2 rows" in error["message"]
+
+
+@pytest.mark.parametrize(("days", "inline"), [(1, True), (10_000, False)])
+def test_many_windows_do_not_keep_others_waiting(
+    used: Used, monkeypatch: pytest.MonkeyPatch, days: int, *, inline: bool
+) -> None:
+    threads = []
+
+    def noted(*args: Any) -> list[UsageRow]:
+        threads.append(current_thread())
+        return make(*args)
+
+    make = selection.rows
+    monkeypatch.setattr(selection, "rows", noted)
+    start = MIDNIGHT - days * DAY
+    assert used.ask(starts_at=start, value_grouping_window="day").status_code == 200
+    assert (threads == [main_thread()]) is inline
 
 
 def test_meters_of_others_are_not_there(house: House, used: Used) -> None:

@@ -4,7 +4,7 @@ It takes what `/v1/billing/analytics/meter_usage` takes, and more. The answer is
 Parquet, as the header `Accept` says, however many rows it has.
 """
 
-from typing import Annotated, Literal
+from typing import IO, Annotated, Any, Literal
 
 import sqlalchemy as sa
 
@@ -60,7 +60,6 @@ async def retrieve(call: Call) -> Answer:
     type_ = choose(call.headers.get(b"accept", b"").decode("latin-1"), tuple(_TYPES))
     if type_ is None:
         raise refusals.not_acceptable()
-    overview = await call.house.stores.read(_overview, call, params)
     strong = call.strong or params.as_of is not None  # what was known then does not change
     settled, refreshed_at = await call.house.freshness.reach(strong=strong)
     about = {
@@ -70,7 +69,7 @@ async def retrieve(call: Call) -> Answer:
         "refreshed_at": seconds(refreshed_at),
     }
     try:
-        file = await call.house.exports.write(overview, _TYPES[type_], about)
+        file = await _write(call, params, _TYPES[type_], about)
     except ExportError as error:
         raise refusals.too_large_answer(str(error)) from None
     headers = {
@@ -78,6 +77,24 @@ async def retrieve(call: Call) -> Answer:
         "Meterhouse-Refreshed-At": str(seconds(refreshed_at)),
     }
     return Answer(200, b"", headers, type_, file)
+
+
+async def _write(
+    call: Call, params: UsageParams, format_: Format, about: dict[str, Any]
+) -> IO[bytes]:
+    """Return the answer as a file to read.
+
+    The meters are looked up after the wait for what is fresh, because what came after a meter has
+    switched to other dimensions is in the slots of the new version alone. Those of the former one
+    do not stay for as long as a file may take, so the answer is made again if a meter has changed.
+    """
+    overview = await call.house.stores.read(_overview, call, params)
+    while True:
+        file = await call.house.exports.write(overview, format_, about)
+        asked, overview = overview, await call.house.stores.read(_overview, call, params)
+        if overview == asked:
+            return file
+        file.close()
 
 
 def _overview(connection: sa.Connection, call: Call, params: UsageParams) -> Overview:

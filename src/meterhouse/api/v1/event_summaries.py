@@ -148,7 +148,7 @@ def _id(query: SummaryQuery, question: MeterQuestion, point: SummaryPoint) -> st
         query.customer,
         point.start,
         point.end,
-        *([asked, *point.dimensions.values()] if asked or point.dimensions else ()),
+        *([asked, repr(point.dimensions)] if asked or point.dimensions else ()),
     )
 
 

@@ -95,11 +95,16 @@ async def retrieve(call: Call) -> Answer:
         _check_permitted(call.embed, asked)
     check_zone(common.timezone)
     check_range(asked.start, asked.end, asked.range_names)
-    check_windows(asked.start, asked.end, common.value_grouping_window)
-    query = await call.house.stores.read(_query, call, asked)
+    windows = check_windows(asked.start, asked.end, common.value_grouping_window)
     settled, refreshed_at = await call.house.freshness.reach(strong=call.strong)
+    # Only now: while this waited, a meter may have switched to other dimensions, and what came
+    # since is in the slots of the new version alone.
+    query = await call.house.stores.read(_query, call, asked)
     found = await call.house.stores.usage(UsageStore.found, query)
-    if sum(map(len, found)) > limits.METER_USAGE_INLINE_BYTES_MAX:
+    if (
+        windows > limits.METER_USAGE_INLINE_WINDOWS_MAX
+        or sum(map(len, found)) > limits.METER_USAGE_INLINE_BYTES_MAX
+    ):
         body = await asyncio.to_thread(_body, call, query, found, refreshed_at)
     else:
         body = _body(call, query, found, refreshed_at)
@@ -261,6 +266,5 @@ def _id(query: MeterUsageQuery, row: UsageRow) -> str:
         row.start,
         row.end,
         asked,
-        *row.dimensions.values(),
-        *row.tenants.values(),
+        repr(row.dimensions | row.tenants),
     )
