@@ -107,7 +107,7 @@ class Meterhouse:
             self._acceptor,
             self._processor,
             self._freshness,
-            Verification(self._stores, self._processor.still, clock),
+            Verification(self._stores, self._processor.still, clock, config.deduplication_days),
             Authentication(self._stores, clock),
             Sessions(session_secret),
             EmbedTokens(session_secret),

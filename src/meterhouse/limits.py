@@ -177,6 +177,7 @@ DEMO_RETRY_MILLISECONDS = 250  # until what a busy server refused is sent again
 DEMO_POLL_MILLISECONDS = 200  # between two looks at what is not judged yet
 DEMO_SETTLE_SECONDS_MAX = 60  # that what was sent is waited for
 
+VERIFY_IDENTIFIERS_ROWS_MAX = 20  # that count twice and are named
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
 # The stores.

@@ -46,7 +46,7 @@ class Pipeline:
         )
         self.processor = Processor(stores, workshop, self.identifiers, self.acceptor, self.metrics)
         self.retention = Retention(stores, self.identifiers, self.clock)
-        self.verification = Verification(stores, self.processor.still, self.clock)
+        self.verification = Verification(stores, self.processor.still, self.clock, DAYS)
         with stores._ledger.write() as connection:
             account = accounts.default_account(connection, NOW)
             self.scope, self.live = accounts.scopes_of(connection, account.id)

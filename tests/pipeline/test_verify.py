@@ -11,7 +11,7 @@ from meterhouse.ledger import tables
 from meterhouse.pipeline.verify import Verification
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY
-from tests.pipeline.samples import Pipeline
+from tests.pipeline.samples import DAYS, Pipeline
 from tests.pipeline.test_process import accept, cancel
 
 
@@ -184,6 +184,29 @@ def test_each_way_in_which_the_usage_store_may_disagree_is_found(
 ) -> None:
     filled.tamper(statement)
     assert problems(filled) == found
+
+
+def test_identifiers_that_count_twice_are_named(filled: Pipeline) -> None:
+    """The store is tampered with as if two events had claimed one identifier."""
+
+    def again(position: int, days_later: int) -> None:
+        filled.tamper(
+            f"""INSERT INTO identifiers SELECT * REPLACE ({position} AS position)
+            FROM (SELECT * FROM identifiers WHERE position = 1)"""  # noqa: S608
+        )
+        filled.tamper(
+            f"""INSERT INTO events SELECT * REPLACE (
+                {position} AS position, received_at + INTERVAL {days_later} DAY AS received_at
+            ) FROM events WHERE identifier = 'a' AND sign = 1 LIMIT 1"""  # noqa: S608
+        )
+
+    def named() -> list[str]:
+        return [problem for problem in problems(filled) if "identifier" in problem]
+
+    again(90, DAYS + 1)
+    assert named() == []
+    again(91, DAYS)
+    assert named() == ["test: 3 accepted events have the identifier 'a'."]
 
 
 def test_an_event_in_another_mode_is_found(filled: Pipeline) -> None:

@@ -173,7 +173,7 @@ async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
             yield
 
         try:
-            verification = Verification(stores, still, SystemClock())
+            verification = Verification(stores, still, SystemClock(), config.deduplication_days)
             verification.start()
 
             async def ask() -> State:

@@ -3,6 +3,7 @@
 - For every scope `acknowledged = accepted + duplicate + rejected + pending`, where acknowledged and
   the outcomes are the ledger's tallies and pending is counted in the journal.
 - The usage store holds every accepted event once, every cancellation once, and no position twice.
+- No identifier counts twice within the deduplication window.
 - Every rejected event is in an error report, or waits for one.
 - The usage of every meter is what the payloads of its events say, added up anew.
 - The slots of every month hold what its events come to, where a meter has slots.
@@ -54,11 +55,13 @@ class Verification:
         stores: Stores,
         still: Callable[[], AbstractAsyncContextManager[None]],
         clock: Clock,
+        deduplication_days: int,
     ) -> None:
         """Compare `stores`; within `still()` the processor changes nothing in them."""
         self._stores = stores
         self._still = still
         self._clock = clock
+        self._days = deduplication_days
         self._task: asyncio.Task[None] | None = None
         self._status = "idle"
         self._step = ""
@@ -113,7 +116,20 @@ class Verification:
             if line is not None:
                 self._lines.append(line)
             self._problems += problems
+        await self._check_identifiers()
         await self._check_meters(books, counts)
+
+    async def _check_identifiers(self) -> None:
+        """Name identifiers that count twice; there are none, unless something is wrong with us."""
+        self._step = "Looking for identifiers that count twice"
+        twice = await self._stores.usage(
+            UsageStore.counted_twice, self._days, limits.VERIFY_IDENTIFIERS_ROWS_MAX
+        )
+        self._problems += [
+            f"{one.account} {mode(one.livemode)}: {one.times} accepted events have the identifier "
+            f"{one.identifier!r}."
+            for one in twice
+        ]
 
     async def _check_meters(self, books: Books, counts: dict[tuple[str, bool], Counts]) -> None:
         """Add the usage of each meter up anew from the payloads of its events."""

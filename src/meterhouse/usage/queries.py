@@ -232,6 +232,35 @@ GROUP BY account, livemode
 """
 
 
+# Identifiers that several accepted events have, two of them no more than so many days apart.
+# Only positions whose digest was claimed more than once are looked at; most of those were rejected
+# first, and resent.
+COUNTED_TWICE = """
+SELECT account, livemode, identifier, count() AS times
+FROM events
+WHERE sign = 1
+    AND position IN (
+        SELECT arrayJoin(positions)
+        FROM (
+            SELECT groupArray(position) AS positions
+            FROM identifiers
+            GROUP BY high, low
+            HAVING count() > 1
+        )
+    )
+GROUP BY account, livemode, identifier
+HAVING arrayExists(
+    gap -> gap <= {days:UInt32},
+    arrayPopFront(arrayDifference(arraySort(groupArray(
+        intDiv(toUnixTimestamp64Milli(received_at), 86400000)
+    ))))
+)
+ORDER BY account, livemode, identifier
+LIMIT {rows_max:UInt32}
+SETTINGS optimize_aggregation_in_order = 1
+"""
+
+
 def summary(query: SummaryQuery) -> tuple[str, dict[str, Any]]:
     """Turn a question into a statement and its values; the rows are (window start, usage)."""
     reach = query.reach()

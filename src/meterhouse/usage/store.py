@@ -103,6 +103,15 @@ class Unlike(msgspec.Struct):
     slot_usage: Decimal
 
 
+class Twice(msgspec.Struct):
+    """An identifier that several accepted events have, within the days in which one may."""
+
+    account: str
+    livemode: bool
+    identifier: str
+    times: int
+
+
 class _Usage(msgspec.Struct):
     window_start: int
     usage: Decimal
@@ -299,6 +308,14 @@ class UsageStore:
         """Return the months in which a meter's slots do not say what its events do."""
         values = _scope_values(scope) | {"meter": meter.id, "version": meter.dimension_version}
         return self._ask(queries.UNLIKE_SLOTS, values, Unlike)
+
+    def counted_twice(self, days: int, rows_max: int) -> list[Twice]:
+        """Return identifiers that count more than once, though they may only once in so many days.
+
+        It goes by the claims, which both stores have for as long as an identifier may count once.
+        """
+        values = {"days": days, "rows_max": rows_max}
+        return self._ask(queries.COUNTED_TWICE, values, Twice)
 
     def search(
         self, wanted: EventSearch, page: Page, *, seconds_max: float = 0
