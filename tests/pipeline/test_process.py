@@ -15,6 +15,7 @@ from meterhouse.ledger.adjustments import Adjustment
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.journal import Cancellation
 from meterhouse.metering.activity import WINDOW, ActivityLine
+from meterhouse.metering.model import Scope, StoredEvent
 from meterhouse.pipeline import process
 from meterhouse.pipeline.accept import StreamSubmission
 from meterhouse.pipeline.process import _retry_seconds, store_left_behind
@@ -230,6 +231,33 @@ def test_a_cancellation_takes_its_event_away(pipeline: Pipeline) -> None:
     assert usage(pipeline) == 1
     with pipeline.stores._ledger.read() as connection:
         assert adjustments.complete_by_scope(connection) == {pipeline.scope.id: 1}
+
+
+def test_the_events_of_many_cancellations_are_found_at_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+    find_all = UsageStore.find_all
+
+    def noted(
+        store: UsageStore, scope: Scope, meter: str, positions: list[int]
+    ) -> list[StoredEvent]:
+        asked.append(positions)
+        return find_all(store, scope, meter, positions)
+
+    monkeypatch.setattr(UsageStore, "find_all", noted)
+
+    async def body() -> None:
+        await accept(pipeline, "a", "b", "c", value="2.5")
+        await pipeline.processor.settle(5)
+        async with pipeline.processor.still():  # so that they are one batch
+            await cancel(pipeline, position=1)
+            await cancel(pipeline, position=3, number=2)
+        assert await pipeline.processor.settle(5)
+
+    pipeline.run(body)
+    assert asked == [[1, 3]]
+    assert usage(pipeline) == Decimal("2.5")
 
 
 @pytest.mark.usefixtures("impatient")

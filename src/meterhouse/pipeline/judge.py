@@ -7,6 +7,7 @@ concludes with that answer. A second first round forgets the first one.
 
 import logging
 import secrets
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -163,11 +164,19 @@ class Judge:
         A cancellation was only taken because the usage store had its event. Where the store has
         lost it since, nothing is left to cancel; that must not hold up everybody else's usage.
         """
+        wanted: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        for one in cancellations:
+            wanted[one.scope, one.meter].append(one.position)
+        stored = {
+            event.position: event
+            for (scope, meter), positions in wanted.items()
+            for event in self._usage.find_all(scopes[scope], meter, positions)
+        }
         found: list[StoredEvent] = []
         for one in cancellations:
-            stored = self._usage.find(scopes[one.scope], one.meter, one.position)
-            if stored is not None:
-                found.append(msgspec.structs.replace(stored, received_at=one.received_at))
+            event = stored.get(one.position)
+            if event is not None:
+                found.append(msgspec.structs.replace(event, received_at=one.received_at))
             else:
                 log.error(
                     "the usage store has lost the event at position %d that %s cancels",

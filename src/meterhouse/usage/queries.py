@@ -74,8 +74,8 @@ HAVING sum(sign) > 0
 ORDER BY window_start DESC
 """)
 
-# The event at a position of one meter.
-EVENT = f"""
+# The events at some positions of one meter.
+EVENTS_AT = f"""
 SELECT
     position,
     account,
@@ -90,9 +90,8 @@ SELECT
     payload
 FROM events
 WHERE {METER_KEYS}
-    AND position = {{position:UInt64}}
+    AND position IN {{positions:Array(UInt64)}}
     AND sign = 1
-LIMIT 1
 """
 
 _RECEIVED = """

@@ -219,9 +219,13 @@ class UsageStore:
 
     def find(self, scope: Scope, meter: str, position: int) -> StoredEvent | None:
         """Return the event of a meter (its id) at a position, cancelled or not."""
-        values = _scope_values(scope) | {"meter": meter, "position": position}
-        found = self._ask(queries.EVENT, values, StoredEvent)
+        found = self.find_all(scope, meter, [position])
         return found[0] if found else None
+
+    def find_all(self, scope: Scope, meter: str, positions: Sequence[int]) -> list[StoredEvent]:
+        """Return the events of a meter (its id) at some positions, cancelled or not."""
+        values = _scope_values(scope) | {"meter": meter, "positions": list(positions)}
+        return self._ask(queries.EVENTS_AT, values, StoredEvent)
 
     def claims(self, digests: Sequence[bytes]) -> dict[bytes, Claim]:
         """Return the newest claim on each of these digests that was ever claimed."""
