@@ -150,7 +150,6 @@ SEARCH_STATEMENT_SECONDS_MAX = 5  # of each stretch; then who asks is told to na
 SEARCH_PENDING_EVENTS_MAX = 20_000  # the oldest of the journal, that a search looks through
 REJECTION_SAMPLE_EVENTS_MAX = 3  # of each kind of rejected events
 LIFE_EVENTS_MAX = 100  # of one identifier, that its life is told from
-LIFE_REPORT_MINUTES_MAX = 15  # after a window's end, that its report is looked for
 HINT_CUSTOMERS_ROWS_MAX = 1_000  # that an unknown customer is compared with
 CUSTOMER_SEARCH_CHARS_MAX = 256
 RESEND_IDENTIFIERS_ITEMS_MAX = 1_000  # in one request; a filter takes any number

@@ -112,6 +112,9 @@ def test_what_the_cli_tells_of_an_event() -> None:
     answer = one.hear(Response(500, "x" * 10_000, "evt_1"), NOW + 5)
     assert answer == READ._replace(at=NOW + 5, status=500, response="x" * 5_000)
     assert one.hear(Response(200, "", "evt_1"), NOW + 6) == READ._replace(at=NOW + 6, status=200)
+    answer = one.hear(Response(200, "a\0b", "evt_1"), NOW + 7)
+    assert answer is not None
+    assert answer.response == "a\N{REPLACEMENT CHARACTER}b"
 
 
 def test_what_was_not_sent_is_not_believed() -> None:

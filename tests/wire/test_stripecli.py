@@ -85,7 +85,12 @@ def test_what_a_frame_of_the_cli_is_about(frame: dict[str, object], name: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"type":"hello"}', '{"type":"webhook_response"}']
+    "text",
+    [
+        *("", "{}", "[]", '{"type":"hello"}', '{"type":"webhook_response"}'),
+        '{"type":"webhook_response","status":99}',
+        '{"type":"webhook_response","status":100000000000000000000}',
+    ],
 )
 def test_what_is_no_frame_is_passed_over(text: str) -> None:
     assert read_frame(text) is None

@@ -135,9 +135,9 @@ class Listener:
         forward = Forward(self.scope.id, frame.name, self.device.id, self.device.name, sent_at)
         if isinstance(frame, Ack):
             return forward
-        return forward._replace(
-            at=now, status=frame.status, response=frame.body[: limits.CLI_RESPONSE_CHARS_MAX]
-        )
+        beginning = frame.body[: limits.CLI_RESPONSE_CHARS_MAX]
+        response = beginning.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps none
+        return forward._replace(at=now, status=frame.status, response=response)
 
 
 def _name(item: Item) -> str:

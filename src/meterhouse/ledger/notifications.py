@@ -21,6 +21,7 @@ class Filter(NamedTuple):
 
     A type that ends in `*` stands for all that begin so. `created` is a half-open window, open
     where a bound is None. `delivered` tells whether every destination that it is owed to has it.
+    `validation_start` is that of an error report.
     """
 
     payload: Payload
@@ -28,6 +29,7 @@ class Filter(NamedTuple):
     object_id: str | None = None
     created: tuple[int | None, int | None] = (None, None)
     delivered: bool | None = None
+    validation_start: str | None = None
 
 
 _COLUMNS = tuple(notifications.c[name] for name in Notification.__struct_fields__)
@@ -111,6 +113,9 @@ def _filtered(wanted: Filter) -> sa.Select[Any]:
         query = query.where(notifications.c.created < end)
     if wanted.delivered is not None:
         query = query.where(~_undelivered if wanted.delivered else _undelivered)
+    if wanted.validation_start is not None:
+        start_of_report = notifications.c.body["validation_start"].as_string()
+        query = query.where(start_of_report == wanted.validation_start)
     return query
 
 

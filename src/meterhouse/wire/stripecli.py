@@ -11,7 +11,7 @@ No page describes this; https://github.com/stripe/stripe-cli is its source.
 
 import hmac
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -101,7 +101,7 @@ class Ack(msgspec.Struct, frozen=True, tag="event_ack"):
 class Response(msgspec.Struct, frozen=True, tag="webhook_response"):
     """What a URL that the CLI forwards to has answered; of the body the CLI tells the beginning."""
 
-    status: int
+    status: Annotated[int, msgspec.Meta(ge=100, le=999)]  # three digits, as HTTP has it
     body: str = ""
     notification_id: str = ""
     webhook_conversation_id: str = ""

@@ -212,6 +212,16 @@ def test_the_report_of_a_rejection(house: House, event_name: str) -> None:
     assert error["sample_errors"][0]["request"] == {"identifier": "a"}
 
 
+@pytest.mark.parametrize("event_name", ["calls", "unknown"])
+def test_a_report_that_comes_late(house: House, event_name: str) -> None:
+    """Given a server that was down when a report was due, then it is found all the same."""
+    house.meter()
+    stream(house, event("cus_1", identifier="a") | {"event_name": event_name})
+    house.clock.advance(HOUR * 1000)
+    house.run(house.meterhouse._reporter.report())
+    assert life(house, "a")["error_report"] is not None
+
+
 def test_an_identifier_that_never_came(house: House) -> None:
     refused = error_of(house.request("GET", f"{EVENTS}/nothing"), 404)
     assert refused["message"] == "No such meter event: 'nothing'"

@@ -14,7 +14,7 @@ from meterhouse.ledger.notifications import Filter
 from meterhouse.metering.model import Meter
 from meterhouse.metering.report import WINDOW
 from meterhouse.metering.search import FoundEvent, Hint, filled, hint
-from meterhouse.metering.window import MILLISECONDS, window_of
+from meterhouse.metering.window import window_of
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.timestamp import print_timestamp
@@ -118,16 +118,15 @@ def _hint(
 def _report(connection: sa.Connection, scope: int, event: FoundEvent) -> str | None:
     """Return the id of the first report about the window in which an event was rejected."""
     start = event.received_at - event.received_at % WINDOW
-    end = start + WINDOW
-    created = (end, end + limits.LIFE_REPORT_MINUTES_MAX * MILLISECONDS["minute"])
-    wanted = Filter("thin", [_REPORTS[event.code == "no_meter"]], event.meter or None, created)
+    wanted = Filter(
+        "thin",
+        [_REPORTS[event.code == "no_meter"]],
+        event.meter or None,
+        created=(start + WINDOW, None),
+        validation_start=print_timestamp(start),
+    )
     page = notifications.list_notifications(
         connection, scope, PageParams(limit=limits.PAGE_LIMIT_MAX), wanted
     )
     reports = page[0] if page else []
-    ids = [
-        one.id
-        for one in reports
-        if one.body and one.body["validation_start"] == print_timestamp(start)
-    ]
-    return ids[-1] if ids else None
+    return reports[-1].id if reports else None
