@@ -182,6 +182,29 @@ def test_an_event_is_told_again_to_who_listens(house: House) -> None:
     play(house, work)
 
 
+def test_a_retry_of_asking_for_an_event_again_tells_nothing(house: House) -> None:
+    house.customer()
+    [event] = house.request("GET", "/v1/events").json()["data"]
+    asked = session(house, "webhooks")
+
+    async def work() -> None:
+        socket = Socket(house, asked)
+        await socket.open()
+        path = f"/v1/events/{event['id']}/retry"
+        for data in (
+            {"for_stripecli": "true", "webhook_endpoint": "we_none"},
+            *[{"for_stripecli": "true"}] * 2,
+        ):
+            await house.ask("POST", path, data=data, headers={"Idempotency-Key": str(data)})
+        await house.ask("POST", "/v1/customers")
+        heard = [json.loads((await socket.hear())["event_payload"])["id"] for _ in range(3)]
+        assert heard[:2] == [event["id"]] * 2  # at both versions
+        assert heard[2] != event["id"]
+        await socket.close()
+
+    play(house, work)
+
+
 def test_over_a_real_socket(server: Server) -> None:
     account = new_account(server)
     client = stripe.StripeClient(

@@ -191,6 +191,14 @@ def test_rejected_events_are_counted_by_their_identifiers(store: UsageStore, sco
     assert store.newest_rejected(wanted, Page(0, rows[1].position, 0)) == {"a": rows[0].position}
 
 
+def test_the_newest_accepted_event_of_each_identifier(store: UsageStore, scope: Scope) -> None:
+    rows = [accepted(scope, identifier=name) for name in "aab"]
+    put(store, scope, *rows, rejected(scope, identifier="c"))
+    wanted = EventSearch(scope=scope, identifiers=("a", "c"))
+    assert store.newest_accepted(wanted, EVERYTHING) == {"a": rows[1].position}
+    assert store.newest_accepted(wanted, Page(0, rows[1].position, 1)) == {"a": rows[0].position}
+
+
 @pytest.mark.parametrize("cancel", [False, True])
 def test_a_later_event_of_the_window_overwrites(
     store: UsageStore, scope: Scope, cancel: bool

@@ -15,6 +15,8 @@ from meterhouse.wire.version import Api
 
 Work = Callable[[sa.Connection], Answer]
 
+REPLAYED = "Idempotent-Replayed"  # the header of an answer for which nothing was done
+
 
 async def once(call: Call, work: Work) -> Answer:
     """Run `work(connection)` in a ledger transaction, or replay what it answered before.
@@ -83,7 +85,7 @@ def replay(before: Record, call: Call) -> Answer:
     """Answer as the first request under the key was answered; refuse a different request."""
     if before.fingerprint != call.fingerprint:
         raise envelope.idempotency_mismatch(before.key)
-    headers = {"Idempotent-Replayed": "true", "Original-Request": before.request}
+    headers = {REPLAYED: "true", "Original-Request": before.request}
     return Answer(before.status, before.body, headers)
 
 

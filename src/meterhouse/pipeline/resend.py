@@ -2,7 +2,8 @@
 
 - An event counts at most once, however often it is resent: its identifier is claimed as that of any
   event of a stream is. The one claim that does not stand against it is that of a rejected event,
-  which an event that was submitted alone keeps; see `MeterEvent.resend_of`.
+  which an event that was submitted alone keeps; see `MeterEvent.resend_of`. Of an event so old that
+  the claim of an earlier resend may be over, the usage store tells whether it counts.
 - A chunk is one submission, so it is acknowledged whole or not at all. Before it is sent, the
   ledger knows the instant at which it is received; so after a crash its outcomes are found, or it
   is sent again.
@@ -32,7 +33,7 @@ from meterhouse.metering.validation import judge
 from meterhouse.pipeline.accept import Acceptor, StreamSubmission
 from meterhouse.pipeline.catalog import read_catalog
 from meterhouse.pipeline.freshness import Freshness
-from meterhouse.pipeline.identifiers import Identifiers
+from meterhouse.pipeline.identifiers import Identifiers, day_of
 from meterhouse.pipeline.process import Processor
 from meterhouse.stores import Stores
 from meterhouse.usage.search import Page
@@ -96,12 +97,13 @@ class Resender(Worker):
         if resend.matched is None:
             resend = await self._counted(resend)
         chunk = await self._chunk(resend)
-        if not chunk.events:
+        left = chunk._replace(events=await self._left(resend, chunk.events))
+        if not left.events:
             outcomes: Mapping[str, str] = {}
         elif resend.dry_run:
-            outcomes = await self._judged(resend, chunk)
+            outcomes = await self._judged(resend, left)
         else:
-            outcomes = await self._sent(resend, chunk)
+            outcomes = await self._sent(resend, left)
         await self._stores.write(resends.save, _advanced(resend, chunk, outcomes))
 
     async def _counted(self, resend: Resend) -> Resend:
@@ -126,6 +128,21 @@ class Resender(Worker):
         full = len(found) == limits.RESEND_CHUNK_EVENTS_MAX
         end = found[-1].position + 1 if full else resend.end_position
         return Chunk(received_last(found, newest), end)
+
+    async def _left(self, resend: Resend, events: list[FoundEvent]) -> list[FoundEvent]:
+        """Leave out those events that count already, though their identifiers may be free again."""
+        now = self._clock.now()
+        old = [one for one in events if not self._identifiers.holds(day_of(one.received_at), now)]
+        if not old:
+            return events
+        accepted = EventSearch(
+            scope=resend.plan.search.scope,
+            identifiers=tuple(event.identifier for event in old),
+            received=(min(event.received_at for event in old), None),
+        )
+        before = Page(old[0].position, resend.end_position, len(old))
+        counts = await self._stores.usage(UsageStore.newest_accepted, accepted, before)
+        return [event for event in events if counts.get(event.identifier, -1) < event.position]
 
     async def _sent(self, resend: Resend, chunk: Chunk) -> Mapping[str, str]:
         """Send a chunk, unless that was done before a crash, and return what became of it."""

@@ -108,9 +108,9 @@ LIMIT {rows_max:UInt32}
 
 _COUNT_REJECTED = "SELECT uniqExact(identifier) AS events FROM rejected_events WHERE %s"
 
-_NEWEST_REJECTED = """
+_NEWEST = """
 SELECT identifier, max(position) AS newest
-FROM rejected_events
+FROM %s
 WHERE %s
 GROUP BY identifier
 """
@@ -215,7 +215,13 @@ def count_rejected(search: EventSearch, page: Page) -> tuple[str, dict[str, Any]
 def newest_rejected(search: EventSearch, page: Page) -> tuple[str, dict[str, Any]]:
     """Return the statement that finds the newest rejected event of each identifier."""
     values = _values(search, page)
-    return _NEWEST_REJECTED % _demands(search, values, "rejected"), values
+    return _NEWEST % ("rejected_events", _demands(search, values, "rejected")), values
+
+
+def newest_accepted(search: EventSearch, page: Page) -> tuple[str, dict[str, Any]]:
+    """Return the statement that finds the newest accepted event of each identifier."""
+    values = _values(search, page)
+    return _NEWEST % ("events", f"sign = 1 AND {_demands(search, values, 'accepted')}"), values
 
 
 def rejected_kinds(search: EventSearch, rows_max: int) -> tuple[str, dict[str, Any]]:

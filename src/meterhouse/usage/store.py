@@ -351,6 +351,11 @@ class UsageStore:
         rows = self._ask(*search.newest_rejected(wanted, page), search.Newest)
         return {row.identifier: row.newest for row in rows}
 
+    def newest_accepted(self, wanted: EventSearch, page: Page) -> dict[str, int]:
+        """Return, for each identifier, the position of the newest one of these accepted events."""
+        rows = self._ask(*search.newest_accepted(wanted, page), search.Newest)
+        return {row.identifier: row.newest for row in rows}
+
     def kinds_of_rejections(
         self, wanted: EventSearch, rows_max: int
     ) -> tuple[list[RejectedKind], list[FoundEvent]]:

@@ -1,11 +1,12 @@
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meterhouse import limits
 from meterhouse.ledger import resends
-from tests.api.house import NOW, House
+from tests.api.house import DAY, NOW, House, housing
 from tests.api.meterhouse.samples import RESEND, counts, find, life, resend, stream, wrong
 from tests.api.samples import error_of
 from tests.api.v2.samples import at, books, done, event, used
@@ -66,6 +67,19 @@ def test_what_is_replaced(house: House) -> None:
     assert shown["timestamp"] == NOW - 5
     assert shown["payload"] == {"stripe_customer_id": customer, "value": "2", "note": "by hand"}
     assert used(house, meter, customer) == 2
+
+
+def test_it_counts_once_though_its_identifier_is_free_again(tmp_path: Path) -> None:
+    with housing(tmp_path, deduplication_days="1") as house:
+        meter, customer = house.meter(), house.customer()
+        stream(house, wrong("a", customer), wrong("b", customer))
+        fixed = {"event_name": "calls"}
+        assert counts(resend(house, identifiers=["a"], replace=fixed)) == (1, 1, 0, 0)
+        house.clock.advance(5 * DAY * 1000)
+        house.run(house.meterhouse._retention.sweep())
+        assert counts(resend(house, filter={}, replace=fixed, dry_run=True)) == (2, 1, 0, 1)
+        assert counts(resend(house, filter={}, replace=fixed)) == (2, 1, 0, 1)
+        assert used(house, meter, customer) == 4
 
 
 def test_however_often_it_is_resent_it_counts_once(house: House) -> None:

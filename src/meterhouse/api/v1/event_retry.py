@@ -3,12 +3,13 @@
 No page describes it; https://github.com/stripe/stripe-cli is its source.
 """
 
+from http import HTTPStatus
 from typing import Any
 
 import sqlalchemy as sa
 
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.once import once
+from meterhouse.api.once import REPLAYED, once
 from meterhouse.ledger import accounts, deliveries, destinations, notifications, outbox
 from meterhouse.ledger.destinations import Destination
 from meterhouse.metering.model import Scope
@@ -35,9 +36,6 @@ async def create(call: Call) -> Answer:
     if target is None and not params.for_stripecli:
         raise missing_param("webhook_endpoint")
     event, origin = await call.house.stores.read(_find, call, params.account)
-    if params.for_stripecli:
-        connected = None if origin == call.scope else origin.account
-        call.house.broadcast.tell(call.scope, event, connected)
 
     def work(connection: sa.Connection) -> Answer:
         if target is not None:
@@ -45,7 +43,11 @@ async def create(call: Call) -> Answer:
             outbox.resend(connection, event.id, destination.id, call.now)
         return ok(_shown(connection, call, event, origin))
 
-    return await once(call, work)
+    answer = await once(call, work)
+    if params.for_stripecli and answer.status == HTTPStatus.OK and REPLAYED not in answer.headers:
+        connected = None if origin == call.scope else origin.account
+        call.house.broadcast.tell(call.scope, event, connected)
+    return answer
 
 
 def _find(connection: sa.Connection, call: Call, account: str | None) -> tuple[Notification, Scope]:
