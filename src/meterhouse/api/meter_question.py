@@ -109,4 +109,4 @@ def check_zone(name: str) -> None:
 
 @cache
 def _zones() -> set[str]:
-    return available_timezones()
+    return available_timezones() - {"localtime"}  # which is the one of this machine

@@ -234,6 +234,7 @@ def test_parquet(books: Books) -> None:
         ({"group_by": "meter"}, "group_by", "customer"),
         ({"top": 1001, "group_by": "customer"}, "top", "1000"),
         ({"timezone": "Mars/Olympus"}, "timezone", "Mars"),
+        ({"timezone": "localtime"}, "timezone", "localtime"),
         ({"ends_at": START - 60}, None, "start_time"),
     ],
 )
