@@ -4,16 +4,14 @@ Dimensions are keys of the payload that a meter declares; tenants are any keys.
 """
 
 from collections.abc import Iterable, Mapping, Sized
-from functools import cache
 from typing import Annotated
-from zoneinfo import available_timezones
 
 from msgspec import field
 
 from meterhouse import limits
 from meterhouse.metering.meter_usage import Filter, MeterQuestion
 from meterhouse.metering.model import Meter
-from meterhouse.metering.window import MILLISECONDS, GroupingWindow, is_aligned
+from meterhouse.metering.window import MILLISECONDS, GroupingWindow, is_aligned, zones
 from meterhouse.wire import refusals
 from meterhouse.wire.params import Items, Keys, Params
 
@@ -103,10 +101,5 @@ def check_rows(rows: Sized) -> None:
 
 def check_zone(name: str) -> None:
     """Refuse what is no time zone."""
-    if name not in _zones():
+    if name not in zones():
         raise refusals.unknown_zone(name)
-
-
-@cache
-def _zones() -> set[str]:
-    return available_timezones() - {"localtime"}  # which is the one of this machine

@@ -42,7 +42,6 @@ def url(name: str) -> str:
     return f"/dashboard/static/{name}?v={digest}"
 
 
-@cache
 def plotly_styles() -> str:
     """Return what lets the styles that plotly writes into a page through its security policy."""
     styles = [_BOLD, *_MAPS.findall(asset(_PLOTLY))]

@@ -8,15 +8,14 @@ over. `api_pairs` is the same question as the API takes it.
 import shlex
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from typing import Literal, NamedTuple, cast, get_args
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from meterhouse import limits
-from meterhouse.metering.window import GroupingWindow, Window, zoned
+from meterhouse.metering.window import GroupingWindow, Window, zoned, zones
 
 USAGE_PATH = "/meterhouse/v1/usage"
 
@@ -203,12 +202,6 @@ def curl(url: str, question: Question, window: Window) -> str:
         for name, text in ((quote(name, "[]"), text) for name, text in api_pairs(question, window))
     ]
     return " \\\n".join(lines)
-
-
-@cache
-def zones() -> tuple[str, ...]:
-    """Return every time zone."""
-    return tuple(sorted(available_timezones() - {"localtime"}))
 
 
 def _group_keys(kind: str, key: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ What a reader may rely on:
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
 from typing import Literal, NamedTuple
 from urllib.parse import quote
@@ -262,11 +263,14 @@ def sorry(templates: Environment, status: int, sentence: str) -> Response:
     return HTMLResponse(page, status)
 
 
+@cache
+def _policy(ancestors: str) -> str:
+    """Return the security policy of pages that `ancestors` may frame."""
+    return POLICY.format(plotly=assets.plotly_styles(), ancestors=ancestors)
+
+
 def _guarded(app: ASGIApp, origins: str) -> ASGIApp:
     """Add the headers that every answer has, and turn a failure into a sentence."""
-    plotly = assets.plotly_styles()
-    embedded = POLICY.format(plotly=plotly, ancestors=origins or "'self'")
-    own = POLICY.format(plotly=plotly, ancestors="'none'")
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -277,7 +281,8 @@ def _guarded(app: ASGIApp, origins: str) -> ASGIApp:
                 begun = True
                 headers = MutableHeaders(scope=message)
                 framed = scope["path"].startswith("/embed/")
-                headers["content-security-policy"] = embedded if framed else own
+                ancestors = (origins or "'self'") if framed else "'none'"
+                headers["content-security-policy"] = _policy(ancestors)
                 headers.setdefault("cache-control", "no-store")
                 for name, value in _HEADERS.items():
                     headers[name] = value

@@ -21,11 +21,10 @@ from meterhouse.dashboard.question import (
     read_question,
     span,
     windows,
-    zones,
 )
 from meterhouse.dashboard.streaming import Download
 from meterhouse.dashboard.visit import Visit
-from meterhouse.metering.window import Window
+from meterhouse.metering.window import Window, zones
 
 
 async def show(visit: Visit) -> Response:
@@ -59,7 +58,7 @@ async def section(
         "meters": meters,
         "ranges": RANGES,
         "sizes": WINDOWS,
-        "zones": zones(),
+        "zones": sorted(zones()),
         "dates": shown,
         "dimensions": meter.get("dimension_payload_keys") or [],
         "removals": [(one, _link(visit, base, question.without(one))) for one in question.filters],

@@ -13,10 +13,10 @@ What a reader may rely on:
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from meterhouse.limits import WINDOWS_CACHED_MAX
 
@@ -77,6 +77,12 @@ def slot_at(instant: int) -> int:
     itself is at `slot_at(instant)` or later.
     """
     return -(-instant // SLOT) * SLOT
+
+
+@cache
+def zones() -> frozenset[str]:
+    """Return the names of all IANA time zones, without `localtime`, which is this machine's own."""
+    return frozenset(available_timezones() - {"localtime"})
 
 
 @lru_cache(WINDOWS_CACHED_MAX)

@@ -150,13 +150,13 @@ async def list_(call: Call) -> Answer:
     """List customers, newest first."""
     params = call.params(CustomerList)
     check_expand(params.expand, _EXPANDABLE_IN_LIST)
-    page = await call.house.stores.read(
-        customers.list_customers,
-        call.scope.id,
-        params,
-        email=params.email,
-        created=params.created.window() if params.created else (None, None),
-    )
+    created = params.created.window() if params.created else (None, None)
+    return await list_those(call, params, email=params.email, created=created)
+
+
+async def list_those(call: Call, params: PageParams, **filters: Any) -> Answer:
+    """List the customers that pass the filters of `ledger.customers.list_customers`."""
+    page = await call.house.stores.read(customers.list_customers, call.scope.id, params, **filters)
     if page is None:
         raise envelope.no_such("customer", params.cursor, params.cursor_param)
     rows, has_more = page
