@@ -6,7 +6,8 @@ MeterhouseError
 ├── ApiError         the dashboard's question to the API was refused
 ├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
-│   └── SlowError    a question was given up on, because it took longer than it may
+│   ├── SlowError    a question was given up on, because it took longer than it may
+│   └── UnwrittenError  the usage store did not write all that it took
 └── Refusal          a request is refused; `wire.envelope` spells it for the client
 ```
 
@@ -38,6 +39,10 @@ class StoreError(MeterhouseError):
 
 class SlowError(StoreError):
     """A question took longer than whoever asked would wait; a narrower one may be answered."""
+
+
+class UnwrittenError(StoreError):
+    """The usage store did not write all that it took; what it has shows when it is opened anew."""
 
 
 class Refusal(MeterhouseError):  # noqa: N818 - the design's word for a request that is turned down

@@ -189,11 +189,15 @@ USAGE_READERS = 4
 USAGE_TOKENS_KEPT = 1_000  # of the newest inserts; an insert repeated under one of them is dropped
 USAGE_QUERY_BYTES_MAX = 1_024 * 1_048_576  # memory of one query; a larger grouping goes to disk
 USAGE_SPILL_BYTES = 256 * 1_048_576  # memory from which on a grouping goes to disk
+USAGE_SPILL_FREE_BYTES_MIN = 1_024 * 1_048_576  # on the disk, or a grouping is refused it
 USAGE_ASKED_DIGESTS_MAX = 10_000  # in one statement
 IDENTIFIERS_GRANULE_ROWS = 1_024  # read at least for one identifier
 SLOTS_GRANULE_ROWS = 1_024  # read at least for the slots of one customer
 SLOTS_COMPACT_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # of a part of slots that is in one file
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
+USAGE_REPLACED_SECONDS = 30  # that the parts which a merge replaced stay on disk
+USAGE_CONFIRM_SECONDS = 5  # between two looks at whether the engine wrote all that it took
+USAGE_BROKEN_PARTS_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # that a start sets aside
 
 # Authentication.
 API_KEY_NAME_CHARS_MAX = 250
@@ -269,3 +273,4 @@ assert EVENT_VALUE_DIGITS_MAX + EVENT_VALUE_DECIMALS_MAX <= STORED_VALUE_DIGITS_
 assert DELIVERY_LIVE_DAYS < DESTINATION_FAILING_DAYS_MAX
 assert RESEND_CHUNK_EVENTS_MAX <= ACCEPT_GROUP_EVENTS_MAX
 assert USAGE_SPILL_BYTES < USAGE_QUERY_BYTES_MAX
+assert USAGE_CONFIRM_SECONDS < USAGE_REPLACED_SECONDS

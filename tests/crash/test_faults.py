@@ -21,6 +21,8 @@ SEED = 1
 DISK_BYTES = 64 * 1_048_576
 LOAD_SECONDS = 0.7
 FULL_SECONDS = 1.5
+FILLINGS = 8
+FILLED_SECONDS = 0.2
 LOCKED_SECONDS = 2
 WORKSHOP_KILLS = 4
 HEALED_SECONDS_MAX = 20
@@ -45,6 +47,11 @@ def test_a_full_disk_loses_nothing_and_heals_when_there_is_room(tmp_path: Path, 
     ballast = disk / "ballast"
 
     async def fill(server: Server) -> None:
+        for _ in range(FILLINGS):  # now and then in the middle of a write
+            await asyncio.sleep(LOAD_SECONDS / 2)
+            _fill(ballast)
+            await asyncio.sleep(FILLED_SECONDS)
+            ballast.unlink()
         await asyncio.sleep(LOAD_SECONDS)
         _fill(ballast)
         await asyncio.sleep(FULL_SECONDS)

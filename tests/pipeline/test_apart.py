@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -85,6 +86,13 @@ def die(_: UsageStore) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def run_out_of_room(store: UsageStore) -> None:
+    """Insert a row of which the engine can write nothing."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    store._writer.command("INSERT INTO identifiers VALUES (1, 2, 3, 4)")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def refuse(_: UsageStore) -> None:
     raise LookupError("something was missing")
 
@@ -134,6 +142,16 @@ def test_a_process_that_dies_is_replaced(apart: Apart) -> None:
     with pytest.raises(StoreError, match="has ended; the next call starts another"):
         apart.usage(die)
     assert apart.usage(UsageStore.counts) == {}
+
+
+def test_a_process_whose_engine_did_not_write_all_is_replaced(apart: Apart) -> None:
+    first = process_of(apart)
+    apart.usage(run_out_of_room)
+    with pytest.raises(StoreError, match=r"did not write all that it took|has ended"):
+        apart.usage(UsageStore.confirm)
+    wait_until(lambda: first.poll() is not None)
+    apart.usage(UsageStore.confirm)
+    assert apart.usage(UsageStore.claim_days, 0) == []
 
 
 def test_a_batch_that_a_dead_process_had_begun_is_judged_anew(tmp_path: Path, apart: Apart) -> None:

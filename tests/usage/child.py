@@ -2,12 +2,16 @@
 
 `put` makes sure that block N is there and prints what the store counts. `go` makes sure of block N,
 and then inserts one block after the other until it is killed; it prints the number of each block
-that is in.
+that is in. `cut` makes sure of block N; then every write that makes a file larger than `BYTES`
+bytes fails while more rows are inserted; `cut-merge` does so while the engine merges what there is.
+Both print what they hear when they ask for a confirmation.
 """
 
 import json
+import resource
 import sys
 
+from meterhouse.errors import UnwrittenError
 from meterhouse.usage import block
 from meterhouse.usage.block import Block
 from meterhouse.usage.store import UsageStore
@@ -39,8 +43,27 @@ def go(store: UsageStore, number: int) -> None:
         store.insert(made.destination, made.body, f"block-{number}")
 
 
-def main(command: str, url: str, number: str) -> None:
+def cut(store: UsageStore, command: str, number: int, bytes_max: int) -> None:
+    put(store, number)
+    store.confirm()
+    # Not `insert`, of which the driver would write a file of its own.
+    work = "INSERT INTO events SELECT * REPLACE (position + 1000 AS position) FROM events"
+    if command == "cut-merge":
+        work = "OPTIMIZE TABLE events FINAL"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, resource.RLIM_INFINITY))
+    store._writer.command(work)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        store.confirm()
+    except UnwrittenError as error:
+        print(error)  # noqa: T201 - this is how the parent hears of it
+
+
+def main(command: str, url: str, number: str, bytes_max: str = "0") -> None:
     store = UsageStore.open(url)
+    if command.startswith("cut"):
+        cut(store, command, int(number), int(bytes_max))
+        return
     if command == "go":
         go(store, int(number))
     put(store, int(number))

@@ -244,9 +244,9 @@ def test_a_block_that_cannot_be_read_is_refused(store: UsageStore) -> None:
         store.insert("events", b"no Arrow stream", next_token())
 
 
-def run(command: str, url: str, number: int) -> "subprocess.Popen[str]":
+def run(command: str, url: str, *numbers: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.usage.child", command, url, str(number)],
+        [sys.executable, "-m", "tests.usage.child", command, url, *map(str, numbers)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -299,6 +299,24 @@ def test_inserting_again_does_not_rely_on_the_engines_memory(
     crash(tmp_path / "usage")
     assert put(url, 0) == [left * BLOCK_ROWS, 0]
     assert put(url, 1) == [2 * BLOCK_ROWS, 0]
+
+
+@pytest.mark.parametrize("bytes_max", [0, 100, 500])
+@pytest.mark.parametrize("command", ["cut", "cut-merge"])
+def test_a_write_that_failed_is_found_out_and_loses_nothing(
+    tmp_path: Path, command: str, bytes_max: int
+) -> None:
+    """Given writes that fail, as on a full disk, then it is told, and nothing stored is lost."""
+    url = f"chdb://{tmp_path / 'usage'}"
+    put(url, 0)
+    with run(command, url, 1, bytes_max) as child:
+        told, trouble = child.communicate(timeout=60)
+    assert "did not write all that it took; another process has to open it" in told, trouble
+    with run("put", url, 2) as child:
+        output, trouble = child.communicate(timeout=60)
+    assert json.loads(output) == [3 * BLOCK_ROWS, 0]
+    assert "broken and has been set aside: events" in trouble
+    assert put(url, 1) == [3 * BLOCK_ROWS, 0]
 
 
 def test_a_folder_serves_one_process(store: UsageStore) -> None:

@@ -6,12 +6,15 @@ What a reader may rely on:
   results are copied, so work is a function of a module, found by its name.
 - The process ends when its standard input does: it never outlives the server, not even one that
   was killed. Until then it keeps the lock of the data folder that it inherited.
+- It ends by itself when the engine of the usage store did not write all that it took: the next
+  process checks what there is.
 - If it dies, callers hear a `StoreError`, and the next call starts another. What it had in memory
   can be read again from the stores; a batch that it had begun is judged anew.
 """
 
 import gc
 import json
+import logging
 import os
 import secrets
 import signal
@@ -25,17 +28,20 @@ from typing import IO, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from meterhouse import limits, logs
 from meterhouse.config import LogFormat
-from meterhouse.errors import StoreError
+from meterhouse.errors import StoreError, UnwrittenError
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.pipeline.judge import Verdict
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.usage.store import UsageStore
+
+log = logging.getLogger("meterhouse.workshop")
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _CALLS = ("usage", "judge", "conclude", "close")
 _OPEN = "open\n"
+_UNWRITTEN = 1
 _STANDARD_OUTPUT = 1
 _ENDED_AT_ITS_START = "The process of the usage store ended at its start."
 
@@ -185,10 +191,13 @@ def main() -> None:
     logs.configure(order.log_format, order.log_level)
     with os.fdopen(os.dup(_STANDARD_OUTPUT), "w") as tell:
         try:
-            workshop = _open(order)
+            ledger = open_ledger(order.database_url)
+            usage = UsageStore.open(order.clickhouse_url)
         except StoreError as error:
             tell.write(f"{error}\n")
             return
+        Thread(target=_end_when_unwritten, args=(usage,), daemon=True).start()
+        workshop = Workshop(ledger, usage, order.deduplication_days)
         _Manager.register("workshop", lambda: workshop, exposed=_CALLS)
         server = _Manager(address, bytes.fromhex(key)).get_server()
         tell.write(_OPEN)
@@ -199,16 +208,23 @@ def main() -> None:
     server.serve_forever()
 
 
-def _open(order: Order) -> Workshop:
-    ledger = open_ledger(order.database_url)
-    usage = UsageStore.open(order.clickhouse_url)
-    return Workshop(ledger, usage, order.deduplication_days)
-
-
 def _end_with_the_server() -> None:
     """Wait for the end of standard input, which comes however the server ends."""
     sys.stdin.read()
     os._exit(0)
+
+
+def _end_when_unwritten(usage: UsageStore) -> None:
+    """Wait until the engine did not write all that it took, and end before it removes anything."""
+    while True:
+        usage.unwritten.wait(limits.USAGE_CONFIRM_SECONDS)
+        try:
+            usage.confirm()
+        except UnwrittenError as error:
+            log.error("%s The process of the usage store starts anew.", error)  # noqa: TRY400
+            os._exit(_UNWRITTEN)
+        except StoreError:
+            log.exception("nobody knows whether the usage store wrote all that it took")
 
 
 if __name__ == "__main__":

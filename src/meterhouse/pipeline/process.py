@@ -253,6 +253,7 @@ async def store_left_behind(stores: Stores) -> dict[int, list[bytes]]:
 
 async def _release(stores: Stores, stored: list[Block]) -> None:
     if stored:
+        await stores.usage(UsageStore.confirm)
         await stores.write(blocks.release, [one.token for one in stored])
 
 

@@ -133,6 +133,21 @@ WHERE {CUSTOMER_KEYS}
 """,
 }
 
+# Writes that failed since the engine started, in merges as in inserts.
+FAILED_WRITES = """
+SELECT value AS writes
+FROM system.events
+WHERE event = 'WriteBufferFromFileDescriptorWriteFailed'
+"""
+
+# Parts that were not whole when a table was loaded.
+SET_ASIDE = """
+SELECT concat(table, ' ', name) AS part
+FROM system.detached_parts
+WHERE database = currentDatabase() AND reason = 'broken-on-start'
+ORDER BY part
+"""
+
 # The claims on digests, by their first halves.
 CLAIMS = """
 SELECT high, low, position, day

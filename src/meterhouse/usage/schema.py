@@ -19,8 +19,8 @@ What a reader may rely on:
 - No table has a TTL, which would go by the engine's clock: partitions are dropped whole by
   `pipeline.retain`, which goes by the program's.
 - `request_logs` is described by its module, `usage.request_logs`.
-- An insert of events is on disk when it returns. A merge need not be: the parts that it replaces
-  stay on disk for minutes after it.
+- An insert is on disk when it returns, a merge before the parts that it replaces are removed, which
+  is `USAGE_REPLACED_SECONDS` later. See decision 19 for what the engine does on a full disk.
 - The statements run on a ClickHouse server and on the engine inside the process alike.
 """
 
@@ -30,6 +30,8 @@ from meterhouse.limits import (
     IDENTIFIERS_GRANULE_ROWS,
     SLOTS_COMPACT_BYTES_MAX,
     SLOTS_GRANULE_ROWS,
+    USAGE_BROKEN_PARTS_BYTES_MAX,
+    USAGE_REPLACED_SECONDS,
     USAGE_TOKENS_KEPT,
 )
 from meterhouse.usage import request_logs
@@ -37,6 +39,10 @@ from meterhouse.usage import request_logs
 TABLE_SETTINGS = f"""
     fsync_after_insert = 1,
     fsync_part_directory = 1,
+    min_rows_to_fsync_after_merge = 1,
+    min_compressed_bytes_to_fsync_after_merge = 1,
+    old_parts_lifetime = {USAGE_REPLACED_SECONDS},
+    max_suspicious_broken_parts_bytes = {USAGE_BROKEN_PARTS_BYTES_MAX},
     non_replicated_deduplication_window = {USAGE_TOKENS_KEPT}
 """
 

@@ -4,7 +4,7 @@ What a reader may rely on:
 
 - One program: a `chdb://` URL opens the ClickHouse engine inside this process, any other a server.
   The statements are the same.
-- `insert` has its rows on disk when it returns, and takes a block whole or not at all.
+- `insert` takes a block whole or not at all, and has it on disk once `confirm` has returned, too.
 - Answers are exact, and hold every block whose insert had returned before the question.
 - A store may be used from several threads: writes go one after the other, and up to
   `USAGE_READERS` questions are answered side by side.
@@ -12,13 +12,14 @@ What a reader may rely on:
 """
 
 import contextlib
+import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from queue import LifoQueue
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,13 +28,14 @@ from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
-from meterhouse.errors import SlowError, StoreError
+from meterhouse.errors import SlowError, StoreError, UnwrittenError
 from meterhouse.limits import (
     USAGE_ASKED_DIGESTS_MAX,
     USAGE_CACHE_BYTES_MAX,
     USAGE_QUERY_BYTES_MAX,
     USAGE_READERS,
     USAGE_SPILL_BYTES,
+    USAGE_SPILL_FREE_BYTES_MIN,
 )
 from meterhouse.metering import meter_usage
 from meterhouse.metering.identifier import Claim
@@ -51,6 +53,8 @@ SESSION_SETTINGS = {
     "optimize_on_insert": 0,  # the rows of a block are distinct already
     "max_memory_usage": USAGE_QUERY_BYTES_MAX,
     "max_bytes_before_external_group_by": USAGE_SPILL_BYTES,
+    # A grouping whose writes failed would come back smaller (decision 19).
+    "min_free_disk_space_for_temporary_data": USAGE_SPILL_FREE_BYTES_MIN,
     # Compiling pays for long scans; here it only makes one question in some 30 ms slower.
     "compile_expressions": 0,
     "compile_aggregate_expressions": 0,
@@ -63,6 +67,8 @@ ENGINE_OPTIONS = {
 TLS_SCHEMES = ("clickhouses", "https")
 
 T = TypeVar("T")
+
+log = logging.getLogger("meterhouse.usage")
 
 
 class Counts(msgspec.Struct):
@@ -137,6 +143,14 @@ class _Held(msgspec.Struct):
     rows: int
 
 
+class _Failed(msgspec.Struct):
+    writes: int
+
+
+class _SetAside(msgspec.Struct):
+    part: str
+
+
 class _EventCount(msgspec.Struct):
     account: str
     livemode: bool
@@ -158,10 +172,17 @@ class _WrongCount(msgspec.Struct):
 
 
 class UsageStore:
-    """The open store; `open` makes one."""
+    """The open store; `open` makes one.
 
-    def __init__(self, place: str, writer: Client, readers: list[Client]) -> None:
+    `unwritten` is set once `confirm` has found that the engine did not write all that it took.
+    """
+
+    def __init__(
+        self, place: str, writer: Client, readers: list[Client], *, embedded: bool
+    ) -> None:
+        self.unwritten = Event()
         self._place = place
+        self._embedded = embedded
         self._writer = writer
         self._writing = Lock()
         self._readers = readers
@@ -180,13 +201,14 @@ class UsageStore:
         sentence = f"The usage store at {place} cannot open; a folder serves one process at a time"
         with contextlib.ExitStack() as opened, _trouble(sentence):
             writer = opened.enter_context(contextlib.closing(_connect(url)))
-            schema.create(writer)
             readers = [
                 opened.enter_context(contextlib.closing(_connect(url)))
                 for _ in range(USAGE_READERS)
             ]
+            store = cls(place, writer, readers, embedded=url.startswith("chdb://"))
+            store._begin()
             opened.pop_all()
-        return cls(place, writer, readers)
+        return store
 
     def insert(self, destination: str, body: bytes, token: str) -> None:
         """Insert a block that was not inserted before.
@@ -200,6 +222,20 @@ class UsageStore:
                 insert_block=body,
                 fmt="ArrowStream",
                 settings={"insert_deduplication_token": token},
+            )
+
+    def confirm(self) -> None:
+        """Make sure that all that was written so far is on disk, by inserts, changes and merges.
+
+        The engine inside this process goes on when a write fails, for example because the disk is
+        full, and only counts it. Nobody knows then what of a part there is, until another process
+        opens the folder and every part is checked. Raises `UnwrittenError`, from then on always.
+        """
+        if self._embedded and self._ask(queries.FAILED_WRITES, {}, _Failed):
+            self.unwritten.set()
+            raise UnwrittenError(
+                f"The usage store at {self._place} did not write all that it took; another process "
+                "has to open it. Is its disk full?"
             )
 
     def insert_again(self, destination: str, body: bytes, token: str) -> None:
@@ -258,6 +294,7 @@ class UsageStore:
         with self._writing, _trouble(f"The usage store at {self._place} dropped nothing"):
             for row in over:
                 self._writer.command(f"ALTER TABLE {table} DROP PARTITION {row.number}")
+        self.confirm()
         return len(over)
 
     def summaries(self, query: SummaryQuery) -> list[SummaryPoint]:
@@ -296,6 +333,7 @@ class UsageStore:
         sentence = f"The usage store at {self._place} changed nothing"
         with self._reader() as reader, _trouble(sentence):
             reader.command(sql, parameters=values, settings=settings)
+        self.confirm()
 
     def total(self, scope: Scope, meter: Meter) -> Total:
         """Add up a meter's usage, from the values as stored and from the payloads anew.
@@ -403,6 +441,18 @@ class UsageStore:
         """Finish what has begun and let the folder go."""
         for client in (*self._readers, self._writer):
             client.close()
+
+    def _begin(self) -> None:
+        """Create what is missing, and tell of what was found broken."""
+        schema.create(self._writer)
+        self.confirm()
+        for one in self._ask(queries.SET_ASIDE, {}, _SetAside):
+            log.error(
+                "part of a table was broken and has been set aside: %s; parts that it was merged "
+                "from were loaded instead where they were left; `meterhouse verify` tells whether "
+                "anything is missing",
+                one.part,
+            )
 
     def _holds(self, destination: str, body: bytes) -> bool:
         [held] = self._ask(queries.HOLDS[destination], block.first_row(body), _Held)
