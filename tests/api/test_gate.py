@@ -25,6 +25,7 @@ from tests.server import TEST_KEY, Server
         "2026-03-25.dahlia",
         "2026-10-28.endive",
         "2026-09-30.preview",
+        "2027-01-01.fig",
     ],
 )
 def test_a_version_is_answered(http: httpx.Client, version: str) -> None:
@@ -39,7 +40,7 @@ def test_the_version_when_none_is_asked_for(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "version",
-    ["", "latest", "2026-10-28", "2026-10-28.acacia", "2024-13-01", "2027-01-01.fig", "2.0", "é"],
+    ["", "latest", "2026-10-28", "2026-10-28.acacia", "2024-13-01", "2099-01-01.fig", "2.0", "é"],
 )
 def test_a_version_that_does_not_exist(http: httpx.Client, version: str) -> None:
     answer = http.get("/v1/account", headers={b"stripe-version": version.encode("latin-1")})

@@ -21,6 +21,9 @@ from meterhouse.wire.version import DEFAULT_VERSION, ApiVersion, parse_version
         ("2026-10-28.endive", date(2026, 10, 28), False, True),
         ("2024-09-30.preview", date(2024, 9, 30), True, False),
         ("2026-10-14.preview", date(2026, 10, 14), True, True),
+        ("2026-11-18.endive", date(2026, 11, 18), False, True),
+        ("2027-03-31.fig", date(2027, 3, 31), False, True),
+        ("2029-12-31.preview", date(2029, 12, 31), True, True),
     ],
 )
 def test_known(text: str, day: date, preview: bool, decimals: bool) -> None:
@@ -54,8 +57,10 @@ def test_equal_versions_are_equal() -> None:
         "2025-02-29.acacia",
         "2025-03-31.acacia",
         "2025-03-30.basil",
-        "2026-10-29.endive",
-        "2026-10-29.preview",
+        "2026-10-29",
+        "2027-03-31",
+        "2030-01-01.fig",
+        "2099-01-01.preview",
         "2024-08-31.preview",
         "2026-10-28.fig",
         "2026-13-01.endive",

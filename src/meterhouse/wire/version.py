@@ -1,8 +1,9 @@
 """API versions (https://docs.stripe.com/api/versioning).
 
 A version is a date and, since 2024-09-30, the name of its major release; every preview is a date
-and `preview`. Versions are compared by their date. The *API* is the number in the path: v1 takes
-forms, v2 takes JSON (https://docs.stripe.com/api-v2-overview).
+and `preview`. Versions are compared by their date; one that is newer than this program is taken for the
+newest that it knows, so that a newer SDK works. The *API* is the number in the path: v1 takes forms,
+v2 takes JSON (https://docs.stripe.com/api-v2-overview).
 """
 
 import re
@@ -24,6 +25,7 @@ PREVIEW = "preview"
 FIRST_DATED = date(2011, 1, 1)
 LAST_DATED = date(2024, 6, 20)
 NEWEST = date(2026, 10, 28)
+NEWER_UNTIL = date(2029, 12, 31)  # what is later is taken for a slip of the pen
 DECIMALS_SINCE = date(2026, 4, 22)
 METER_USAGE_ROWS_SINCE = date(2025, 9, 30)
 
@@ -78,7 +80,7 @@ def api_of(path: str) -> Api:
 
 @lru_cache(API_VERSIONS_CACHED_MAX)
 def parse_version(text: str) -> ApiVersion:
-    """Read the header `Stripe-Version`; refuse what is no version up to the newest known one."""
+    """Read the header `Stripe-Version`; refuse what never was a version, nor can become one."""
     match = _SHAPE.fullmatch(text)
     if match is None:
         raise invalid_version(text)
@@ -87,14 +89,22 @@ def parse_version(text: str) -> ApiVersion:
     except ValueError:
         raise invalid_version(text) from None
     major = match[2] or ""
-    if major != _major_on(day) and not (major == PREVIEW and FIRST_PREVIEW <= day <= NEWEST):
+    if not _exists(day, major):
         raise invalid_version(text)
     return ApiVersion(day, major, text)
+
+
+def _exists(day: date, major: str) -> bool:
+    if day > NEWEST:
+        return major != "" and day <= NEWER_UNTIL
+    if major == PREVIEW:
+        return day >= FIRST_PREVIEW
+    return major == _major_on(day)
 
 
 def _major_on(day: date) -> str | None:
     """Return the name of the release that `day` belongs to; None where no version can be."""
     if FIRST_DATED <= day <= LAST_DATED:
         return ""
-    begun = [name for name, first in MAJORS.items() if first <= day <= NEWEST]
+    begun = [name for name, first in MAJORS.items() if first <= day]
     return begun[-1] if begun else None
