@@ -19,7 +19,7 @@ class Page:
     def __init__(self) -> None:
         self.html = "one"
         self.made = 0
-        self.fails = False
+        self.fails: Exception | None = None
         self._passed = asyncio.Condition()
 
     async def make(self) -> str:
@@ -27,7 +27,7 @@ class Page:
         async with self._passed:
             self._passed.notify_all()
         if self.fails:
-            raise ApiError(503, "later")
+            raise self.fails
         return self.html
 
     async def wait(self, more: int = 2) -> None:
@@ -169,14 +169,15 @@ def test_whoever_comes_as_the_last_one_leaves_is_kept_up_to_date() -> None:
     run(body)
 
 
-def test_a_store_that_does_not_answer_may_do_so_later() -> None:
+@pytest.mark.parametrize("error", [ApiError(503, "later"), ZeroDivisionError("a slip of ours")])
+def test_what_cannot_be_made_may_be_made_later(error: Exception) -> None:
     async def body(live: Live, page: Page) -> None:
-        page.fails = True
+        page.fails = error
         stream = look(live, page)
         following = asyncio.ensure_future(told(stream))
         await page.wait()
         assert not following.done()
-        page.fails = False
+        page.fails = None
         assert await following == "one"
         await stream.aclose()
 

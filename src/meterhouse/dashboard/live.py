@@ -6,11 +6,14 @@ another than before. When nobody looks any more nothing is made.
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import suppress
 
 from meterhouse import limits
 from meterhouse.errors import MeterhouseError
+
+log = logging.getLogger("meterhouse.dashboard")
 
 Make = Callable[[], Awaitable[str]]
 
@@ -49,13 +52,21 @@ class Part:
 
     async def _keep_making(self) -> None:
         while True:
-            with suppress(MeterhouseError):  # a store that does not answer may do so later
+            try:
                 html = await self._make()
-                if html != self.html:
-                    async with self._changed:
-                        self.html, self.version = html, self.version + 1
-                        self._changed.notify_all()
+            except MeterhouseError:
+                pass  # a store that does not answer may do so later
+            except Exception:
+                log.exception("a live part of a page was not made and will be tried again")
+            else:
+                await self._show(html)
             await asyncio.sleep(limits.DASHBOARD_LIVE_SECONDS)
+
+    async def _show(self, html: str) -> None:
+        if html != self.html:
+            async with self._changed:
+                self.html, self.version = html, self.version + 1
+                self._changed.notify_all()
 
 
 class Live:
