@@ -169,6 +169,18 @@ def test_a_chart_is_built_step_by_step(page: Page, site: Site) -> None:
     assert "2469" in text
 
 
+def test_dates_are_chosen_without_scripts(browser: Browser, site: Site) -> None:
+    context = browser.new_context(storage_state=site.state, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{site.home}/usage?range=7d")
+    page.get_by_label("From").fill("2026-01-01")
+    page.get_by_label("To").fill("2026-01-02")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_label("To")).to_have_value("2026-01-02")
+    expect(page.get_by_role("heading", name="No usage in this range")).to_be_visible()
+    context.close()
+
+
 def test_a_chart_leaves_as_a_picture_and_as_an_api_call(page: Page, site: Site) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"{site.home}/usage?group=dimension:model&meter={site.meter}")

@@ -1,9 +1,9 @@
 """API versions (https://docs.stripe.com/api/versioning).
 
 A version is a date and, since 2024-09-30, the name of its major release; every preview is a date
-and `preview`. Versions are compared by their date; one that is newer than this program is taken for the
-newest that it knows, so that a newer SDK works. The *API* is the number in the path: v1 takes forms,
-v2 takes JSON (https://docs.stripe.com/api-v2-overview).
+and `preview`. Versions are compared by their date; one that is newer than this program is taken for
+the newest that it knows, so that a newer SDK works. The *API* is the number in the path: v1 takes
+forms, v2 takes JSON (https://docs.stripe.com/api-v2-overview).
 """
 
 import re
