@@ -174,9 +174,9 @@ def test_dates_are_chosen_without_scripts(browser: Browser, site: Site) -> None:
     page = context.new_page()
     page.goto(f"{site.home}/usage?range=7d")
     page.get_by_label("From").fill("2026-01-01")
-    page.get_by_label("To").fill("2026-01-02")
+    page.get_by_label("To", exact=True).fill("2026-01-02")
     page.get_by_role("button", name="Show").click()
-    expect(page.get_by_label("To")).to_have_value("2026-01-02")
+    expect(page.get_by_label("To", exact=True)).to_have_value("2026-01-02")
     expect(page.get_by_role("heading", name="No usage in this range")).to_be_visible()
     context.close()
 
