@@ -14,56 +14,70 @@ from meterhouse.metering.meter_usage import plan, windows_of
 from meterhouse.metering.overview import Overview
 from meterhouse.usage.selection import parts_of
 
-# What is added up: the rows themselves, or, of the formula `last`, one value of each customer.
-ROWS = Template("""
-    SELECT $window AS window, $keyed, $counted AS counted, $used AS usage
+# What each group comes to in each window; of the formula `last` one value of each customer.
+ADDED = Template("""
+    SELECT $window AS window, $keyed, sum($counted) AS counted, $usage AS usage
     FROM $source
+    GROUP BY window, $keys
 """)
-OF_EACH = Template("""
-    SELECT $window AS window, $keyed, sum($counted) AS counted, toDecimal256($usage, 15) AS usage
-    FROM $source
-    GROUP BY window, $keys, customer
+ADDED_LAST = Template("""
+    SELECT window, $keys, sum(counted) AS counted, sum(usage) AS usage
+    FROM (
+        SELECT
+            $window AS window, $keyed, sum($counted) AS counted, toDecimal256($usage, 15) AS usage
+        FROM $source
+        GROUP BY window, $keys, customer
+    )
+    GROUP BY window, $keys
 """)
 
 ANSWER = Template("""
 SELECT window, other, $groups, toString(sum(usage)) AS usage
-FROM (
-    SELECT window, toBool($other) AS other, $grouped, counted, usage
-    FROM ($added)
-)
+FROM ($found)
 GROUP BY window, other, $groups
 HAVING sum(counted) > 0
 ORDER BY window, other, $groups
 LIMIT {rows_max:UInt32}
 """)
 
-# All groups but the first ones by their usage over the whole range.
-OTHER = Template("""($keys) NOT IN (
-        SELECT $keys
-        FROM ($ranked)
+# All groups, or the first ones by their usage over the whole range and what the others come to.
+# That follows from their usage in each window, except for the last value of a range.
+ALL = Template("SELECT window, false AS other, $grouped, counted, usage FROM ($added)")
+TOP = Template("""
+    SELECT
+        row.1 AS window, toBool(place > {top:UInt32}) AS other, $grouped,
+        row.2 AS counted, row.3 AS usage
+    FROM (
+        SELECT
+            $keys,
+            groupArray((window, counted, usage)) AS rows,
+            row_number() OVER (ORDER BY sum(usage) DESC, $keys) AS place
+        FROM ($added)
         GROUP BY $keys
         HAVING sum(counted) > 0
-        ORDER BY sum(usage) DESC, $keys
-        LIMIT {top:UInt32}
-    )""")
-
-COUNT = Template("""
-SELECT count() AS rows
-FROM (SELECT 1 FROM ($added) GROUP BY window, $keys HAVING sum(counted) > 0)
+    )
+    ARRAY JOIN rows AS row
 """)
+TOP_LAST = Template("""
+    SELECT window, toBool(($keys) NOT IN ($first)) AS other, $grouped, counted, usage
+    FROM ($added)
+""")
+FIRST = Template("""
+        SELECT $keys
+        FROM ($added)
+        WHERE counted > 0
+        ORDER BY usage DESC, $keys
+        LIMIT {top:UInt32}
+""")
+
+COUNT = Template("SELECT count() AS rows FROM ($added) WHERE counted > 0")
 
 
 def answer(overview: Overview) -> tuple[str, dict[str, Any]]:
     """Turn an overview, of one question, into a statement and its values."""
     parts, values = _parts(overview)
-    places = range(len(parts["keys"].split(", ")))
-    other = "false" if overview.top is None else OTHER.substitute(parts)
-    statement = ANSWER.substitute(
-        parts,
-        other=other,
-        groups=", ".join(f"group_{place}" for place in places),
-        grouped=", ".join(f"if(other, '', key_{place}) AS group_{place}" for place in places),
-    )
+    found = parts["all" if overview.top is None else "top"]
+    statement = ANSWER.substitute(parts, found=found)
     return statement, values | {"top": overview.top, "rows_max": USAGE_BATCH_ROWS_MAX + 1}
 
 
@@ -74,19 +88,25 @@ def count(overview: Overview) -> tuple[str, dict[str, Any]]:
 
 
 def _parts(overview: Overview) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the texts that statements are made of, and what they bind."""
     query = overview.query
     planned = plan(query, windows_of(query))
     [selection] = planned.selections
     parts = parts_of(query, planned, selection)
     columns = (["customer"] if overview.by_customer else []) + list(parts.groups) or ["''"]
     texts = parts.rows._asdict() | {"window": parts.window, "usage": parts.usage}
-    if selection.formula == "count":
-        texts["used"] = parts.rows.counted
-    texts["keyed"] = ", ".join(
-        f"toString({column}) AS key_{place}" for place, column in enumerate(columns)
-    )
-    keys = texts["keys"] = ", ".join(f"key_{place}" for place in range(len(columns)))
-    template = OF_EACH if selection.formula == "last" else ROWS
-    added = template.substitute(texts)
-    ranked = template.substitute(texts | {"window": "0"})
-    return {"keys": keys, "added": added, "ranked": ranked}, parts.values
+    for name, text in (
+        ("keyed", "toString({column}) AS key_{place}"),
+        ("keys", "key_{place}"),
+        ("groups", "group_{place}"),
+        ("grouped", "if(other, '', key_{place}) AS group_{place}"),
+    ):
+        cells = (text.format(column=one, place=place) for place, one in enumerate(columns))
+        texts[name] = ", ".join(cells)
+    added, top = ADDED, TOP
+    if selection.formula == "last":
+        added, top = ADDED_LAST, TOP_LAST
+        texts["first"] = FIRST.substitute(texts, added=added.substitute(texts | {"window": "0"}))
+    texts["added"] = added.substitute(texts)
+    texts |= {"all": ALL.substitute(texts), "top": top.substitute(texts)}
+    return texts, parts.values
