@@ -245,6 +245,7 @@ SIGN_IN_ATTEMPTS_MAX = 5  # of one name in a window
 SIGN_IN_ADDRESS_ATTEMPTS_MAX = 50  # of one address in a window; many people may share it
 SIGN_IN_KEYS_MAX = 10_000  # names and addresses whose attempts are counted
 DASHBOARD_LIVE_SECONDS = 2  # between two looks, while somebody looks
+DASHBOARD_LIVE_CUSTOMERS_SECONDS = 30  # between two looks at who used most
 DASHBOARD_LIVE_SILENCE_SECONDS = 15  # after which a stream says that it is still there
 DASHBOARD_LIVE_LISTENERS_MAX = 100
 DASHBOARD_METER_ITEMS_MAX = 1_000  # that a page looks through

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
+from meterhouse import limits
 from meterhouse.dashboard.client import ApiError
 from meterhouse.dashboard.streaming import event_stream
 from meterhouse.dashboard.visit import Visit
@@ -29,20 +30,38 @@ class Column(NamedTuple):
     heights: list[tuple[str, float, float]]  # outcome, from the top, height
 
 
+class _Customers:
+    """Who used most of the busiest meter; that takes a long look, so a live page has it done rarely."""
+
+    def __init__(self) -> None:
+        self._meter = ""
+        self._rows: list[dict[str, Any]] = []
+        self._until = 0
+
+    async def most(self, visit: Visit, meter: str) -> list[dict[str, Any]]:
+        """Return the first ones, in the last 24 hours."""
+        if meter != self._meter or visit.now >= self._until:
+            self._rows = await _top_customers(visit, meter)
+            self._meter, self._until = meter, visit.now + limits.DASHBOARD_LIVE_CUSTOMERS_SECONDS
+        return self._rows
+
+
 async def show(visit: Visit) -> Response:
     """Show the overview."""
-    return visit.page("overview.html", here="overview", html=await _part(visit))
+    return visit.page("overview.html", here="overview", html=await _part(visit, _Customers()))
 
 
 async def live(visit: Visit) -> Response:
     """Send the overview again whenever it has changed."""
     if visit.live.full():
         raise ApiError(503, "Too many people look at once.")
-    pieces = visit.live.stream(("overview", visit.space), lambda: _part(visit), visit.holds)
+    customers = _Customers()
+    key = ("overview", visit.space)
+    pieces = visit.live.stream(key, lambda: _part(visit, customers), visit.holds)
     return event_stream(pieces)
 
 
-async def _part(visit: Visit) -> str:
+async def _part(visit: Visit, customers: _Customers) -> str:
     now = visit.now
     day, hour = now - now % _COLUMN - _DAY + _COLUMN, now - _HOUR
     status, slots, by_meter, codes, meters, deliveries = await asyncio.gather(
@@ -66,7 +85,7 @@ async def _part(visit: Visit) -> str:
         },
         top=top,
         names=names,
-        customers=await _top_customers(visit, top),
+        customers=await customers.most(visit, top[0][0]) if top else [],
         codes=sorted(codes, key=lambda one: -one["events"])[:_CODES],
         failing=[one for one in deliveries if _is_failing(one)],
         empty=not meters,
@@ -121,15 +140,12 @@ def _top_meters(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return sorted(accepted, key=lambda one: -one[1])[:_TOP]
 
 
-async def _top_customers(visit: Visit, top: list[tuple[str, int]]) -> list[dict[str, Any]]:
-    """Return who used most of the busiest meter, in the last 24 hours."""
-    if not top:
-        return []
+async def _top_customers(visit: Visit, meter: str) -> list[dict[str, Any]]:
     end = visit.now - visit.now % 60 + 60
     asked = [
         ("starts_at", end - _DAY),
         ("ends_at", end),
-        ("meters[0][meter]", top[0][0]),
+        ("meters[0][meter]", meter),
         ("group_by", "customer"),
         ("top", _TOP),
     ]

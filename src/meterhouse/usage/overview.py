@@ -96,7 +96,7 @@ def _parts(overview: Overview) -> tuple[dict[str, str], dict[str, Any]]:
     columns = (["customer"] if overview.by_customer else []) + list(parts.groups) or ["''"]
     texts = parts.rows._asdict() | {"window": parts.window, "usage": parts.usage}
     for name, text in (
-        ("keyed", "toString({column}) AS key_{place}"),
+        ("keyed", "{column} AS key_{place}"),
         ("keys", "key_{place}"),
         ("groups", "group_{place}"),
         ("grouped", "if(other, '', key_{place}) AS group_{place}"),
