@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 
 class _Customers:
-    """Who used most of the busiest meter; that takes a long look, so a live page has it done rarely."""
+    """Who used most of the busiest meter, which takes a long look: a live page takes it rarely."""
 
     def __init__(self) -> None:
         self._meter = ""
