@@ -15,7 +15,7 @@ from tests.crash.points import POINTS
 from tests.crash.run import Run
 from tests.crash.server import Server
 
-KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", len(POINTS) + 7))
+KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", len(POINTS) + 3))
 SEED = int(os.environ.get("METERHOUSE_CRASH_SEED", time.time_ns() % 1_000_000))
 KILL_SECONDS_MAX = 10
 

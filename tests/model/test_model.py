@@ -35,7 +35,7 @@ from tests.model.house import House
 EXAMPLES = os.environ.get("METERHOUSE_MODEL_EXAMPLES")
 STEPS = 40
 COMBINATIONS_MAX = 2
-HELD_EXAMPLES = 45
+HELD_EXAMPLES = 30
 
 # Instants just before something happens to calendars. They lie ahead of every real present, where
 # no rejected event is over its time.

@@ -2,9 +2,9 @@
 
 `put` makes sure that block N is there and prints what the store counts. `go` makes sure of block N,
 and then inserts one block after the other until it is killed; it prints the number of each block
-that is in. `cut` makes sure of block N; then every write that makes a file larger than `BYTES`
-bytes fails while more rows are inserted; `cut-merge` does so while the engine merges what there is.
-Both print what they hear when they ask for a confirmation.
+that is in. `cut` makes sure of all blocks up to N; then every write that makes a file larger than
+`BYTES` bytes fails while more rows are inserted; `cut-merge` does so while the engine merges what
+there is. Both print what they hear when they ask for a confirmation.
 """
 
 import json
@@ -44,7 +44,8 @@ def go(store: UsageStore, number: int) -> None:
 
 
 def cut(store: UsageStore, command: str, number: int, bytes_max: int) -> None:
-    put(store, number)
+    for each in range(number + 1):
+        put(store, each)
     store.confirm()
     # Not `insert`, of which the driver would write a file of its own.
     work = "INSERT INTO events SELECT * REPLACE (position + 1000 AS position) FROM events"

@@ -35,7 +35,7 @@ from meterhouse.limits import (
     USAGE_QUERY_BYTES_MAX,
     USAGE_READERS,
     USAGE_SPILL_BYTES,
-    USAGE_SPILL_FREE_BYTES_MIN,
+    USAGE_SPILL_LEFT_BYTES,
 )
 from meterhouse.metering import meter_usage
 from meterhouse.metering.identifier import Claim
@@ -54,7 +54,7 @@ SESSION_SETTINGS = {
     "max_memory_usage": USAGE_QUERY_BYTES_MAX,
     "max_bytes_before_external_group_by": USAGE_SPILL_BYTES,
     # A grouping whose writes failed would come back smaller (decision 19).
-    "min_free_disk_space_for_temporary_data": USAGE_SPILL_FREE_BYTES_MIN,
+    "min_free_disk_space_for_temporary_data": USAGE_SPILL_LEFT_BYTES,
     # Compiling pays for long scans; here it only makes one question in some 30 ms slower.
     "compile_expressions": 0,
     "compile_aggregate_expressions": 0,
