@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -147,8 +148,17 @@ def test_a_stream_in_live_mode_is_measured_in_events(limited: House) -> None:
 
 
 def both(house: House, path: str, **details: Any) -> list[httpx.Response]:
+    """Send a request twice; while nothing is committed, one may be refused."""
+
     async def ask() -> list[httpx.Response]:
-        return await asyncio.gather(*(house.ask("POST", path, **details) for _ in range(2)))
+        go_on = Event()
+        stores = house.meterhouse.house.stores
+        held = asyncio.create_task(stores.write(lambda _: go_on.wait(10)))
+        asked = [asyncio.create_task(house.ask("POST", path, **details)) for _ in range(2)]
+        await asyncio.wait(asked, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        go_on.set()
+        await held
+        return await asyncio.gather(*asked)
 
     return sorted(house.run(ask()), key=lambda answer: answer.status_code)
 

@@ -85,6 +85,17 @@ def test_all_that_is_alike_is_asked_for_at_once() -> None:
     ]
 
 
+def test_what_is_alike_and_not_together_is_told_apart_by_meter() -> None:
+    one, two, last = meter(id="mtr_1"), meter(id="mtr_2"), meter(id="mtr_3", formula="last")
+    asked = query(*(MeterQuestion(each) for each in (one, last, two, one)), window="day")
+    first, second = planned(asked).selections
+    assert (first.meters, first.questions) == (("mtr_1", "mtr_2", "mtr_1"), (0, 2, 3))
+    assert (first.by_meter, second.by_meter) == (True, False)
+    found = [[Found(0, ("mtr_2",), Decimal(2)), Found(0, ("mtr_1",), Decimal(1))], []]
+    rows = answer(asked, windows_of(asked), found)
+    assert [(row.question, int(row.value)) for row in rows] == [(0, 1), (2, 2), (3, 1)]
+
+
 def test_what_was_found_of_all_meters_is_added_up() -> None:
     asked = query(*[MeterQuestion(MODELS)] * 2, window="day", together=True)
     found = [[Found(1, (), Decimal("0.1"))], [Found(0, (), Decimal(1)), Found(1, (), Decimal(2))]]

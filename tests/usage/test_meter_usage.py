@@ -140,21 +140,23 @@ def test_usage_equals_the_naive_model(store: UsageStore, data: st.DataObject) ->
             "window": data.draw(st.sampled_from(WINDOWS)),
             "zone": data.draw(st.sampled_from(sorted(available_timezones()))),
         }
-        one = data.draw(questions())
+        asked = data.draw(st.lists(questions(), min_size=1, max_size=4))
         exact = data.draw(st.booleans())
-        found = ask(store, scope, one, exact=exact, **how)
-        expected = known.usage(
-            one.meter.id,
-            "cus_1",
-            keys=one.groups,
-            filters=tuple((part.key, part.values) for part in one.filters),
-            grain=1 if exact else 15 * MINUTE,
-            **how,
-        )
-        assert [
-            (row.start, row.end, (*row.dimensions.values(), *row.tenants.values()), row.value)
-            for row in found
-        ] == expected
+        found = ask(store, scope, *asked, exact=exact, **how)
+        for number, one in enumerate(asked):
+            expected = known.usage(
+                one.meter.id,
+                "cus_1",
+                keys=one.groups,
+                filters=tuple((part.key, part.values) for part in one.filters),
+                grain=1 if exact else 15 * MINUTE,
+                **how,
+            )
+            assert [
+                (row.start, row.end, (*row.dimensions.values(), *row.tenants.values()), row.value)
+                for row in found
+                if row.question == number
+            ] == expected
 
 
 @settings(

@@ -5,19 +5,17 @@ from decimal import Context, Decimal
 from functools import reduce
 from typing import Any
 
-import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery, windows_of
-from meterhouse.metering.model import Scope
+from meterhouse.metering.meter_usage import MeterUsageQuery, windows_of
 from meterhouse.metering.overview import Overview
 from meterhouse.usage import overview as statements
 from meterhouse.usage.store import UsageStore
 from tests.metering.oracle import Oracle
-from tests.metering.samples import DAY, MINUTE, at
-from tests.usage.samples import accepted, new_scope
-from tests.usage.test_meter_usage import METERS, WINDOWS, histories, oracle_of, put, questions
+from tests.metering.samples import DAY, MINUTE
+from tests.usage.samples import new_scope
+from tests.usage.test_meter_usage import WINDOWS, histories, oracle_of, put, questions
 
 EXACT = Context(prec=100)
 Row = tuple[int, bool, tuple[str, ...], Decimal]
@@ -96,40 +94,3 @@ def test_an_overview_equals_the_naive_model(store: UsageStore, data: st.DataObje
             top=data.draw(st.none() | st.integers(1, 3)),
         )
         assert ask(store, overview) == expected(known, overview)
-
-
-def test_all_customers_are_added_up_from_totals_without_them(
-    store: UsageStore, scope: Scope
-) -> None:
-    for day in ("1", "1", "2"):
-        put(
-            store,
-            scope,
-            [
-                accepted(
-                    scope,
-                    meter="mtr_sum",
-                    customer=f"cus_{number}",
-                    timestamp=at(day),
-                    payload={"model": "ab"[number % 2], "tier": "x"},
-                )
-                for number in range(50)
-            ],
-        )
-    query = MeterUsageQuery(
-        scope=scope,
-        customer=None,
-        start=at("1"),
-        end=at("3"),
-        questions=(MeterQuestion(METERS["mtr_sum"], ("model",)),),
-        window="day",
-    )
-    overview = Overview(query=query, top=1)
-    sql, values = statements.answer(overview)
-    forced = f"{sql} SETTINGS force_optimize_projection = 1"
-    assert store.columns(forced, values).num_rows == 4
-    usages = [int(value) for _, _, _, value in ask(store, overview)]
-    assert usages == [50 * 25, 50 * 25, 25 * 25, 25 * 25]
-    in_zone = msgspec.structs.replace(query, zone="Asia/Kathmandu", end=at("3") - 15 * MINUTE)
-    sql, values = statements.answer(msgspec.structs.replace(overview, query=in_zone))
-    assert store.columns(f"{sql} SETTINGS force_optimize_projection = 1", values).num_rows

@@ -113,12 +113,16 @@ class Condition(NamedTuple):
 class Selection(msgspec.Struct, frozen=True):
     """What one statement adds up: slots of one version of some meters, or the events of a meter.
 
-    `keys` are payload keys, in the order in which a row has their values. `conditions` and `groups`
-    name them by their places.
+    `questions` are the numbers of those that it answers, in the order of `meters`. Where it is
+    `by_meter`, the first value of a group that it finds is the meter's id. `keys` are payload keys,
+    in the order in which a row has their values. `conditions` and `groups` name them by their
+    places.
     """
 
+    questions: tuple[int, ...]
     slotted: bool
     meters: tuple[str, ...]
+    by_meter: bool
     formula: Formula
     event_time_window: EventTimeWindow | None
     version: int
@@ -174,18 +178,14 @@ def plan(query: MeterUsageQuery, windows: Sequence[Window]) -> Plan:
     if not query.exact:
         start, end = slot_at(start), slot_at(end)
         edges = [slot_at(edge) for edge in edges]
-    selections = [_selection(one, slotted=_slotted(one, query)) for one in query.questions]
-    if query.together:
-        selections = _joined(selections)
-    return Plan(start, end, tuple(stretches(edges)), tuple(selections))
+    return Plan(start, end, tuple(stretches(edges)), tuple(_selections(query)))
 
 
 def answer(
     query: MeterUsageQuery, windows: Sequence[Window], found: Sequence[Iterable[Found]]
 ) -> list[UsageRow]:
     """Make the answer of what the selections of the plan have found, one after the other."""
-    if query.together:
-        found = [_added(chain.from_iterable(found))]
+    found = [_added(chain.from_iterable(found))] if query.together else _told_apart(query, found)
     rows = [
         (one.window, number, one)
         for number, some in enumerate(found)
@@ -210,6 +210,14 @@ def answer(
     return made
 
 
+def _selections(query: MeterUsageQuery) -> list[Selection]:
+    selections = [
+        _selection(number, one, slotted=_slotted(one, query))
+        for number, one in enumerate(query.questions)
+    ]
+    return _joined(selections, by_meter=not query.together)
+
+
 def _slotted(question: MeterQuestion, query: MeterUsageQuery) -> bool:
     """Tell whether the slots of the question's meter know all that is asked."""
     tenants = question.tenant_group_by_keys or question.tenant_filters
@@ -217,13 +225,15 @@ def _slotted(question: MeterQuestion, query: MeterUsageQuery) -> bool:
     return summed and not tenants
 
 
-def _selection(question: MeterQuestion, *, slotted: bool) -> Selection:
+def _selection(number: int, question: MeterQuestion, *, slotted: bool) -> Selection:
     meter = question.meter
     used = (*question.groups, *(one.key for one in question.filters))
     keys = meter.dimension_keys or () if slotted else tuple(dict.fromkeys(used))
     return Selection(
+        questions=(number,),
         slotted=slotted,
         meters=(meter.id,),
+        by_meter=False,
         formula=meter.formula,
         event_time_window=meter.event_time_window,
         version=meter.dimension_version,
@@ -235,18 +245,39 @@ def _selection(question: MeterQuestion, *, slotted: bool) -> Selection:
     )
 
 
-def _joined(selections: Iterable[Selection]) -> list[Selection]:
+def _joined(selections: Iterable[Selection], *, by_meter: bool) -> list[Selection]:
     """Let one statement add up all meters whose slots differ in nothing else."""
-    alike: dict[Selection, list[str]] = {}
-    apart: list[Selection] = []
+    alike: dict[Selection, list[Selection]] = {}
     for one in selections:
+        anyone = one
         if one.slotted:
-            anyone = msgspec.structs.replace(one, meters=(), keys=())
-            alike.setdefault(anyone, []).extend(one.meters)
-        else:
-            apart.append(one)
-    joined = [msgspec.structs.replace(one, meters=tuple(ids)) for one, ids in alike.items()]
-    return joined + apart
+            anyone = msgspec.structs.replace(one, questions=(), meters=(), keys=())
+        alike.setdefault(anyone, []).append(one)
+    return [
+        msgspec.structs.replace(
+            max(some, key=lambda one: len(one.keys)),
+            questions=tuple(number for one in some for number in one.questions),
+            meters=tuple(id_ for one in some for id_ in one.meters),
+            by_meter=by_meter and len(some) > 1,
+        )
+        for some in alike.values()
+    ]
+
+
+def _told_apart(query: MeterUsageQuery, found: Sequence[Iterable[Found]]) -> list[Iterable[Found]]:
+    """Return what was found for each question."""
+    apart: list[Iterable[Found]] = [()] * len(query.questions)
+    for selection, some in zip(_selections(query), found, strict=True):
+        if not selection.by_meter:
+            apart[selection.questions[0]] = some
+            continue
+        of_meters: dict[str, list[Found]] = {}
+        for one in some:
+            id_, *groups = one.groups
+            of_meters.setdefault(id_, []).append(Found(one.window, tuple(groups), one.usage))
+        for number, id_ in zip(selection.questions, selection.meters, strict=True):
+            apart[number] = of_meters.get(id_, ())
+    return apart
 
 
 def _added(found: Iterable[Found]) -> list[Found]:

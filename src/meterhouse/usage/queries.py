@@ -215,7 +215,6 @@ FROM (
 GROUP BY month
 HAVING (sum(of_events.1), sum(of_events.2)) != (sum(of_slots.1), sum(of_slots.2))
 ORDER BY month
-SETTINGS optimize_use_projections = 0
 """
 
 COUNT_EVENTS = """

@@ -10,8 +10,7 @@ What a reader may rely on:
 - `duplicate_events` holds one row for each duplicate, just as long, in the columns of `events`.
 - `usage_slots` holds what the events of 15 minutes come to, by customer and values of the meter's
   declared dimensions; a cancellation subtracts. Rows with the same keys are added up, by merges and
-  by whoever reads. It has slots of the meters whose usage adds up (`Meter.slotted`). Its projection
-  `totals` leaves the customers out; the engine takes it wherever a question is about all of them.
+  by whoever reads. It has slots of the meters whose usage adds up (`Meter.slotted`).
 - `identifiers` holds one row for each claim: the two halves of the digest, the position of the
   event that claimed it, and the UTC day on which that was received, counted from the epoch.
 - Rows are sorted by their keys and partitioned by UTC month: of `received_at` in
@@ -139,21 +138,14 @@ CREATE TABLE IF NOT EXISTS usage_slots
     events     SimpleAggregateFunction(sum, Int64)           CODEC(ZSTD(1)),
     value      SimpleAggregateFunction(sum, Decimal(76, 15)) CODEC(ZSTD(1)),
     batch      SimpleAggregateFunction(max, UInt64)          CODEC(ZSTD(1))
-        COMMENT 'The last position of the newest batch that is in the row.',
-    PROJECTION totals
-    (
-        SELECT account, livemode, meter, version, slot, dimensions, sum(events), sum(value)
-        GROUP BY account, livemode, meter, version, slot, dimensions
-    )
+        COMMENT 'The last position of the newest batch that is in the row.'
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(slot)
 ORDER BY (account, livemode, meter, version, customer, slot, dimensions)
 SETTINGS {TABLE_SETTINGS},
     index_granularity = {SLOTS_GRANULE_ROWS},
-    min_bytes_for_wide_part = {SLOTS_COMPACT_BYTES_MAX},
-    deduplicate_merge_projection_mode = 'rebuild',
-    lightweight_mutation_projection_mode = 'rebuild'
+    min_bytes_for_wide_part = {SLOTS_COMPACT_BYTES_MAX}
 """
 
 

@@ -146,6 +146,8 @@ def select(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[st
     """
     parts = parts_of(query, plan, selection)
     apart = {"window": parts.window}
+    if selection.by_meter:
+        apart["asked"] = "meter"
     apart |= {f"group_{place}": text for place, text in enumerate(parts.groups)}
     columns = apart | {"usage": f"toString({parts.usage})"}
     statement = STATEMENT.substitute(
