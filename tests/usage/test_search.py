@@ -187,16 +187,16 @@ def test_rejected_events_are_counted_by_their_identifiers(store: UsageStore, sco
     wanted = EventSearch(scope=scope, code="no_meter")
     assert store.count_rejected(wanted, EVERYTHING) == 2
     newest = {"a": rows[1].position, "b": rows[2].position}
-    assert store.newest_rejected(wanted, EVERYTHING) == newest
-    assert store.newest_rejected(wanted, Page(0, rows[1].position, 0)) == {"a": rows[0].position}
+    assert store.newest(wanted, "rejected", EVERYTHING) == newest
+    assert store.newest(wanted, "rejected", Page(0, rows[1].position, 0)) == {"a": rows[0].position}
 
 
 def test_the_newest_accepted_event_of_each_identifier(store: UsageStore, scope: Scope) -> None:
     rows = [accepted(scope, identifier=name) for name in "aab"]
     put(store, scope, *rows, rejected(scope, identifier="c"))
     wanted = EventSearch(scope=scope, identifiers=("a", "c"))
-    assert store.newest_accepted(wanted, EVERYTHING) == {"a": rows[1].position}
-    assert store.newest_accepted(wanted, Page(0, rows[1].position, 1)) == {"a": rows[0].position}
+    assert store.newest(wanted, "accepted", EVERYTHING) == {"a": rows[1].position}
+    assert store.newest(wanted, "accepted", Page(0, rows[1].position, 1)) == {"a": rows[0].position}
 
 
 @pytest.mark.parametrize("cancel", [False, True])

@@ -124,7 +124,7 @@ class Resender(Worker):
             return Chunk([], resend.end_position)
         names = tuple({event.identifier for event in found})
         same = msgspec.structs.replace(search, identifiers=names)
-        newest = await self._stores.usage(UsageStore.newest_rejected, same, rest)
+        newest = await self._stores.usage(UsageStore.newest, same, "rejected", rest)
         full = len(found) == limits.RESEND_CHUNK_EVENTS_MAX
         end = found[-1].position + 1 if full else resend.end_position
         return Chunk(received_last(found, newest), end)
@@ -141,7 +141,7 @@ class Resender(Worker):
             received=(min(event.received_at for event in old), None),
         )
         before = Page(old[0].position, resend.end_position, len(old))
-        counts = await self._stores.usage(UsageStore.newest_accepted, accepted, before)
+        counts = await self._stores.usage(UsageStore.newest, accepted, "accepted", before)
         return [event for event in events if counts.get(event.identifier, -1) < event.position]
 
     async def _sent(self, resend: Resend, chunk: Chunk) -> Mapping[str, str]:

@@ -76,9 +76,10 @@ COUNT = Template("SELECT count() AS rows FROM ($added) WHERE counted > 0")
 def answer(overview: Overview) -> tuple[str, dict[str, Any]]:
     """Turn an overview, of one question, into a statement and its values."""
     parts, values = _parts(overview)
-    found = parts["all" if overview.top is None else "top"]
-    statement = ANSWER.substitute(parts, found=found)
-    return statement, values | {"top": overview.top, "rows_max": USAGE_BATCH_ROWS_MAX + 1}
+    return ANSWER.substitute(parts), values | {
+        "top": overview.top,
+        "rows_max": USAGE_BATCH_ROWS_MAX + 1,
+    }
 
 
 def count(overview: Overview) -> tuple[str, dict[str, Any]]:
@@ -108,5 +109,5 @@ def _parts(overview: Overview) -> tuple[dict[str, str], dict[str, Any]]:
         added, top = ADDED_LAST, TOP_LAST
         texts["first"] = FIRST.substitute(texts, added=added.substitute(texts | {"window": "0"}))
     texts["added"] = added.substitute(texts)
-    texts |= {"all": ALL.substitute(texts), "top": top.substitute(texts)}
-    return texts, parts.values
+    found = ALL if overview.top is None else top
+    return texts | {"found": found.substitute(texts)}, parts.values

@@ -110,8 +110,8 @@ _COUNT_REJECTED = "SELECT uniqExact(identifier) AS events FROM rejected_events W
 
 _NEWEST = """
 SELECT identifier, max(position) AS newest
-FROM %s
-WHERE %s
+FROM (%s
+)
 GROUP BY identifier
 """
 
@@ -212,16 +212,10 @@ def count_rejected(search: EventSearch, page: Page) -> tuple[str, dict[str, Any]
     return _COUNT_REJECTED % _demands(search, values, "rejected"), values
 
 
-def newest_rejected(search: EventSearch, page: Page) -> tuple[str, dict[str, Any]]:
-    """Return the statement that finds the newest rejected event of each identifier."""
+def newest(search: EventSearch, outcome: str, page: Page) -> tuple[str, dict[str, Any]]:
+    """Return the statement that finds each identifier's newest event with an outcome."""
     values = _values(search, page)
-    return _NEWEST % ("rejected_events", _demands(search, values, "rejected")), values
-
-
-def newest_accepted(search: EventSearch, page: Page) -> tuple[str, dict[str, Any]]:
-    """Return the statement that finds the newest accepted event of each identifier."""
-    values = _values(search, page)
-    return _NEWEST % ("events", f"sign = 1 AND {_demands(search, values, 'accepted')}"), values
+    return _NEWEST % (_SOURCES[outcome] % _demands(search, values, outcome)), values
 
 
 def rejected_kinds(search: EventSearch, rows_max: int) -> tuple[str, dict[str, Any]]:

@@ -384,14 +384,9 @@ class UsageStore:
         [count] = self._ask(*search.count_rejected(wanted, page), search.Count)
         return count.events
 
-    def newest_rejected(self, wanted: EventSearch, page: Page) -> dict[str, int]:
-        """Return, for each identifier, the position of the newest one of these rejected events."""
-        rows = self._ask(*search.newest_rejected(wanted, page), search.Newest)
-        return {row.identifier: row.newest for row in rows}
-
-    def newest_accepted(self, wanted: EventSearch, page: Page) -> dict[str, int]:
-        """Return, for each identifier, the position of the newest one of these accepted events."""
-        rows = self._ask(*search.newest_accepted(wanted, page), search.Newest)
+    def newest(self, wanted: EventSearch, outcome: str, page: Page) -> dict[str, int]:
+        """Return, for each identifier, the position of its newest event with an outcome."""
+        rows = self._ask(*search.newest(wanted, outcome, page), search.Newest)
         return {row.identifier: row.newest for row in rows}
 
     def kinds_of_rejections(
