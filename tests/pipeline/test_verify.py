@@ -104,6 +104,7 @@ TAMPERED = [
         [
             "test: 3 accepted events, but 2 stored ones.",
             "mtr_1 (calls): 1 events of 2026-11 come to 2.5, but slots of 2 events to 5.",
+            "mtr_1 (calls): 1 events of 2026-11 come to 2.5, but totals of 2 events to 5.",
         ],
     ),
     (
@@ -111,6 +112,7 @@ TAMPERED = [
         [
             "test: 1 cancellations, but 0 stored ones.",
             "mtr_1 (calls): 3 events of 2026-11 come to 7.5, but slots of 2 events to 5.",
+            "mtr_1 (calls): 3 events of 2026-11 come to 7.5, but totals of 2 events to 5.",
         ],
     ),
     (
@@ -119,6 +121,7 @@ TAMPERED = [
             "test: 3 accepted events, but 4 stored ones.",
             "test: 1 positions with the wrong number of outcomes, but 0.",
             "mtr_1 (calls): 3 events of 2026-11 come to 7.5, but slots of 2 events to 5.",
+            "mtr_1 (calls): 3 events of 2026-11 come to 7.5, but totals of 2 events to 5.",
         ],
     ),
     (
@@ -127,6 +130,7 @@ TAMPERED = [
             "test: 1 cancellations, but 2 stored ones.",
             "test: 1 positions with the wrong number of outcomes, but 0.",
             "mtr_1 (calls): 1 events of 2026-11 come to 2.5, but slots of 2 events to 5.",
+            "mtr_1 (calls): 1 events of 2026-11 come to 2.5, but totals of 2 events to 5.",
         ],
     ),
     (
@@ -134,20 +138,35 @@ TAMPERED = [
         [
             "mtr_1 (calls): the stored values add up to 5.5, those in the payloads to 5.",
             "mtr_1 (calls): 2 events of 2026-11 come to 5.5, but slots of 2 events to 5.",
+            "mtr_1 (calls): 2 events of 2026-11 come to 5.5, but totals of 2 events to 5.",
         ],
     ),
     (
         "ALTER TABLE usage_slots UPDATE value = 4 WHERE 1 SETTINGS mutations_sync = 1",
-        ["mtr_1 (calls): 2 events of 2026-11 come to 5, but slots of 2 events to 8."],
+        [
+            "mtr_1 (calls): 2 events of 2026-11 come to 5, but slots of 2 events to 8.",
+            "mtr_1 (calls): 2 events of 2026-11 come to 5, but totals of 2 events to 8.",
+        ],
     ),
     (
         "ALTER TABLE usage_slots DELETE WHERE 1 SETTINGS mutations_sync = 1",
-        ["mtr_1 (calls): 2 events of 2026-11 come to 5, but slots of 0 events to 0."],
+        [
+            "mtr_1 (calls): 2 events of 2026-11 come to 5, but slots of 0 events to 0.",
+            "mtr_1 (calls): 2 events of 2026-11 come to 5, but totals of 0 events to 0.",
+        ],
+    ),
+    (
+        """ALTER TABLE usage_slots UPDATE events = 4 WHERE customer = '' AND events > 0
+        SETTINGS mutations_sync = 1""",
+        ["mtr_1 (calls): 2 events of 2026-11 come to 5, but totals of 3 events to 5."],
     ),
     (
         """INSERT INTO usage_slots SELECT * REPLACE ('2026-10-01 00:00:00' AS slot)
         FROM usage_slots WHERE events > 0""",
-        ["mtr_1 (calls): 0 events of 2026-10 come to 0, but slots of 3 events to 7.5."],
+        [
+            "mtr_1 (calls): 0 events of 2026-10 come to 0, but slots of 3 events to 7.5.",
+            "mtr_1 (calls): 0 events of 2026-10 come to 0, but totals of 3 events to 7.5.",
+        ],
     ),
     (
         # What a change of dimensions makes, or has left, is not what questions are answered from.

@@ -9,7 +9,7 @@ import pytest
 from meterhouse.metering.model import AcceptedEvent, Scope
 from meterhouse.usage import block
 from meterhouse.usage.block import Block
-from meterhouse.usage.slots import slots
+from meterhouse.usage.slots import EVERYBODY, slots
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import MINUTE, at, meter
 from tests.usage.samples import accepted, insert, next_position, next_token, stored
@@ -35,16 +35,21 @@ def packed(
     return slots(events, METERS, batch)
 
 
-def rows_of(one: Block) -> list[dict[str, Any]]:
+def rows_of(one: Block, *, everybody: bool = False) -> list[dict[str, Any]]:
+    """Return the rows of each customer, or those of all together."""
     rows: list[dict[str, Any]] = block.read(one.body).to_pylist()
-    return rows
+    return [row for row in rows if (row["customer"] == EVERYBODY) == everybody]
 
 
 def totals(store: UsageStore, scope: Scope) -> tuple[int, int]:
-    [(events, value)] = store._writer.query(
-        "SELECT sum(events), sum(value) FROM usage_slots WHERE account = {account:String}",
+    """Add up the slots of each customer, which come to what those of all do."""
+    each, together = store._writer.query(
+        """SELECT sum(events), sum(value) FROM usage_slots WHERE account = {account:String}
+        GROUP BY customer = ''""",
         parameters={"account": scope.account},
     ).result_rows
+    assert each == together
+    events, value = each
     return events, int(value)
 
 
@@ -55,8 +60,9 @@ def test_events_of_one_slot_and_one_group_are_one_row(scope: Scope) -> None:
         for value, later in (("1.5", 0), ("2", 15 * MINUTE - 1))
     ]
     [one] = packed(scope, rows, batch=99)
-    assert (one.destination, one.partition, one.rows) == ("usage_slots", "202611", 1)
-    [row] = rows_of(one)
+    assert (one.destination, one.partition, one.rows) == ("usage_slots", "202611", 2)
+    [row], [everybody] = rows_of(one), rows_of(one, everybody=True)
+    assert everybody == row | {"customer": EVERYBODY}
     assert int(row.pop("slot").timestamp() * 1000) == at("3 10:15")
     assert row == {
         "account": scope.account,
@@ -94,6 +100,25 @@ def test_what_differs_is_apart(scope: Scope) -> None:
     assert {apart["5"]["version"], apart["6"]["version"]} == {1, 3}
 
 
+def test_everybody_has_rows_without_customers(scope: Scope) -> None:
+    rows = [
+        accepted(scope, value, customer=customer, meter="mtr_models", payload={"model": model})
+        for value, customer, model in (
+            ("1", "cus_1", "a"),
+            ("2", "cus_2", "a"),
+            ("4", "cus_2", "b"),
+            ("8", "cus_3", "b"),
+        )
+    ]
+    [one] = packed(scope, rows, rows[:1])
+    found = [
+        (row["dimensions"], row["events"], int(row["value"]))
+        for row in rows_of(one, everybody=True)
+    ]
+    assert sorted(found) == [(["a"], 1, 2), (["b"], 2, 12)]
+    assert len(rows_of(one)) == 4
+
+
 def test_cancellations_subtract_in_the_same_block(scope: Scope) -> None:
     before, kept = accepted(scope, "8"), accepted(scope, "3")
     [one] = packed(scope, [kept], [before])
@@ -104,14 +129,14 @@ def test_cancellations_subtract_in_the_same_block(scope: Scope) -> None:
 def test_months_are_blocks_of_their_own(scope: Scope) -> None:
     rows = [accepted(scope, timestamp=at("1") - 1), accepted(scope, timestamp=at("1"))]
     made = packed(scope, rows, [accepted(scope, timestamp=at("1") + 1)])
-    assert [(one.partition, one.rows) for one in made] == [("202610", 1), ("202611", 1)]
+    assert [(one.partition, one.rows) for one in made] == [("202610", 2), ("202611", 2)]
 
 
 @pytest.mark.parametrize("one", ["mtr_last", "mtr_daily"])
 def test_meters_whose_usage_does_not_add_up_have_no_slots(scope: Scope, one: str) -> None:
     assert packed(scope, [accepted(scope, meter=one)]) == []
     [made] = packed(scope, [accepted(scope, meter=one), accepted(scope)])
-    assert made.rows == 1
+    assert made.rows == 2
 
 
 def test_a_block_has_the_columns_of_its_table(store: UsageStore, scope: Scope) -> None:

@@ -30,6 +30,12 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     by_customer: bool = False
     top: int | None = None
 
+    @property
+    def of_customers(self) -> bool:
+        """Whether its groups are all customers, and nothing else."""
+        groups = any(one.groups for one in self.query.questions)
+        return self.by_customer and self.query.customer is None and not groups
+
     def about(self, question: MeterQuestion) -> "Overview":
         """Return the overview of one of the questions alone."""
         return msgspec.structs.replace(

@@ -12,7 +12,7 @@ from typing import Any
 from meterhouse.limits import USAGE_BATCH_ROWS_MAX
 from meterhouse.metering.meter_usage import plan, windows_of
 from meterhouse.metering.overview import Overview
-from meterhouse.usage.selection import parts_of
+from meterhouse.usage.selection import OF_ALL, OF_EACH, Parts, parts_of
 
 # What each group comes to in each window; of the formula `last` one value of each customer.
 ADDED = Template("""
@@ -70,6 +70,20 @@ FIRST = Template("""
         LIMIT {top:UInt32}
 """)
 
+# The first customers, of slots: what the others come to is what all come to without the first, so
+# only the ranking reads the slots of every customer.
+TOP_CUSTOMERS = Template("""
+    SELECT
+        window, other, if(other, '', key_0) AS group_0,
+        few.counted * share AS counted, few.usage * share AS usage
+    FROM ($added) AS few
+    ARRAY JOIN
+        if(key_0 = '', [true], [false, true]) AS other,
+        if(key_0 = '', [1], [1, -1]) AS share
+""")
+OF_FIRST = Template("""
+    AND customer IN (SELECT '' UNION ALL ($first))""")
+
 COUNT = Template("SELECT count() AS rows FROM ($added) WHERE counted > 0")
 
 
@@ -93,7 +107,24 @@ def _parts(overview: Overview) -> tuple[dict[str, str], dict[str, Any]]:
     query = overview.query
     planned = plan(query, windows_of(query))
     [selection] = planned.selections
-    parts = parts_of(query, planned, selection)
+    of_all = OF_EACH if overview.by_customer else OF_ALL
+    parts = parts_of(query, planned, selection, of_all=of_all)
+    texts = _texts(overview, parts)
+    last = selection.formula == "last"
+    added = ADDED_LAST if last else ADDED
+    ranked = added.substitute(texts | {"window": "0"})
+    texts["first"] = FIRST.substitute(texts, added=ranked)
+    found = ALL if overview.top is None else TOP_LAST if last else TOP
+    if found is TOP and selection.slotted and overview.of_customers:
+        of_first = OF_FIRST.substitute(texts)
+        few = parts_of(query, planned, selection, of_all=of_first)
+        found, texts["source"] = TOP_CUSTOMERS, few.rows.source
+    texts["added"] = added.substitute(texts)
+    return texts | {"found": found.substitute(texts)}, parts.values
+
+
+def _texts(overview: Overview, parts: Parts) -> dict[str, str]:
+    """Return the expressions of an overview: what is added up, and how groups are told apart."""
     columns = (["customer"] if overview.by_customer else []) + list(parts.groups) or ["''"]
     texts = parts.rows._asdict() | {"window": parts.window, "usage": parts.usage}
     for name, text in (
@@ -104,10 +135,4 @@ def _parts(overview: Overview) -> tuple[dict[str, str], dict[str, Any]]:
     ):
         cells = (text.format(column=one, place=place) for place, one in enumerate(columns))
         texts[name] = ", ".join(cells)
-    added, top = ADDED, TOP
-    if selection.formula == "last":
-        added, top = ADDED_LAST, TOP_LAST
-        texts["first"] = FIRST.substitute(texts, added=added.substitute(texts | {"window": "0"}))
-    texts["added"] = added.substitute(texts)
-    found = ALL if overview.top is None else top
-    return texts | {"found": found.substitute(texts)}, parts.values
+    return texts

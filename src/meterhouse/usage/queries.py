@@ -190,10 +190,12 @@ FROM events
 WHERE {METER_KEYS}
 """
 
-# The months in which the slots of a meter do not say what its events do.
+# The months in which the slots of a meter, those of each customer or those of all, do not say what
+# its events do.
 UNLIKE_SLOTS = f"""
 SELECT
     month,
+    together,
     sum(of_events.1) AS events,
     toString(sum(of_events.2)) AS usage,
     sum(of_slots.1) AS slot_events,
@@ -201,20 +203,25 @@ SELECT
 FROM (
     SELECT
         toYYYYMM(timestamp) AS month,
+        arrayJoin([false, true]) AS together,
         (sum(toInt64(sign)), sum(toDecimal256(value, 15) * sign)) AS of_events,
         (toInt64(0), toDecimal256(0, 15)) AS of_slots
     FROM events
     WHERE {METER_KEYS}
     GROUP BY month
     UNION ALL
-    SELECT toYYYYMM(slot) AS month, (0, toDecimal256(0, 15)), (sum(events), sum(value))
+    SELECT
+        toYYYYMM(slot) AS month,
+        customer = '' AS together,
+        (0, toDecimal256(0, 15)),
+        (sum(events), sum(value))
     FROM usage_slots
     WHERE {METER_KEYS} AND version = {{version:UInt32}}
-    GROUP BY month
+    GROUP BY month, together
 )
-GROUP BY month
+GROUP BY month, together
 HAVING (sum(of_events.1), sum(of_events.2)) != (sum(of_slots.1), sum(of_slots.2))
-ORDER BY month
+ORDER BY month, together
 """
 
 COUNT_EVENTS = """

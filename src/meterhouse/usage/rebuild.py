@@ -23,6 +23,7 @@ from meterhouse.usage.store import UsageStore
 _EVENTS = "sign = 1 AND position > {after:UInt64} AND position <= {last:UInt64}"
 _CANCELLATIONS = "sign = -1"
 
+# A key that is not in a set is empty, which is the customer of the rows of all.
 _ADD = f"""
 INSERT INTO usage_slots
     (account, livemode, meter, version, customer, slot, dimensions, events, value, batch)
@@ -39,7 +40,10 @@ SELECT
     0
 FROM events
 WHERE {METER_KEYS} AND {RANGE} AND %s
-GROUP BY account, livemode, meter, customer, slot, dimensions
+GROUP BY GROUPING SETS (
+    (account, livemode, meter, customer, slot, dimensions),
+    (account, livemode, meter, slot, dimensions)
+)
 """
 
 # On one thread, so that whoever asks meanwhile finds another.

@@ -44,10 +44,14 @@ SETTINGS $settings
 OF_SLOTS = "optimize_move_to_prewhere = 0, max_threads = 1"
 OF_EVENTS = "optimize_move_to_prewhere = 1"
 
-# Whose rows: one customer's or, where a part is left out, everybody's; of events, those that were
-# known at an instant.
+# Whose rows: one customer's, or of slots those of all together or of each. Of events, everybody's
+# where a part is left out, and those that were known at an instant.
 OF_CUSTOMER = """
     AND customer = {customer:String}"""
+OF_ALL = """
+    AND customer = ''"""
+OF_EACH = """
+    AND customer != ''"""
 KNOWN = """
     AND received_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
 
@@ -173,9 +177,15 @@ def _read(lines: bytes) -> list[Found]:
     ]
 
 
-def parts_of(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Parts:
-    """Return what the statements are made of that add up a selection."""
-    read = _slots(query, plan, selection) if selection.slotted else _events(query, selection)
+def parts_of(
+    query: MeterUsageQuery, plan: Plan, selection: Selection, *, of_all: str = OF_ALL
+) -> Parts:
+    """Return what the statements are made of that add up a selection.
+
+    Where a question is about all customers, `of_all` chooses among the rows of slots.
+    """
+    whose = of_all if query.customer is None else OF_CUSTOMER
+    read = _slots(whose, plan, selection) if selection.slotted else _events(query, selection)
     conditions = [
         _condition(number, read.keys[one.place], one)
         for number, one in enumerate(selection.conditions)
@@ -210,11 +220,11 @@ def parts_of(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Parts:
     )
 
 
-def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Rows:
+def _slots(whose: str, plan: Plan, selection: Selection) -> Rows:
     one = len(selection.meters) == 1
     source = SLOTS.substitute(
         meters="meter = {meter:String}" if one else "meter IN {meters:Array(String)}",
-        whose="" if query.customer is None else OF_CUSTOMER,
+        whose=whose,
         start=plan.start // 1000,
         end=plan.end // 1000,
     )

@@ -4,6 +4,9 @@ The slots of a block of events are a block of their own, for `usage_slots`: two 
 written at once, so each gets what is its own exactly once. They are of the same month, because no
 slot crosses the end of a month.
 
+Beside the rows of each customer a block has those of all customers together, whose customer is
+`EVERYBODY`, no text at all. Whoever asks about everybody reads them alone, which are fewer.
+
 A row of slots has no position by which it could be found again, for merges add rows up. It has the
 last position of its *batch* instead, and a merge keeps the highest. Batches come to the store in
 the order of their positions, and what was left behind comes before anything new. So a row whose
@@ -21,6 +24,8 @@ from meterhouse.metering.model import Meter
 from meterhouse.metering.window import SLOT
 from meterhouse.usage import block
 from meterhouse.usage.block import INSTANT, Block
+
+EVERYBODY = ""  # the customer of rows that all customers come to
 
 _SAME = ("account", "livemode", "meter", "customer")  # in a row of events and in one of slots
 
@@ -51,18 +56,20 @@ def _meters(rows: pa.RecordBatch, meters: Mapping[str, Meter]) -> list[Meter]:
 
 
 def _added(rows: pa.RecordBatch, meters: Sequence[Meter]) -> pa.RecordBatch:
-    """Add up events whose keys and slots are the same."""
+    """Add up events whose keys and slots are the same, then those of all customers."""
     slot = pc.multiply(pc.divide(rows["timestamp"].cast(pa.int64()), SLOT), SLOT)
     value = pc.if_else(pc.less(rows["sign"], 0), pc.negate(rows["value"]), rows["value"])
     apart = {name: rows[name] for name in _SAME} | {"slot": slot.cast(INSTANT)}
     places = {str(place): column for place, column in enumerate(_columns(rows, meters))}
-    [added] = (
-        pa.table({**apart, **places, "events": rows["sign"], "value": value})
-        .group_by([*apart, *places], use_threads=False)
-        .aggregate([("events", "sum"), ("value", "sum")])
-        .combine_chunks()
-        .to_batches()
+    table = pa.table({**apart, **places, "events": rows["sign"], "value": value})
+    each = _grouped(table, [*apart, *places])
+    everybody = each.set_column(
+        each.column_names.index("customer"),
+        "customer",
+        pa.repeat(pa.scalar(EVERYBODY, each["customer"].type), each.num_rows),
     )
+    both = pa.concat_tables([each, _grouped(everybody, [*apart, *places])])
+    [added] = both.combine_chunks().to_batches()
     numbers = added["meter"].indices.to_numpy()
     versions = np.array([meter.dimension_version for meter in meters])
     lengths = np.array([len(meter.dimension_keys or ()) for meter in meters])
@@ -71,9 +78,17 @@ def _added(rows: pa.RecordBatch, meters: Sequence[Meter]) -> pa.RecordBatch:
         | {
             "version": pa.array(versions[numbers], pa.uint32()),
             "dimensions": _lists([added[place] for place in places], lengths[numbers]),
-            "events": added["events_sum"],
-            "value": added["value_sum"],
+            "events": added["events"],
+            "value": added["value"],
         }
+    )
+
+
+def _grouped(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Add up the events and values of rows with the same keys."""
+    groups = table.group_by(keys, use_threads=False)
+    return groups.aggregate([("events", "sum"), ("value", "sum")]).rename_columns(
+        [*keys, "events", "value"]
     )
 
 

@@ -99,10 +99,12 @@ class Total(msgspec.Struct):
 class Unlike(msgspec.Struct):
     """A month, such as 202611, of which the slots say something else than the events.
 
-    Cancelled events count neither in the one nor in the other.
+    They are those of all customers `together`, or else of each. Cancelled events count neither in
+    the one nor in the other.
     """
 
     month: int
+    together: bool
     events: int
     usage: Decimal
     slot_events: int

@@ -29,19 +29,29 @@ def change(books: Books, meter: str, *keys: str) -> dict[str, Any]:
 
 
 def slots_of(books: Books) -> dict[tuple[int, tuple[str, ...]], tuple[int, int]]:
-    """Read what the rollup has: by version and dimensions, how many events and their usage."""
+    """Read what the rollup has: by version and dimensions, how many events and their usage.
+
+    The slots of each customer come to what those of all together do.
+    """
 
     def read(store: Any) -> list[dict[str, Any]]:
-        sql = """SELECT version, dimensions, sum(events) AS events, toString(sum(value)) AS value
-            FROM usage_slots GROUP BY version, dimensions HAVING events != 0"""
+        sql = """SELECT customer = '' AS together, version, dimensions, sum(events) AS events,
+            toString(sum(value)) AS value
+            FROM usage_slots GROUP BY together, version, dimensions HAVING events != 0"""
         rows: list[dict[str, Any]] = store.columns(sql, {}).to_pylist()
         return rows
 
     rows = books.house.run(books.house.meterhouse.house.stores.usage(read))
-    return {
-        (row["version"], tuple(row["dimensions"])): (row["events"], int(row["value"]))
-        for row in rows
-    }
+    each, together = (
+        {
+            (row["version"], tuple(row["dimensions"])): (row["events"], int(row["value"]))
+            for row in rows
+            if row["together"] == everybody
+        }
+        for everybody in (False, True)
+    )
+    assert each == together
+    return each
 
 
 def grouped(books: Books, meter: str, key: str) -> dict[str, float]:
