@@ -125,21 +125,21 @@ SETTINGS {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
 
 
 # A SummingMergeTree would drop a row whose events were all cancelled, and with it the proof that a
-# block is in (`usage.slots`).
+# block is in (`usage.slots`). Slots are read by every chart and merged again and again, so they have
+# the engine's fast compression; the events themselves, the most of what is on disk, the better one.
 USAGE_SLOTS = f"""
 CREATE TABLE IF NOT EXISTS usage_slots
 (
     account    LowCardinality(String),
     livemode   Bool,
     meter      LowCardinality(String),
-    version    UInt32                                        CODEC(ZSTD(1)),
-    customer   String                                        CODEC(ZSTD(1))
-        COMMENT 'Empty: all customers.',
-    slot       DateTime('UTC')                               CODEC(Delta, ZSTD(1)),
-    dimensions Array(String)                                 CODEC(ZSTD(1)),
-    events     SimpleAggregateFunction(sum, Int64)           CODEC(ZSTD(1)),
-    value      SimpleAggregateFunction(sum, Decimal(76, 15)) CODEC(ZSTD(1)),
-    batch      SimpleAggregateFunction(max, UInt64)          CODEC(ZSTD(1))
+    version    UInt32,
+    customer   String COMMENT 'Empty: all customers.',
+    slot       DateTime('UTC') CODEC(Delta, LZ4),
+    dimensions Array(String),
+    events     SimpleAggregateFunction(sum, Int64),
+    value      SimpleAggregateFunction(sum, Decimal(76, 15)),
+    batch      SimpleAggregateFunction(max, UInt64)
         COMMENT 'The last position of the newest batch that is in the row.'
 )
 ENGINE = AggregatingMergeTree
