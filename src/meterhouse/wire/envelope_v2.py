@@ -9,7 +9,8 @@ those of Stripe's schema, `v2.error.<code>`
 from meterhouse.errors import Refusal
 from meterhouse.limits import SESSION_MINUTES
 from meterhouse.wire.body import to_json
-from meterhouse.wire.envelope import doc_url, quote
+from meterhouse.wire.envelope import doc_url, error_v1, quote
+from meterhouse.wire.version import Api
 
 # The code of an error where the refusal itself names none.
 _CODES: dict[int, str] = {
@@ -17,7 +18,9 @@ _CODES: dict[int, str] = {
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
+    408: "request_timeout",
     409: "conflict",
+    413: "request_too_large",
     429: "rate_limit",
 }
 
@@ -37,6 +40,11 @@ _SENTENCES: dict[str, str] = {
 }
 _INVALID_CANCEL = "invalid_cancel_configuration"
 _MISMATCH = "An idempotent retry occurred with different request parameters."
+
+
+def error_of(refusal: Refusal, api: Api) -> bytes:
+    """Return the body of a refused request in the shape of the API that was asked."""
+    return error_v1(refusal) if api == "v1" else error_v2(refusal)
 
 
 def error_v2(refusal: Refusal) -> bytes:
