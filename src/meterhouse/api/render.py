@@ -146,10 +146,11 @@ def _reason(one: Destination) -> str:
 
 
 def delivery(one: Delivery, attempts: Sequence[Attempt], *, livemode: bool) -> dict[str, Any]:
-    """Render a delivery with its attempts, oldest first."""
+    """Render a delivery with its newest attempts, oldest first."""
     return {
         "id": one.id,
         "object": "meterhouse.delivery",
+        "attempt_count": one.attempts,
         "attempts": [
             {
                 "at": seconds(attempt.at),
