@@ -12,9 +12,11 @@ from meterhouse.wire.body import to_json
 from meterhouse.wire.envelope import doc_url, error_v1, quote
 from meterhouse.wire.version import Api
 
+_INVALID_FIELDS = "invalid_fields"
+
 # The code of an error where the refusal itself names none.
 _CODES: dict[int, str] = {
-    400: "invalid_fields",
+    400: _INVALID_FIELDS,
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
@@ -51,15 +53,21 @@ def error_v2(refusal: Refusal) -> bytes:
     """Return the body of a refused v2 request.
 
     SDKs know an error by its `type`, and one of fields, which has none, by its `invalid_fields`.
+    That is the code of whatever v1 says about a parameter; its name goes into the sentence, as v2
+    has no `param`.
     """
-    code = refusal.v2_code or refusal.code or _CODES.get(refusal.status, refusal.type)
+    field = refusal.param if refusal.v2_code is None else None
+    code = refusal.v2_code or (refusal.code if field is None else _INVALID_FIELDS)
+    code = code or _CODES.get(refusal.status, refusal.type)
     if code in _SENTENCES:
         return to_json({"error": {"code": code, "message": _SENTENCES[code]}})
     if code == _INVALID_CANCEL:
         return to_json({"error": {"code": code, "message": refusal.message}})
     message = _MISMATCH if code == "idempotency_error" else refusal.message
+    if field is not None and field not in message:
+        message = f"{field}: {message}"
     error = {"code": code, "doc_url": doc_url(code), "message": message}
-    if code != "invalid_fields":
+    if code != _INVALID_FIELDS:
         error["type"] = code if code == "rate_limit" else refusal.type
     return to_json({"error": error})
 
