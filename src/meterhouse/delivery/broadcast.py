@@ -114,13 +114,15 @@ class Broadcast:
 
     async def _run(self) -> None:
         while self._listeners and not self._ending.is_set():
+            seconds = limits.CLI_POLL_MILLISECONDS / 1000
             try:
                 await self._record()
                 while await self._read() == limits.CLI_READ_ROWS_MAX:
                     pass
             except Exception:
                 log.exception("listeners will be told later")
-            await happens(self._ending, limits.CLI_POLL_MILLISECONDS / 1000)
+                seconds = limits.DELIVERY_RETRY_SECONDS
+            await happens(self._ending, seconds)
             self._forget(self._clock.now())
 
     async def _record(self) -> None:
