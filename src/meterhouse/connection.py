@@ -17,6 +17,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from meterhouse import limits
 from meterhouse.errors import Refusal
 from meterhouse.wire import envelope
+from meterhouse.wire.envelope_v2 import error_of
+from meterhouse.wire.version import Api, api_of
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
@@ -129,6 +131,10 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _api(self) -> Api:
+        """Return the API whose shape a refusal has: v1's as long as the path is not known."""
+        return api_of(self.cycle.scope["path"]) if self._awaits_body() else "v1"
+
     def _awaits_body(self) -> bool:
         """Whether a request has come of which a part of the body is missing."""
         cycle: RequestResponseCycle | None = self.cycle
@@ -146,7 +152,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; only close while the answer to an earlier request is on its way."""
         if not self._answering():
-            body = envelope.error_v1(refusal)
+            body = error_of(refusal, self._api())
             date = [b"%s: %s\r\n" % header for header in self.server_state.default_headers]
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\n" % (refusal.status, _REASONS[refusal.status])

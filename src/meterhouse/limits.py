@@ -137,6 +137,7 @@ DELIVERY_TEST_ATTEMPTS_MAX = 3
 DELIVERY_ATTEMPT_SECONDS_MAX = 20
 DELIVERY_RESPONSE_BYTES_MAX = 1_000  # of the answer, that are kept
 DELIVERY_ERROR_CHARS_MAX = 300
+DELIVERY_SHOWN_ATTEMPTS_MAX = 20  # of one delivery, the newest; retries alone are up to 13
 DELIVERY_DESTINATION_ATTEMPTS_MAX = 8  # at one time, to one destination
 DELIVERY_ATTEMPTS_MAX = 1_000  # at one time, to all of them
 DELIVERY_CANCEL_ROWS_MAX = 1_000  # of a destination that is gone, in one transaction

@@ -498,14 +498,18 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
 @pytest.mark.parametrize(
     "framing", [b"content-length: 1000\r\n", b"transfer-encoding: chunked\r\n"]
 )
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [(b"/v1/customers", None), (b"/v2/billing/meter_event_stream", "request_timeout")],
+)
 def test_a_body_that_does_not_arrive_in_time(
-    shared: House, monkeypatch: pytest.MonkeyPatch, framing: bytes
+    shared: House, monkeypatch: pytest.MonkeyPatch, framing: bytes, path: bytes, code: str | None
 ) -> None:
     """It is answered, and the connection is closed: what is left of the body is not waited for."""
     monkeypatch.setattr(limits, "REQUEST_BODY_READ_SECONDS_MAX", 0.2)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(b"POST /v1/customers HTTP/1.1\r\nhost: a\r\n" + framing + b"\r\n")
+        writer.write(b"POST " + path + b" HTTP/1.1\r\nhost: a\r\n" + framing + b"\r\n")
         answer = asyncio.create_task(_read_all(reader))
         while not answer.done():
             writer.write(b"1\r\nx\r\n")
@@ -515,6 +519,7 @@ def test_a_body_that_does_not_arrive_in_time(
     status, error = status_and_error(talk(shared, script))
     assert status == 408
     assert error["message"].startswith("Invalid request: the body did not arrive within")
+    assert error.get("code") == code
 
 
 def test_slow_senders_keep_nobody_waiting(server: Server) -> None:

@@ -13,6 +13,7 @@ from meterhouse import limits
 from meterhouse.clock import ManualClock
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.listener import Item, Listener
+from meterhouse.errors import StoreError
 from meterhouse.ledger import accounts, notifications
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.tables import deliveries
@@ -20,7 +21,7 @@ from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
 from meterhouse.wire.notification import Notification
-from meterhouse.wire.stripecli import EVERY_LOG, Ack, Feature, LogFilters
+from meterhouse.wire.stripecli import EVERY_LOG, Ack, Feature, LogFilters, Response
 from tests.blank import blank_ledger
 from tests.delivery.samples import NOW, event, request_log
 
@@ -57,6 +58,13 @@ class Station:
         with self.ledger.write() as connection:
             notifications.put(connection, made)
         return made
+
+    def told(self) -> list[tuple[str, str, str, int]]:
+        """Return what is recorded: notification, device, status and how many attempts."""
+        columns = ("notification", "destination", "status", "attempts")
+        with self.ledger.read() as connection:
+            rows = connection.execute(sa.select(*(deliveries.c[name] for name in columns)))
+            return [tuple(row) for row in rows]
 
 
 @asynccontextmanager
@@ -173,13 +181,78 @@ def test_what_the_cli_tells_is_recorded(run: Run) -> None:
         station.broadcast.hear(one, Ack("evt_1"))
         station.broadcast.hear(one, Ack("evt_none"))
         await station.broadcast.stop()
-        with station.ledger.read() as connection:
-            [row] = connection.execute(sa.select(deliveries))
-        assert (row.notification, row.destination, row.status) == (
-            "evt_1",
-            one.device.id,
-            "delivered",
-        )
+        assert station.told() == [("evt_1", one.device.id, "delivered", 0)]
+
+    run(work)
+
+
+def test_what_the_cli_tells_is_kept_until_it_is_recorded(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger that does not answer is asked again; it is told as much as is kept at most."""
+    failed = asyncio.Event()
+
+    async def work(station: Station) -> None:
+        write = station.stores.write
+
+        async def fail(*_: Any) -> None:
+            monkeypatch.setattr(station.stores, "write", write)
+            failed.set()
+            raise StoreError("The ledger does not answer.")
+
+        one = await station.listen(station.own)
+        station.happen(station.own, 1)
+        one.sending(await hear(one, one.connect()), NOW)
+        monkeypatch.setattr(station.stores, "write", fail)
+        station.broadcast.hear(one, Response(200, "ok", "evt_1"))
+        await asyncio.wait_for(failed.wait(), 5)
+        for _ in range(limits.CLI_WAITING_FRAMES_MAX):
+            station.broadcast.hear(one, Ack("evt_1"))
+        await station.broadcast.stop()
+        assert station.told() == [("evt_1", one.device.id, "delivered", 1)]
+
+    run(work)
+
+
+def test_what_no_ledger_takes_is_not_told_for_ever(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would stand in the way of all that is heard after it."""
+    failed = asyncio.Event()
+
+    async def work(station: Station) -> None:
+        write = station.stores.write
+
+        async def fail(*_: Any) -> None:
+            monkeypatch.setattr(station.stores, "write", write)
+            failed.set()
+            raise ValueError
+
+        one = await station.listen(station.own)
+        station.happen(station.own, 1)
+        one.sending(await hear(one, one.connect()), NOW)
+        monkeypatch.setattr(station.stores, "write", fail)
+        station.broadcast.hear(one, Ack("evt_1"))
+        await asyncio.wait_for(failed.wait(), 5)
+        await station.broadcast.stop()
+        assert station.told() == []
+
+    run(work)
+
+
+def test_a_ledger_that_does_not_answer_at_the_end_stands_in_nobodys_way(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(station: Station) -> None:
+        async def fail(*_: Any) -> None:
+            raise StoreError("The ledger does not answer.")
+
+        one = await station.listen(station.own)
+        station.happen(station.own, 1)
+        one.sending(await hear(one, one.connect()), NOW)
+        monkeypatch.setattr(station.stores, "write", fail)
+        station.broadcast.hear(one, Ack("evt_1"))
+        await station.broadcast.stop()
 
     run(work)
 

@@ -318,6 +318,28 @@ def test_a_fault_of_ours_is_a_failed_attempt(
     assert "a bug" in caplog.text
 
 
+def test_certificates_that_cannot_be_read_are_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a path of theirs that leads nowhere, which is then put right."""
+    monkeypatch.setattr(limits, "DELIVERY_LOOK_SECONDS_MAX", 0.01)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere"))
+
+    async def body() -> None:
+        async with desk(tmp_path) as at:
+            await at.listen("we_1", receiver.url)
+            await at.emit()
+            async with asyncio.timeout(5):
+                while "certificates" not in caplog.text:  # noqa: ASYNC110 - the log has no event
+                    await asyncio.sleep(0.01)
+            monkeypatch.delenv("SSL_CERT_FILE")
+            await at.until(have("delivered"))
+
+    with receiving() as receiver:
+        asyncio.run(body())
+    assert "nothing can be delivered" in caplog.text
+
+
 def test_a_ledger_that_fails_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

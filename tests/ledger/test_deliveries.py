@@ -2,6 +2,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from meterhouse import limits
 from meterhouse.ledger import deliveries, destinations, notifications, outbox
 from meterhouse.ledger.deliveries import Attempt, Debt, Delivery, Status, Step, Waiting
 from meterhouse.ledger.engine import Ledger
@@ -79,6 +80,22 @@ def test_what_is_asked_for_again_is_a_new_debt(ledger: Ledger) -> None:
         deliveries.record(connection, [Step(again, arrived, "delivered", None)])
     paid = find(ledger, test, one)
     assert (paid.status, paid.attempts, paid.next_attempt_at) == ("delivered", 2, None)
+
+
+def test_the_newest_attempts_are_shown(ledger: Ledger) -> None:
+    """Given one that was asked for again and again, and another with one attempt."""
+    test, _ = two_scopes(ledger)
+    one, other = owe(ledger, test, "evt_1", "we_1", "we_2")
+    made = limits.DELIVERY_SHOWN_ATTEMPTS_MAX + 3
+    for number in range(made):
+        tried = msgspec.structs.replace(FAILED, at=number)
+        step(ledger, one, "pending", tried, 1_000 + number)
+    step(ledger, other, "failed", REFUSED, None)
+    with ledger.read() as connection:
+        shown = deliveries.attempts_of(connection, [one, other])
+    assert [attempt.at for attempt in shown[one]] == list(range(3, made))
+    assert shown[other] == [REFUSED]
+    assert find(ledger, test, one).attempts == made
 
 
 def test_a_cancelled_delivery_has_no_attempt(ledger: Ledger) -> None:

@@ -99,6 +99,58 @@ def test_any_text_identifies(pipeline: Pipeline, identifier: str) -> None:
     assert told(commit_group(pipeline, submission(identifier))) == [duplicate(identifier)]
 
 
+@pytest.mark.parametrize("where", ["suspects", "held"])
+def test_a_fault_before_the_commit_is_heard_by_all_who_wait(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    async def body() -> list[Answer | BaseException]:
+        waiting = [pipeline.acceptor.accept(submission(name)) for name in ("a", "b")]
+        async with asyncio.timeout(5):
+            return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.identifiers, where, fail)
+        assert list(map(type, asyncio.run(body()))) == [ZeroDivisionError] * 2
+    assert told(commit_group(pipeline, submission("a"))) == ["acknowledged"]
+
+
+def test_a_fault_after_the_commit_keeps_nobody_waiting(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ACCEPT_GROUP_EVENTS_MAX", 1)
+    monkeypatch.setattr(pipeline.acceptor, "_on_commit", lambda _: 1 // 0)
+
+    async def body() -> list[Answer]:
+        waiting = [pipeline.acceptor.accept(submission(name)) for name in ("a", "b")]
+        async with asyncio.timeout(5):
+            return await asyncio.gather(*waiting)
+
+    assert told(asyncio.run(body())) == ["acknowledged"] * 2
+
+
+def test_a_fault_while_a_suspect_is_asked_about_is_heard(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claims are held a second time for the question."""
+    holds = iter([pipeline.identifiers.held])
+
+    def fail() -> Any:
+        return next(holds, lambda: 1 // 0)()
+
+    monkeypatch.setattr(Filter, "suspects", suspect_all)
+    monkeypatch.setattr(pipeline.identifiers, "held", fail)
+
+    async def body() -> None:
+        async with asyncio.timeout(5):
+            await pipeline.acceptor.accept(submission("a"))
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(body())
+
+
 def test_modes_do_not_see_each_others_identifiers(pipeline: Pipeline) -> None:
     with pipeline.stores._ledger.write() as connection:
         create_meter(connection, pipeline.live, id="mtr_live")

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse.metering.aggregation import SUM
@@ -122,9 +122,7 @@ def questions(draw: st.DrawFn) -> MeterQuestion:
     )
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(st.data())
 def test_usage_equals_the_naive_model(store: UsageStore, data: st.DataObject) -> None:
     scope = new_scope()
@@ -159,9 +157,7 @@ def test_usage_equals_the_naive_model(store: UsageStore, data: st.DataObject) ->
             ] == expected
 
 
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=6)
 @given(st.data())
 def test_all_meters_together_are_the_sum_of_each(store: UsageStore, data: st.DataObject) -> None:
     scope = new_scope()

@@ -5,7 +5,7 @@ from decimal import Context, Decimal
 from functools import reduce
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse.metering.meter_usage import MeterUsageQuery, windows_of
@@ -68,9 +68,7 @@ def expected(known: Oracle, overview: Overview) -> list[Row]:
     return rows
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(st.data())
 def test_an_overview_equals_the_naive_model(store: UsageStore, data: st.DataObject) -> None:
     scope = new_scope()

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse.limits import REQUEST_TIMESTAMP_SECONDS_MAX
@@ -100,9 +100,7 @@ def reaches(draw: st.DrawFn) -> tuple[tuple[int, int], WindowSize | None]:
     return (at("3") + start * step, at("3") + end * step), window
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(st.data())
 def test_summaries_equal_their_meaning(store: UsageStore, data: st.DataObject) -> None:
     uses = data.draw(ledgers())

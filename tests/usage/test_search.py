@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse import limits
@@ -117,7 +117,7 @@ searches = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(st.lists(events, max_size=12), st.lists(searches, min_size=9, max_size=9))
 def test_a_search_finds_what_it_wants(
     store: UsageStore, rows: list[Any], wanted: list[dict[str, Any]]

@@ -10,7 +10,7 @@ from meterhouse.errors import Refusal
 from meterhouse.ledger import idempotency
 from meterhouse.ledger.idempotency import Record
 from meterhouse.wire import envelope
-from meterhouse.wire.envelope_v2 import error_v2
+from meterhouse.wire.envelope_v2 import error_of
 from meterhouse.wire.version import Api
 
 Work = Callable[[sa.Connection], Answer]
@@ -91,5 +91,4 @@ def replay(before: Record, call: Call) -> Answer:
 
 def refused(refusal: Refusal, api: Api) -> Answer:
     """Answer with Stripe's error object, in the shape of the API that was asked."""
-    body = envelope.error_v1(refusal) if api == "v1" else error_v2(refusal)
-    return Answer(refusal.status, body, refusal.headers)
+    return Answer(refusal.status, error_of(refusal, api), refusal.headers)

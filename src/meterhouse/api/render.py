@@ -10,6 +10,12 @@ from meterhouse.metering.model import Meter
 from meterhouse.wire.timestamp import print_timestamp
 from meterhouse.wire.version import ApiVersion
 
+INVOICE_SETTINGS = {
+    "custom_fields": None,
+    "default_payment_method": None,
+    "footer": None,
+    "rendering_options": None,
+}
 SIGNING_SECRET = "webhook_endpoint.signing_secret"  # noqa: S105 - a name, not a secret
 URL = "webhook_endpoint.url"
 
@@ -68,12 +74,7 @@ def customer(one: Customer, *, livemode: bool) -> dict[str, Any]:
         "discount": None,
         "email": one.email,
         "invoice_prefix": one.id.rpartition("_")[2][:8].upper(),
-        "invoice_settings": {
-            "custom_fields": None,
-            "default_payment_method": None,
-            "footer": None,
-            "rendering_options": None,
-        },
+        "invoice_settings": INVOICE_SETTINGS,
         "livemode": livemode,
         "metadata": one.metadata,
         "name": None,
@@ -146,10 +147,11 @@ def _reason(one: Destination) -> str:
 
 
 def delivery(one: Delivery, attempts: Sequence[Attempt], *, livemode: bool) -> dict[str, Any]:
-    """Render a delivery with its attempts, oldest first."""
+    """Render a delivery with its newest attempts, oldest first."""
     return {
         "id": one.id,
         "object": "meterhouse.delivery",
+        "attempt_count": one.attempts,
         "attempts": [
             {
                 "at": seconds(attempt.at),

@@ -11,17 +11,16 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from itertools import accumulate
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from meterhouse import limits
 from meterhouse.dashboard.question import Question
+from meterhouse.metering.aggregation import EXACT
+from meterhouse.metering.value import ZERO
 from meterhouse.metering.window import GroupingWindow, Window
 
-_ZERO = Decimal(0)
-_EXACT = Context(prec=limits.USAGE_DIGITS_MAX)
 OTHER = "other"
 
 
@@ -63,7 +62,7 @@ def build(
     previous: tuple[Sequence[Window], Sequence[Mapping[str, Any]]] | None = None,
 ) -> Chart:
     """Sort rows into the bars of `windows`; `now` is the present in milliseconds."""
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         series = _series(question, windows, rows, adds_up=adds_up)
         earlier = _earlier(*previous, len(windows), adds_up=adds_up) if previous else []
         running = question.cumulative and adds_up
@@ -72,9 +71,9 @@ def build(
             [label(one, drawn, question.zone) for one in windows],
             series,
             _sums([one.bars for one in series], len(windows)),
-            sum((one.total for one in series), _ZERO),
+            sum((one.total for one in series), ZERO),
             (list(accumulate(earlier)) if running else earlier) or None,
-            sum(earlier, _ZERO) if earlier else None,
+            sum(earlier, ZERO) if earlier else None,
             next((at for at, one in enumerate(windows) if one.start <= now < one.end), None),
             adds_up,
         )
@@ -125,17 +124,17 @@ def _series(
     """Return the groups, the largest first and *other* last."""
     groups: dict[str | None, list[Decimal]] = {}
     for row in rows:
-        bars = groups.setdefault(_value(question, row), [_ZERO] * len(windows))
+        bars = groups.setdefault(_value(question, row), [ZERO] * len(windows))
         bars[_number(windows, row)] += Decimal(row["value"])
     if not question.group:
-        groups = {"": groups.get("", [_ZERO] * len(windows))}
+        groups = {"": groups.get("", [ZERO] * len(windows))}
     running = question.cumulative and adds_up
     series = [
         Series(
             value,
             _name(value) if question.group else "",
             list(accumulate(bars)) if running else bars,
-            sum(bars, _ZERO),
+            sum(bars, ZERO),
         )
         for value, bars in groups.items()
     ]
@@ -170,7 +169,7 @@ def _earlier(
 
     It may have had a bar more. What adds up is then in the last one, so that nothing is lost.
     """
-    bars = [_ZERO] * length
+    bars = [ZERO] * length
     for row in rows:
         number = _number(windows, row)
         if number < length or adds_up:
@@ -179,7 +178,7 @@ def _earlier(
 
 
 def _sums(columns: Iterable[Sequence[Decimal]], length: int) -> list[Decimal]:
-    totals = [_ZERO] * length
+    totals = [ZERO] * length
     for bars in columns:
         totals = [total + bar for total, bar in zip(totals, bars, strict=True)]
     return totals

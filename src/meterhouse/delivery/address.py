@@ -5,6 +5,7 @@ name that changes its meaning in between leads nowhere else.
 """
 
 import asyncio
+import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
@@ -13,6 +14,7 @@ import httpx
 Address = IPv4Address | IPv6Address
 
 _PORT_MAX = 65_535
+_HOST = re.compile(rb"[0-9A-Za-z._:-]+")  # a name or an address, as it is looked up
 
 # IPv6 addresses that stand for an IPv4 address which a translator reaches: NAT64 and 6to4.
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("2002::/16"))
@@ -37,6 +39,8 @@ def check_url(url: str, *, livemode: bool, private: bool) -> httpx.URL:
         raise ForbiddenError("An explicit scheme (such as https) must be provided.")
     if not parsed.raw_host:
         raise ForbiddenError("It names no host.")
+    if not _HOST.fullmatch(parsed.raw_host):
+        raise ForbiddenError("What it names is no name of a host.")
     if parsed.port is not None and not 0 < parsed.port <= _PORT_MAX:
         raise ForbiddenError("It names a port that there is not.")
     if livemode and parsed.scheme != "https" and not private:

@@ -3,7 +3,8 @@
 While somebody listens, the ledger is asked for new notifications every `CLI_POLL_MILLISECONDS`, so
 it does not matter which process has written them. Nothing is owed to a CLI: one that begins to
 listen hears what happens from then on, and what happens while nobody listens is not kept for it.
-What the CLIs tell about their forwarding is recorded at the same pace, in one transaction.
+What the CLIs tell about their forwarding is recorded at the same pace, in one transaction; while
+the ledger does not answer, the first `CLI_WAITING_FRAMES_MAX` things that they tell are kept.
 """
 
 import asyncio
@@ -11,8 +12,10 @@ import logging
 from collections.abc import Sequence
 
 from meterhouse import limits
+from meterhouse.background import happens
 from meterhouse.clock import Clock
 from meterhouse.delivery.listener import Device, Event, Item, Listener
+from meterhouse.errors import StoreError
 from meterhouse.ledger import accounts, forwards, notifications
 from meterhouse.ledger.accounts import Home
 from meterhouse.ledger.forwards import Forward
@@ -40,6 +43,7 @@ class Broadcast:
         self._number = 0
         self._heard: list[Forward] = []
         self._task: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
 
     async def listen(
         self, scope: Scope, device: str, features: frozenset[Feature], filters: LogFilters
@@ -93,10 +97,13 @@ class Broadcast:
 
     async def stop(self) -> None:
         """Record what was heard, and listen no more."""
+        self._ending.set()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait({self._task})
-        await self._record()
+        try:
+            await self._record()
+        except Exception:
+            log.exception("what the Stripe CLIs told last is not recorded")
 
     def _device(self, scope: Scope, name: str) -> Device:
         return Device(
@@ -106,20 +113,27 @@ class Broadcast:
         )
 
     async def _run(self) -> None:
-        while self._listeners:
+        while self._listeners and not self._ending.is_set():
+            seconds = limits.CLI_POLL_MILLISECONDS / 1000
             try:
                 await self._record()
                 while await self._read() == limits.CLI_READ_ROWS_MAX:
                     pass
             except Exception:
                 log.exception("listeners will be told later")
-            await asyncio.sleep(limits.CLI_POLL_MILLISECONDS / 1000)
+                seconds = limits.DELIVERY_RETRY_SECONDS
+            await happens(self._ending, seconds)
             self._forget(self._clock.now())
 
     async def _record(self) -> None:
         heard, self._heard = self._heard, []
-        if heard:
+        if not heard:
+            return
+        try:
             await self._stores.write(forwards.record, heard)
+        except StoreError:
+            self._heard = [*heard, *self._heard][: limits.CLI_WAITING_FRAMES_MAX]
+            raise
 
     async def _read(self) -> int:
         """Tell what happened since the last look; return how much it was."""

@@ -81,7 +81,7 @@ class Deliverer(Background):
         self._work.set()
 
     async def _run(self) -> None:
-        await asyncio.to_thread(self._sender.open)
+        await self._open()
         while True:
             self._work.clear()
             try:
@@ -90,6 +90,21 @@ class Deliverer(Background):
                 log.exception("what is due could not be read, and will be read again")
                 seconds = limits.DELIVERY_RETRY_SECONDS
             await happens(self._work, seconds)
+
+    async def _open(self) -> None:
+        """Open the sender, however often it takes: its environment may be put right meanwhile."""
+        while True:
+            try:
+                await asyncio.to_thread(self._sender.open)
+            except OSError as error:  # of TLS as well
+                log.error(  # noqa: TRY400 - it tells all
+                    "nothing can be delivered: the certificates to trust cannot be read (%s); do "
+                    "SSL_CERT_FILE and SSL_CERT_DIR lead to them?",
+                    error,
+                )
+                await asyncio.sleep(limits.DELIVERY_LOOK_SECONDS_MAX)
+            else:
+                return
 
     async def _begin(self) -> float:
         """Begin the attempts that are due; return how long to wait for the next."""

@@ -18,7 +18,7 @@ from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import attempts, deliveries, scopes
 from meterhouse.ledger.tables import destinations as destinations_table
 from meterhouse.ledger.tables import notifications as notifications_table
-from meterhouse.limits import DESTINATION_FAILING_DAYS_MAX
+from meterhouse.limits import DELIVERY_SHOWN_ATTEMPTS_MAX, DESTINATION_FAILING_DAYS_MAX
 from meterhouse.metering.model import Scope
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.wire.ids import new_id
@@ -203,9 +203,20 @@ _disable = (
     .values(enabled=False, updated=sa.bindparam("moment"))
     .returning(destinations_table.c.id)
 )
+_ranked = (
+    sa.select(
+        attempts.c.seq,
+        sa.func.row_number()
+        .over(partition_by=attempts.c.delivery, order_by=attempts.c.seq.desc())
+        .label("rank"),
+    )
+    .where(any_of(attempts.c.delivery, "ids"))
+    .subquery()
+)
 _attempts = (
     sa.select(attempts.c.delivery, *_ATTEMPT)
-    .where(any_of(attempts.c.delivery, "ids"))
+    .join_from(_ranked, attempts, attempts.c.seq == _ranked.c.seq)
+    .where(_ranked.c.rank <= DELIVERY_SHOWN_ATTEMPTS_MAX)
     .order_by(attempts.c.seq)
 )
 _undelivered = (
@@ -359,7 +370,10 @@ def list_deliveries(
 
 
 def attempts_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[Attempt]]:
-    """Return the attempts of each of these deliveries, oldest first."""
+    """Return the attempts of each of these deliveries, oldest first.
+
+    They are the newest `DELIVERY_SHOWN_ATTEMPTS_MAX`: who tries by hand may make any number.
+    """
     found: dict[str, list[Attempt]] = {delivery_id: [] for delivery_id in ids}
     for row in connection.execute(_attempts, {"ids": list(ids)}).mappings():
         values: dict[str, Any] = dict(row)

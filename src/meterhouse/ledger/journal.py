@@ -39,6 +39,14 @@ class Entry(NamedTuple):
         """The highest position of the row."""
         return self.position + max(len(self.events) + len(self.cancellations), 1) - 1
 
+    @property
+    def receipts(self) -> list[int]:
+        """When each of the row's events and cancellations was received."""
+        return [
+            *(event.received_at for event in self.events),
+            *(cancellation.received_at for cancellation in self.cancellations),
+        ]
+
 
 _encoder = msgspec.msgpack.Encoder()
 _events_decoder = msgspec.msgpack.Decoder(list[MeterEvent])
@@ -104,6 +112,13 @@ def read(
     return [_decode(row.position, row.kind, row.body) for row in rows]
 
 
+def _all(connection: sa.Connection) -> Iterator[Entry]:
+    """Yield every row, oldest first, a few of them in memory at a time."""
+    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
+        for row in rows:
+            yield _decode(row.position, row.kind, row.body)
+
+
 def _decode(position: int, kind: str, body: bytes) -> Entry:
     if kind == "events":
         return Entry(position, _events_decoder.decode(body), [])
@@ -121,23 +136,30 @@ def first_position(connection: sa.Connection) -> int | None:
     return found
 
 
+def oldest(connection: sa.Connection) -> tuple[int, int] | None:
+    """Return the oldest position and the earliest receipt of all that is in the journal, if any.
+
+    The one need not belong to the other: what was received first may have its position last.
+    """
+    first = first_position(connection)
+    receipts = (one for entry in _all(connection) for one in entry.receipts)
+    return None if first is None else (first, min(receipts))
+
+
 def pending_by_scope(connection: sa.Connection) -> dict[int, int]:
     """Count the events that are acknowledged and not judged yet, for each scope."""
     pending: Counter[int] = Counter()
-    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
-        for row in rows:
-            entry = _decode(row.position, row.kind, row.body)
-            pending.update(event.scope for event in entry.events)
+    for entry in _all(connection):
+        pending.update(event.scope for event in entry.events)
     return dict(pending)
 
 
 def claiming_events(connection: sa.Connection) -> Iterator[MeterEvent]:
     """Yield the pending events that were submitted alone, which claim their identifiers here."""
-    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
-        for row in rows:
-            for event in _decode(row.position, row.kind, row.body).events:
-                if event.meter is not None:
-                    yield event
+    for entry in _all(connection):
+        for event in entry.events:
+            if event.meter is not None:
+                yield event
 
 
 def pending_events(connection: sa.Connection) -> int:

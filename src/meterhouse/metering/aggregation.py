@@ -25,7 +25,7 @@ Use = tuple[int, int, Decimal]
 State = TypeVar("State")
 
 # Python's usual context would round a sum to 28 digits and say nothing.
-_EXACT = Context(prec=USAGE_DIGITS_MAX, traps=[Inexact, InvalidOperation])
+EXACT = Context(prec=USAGE_DIGITS_MAX, traps=[Inexact, InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ COUNT: Aggregation[int] = Aggregation(
 SUM: Aggregation[Decimal] = Aggregation(
     empty=ZERO,
     of=lambda use: use[2],
-    combine=_EXACT.add,
+    combine=EXACT.add,
     result=lambda total: total,
 )
 LAST: Aggregation[Use | None] = Aggregation(

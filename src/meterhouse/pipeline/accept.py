@@ -12,6 +12,7 @@ after the commit does any sender hear.
 """
 
 import asyncio
+import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +34,8 @@ from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.version import Api
+
+log = logging.getLogger("meterhouse.accept")
 
 PlaceT = TypeVar("PlaceT")
 
@@ -123,9 +126,13 @@ class Acceptor:
             while self._waiting:
                 await self._gather()
                 # Nobody would hear the answer to a request that was given up.
-                group = [one for one in self._next_group() if not one.future.cancelled()]
-                with self._identifiers.held():
-                    await self._commit(self._without_suspects(group))
+                group = [one for one in self._next_group() if not one.future.done()]
+                try:
+                    with self._identifiers.held():
+                        await self._commit(self._without_suspects(group))
+                except Exception as error:
+                    log.exception("a group of submissions failed")
+                    _fail(group, error)
         finally:
             self._task = None
 
@@ -175,17 +182,16 @@ class Acceptor:
     async def _ask(self, asked: list["_Waiting"]) -> None:
         """Ask the usage store who took these identifiers, then let the submissions wait again."""
         digests = [one.digest for one in asked if one.digest]
-        with self._identifiers.held():
-            try:
+        try:
+            with self._identifiers.held():
                 found = await self._stores.usage(UsageStore.claims, digests)
-            except Exception as error:  # noqa: BLE001 - each sender hears it and may retry
-                _fail(asked, error)
-                return
-            for one in asked:
-                claim = found.get(one.digest or b"")
-                self._wait(one._replace(before=claim.day if claim else None))
-            # The answer holds as long as the claims that were pending stay so.
-            await asyncio.wait([one.future for one in asked])
+                for one in asked:
+                    claim = found.get(one.digest or b"")
+                    self._wait(one._replace(before=claim.day if claim else None))
+                # The answer holds as long as the claims that were pending stay so.
+                await asyncio.wait([one.future for one in asked])
+        except Exception as error:  # noqa: BLE001 - each sender hears it and may retry
+            _fail(asked, error)
 
     async def _commit(self, group: list["_Waiting"]) -> None:
         if not group:

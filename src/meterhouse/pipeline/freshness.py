@@ -7,6 +7,9 @@ An event counts as received when its request was read, and has its position only
 So a look notes the instant of the oldest request that is under way, or the present, and *then*
 asks for the last position given out: whatever was received before that instant has this position
 or a smaller one. Once the position is stored, the instant holds.
+
+A process before this one may have left more in the journal than is stored in a moment. Until then
+the instant is that of the earliest receipt among it, once what was before it is stored.
 """
 
 import asyncio
@@ -55,6 +58,7 @@ class Freshness(Background):
         self._clock = clock
         self._under_way: dict[_Receiving, int] = {}
         self._looks: deque[_Look] = deque()
+        self._looked_back = False
         self._instant = 0
 
     def receiving(self, instant: int) -> _Receiving:
@@ -76,16 +80,30 @@ class Freshness(Background):
     async def _run(self) -> None:
         while True:
             try:
+                if not self._looked_back:
+                    await self._look_back()
                 await self._look()
             except Exception:
                 log.exception("the last position could not be read")
             self._passed()
             await asyncio.sleep(limits.FRESHNESS_LOOK_MILLISECONDS / 1000)
 
+    async def _look_back(self) -> None:
+        """Look at what was received before the start."""
+        instant = self._oldest_under_way()
+        oldest = await self._stores.read(journal.oldest)
+        if oldest is not None:
+            position, received_at = oldest
+            self._looks.appendleft(_Look(position - 1, min(instant, received_at)))
+        self._looked_back = True
+
+    def _oldest_under_way(self) -> int:
+        return min(self._under_way.values(), default=self._clock.now())
+
     async def _look(self) -> _Look:
-        instant = min(self._under_way.values(), default=self._clock.now())
+        instant = self._oldest_under_way()
         look = _Look(await self._stores.read(journal.last_position), instant)
-        if len(self._looks) == limits.FRESHNESS_LOOKS_KEPT:
+        if len(self._looks) >= limits.FRESHNESS_LOOKS_KEPT:
             self._looks.pop()
         self._looks.append(look)
         return look

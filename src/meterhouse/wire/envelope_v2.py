@@ -9,15 +9,20 @@ those of Stripe's schema, `v2.error.<code>`
 from meterhouse.errors import Refusal
 from meterhouse.limits import SESSION_MINUTES
 from meterhouse.wire.body import to_json
-from meterhouse.wire.envelope import doc_url, quote
+from meterhouse.wire.envelope import doc_url, error_v1, quote
+from meterhouse.wire.version import Api
+
+_INVALID_FIELDS = "invalid_fields"
 
 # The code of an error where the refusal itself names none.
 _CODES: dict[int, str] = {
-    400: "invalid_fields",
+    400: _INVALID_FIELDS,
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
+    408: "request_timeout",
     409: "conflict",
+    413: "request_too_large",
     429: "rate_limit",
 }
 
@@ -39,19 +44,30 @@ _INVALID_CANCEL = "invalid_cancel_configuration"
 _MISMATCH = "An idempotent retry occurred with different request parameters."
 
 
+def error_of(refusal: Refusal, api: Api) -> bytes:
+    """Return the body of a refused request in the shape of the API that was asked."""
+    return error_v1(refusal) if api == "v1" else error_v2(refusal)
+
+
 def error_v2(refusal: Refusal) -> bytes:
     """Return the body of a refused v2 request.
 
     SDKs know an error by its `type`, and one of fields, which has none, by its `invalid_fields`.
+    That is the code of whatever v1 says about a parameter; its name goes into the sentence, as v2
+    has no `param`.
     """
-    code = refusal.v2_code or refusal.code or _CODES.get(refusal.status, refusal.type)
+    field = refusal.param if refusal.v2_code is None else None
+    code = refusal.v2_code or (refusal.code if field is None else _INVALID_FIELDS)
+    code = code or _CODES.get(refusal.status, refusal.type)
     if code in _SENTENCES:
         return to_json({"error": {"code": code, "message": _SENTENCES[code]}})
     if code == _INVALID_CANCEL:
         return to_json({"error": {"code": code, "message": refusal.message}})
     message = _MISMATCH if code == "idempotency_error" else refusal.message
+    if field is not None and field not in message:
+        message = f"{field}: {message}"
     error = {"code": code, "doc_url": doc_url(code), "message": message}
-    if code != "invalid_fields":
+    if code != _INVALID_FIELDS:
         error["type"] = code if code == "rate_limit" else refusal.type
     return to_json({"error": error})
 

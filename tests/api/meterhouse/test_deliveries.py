@@ -73,6 +73,7 @@ def test_a_delivery(house: House, receiver: Receiver) -> None:
     assert one == {
         "id": one["id"],
         "object": "meterhouse.delivery",
+        "attempt_count": 1,
         "created": NOW,
         "destination": endpoint["id"],
         "event": event.id,

@@ -112,6 +112,58 @@ def test_an_empty_string_unsets(client: stripe.StripeClient) -> None:
     assert (bare.email, bare.name, bare.description, bare.address) == (None, None, None, None)
 
 
+def test_what_nothing_here_depends_on_goes_through(client: stripe.StripeClient) -> None:
+    """What the object shows is given back; the rest is taken, and kept nowhere."""
+    made = client.v1.customers.create(
+        {
+            "cash_balance": {"settings": {"reconciliation_mode": "manual"}},
+            "invoice_settings": {
+                "custom_fields": [{"name": "PO", "value": "4711"}],
+                "default_payment_method": "pm_1",
+                "rendering_options": {"amount_tax_display": "exclude_tax"},
+            },
+            "next_invoice_sequence": 7,
+            "payment_method": "pm_card_visa",
+            "source": "tok_visa",
+            "tax": {"ip_address": "203.0.113.9", "validate_location": "deferred"},
+            "tax_id_data": [{"type": "eu_vat", "value": "DE123456789"}],
+            "validate": True,
+            "expand": ["invoice_settings.default_payment_method"],
+        }
+    ).to_dict()
+    assert made["next_invoice_sequence"] == 7
+    assert made["invoice_settings"] == {
+        "custom_fields": [{"name": "PO", "value": "4711"}],
+        "default_payment_method": "pm_1",
+        "footer": None,
+        "rendering_options": {"amount_tax_display": "exclude_tax", "template": None},
+    }
+    assert (made["default_source"], made["discount"]) == (None, None)
+    assert not {"payment_method", "source", "tax", "validate"} & made.keys()
+    changed = client.v1.customers.update(
+        made["id"],
+        {
+            "default_source": "card_1",
+            "invoice_settings": {"default_payment_method": "pm_2", "custom_fields": ""},
+        },
+    ).to_dict()
+    assert changed["default_source"] == "card_1"
+    assert changed["invoice_settings"] == made["invoice_settings"] | {
+        "default_payment_method": "pm_2",
+        "custom_fields": None,
+    }
+
+
+def test_older_clients_name_a_coupon(http: httpx.Client) -> None:
+    data = {"coupon": "SPRING", "promotion_code": "promo_1"}
+    made = http.post("/v1/customers", data=data).raise_for_status().json()
+    assert made["discount"] is None
+    path = f"/v1/customers/{made['id']}"
+    assert http.post(path, data={"coupon": ""}).raise_for_status().json() == made
+    error = error_of(http.post(path, data={"payment_method": "pm_1"}), 400)
+    assert error["code"] == "parameter_unknown"  # as at Stripe: it is for new customers
+
+
 def test_the_list_is_filtered_by_email(client: stripe.StripeClient) -> None:
     wanted = [client.v1.customers.create({"email": "x@example.com"}).id for _ in range(2)]
     client.v1.customers.create({"email": "X@example.com"})
@@ -161,6 +213,21 @@ def test_a_customer_that_is_deleted(client: stripe.StripeClient) -> None:
             "Received unknown parameter: emal. Did you mean email?",
             "parameter_unknown",
             "emal",
+        ),
+        (
+            {"test_clock": "clock_1"},
+            "No such test clock: 'clock_1'",
+            "resource_missing",
+            "test_clock",
+        ),
+        (
+            {"invoice_settings[default_payment_metod]": "pm_1"},
+            (
+                "Received unknown parameter: invoice_settings[default_payment_metod]. Did you mean "
+                "invoice_settings[default_payment_method]?"
+            ),
+            "parameter_unknown",
+            "invoice_settings[default_payment_metod]",
         ),
         ({"balance": "1.5"}, "Invalid integer: 1.5", "parameter_invalid_integer", "balance"),
         (

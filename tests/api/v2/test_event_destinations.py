@@ -226,7 +226,11 @@ def test_live_and_test_are_apart(house: House) -> None:
     assert re.fullmatch(r"ed_61[A-Za-z0-9]{30}", made["id"])
     refused(get(house, f"{PATH}/{made['id']}"), 404)
     insecure = NEW | {"webhook_endpoint": {"url": "http://example.com"}}
-    assert refused(post(house, PATH, insecure, key=LIVE_KEY), 400)["code"] == "url_invalid"
+    error = refused(post(house, PATH, insecure, key=LIVE_KEY), 400)
+    assert error["code"] == "invalid_fields"
+    assert error["message"] == (
+        "webhook_endpoint.url: Invalid URL: It must begin with https:// in live mode."
+    )
     done(post(house, PATH, insecure, key=TEST_KEY))
 
 

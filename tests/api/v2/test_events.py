@@ -205,13 +205,16 @@ def test_pages_are_walked_by_their_urls(house: House) -> None:
         ({"page": "x"}, "page must be a token from the URL of another page."),
         ({"page": "YWZ0ZXI6ZXZ0X3g="}, "page must be a token from the URL of another page."),
         ({"created[gte]": "soon"}, "created[gte] must be an RFC 3339 timestamp"),
-        ({"limit": "0"}, "Invalid integer: this value must be greater than or equal to 1."),
+        ({"limit": "0"}, "limit: Invalid integer: this value must be greater than or equal to 1."),
+        ({"created": "soon"}, "created: Invalid object"),
+        ({"page": ""}, "You passed an empty string for 'page'."),
         ({"type": "a"}, "Received unknown parameter: type"),
     ],
 )
 def test_lists_that_are_refused(house: House, params: dict[str, Any], message: str) -> None:
     error = refused(get(house, **params), 400)
     assert message in error["message"]
+    assert error["code"] == "invalid_fields"
 
 
 def test_an_event_that_is_not_there(house: House) -> None:

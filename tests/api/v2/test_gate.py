@@ -24,7 +24,7 @@ def test_errors_have_the_shape_of_v2(house: House) -> None:
     assert unknown["type"] == "invalid_request_error"
     assert unknown["message"] == "Invalid API Key provided: sk_test_****_key"
     large = refused(post(house, STREAM, {"events": ["x" * 2_000_000]}), 413)
-    assert large["code"] == "invalid_request_error"
+    assert (large["code"], large["type"]) == ("request_too_large", "invalid_request_error")
 
 
 def test_a_missing_key_names_the_scheme(house: House) -> None:

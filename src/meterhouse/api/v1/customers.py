@@ -1,7 +1,8 @@
 """`/v1/customers` (https://docs.stripe.com/api/customers).
 
 Meterhouse needs to know which customers exist; the rest of what a sender tells about one is kept
-and given back.
+and given back. What is no member of the object, such as a payment method to attach, is taken and
+forgotten: nothing of metering depends on it, and it may be somebody's secret.
 """
 
 from typing import Annotated, Any, Literal
@@ -21,11 +22,28 @@ from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.page import PageParams, list_object
-from meterhouse.wire.params import Length, Metadata, Params, RequestParams, TimeRange
+from meterhouse.wire.params import (
+    Between,
+    Items,
+    Length,
+    Metadata,
+    Params,
+    RequestParams,
+    TimeRange,
+)
 
 # Members that can be expanded and of which Meterhouse has nothing to show.
 _EXPANDABLE = frozenset(
-    {"cash_balance", "default_source", "sources", "subscriptions", "tax", "tax_ids", "test_clock"}
+    {
+        "cash_balance",
+        "default_source",
+        "invoice_settings.default_payment_method",
+        "sources",
+        "subscriptions",
+        "tax",
+        "tax_ids",
+        "test_clock",
+    }
 )
 _EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
 
@@ -52,22 +70,93 @@ class Shipping(Params):
     phone: str | UnsetType | None = None
 
 
+class CustomField(Params):
+    """A line of the invoice's head."""
+
+    name: Annotated[str, Length(40)]
+    value: Annotated[str, Length(140)]
+
+
+class RenderingOptions(Params):
+    """How an invoice is printed."""
+
+    amount_tax_display: Literal["exclude_tax", "include_inclusive_tax"] | UnsetType | None = None
+    template: str | UnsetType | None = None
+
+
+class InvoiceSettings(Params):
+    """What invoices would say and be paid with; a change names only what changes."""
+
+    custom_fields: Annotated[list[CustomField], Items(4)] | UnsetType | None = UNSET
+    default_payment_method: str | UnsetType | None = UNSET
+    footer: str | UnsetType | None = UNSET
+    rendering_options: RenderingOptions | UnsetType | None = UNSET
+
+
+class CashBalanceSettings(Params):
+    """How a balance would be used."""
+
+    reconciliation_mode: Literal["automatic", "manual", "merchant_default"] | None = None
+
+
+class CashBalance(Params):
+    """The settings of a cash balance."""
+
+    settings: CashBalanceSettings | None = None
+
+
+class Tax(Params):
+    """What a tax would be found by."""
+
+    ip_address: str | UnsetType | None = None
+    validate_location: Literal["auto", "deferred", "immediately"] | None = None
+
+
+class TaxId(Params):
+    """A tax id, such as `eu_vat`."""
+
+    type: str
+    value: str
+
+
 class CustomerWrite(RequestParams):
     """The parameters of a new customer, and of a change to one; an empty string unsets."""
 
     address: Address | UnsetType | None = UNSET
     balance: int | UnsetType = UNSET
     business_name: Annotated[str, Length(150)] | UnsetType | None = UNSET
+    cash_balance: CashBalance | None = None
+    coupon: str | UnsetType | None = None
     description: str | UnsetType | None = UNSET
     email: Email | UnsetType | None = UNSET
     individual_name: Annotated[str, Length(150)] | UnsetType | None = UNSET
     invoice_prefix: Annotated[str, Length(12)] | UnsetType = UNSET
+    invoice_settings: InvoiceSettings | UnsetType = UNSET
     metadata: Metadata | UnsetType | None = UNSET
     name: Name | UnsetType | None = UNSET
+    next_invoice_sequence: Annotated[int, Between(1, 10**9)] | UnsetType = UNSET
     phone: Annotated[str, Length(20)] | UnsetType | None = UNSET
     preferred_locales: list[str] | UnsetType = UNSET
+    promotion_code: str | UnsetType | None = None
     shipping: Shipping | UnsetType | None = UNSET
+    source: str | None = None
+    tax: Tax | None = None
     tax_exempt: Literal["exempt", "none", "reverse"] | UnsetType | None = UNSET
+    validate: bool | None = None
+
+
+class CustomerCreate(CustomerWrite):
+    """The parameters of a new customer."""
+
+    payment_method: str | None = None
+    tax_id_data: list[TaxId] | None = None
+    test_clock: str | None = None
+
+
+class CustomerUpdate(CustomerWrite):
+    """The parameters of a change to a customer."""
+
+    default_source: str | UnsetType = UNSET
 
 
 class CustomerList(PageParams):
@@ -78,12 +167,27 @@ class CustomerList(PageParams):
 
 
 _KEPT_ELSEWHERE = frozenset({"email", "expand", "metadata"})
+_NOT_KEPT = frozenset(
+    {
+        "cash_balance",
+        "coupon",
+        "payment_method",
+        "promotion_code",
+        "source",
+        "tax",
+        "tax_id_data",
+        "test_clock",
+        "validate",
+    }
+)
 
 
 async def create(call: Call) -> Answer:
     """Create a customer."""
-    params = call.params(CustomerWrite)
+    params = call.params(CustomerCreate)
     check_expand(params.expand, _EXPANDABLE)
+    if params.test_clock is not None:  # its events would be judged by another time than was meant
+        raise envelope.no_such("test clock", params.test_clock, "test_clock")
     customer = _changed(
         Customer(
             id=new_id("cus"),
@@ -116,7 +220,7 @@ async def retrieve(call: Call) -> Answer:
 
 async def update(call: Call) -> Answer:
     """Change a customer."""
-    params = call.params(CustomerWrite)
+    params = call.params(CustomerUpdate)
     check_expand(params.expand, _EXPANDABLE)
 
     def work(connection: sa.Connection) -> Answer:
@@ -169,20 +273,27 @@ def _changed(customer: Customer, params: CustomerWrite) -> Customer:
     details = dict(customer.details)
     given = msgspec.to_builtins(params)
     for name, value in given.items():
-        if name in _KEPT_ELSEWHERE:
+        if name in _KEPT_ELSEWHERE or name in _NOT_KEPT:
             continue
         if value is None:
             details.pop(name, None)
         else:
-            details[name] = _complete(name, value)
+            details[name] = _complete(name, value, details.get(name))
     email = customer.email if params.email is UNSET else params.email
     metadata = merge_metadata(customer.metadata, params.metadata)
     return msgspec.structs.replace(customer, email=email, metadata=metadata, details=details)
 
 
-def _complete(name: str, value: Any) -> Any:
-    """Spell out what the object always has: a shipping address may come without a phone."""
-    return value | {"carrier": None, "tracking_number": None} if name == "shipping" else value
+def _complete(name: str, value: Any, before: Any) -> Any:
+    """Spell out what the object always has: a shipping address may come without a phone.
+
+    Of the settings of invoices what is not given stays as it was `before`.
+    """
+    if name == "shipping":
+        return value | {"carrier": None, "tracking_number": None}
+    if name == "invoice_settings":
+        return (before or render.INVOICE_SETTINGS) | value
+    return value
 
 
 def _announce(
