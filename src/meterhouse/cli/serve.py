@@ -13,9 +13,12 @@ from meterhouse.clock import SystemClock
 from meterhouse.config import SETTINGS, Config
 from meterhouse.server import Listening, run
 
+app = typer.Typer(add_completion=False)
+
 _STRIPE_CLI_HOSTS = ("http://127.0.0.1:", "http://[::1]:")  # the CLI takes no others
 
 
+@app.command()
 def serve(*, open_dashboard: bool = False, **options: str | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 

@@ -30,6 +30,8 @@ from meterhouse.pipeline.verify import Verification
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
+app = typer.Typer(add_completion=False)
+
 _PATH = "/meterhouse/v1/verification"
 
 
@@ -55,6 +57,7 @@ class Door(msgspec.Struct):
 Ask = Callable[[], Awaitable[State]]
 
 
+@app.command()
 def verify(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
