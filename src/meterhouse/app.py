@@ -29,7 +29,7 @@ from meterhouse.dashboard.site import Dashboard
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
-from meterhouse.folder import lock_folder
+from meterhouse.folder import DOOR_FILE, lock_folder
 from meterhouse.ledger import accounts, keys, sessions
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.logs import NoteRequest
@@ -52,7 +52,6 @@ from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
 _EXPORTS_FOLDER = "exports"
-DOOR_FILE = "server.json"
 _PAGES = ("/dashboard/", "/embed/")
 
 

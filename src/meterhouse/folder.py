@@ -1,4 +1,4 @@
-"""The lock of the data folder, which one server at a time has."""
+"""The data folder: its lock, which one server has, and the file that tells where that listens."""
 
 import fcntl
 import time
@@ -9,6 +9,7 @@ from typing import IO
 from meterhouse import limits
 from meterhouse.errors import StoreError
 
+DOOR_FILE = "server.json"
 _LOCK_FILE = "lock"
 
 
