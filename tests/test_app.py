@@ -1,16 +1,15 @@
 import asyncio
-import fcntl
 from pathlib import Path
-from threading import Timer
 
 import pytest
 
-from meterhouse import limits
-from meterhouse.app import Meterhouse, _lock
+from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.errors import StoreError
+from meterhouse.folder import lock_folder
 from meterhouse.logs import note_nothing
+from meterhouse.pipeline.second import Order, Second
 from meterhouse.usage.store import UsageStore
 from tests.api.house import NOW, housing
 
@@ -34,7 +33,8 @@ def test_a_server_whose_workshop_is_apart_starts_and_stops(tmp_path: Path) -> No
     config = Config.read({"data_dir": str(tmp_path)}, {})
 
     async def serve() -> None:
-        server = Meterhouse(config, ManualClock(NOW * 1000), note_nothing, apart=True)
+        second = Second(Order.of(config), lock_folder(tmp_path))
+        server = Meterhouse(config, ManualClock(NOW * 1000), note_nothing, second)
         await server.start()
         assert await server.house.stores.usage(UsageStore.counts) == {}
         with pytest.raises(StoreError, match="in use by another Meterhouse"):
@@ -50,20 +50,7 @@ def test_a_workshop_that_cannot_open_leaves_nothing_open(tmp_path: Path) -> None
     usage.write_text("no folder")
     config = Config.read({"data_dir": str(tmp_path)}, {})
     for _ in range(2):
+        second = Second(Order.of(config), lock_folder(tmp_path))
         with pytest.raises(StoreError, match="The usage store at "):
-            Meterhouse(config, ManualClock(NOW * 1000), note_nothing, apart=True)
-
-
-def test_a_start_waits_for_what_is_left_of_a_killed_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its processes end one after the other, so the lock may be held a little longer."""
-    tmp_path.mkdir(exist_ok=True)
-    with (tmp_path / "lock").open("a") as left:
-        fcntl.flock(left, fcntl.LOCK_EX)
-        Timer(0.1, left.close).start()
-        with _lock(tmp_path):
-            assert left.closed
-    monkeypatch.setattr(limits, "DATA_DIR_LOCK_SECONDS_MAX", 0.05)
-    with _lock(tmp_path), pytest.raises(StoreError, match="Stop that one"):
-        _lock(tmp_path)
+            Meterhouse(config, ManualClock(NOW * 1000), note_nothing, second)
+        assert second.process.returncode == 0

@@ -1,17 +1,14 @@
 """The composition root: builds everything from a Config and a Clock, and owns start and stop.
 
-Start: lock the folder, open both stores, make accounts and keys, finish what a crash left behind.
+Start: open both stores, make accounts and keys, finish what a crash left behind.
 Stop, the other way round: finish the requests in flight, drain what is pending, close both stores.
 """
 
-import fcntl
 import json
 import os
 import secrets
-import time
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import IO, Any
+from contextlib import ExitStack
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -32,13 +29,13 @@ from meterhouse.dashboard.site import Dashboard
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
-from meterhouse.errors import StoreError
+from meterhouse.folder import DOOR_FILE, lock_folder
 from meterhouse.ledger import accounts, keys, sessions
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
-from meterhouse.pipeline.apart import Apart, Order
+from meterhouse.pipeline.apart import Apart
 from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
@@ -48,14 +45,13 @@ from meterhouse.pipeline.report import Reporter
 from meterhouse.pipeline.request_logs import RequestLogs
 from meterhouse.pipeline.resend import Resender
 from meterhouse.pipeline.retain import Retention
+from meterhouse.pipeline.second import Second
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
-_LOCK_FILE = "lock"
 _EXPORTS_FOLDER = "exports"
-DOOR_FILE = "server.json"
 _PAGES = ("/dashboard/", "/embed/")
 
 
@@ -63,22 +59,23 @@ class Meterhouse:
     """One running server: `asgi` answers requests between `start()` and `stop()`."""
 
     def __init__(
-        self, config: Config, clock: Clock, note: NoteRequest, *, apart: bool = False
+        self, config: Config, clock: Clock, note: NoteRequest, second: Second | None = None
     ) -> None:
         """Open both stores; raises `StoreError` when one cannot be opened or is in use.
 
-        `apart` gives the usage store and the judge a process of their own.
+        `second` is a process for the usage store and the judge, which has the lock of the folder.
+        Without one they are in this process, which locks the folder.
         """
         self.config = config
         with ExitStack() as opened:
-            self._lock = opened.enter_context(_lock(config.data_dir))
+            self._lock = second.lock if second else lock_folder(config.data_dir)
+            opened.enter_context(self._lock)
             self._ledger = opened.enter_context(open_ledger(config.database_url))
+            self._workshop = Apart(second) if second else _workshop(config, self._ledger)
+            opened.callback(self._workshop.close)
             self.first_key = _provision(self._ledger, config, clock)
             with self._ledger.read() as connection:
                 session_secret = sessions.read_secret(connection)
-            self._workshop = (
-                Apart(_order(config), self._lock) if apart else _workshop(config, self._ledger)
-            )
             opened.pop_all()  # they stay open until `stop`
         self._stores = Stores(self._ledger, self._workshop.usage)
         metrics = Metrics()
@@ -189,46 +186,9 @@ def _is_page(path: str) -> bool:
     return path == "/dashboard" or path.startswith(_PAGES)
 
 
-def _lock(data_dir: Path) -> IO[str]:
-    """Lock the data folder for this process; the lock ends with the process."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / _LOCK_FILE).open("a")
-    except OSError as error:
-        raise StoreError(f"The data folder {data_dir} cannot be used: {error.strerror}.") from error
-    if not _locked(file):
-        file.close()
-        raise StoreError(
-            f"The data folder {data_dir} is in use by another Meterhouse. Stop that one, or choose "
-            "another folder with --data-dir."
-        )
-    return file
-
-
-def _locked(file: IO[str]) -> bool:
-    """Try for a while: the processes of a server that was killed end one after the other."""
-    deadline = time.monotonic() + limits.DATA_DIR_LOCK_SECONDS_MAX
-    while time.monotonic() < deadline:
-        with suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def _workshop(config: Config, ledger: Ledger) -> Workshop:
     usage = UsageStore.open(config.clickhouse_url)
     return Workshop(ledger, usage, config.deduplication_days)
-
-
-def _order(config: Config) -> Order:
-    return Order(
-        config.database_url,
-        config.clickhouse_url,
-        config.deduplication_days,
-        config.log_format,
-        config.log_level,
-    )
 
 
 def _provision(ledger: Ledger, config: Config, clock: Clock) -> str | None:

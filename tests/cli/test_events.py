@@ -6,7 +6,7 @@ import httpx
 import pytest
 from typer.testing import Result
 
-from meterhouse.app import DOOR_FILE
+from meterhouse.folder import DOOR_FILE
 from tests.api.samples import connect, make_customer, make_meter, new_account, new_key
 from tests.cli.samples import meterhouse
 from tests.server import TEST_KEY, Server

@@ -21,3 +21,21 @@ def test_the_package_runs_as_the_command() -> None:
     command = [sys.executable, "-m", "meterhouse", "version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"meterhouse {__version__}\n")
+
+
+def test_a_command_that_is_misspelled_is_told_what_it_may_be() -> None:
+    result = meterhouse("serv")
+    assert result.exit_code == 2
+    assert "No such command 'serv'. Did you mean 'serve'" in result.stderr
+
+
+def test_no_command_waits_for_what_only_another_one_needs() -> None:
+    program = (
+        "import sys\n"
+        "from meterhouse.cli.main import app\n"
+        "app(['version'], standalone_mode=False)\n"
+        "print([name for name in ('sqlalchemy', 'httpx', 'uvicorn') if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")

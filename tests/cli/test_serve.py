@@ -14,7 +14,7 @@ import pytest
 
 from meterhouse.cli import serve
 from meterhouse.config import SETTINGS
-from meterhouse.server import Listening
+from meterhouse.doors import Listening
 from tests.cli.samples import meterhouse
 
 
@@ -68,6 +68,15 @@ def test_a_port_in_use_ends_with_2_before_anything_is_made(tmp_path: Path) -> No
         result = meterhouse("serve", "--port", port, "--data-dir", folder)
     assert result.exit_code == 2
     assert f"Cannot listen on 127.0.0.1, port {port}: address already in use." in result.stderr
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "meterhouse.example"])  # noqa: S104
+def test_a_link_that_signs_in_is_for_this_machine_only(tmp_path: Path, host: str) -> None:
+    folder = tmp_path / "data"
+    result = meterhouse("serve", "--open-dashboard", "--host", host, "--data-dir", folder)
+    assert result.exit_code == 2
+    assert "works on a loopback address only" in result.stderr
     assert not folder.exists()
 
 

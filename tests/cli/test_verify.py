@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from meterhouse.app import DOOR_FILE
 from meterhouse.config import Config
+from meterhouse.folder import DOOR_FILE
 from meterhouse.ledger import accounts, tallies
 from meterhouse.ledger.engine import open_ledger
 from tests.cli.samples import meterhouse

@@ -1,7 +1,9 @@
 """One usage store for the tests of this room, emptied for every test, and a ledger for each."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -30,3 +32,10 @@ def pipeline(usage: UsageStore, tmp_path: Path) -> Iterator[Pipeline]:
         yield Pipeline(stores, workshop)
         for pool in (stores._writer, stores._readers, stores._queries):
             pool.shutdown()
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Iterator[IO[str]]:
+    with (tmp_path / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file

@@ -22,7 +22,8 @@ from meterhouse.errors import Refusal, StoreError
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.metering.identifier import identifier_digest
 from meterhouse.pipeline.accept import StreamSubmission
-from meterhouse.pipeline.apart import Apart, Order
+from meterhouse.pipeline.apart import Apart
+from meterhouse.pipeline.second import Order, Second
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
@@ -39,7 +40,7 @@ def order(folder: Path) -> Order:
 
 def process_of(apart: Apart) -> "subprocess.Popen[bytes]":
     assert apart._running is not None
-    return apart._running.process
+    return apart._running.second.process
 
 
 def kill(apart: Apart) -> None:
@@ -98,15 +99,8 @@ def refuse(_: UsageStore) -> None:
 
 
 @pytest.fixture
-def lock(tmp_path: Path) -> Iterator[IO[str]]:
-    with (tmp_path / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
-
-
-@pytest.fixture
 def apart(tmp_path: Path, lock: IO[str]) -> Iterator[Apart]:
-    opened = Apart(order(tmp_path), lock)
+    opened = Apart(Second(order(tmp_path), lock))
     yield opened
     opened.close()
 
@@ -131,7 +125,7 @@ def test_a_store_that_cannot_be_opened_is_told(tmp_path: Path, lock: IO[str]) ->
     (tmp_path / "usage").write_text("no folder")
     children = len(psutil.Process().children())
     with pytest.raises(StoreError, match=f"usage store at {tmp_path / 'usage'} cannot open"):
-        Apart(order(tmp_path), lock)
+        Apart(Second(order(tmp_path), lock))
     assert len(psutil.Process().children()) == children
 
 
@@ -212,7 +206,7 @@ def test_closing_what_is_dead_already(apart: Apart) -> None:
 
 def test_the_process_keeps_the_lock_of_the_folder(tmp_path: Path, lock: IO[str]) -> None:
     """So nobody opens the folder while the process of a server that was killed is still there."""
-    apart = Apart(order(tmp_path), lock)
+    apart = Apart(Second(order(tmp_path), lock))
     lock.close()
     assert not free(tmp_path / "lock")
     apart.close()
@@ -222,11 +216,11 @@ def test_the_process_keeps_the_lock_of_the_folder(tmp_path: Path, lock: IO[str])
 PARENT = """
 import fcntl, sys, time
 from pathlib import Path
-from tests.pipeline.test_apart import Apart, order, pause, process_of
+from tests.pipeline.test_apart import Apart, Second, order, pause, process_of
 folder = Path(sys.argv[1])
 lock = (folder / "lock").open("a")
 fcntl.flock(lock, fcntl.LOCK_EX)
-apart = Apart(order(folder), lock)
+apart = Apart(Second(order(folder), lock))
 print(process_of(apart).pid, flush=True)
 apart.usage(pause, 600)
 """

@@ -11,7 +11,7 @@ from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.ledger import accounts
 
-app = typer.Typer(help="Make and list accounts.", no_args_is_help=True)
+app = typer.Typer(help="Make and list accounts.", add_completion=False, no_args_is_help=True)
 
 
 @app.command()

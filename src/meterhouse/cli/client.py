@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import typer
 
-from meterhouse.cli.verify import find_door
+from meterhouse.cli.door import find_door
 from meterhouse.config import Config
 from meterhouse.errors import MeterhouseError, StoreError
 from meterhouse.limits import CONSISTENCY_WAIT_SECONDS_MAX

@@ -35,6 +35,8 @@ from meterhouse.errors import ConfigError, MeterhouseError, StoreError
 from meterhouse.wire.credentials import is_live
 from meterhouse.wire.version import DEFAULT_VERSION
 
+app = typer.Typer(add_completion=False)
+
 _STREAM = "/v2/billing/meter_event_stream"
 _STATUS = "/meterhouse/v1/status"
 _KEYS = "/meterhouse/v1/api_keys"
@@ -42,6 +44,7 @@ _OUTCOMES = ("accepted", "duplicate", "rejected")
 _KEY_NAME = "demo"
 
 
+@app.command()
 def demo(
     *,
     events: Annotated[int, typer.Option(min=1, help="How many events to send.")] = 200_000,

@@ -16,7 +16,9 @@ from meterhouse.errors import ConfigError
 from meterhouse.limits import PAGE_LIMIT_MAX, RESEND_POLL_MILLISECONDS
 from meterhouse.wire.timestamp import read_timestamp
 
-app = typer.Typer(help="Search, explain and resend meter events.", no_args_is_help=True)
+app = typer.Typer(
+    help="Search, explain and resend meter events.", add_completion=False, no_args_is_help=True
+)
 
 _EVENTS = "/meterhouse/v1/meter_events"
 _RESEND = "/meterhouse/v1/invalid_meter_events/resend"

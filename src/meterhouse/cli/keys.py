@@ -17,7 +17,9 @@ from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
 from meterhouse.metering.model import Scope
 from meterhouse.wire.credentials import Permissions, parse_permissions
 
-app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make, list and revoke API keys.", add_completion=False, no_args_is_help=True
+)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """`meterhouse serve`: run the server, with every setting as an option."""
 
+import gc
 from inspect import Parameter, Signature
 from typing import Annotated
 
@@ -11,19 +12,34 @@ from meterhouse import __version__, logs
 from meterhouse.cli.options import option
 from meterhouse.clock import SystemClock
 from meterhouse.config import SETTINGS, Config
-from meterhouse.server import Listening, run
+from meterhouse.doors import Listening, opened
+from meterhouse.errors import ConfigError
+
+app = typer.Typer(add_completion=False)
 
 _STRIPE_CLI_HOSTS = ("http://127.0.0.1:", "http://[::1]:")  # the CLI takes no others
 
 
+@app.command()
 def serve(*, open_dashboard: bool = False, **options: str | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
     Every setting is an environment variable as well; the option wins.
     """
     config = Config.read(options)
-    note = logs.configure(config.log_format, config.log_level)
-    run(config, SystemClock(), note, announce, open_dashboard=open_dashboard)
+    if open_dashboard and not config.loopback:
+        raise ConfigError(
+            f"--open-dashboard works on a loopback address only, and the server is to listen on "
+            f"{config.host}. Make a user instead: meterhouse users create NAME --role admin."
+        )
+    with opened(config) as doors:
+        gc.disable()  # what is imported stays
+        from meterhouse.server import run  # noqa: PLC0415 - the second process is to begin first
+
+        gc.freeze()
+        gc.enable()
+        note = logs.configure(config.log_format, config.log_level)
+        run(config, doors, SystemClock(), note, announce, open_dashboard=open_dashboard)
 
 
 _OPEN_DASHBOARD = typer.Option(

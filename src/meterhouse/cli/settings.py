@@ -4,6 +4,8 @@ import typer
 
 from meterhouse.config import SETTINGS, Setting
 
+app = typer.Typer(add_completion=False)
+
 _HEAD = """\
 # Settings
 
@@ -20,6 +22,7 @@ def settings_page() -> str:
     return _HEAD + "".join(map(_row, SETTINGS))
 
 
+@app.command(hidden=True)
 def print_settings() -> None:
     """Print the table of settings as a page of the documentation."""
     typer.echo(settings_page(), nl=False)

@@ -19,7 +19,9 @@ from meterhouse.limits import (
     USER_PASSWORD_LEAST_CHARS,
 )
 
-app = typer.Typer(help="Make, list and delete users of the dashboard.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make, list and delete users of the dashboard.", add_completion=False, no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name to sign in with.")]
 PasswordStdin = Annotated[

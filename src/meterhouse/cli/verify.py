@@ -5,7 +5,6 @@ process. Where no server runs, the stores are opened here.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -17,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from meterhouse.app import DOOR_FILE
 from meterhouse.cli import books
+from meterhouse.cli.door import Door, find_door
 from meterhouse.cli.options import ClickhouseUrl, DatabaseUrl, DataDir
 from meterhouse.cli.output import CANNOT_RUN, FAILED, complain, print_table
 from meterhouse.clock import SystemClock
@@ -29,6 +28,8 @@ from meterhouse.pipeline.process import store_left_behind
 from meterhouse.pipeline.verify import Verification
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
+
+app = typer.Typer(add_completion=False)
 
 _PATH = "/meterhouse/v1/verification"
 
@@ -44,17 +45,10 @@ class State(msgspec.Struct):
     problems: list[str]
 
 
-class Door(msgspec.Struct):
-    """Where a running server listens, and the token that shows it that we are its operator."""
-
-    pid: int
-    url: str
-    token: str
-
-
 Ask = Callable[[], Awaitable[State]]
 
 
+@app.command()
 def verify(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -110,20 +104,6 @@ async def _follow(ask: Ask) -> State:
             if state.status not in ("idle", "running"):
                 return state
             await asyncio.sleep(VERIFY_POLL_MILLISECONDS / 1000)
-
-
-def find_door(config: Config) -> Door | None:
-    """Return where the server of this data folder listens; None when no server lives there."""
-    try:
-        door = msgspec.json.decode((config.data_dir / DOOR_FILE).read_bytes(), type=Door)
-        os.kill(door.pid, 0)
-    except PermissionError as error:
-        raise StoreError(
-            f"The server of {config.data_dir} belongs to another user; verify as that user."
-        ) from error
-    except (OSError, msgspec.DecodeError):
-        return None
-    return door
 
 
 @asynccontextmanager

@@ -4,33 +4,26 @@ What a reader may rely on:
 
 - Whoever calls `Apart` hears what `Workshop` answers, or the error that it raised. Arguments and
   results are copied, so work is a function of a module, found by its name.
-- The process ends when its standard input does: it never outlives the server, not even one that
-  was killed. Until then it keeps the lock of the data folder that it inherited.
-- It ends by itself when the engine of the usage store did not write all that it took: the next
-  process checks what there is.
+- The process ends with the server (`pipeline.second`). It ends by itself when the engine of the
+  usage store did not write all that it took: the next process checks what there is.
 - If it dies, callers hear a `StoreError`, and the next call starts another. What it had in memory
   can be read again from the stores; a batch that it had begun is judged anew.
 """
 
 import gc
-import json
 import logging
 import os
-import secrets
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.managers import BaseManager
 from threading import Lock, Thread
-from typing import IO, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from meterhouse import limits, logs
-from meterhouse.config import LogFormat
 from meterhouse.errors import StoreError, UnwrittenError
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.pipeline.judge import Verdict
+from meterhouse.pipeline.second import Order, Second
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.usage.store import UsageStore
 
@@ -46,34 +39,20 @@ _STANDARD_OUTPUT = 1
 _ENDED_AT_ITS_START = "The process of the usage store ended at its start."
 
 
-class Order(NamedTuple):
-    """What a workshop needs: where its stores are, its one setting, and how it logs."""
-
-    database_url: str
-    clickhouse_url: str
-    deduplication_days: int
-    log_format: LogFormat
-    log_level: str
-
-
 class _Running(NamedTuple):
-    process: subprocess.Popen[bytes]
-    lifeline: IO[bytes]
+    second: Second
     workshop: Any  # a proxy, whose methods are those in `_CALLS`
 
 
 class Apart:
     """A `Workshop` elsewhere; its methods may be called from any thread."""
 
-    def __init__(self, order: Order, lock: IO[str]) -> None:
-        """Start the process; raises the `StoreError` of a store that cannot be opened there.
-
-        The process keeps `lock` open as long as it lives.
-        """
-        self._order = order
-        self._lock = lock
+    def __init__(self, second: Second) -> None:
+        """Wait until the process is ready; raises the `StoreError` of a store that cannot open."""
+        self._order = second.order
+        self._lock = second.lock
         self._starting = Lock()
-        self._running: _Running | None = _start(order, lock)
+        self._running: _Running | None = _reach(second)
         self._closed = False
 
     def usage(
@@ -104,7 +83,7 @@ class Apart:
         if running is not None:
             with suppress(EOFError, OSError):
                 running.workshop.close()
-            _end(running)
+            running.second.end()
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         running = self._alive()
@@ -118,20 +97,20 @@ class Apart:
 
     def _alive(self) -> _Running:
         running = self._running
-        if running is not None and running.process.poll() is not None:
+        if running is not None and running.second.process.poll() is not None:
             self._forget(running)
         with self._starting:
             if self._closed:
                 raise StoreError("The usage store is closed.")
             if self._running is None:
-                self._running = _start(self._order, self._lock)
+                self._running = _reach(Second(self._order, self._lock))
             return self._running
 
     def _forget(self, running: _Running) -> None:
         """Let a process go that does not answer any more, unless somebody else did."""
         with self._starting:
             if self._running is running:
-                _end(running)
+                running.second.end()
                 self._running = None
 
 
@@ -142,52 +121,24 @@ class _Manager(BaseManager):
 _Manager.register("workshop", exposed=_CALLS)
 
 
-def _start(order: Order, lock: IO[str]) -> _Running:
-    address, key = f"\0meterhouse-{secrets.token_hex(8)}", secrets.token_bytes(32)
-    process = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=(lock.fileno(),),
-    )
-    lifeline = cast("IO[bytes]", process.stdin)
-    with cast("IO[bytes]", process.stdout) as told:
-        with suppress(BrokenPipeError):
-            lifeline.write(json.dumps([address, key.hex(), *order]).encode() + b"\n")
-            lifeline.flush()
-        problem = told.readline().decode()
+def _reach(second: Second) -> _Running:
+    """Wait until a process serves its workshop; where it does not, end it and tell why."""
+    problem = second.told()
     if problem != _OPEN:
-        lifeline.close()
-        process.wait()
+        second.end()
         raise StoreError(problem.strip() or _ENDED_AT_ITS_START)
-    manager = _Manager(address, key)
+    manager = _Manager(second.address, second.key)
     try:
         manager.connect()
         workshop = manager.workshop()  # type: ignore[attr-defined]
     except (EOFError, ConnectionError) as error:
-        lifeline.close()
-        process.wait()
+        second.end()
         raise StoreError(_ENDED_AT_ITS_START) from error
-    return _Running(process, lifeline, workshop)
+    return _Running(second, workshop)
 
 
-def _end(running: _Running) -> None:
-    with suppress(OSError):
-        running.lifeline.close()
-    try:
-        running.process.wait(limits.WORKSHOP_END_SECONDS_MAX)
-    except subprocess.TimeoutExpired:
-        running.process.kill()
-        running.process.wait()
-
-
-def main() -> None:
-    """Serve one workshop until standard input ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the server decides when it is over
-    address, key, *rest = json.loads(sys.stdin.readline())
-    Thread(target=_end_with_the_server, daemon=True).start()
-    order = Order(*rest)
+def work(address: str, key: bytes, order: Order) -> None:
+    """Open the stores and serve one workshop, as long as the process lives."""
     logs.configure(order.log_format, order.log_level)
     with os.fdopen(os.dup(_STANDARD_OUTPUT), "w") as tell:
         try:
@@ -199,19 +150,14 @@ def main() -> None:
         Thread(target=_end_when_unwritten, args=(usage,), daemon=True).start()
         workshop = Workshop(ledger, usage, order.deduplication_days)
         _Manager.register("workshop", lambda: workshop, exposed=_CALLS)
-        server = _Manager(address, bytes.fromhex(key)).get_server()
+        server = _Manager(address, key).get_server()
         tell.write(_OPEN)
     # A batch is tens of thousands of objects without a cycle, which a collection looks through in
     # vain; what has been built so far stays.
     gc.freeze()
     gc.set_threshold(limits.WORKSHOP_UNCOLLECTED_OBJECTS)
+    gc.enable()
     server.serve_forever()
-
-
-def _end_with_the_server() -> None:
-    """Wait for the end of standard input, which comes however the server ends."""
-    sys.stdin.read()
-    os._exit(0)
 
 
 def _end_when_unwritten(usage: UsageStore) -> None:
@@ -225,7 +171,3 @@ def _end_when_unwritten(usage: UsageStore) -> None:
             os._exit(_UNWRITTEN)
         except StoreError:
             log.exception("nobody knows whether the usage store wrote all that it took")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,18 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from meterhouse import server
-from meterhouse.clock import ManualClock
-from meterhouse.config import Config
+from meterhouse import doors
+from meterhouse.doors import Listening
 from meterhouse.errors import ConfigError
-from meterhouse.server import Listening
 
 
 def test_port_0_takes_a_free_port_and_tells_it() -> None:
-    with server._listen("127.0.0.1", 0) as listener:
+    with doors._listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         assert port > 0
-        assert server._url(listener) == f"http://127.0.0.1:{port}"
+        assert doors._url(listener) == f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(
@@ -28,31 +26,31 @@ def test_port_0_takes_a_free_port_and_tells_it() -> None:
     ],
 )
 def test_the_url_reaches_the_server_from_this_machine(host: str, shown: str) -> None:
-    with server._listen(host, 0) as listener:
-        assert server._url(listener).startswith(shown)
+    with doors._listen(host, 0) as listener:
+        assert doors._url(listener).startswith(shown)
 
 
 def test_every_address_includes_those_of_version_4() -> None:
-    with server._listen("::", 0) as listener:
+    with doors._listen("::", 0) as listener:
         socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()
 
 
 def test_a_port_in_use_is_told_in_one_sentence() -> None:
-    with server._listen("127.0.0.1", 0) as listener:
+    with doors._listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1, port {port}: address already in use"):
-            server._listen("127.0.0.1", port)
+            doors._listen("127.0.0.1", port)
 
 
 def test_an_unknown_host_is_told() -> None:
     host = "x" * 64  # one more than a part of a name may have, so nobody is asked for it
     with pytest.raises(ConfigError, match=f"Cannot listen on {host}"):
-        server._listen(host, 0)
+        doors._listen(host, 0)
 
 
 def test_a_unix_socket_is_for_its_owner_and_group_and_goes_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    with server._listen_on_path(path):
+    with doors._listen_on_path(path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         _connect(path)
     assert not path.exists()
@@ -63,16 +61,16 @@ def test_a_unix_socket_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
         dead.listen()
-    with server._listen_on_path(path):
+    with doors._listen_on_path(path):
         _connect(path)
 
 
 def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    with server._listen_on_path(path):
+    with doors._listen_on_path(path):
         with (
             pytest.raises(ConfigError, match="address already in use"),
-            server._listen_on_path(path),
+            doors._listen_on_path(path),
         ):
             pass
         _connect(path)
@@ -83,7 +81,7 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path.write_text("data")
     with (
         pytest.raises(ConfigError, match="Cannot listen on the Unix socket"),
-        server._listen_on_path(path),
+        doors._listen_on_path(path),
     ):
         pass
     assert path.read_text() == "data"
@@ -92,7 +90,7 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
     with (
         pytest.raises(ConfigError, match="too long"),
-        server._listen_on_path(tmp_path / ("x" * 200)),
+        doors._listen_on_path(tmp_path / ("x" * 200)),
     ):
         pass
 
@@ -103,23 +101,11 @@ def test_the_door_is_the_unix_socket_where_there_is_one(tmp_path: Path) -> None:
     assert Listening(url, Path("/run/m"), tmp_path, None, url).door == "unix:///run/m"
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "meterhouse.example"])  # noqa: S104
-def test_a_link_that_signs_in_is_for_this_machine_only(tmp_path: Path, host: str) -> None:
-    config = Config.read({"host": host, "data_dir": str(tmp_path / "data")}, {})
-    with pytest.raises(ConfigError, match="works on a loopback address only"):
-        server.run(config, ManualClock(0), _nothing, _nothing, open_dashboard=True)
-    assert not (tmp_path / "data").exists()
-
-
 def _listen(path: Path) -> None:
-    with server._listen_on_path(path):
+    with doors._listen_on_path(path):
         pass
 
 
 def _connect(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
-
-
-def _nothing(_: object) -> None:
-    raise AssertionError

@@ -1,0 +1,31 @@
+"""Where the server of a data folder listens, as it tells the command line of its machine."""
+
+import os
+
+import msgspec
+
+from meterhouse.config import Config
+from meterhouse.errors import StoreError
+from meterhouse.folder import DOOR_FILE
+
+
+class Door(msgspec.Struct):
+    """Where a running server listens, and the token that shows it that we are its operator."""
+
+    pid: int
+    url: str
+    token: str
+
+
+def find_door(config: Config) -> Door | None:
+    """Return where the server of this data folder listens; None when no server lives there."""
+    try:
+        door = msgspec.json.decode((config.data_dir / DOOR_FILE).read_bytes(), type=Door)
+        os.kill(door.pid, 0)
+    except PermissionError as error:
+        raise StoreError(
+            f"The server of {config.data_dir} belongs to another user; verify as that user."
+        ) from error
+    except (OSError, msgspec.DecodeError):
+        return None
+    return door

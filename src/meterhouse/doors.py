@@ -1,0 +1,138 @@
+"""What a server has before anything of it is imported: its sockets, its folder, its second process.
+
+What a reader may rely on:
+
+- A port or a folder in use is told at once, and a client that is early waits instead of being
+  turned away.
+- Next to nothing is imported here, so the second process begins at once, too.
+- The Unix socket speaks the same HTTP as the TCP port. Its owner and group may connect to it.
+"""
+
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from meterhouse import limits
+from meterhouse.config import Config
+from meterhouse.errors import ConfigError
+from meterhouse.folder import lock_folder
+from meterhouse.pipeline.second import Order, Second
+
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a setting may say
+
+
+class Listening(NamedTuple):
+    """A server that listens: where, where its data is, and the key that its first start made.
+
+    `dashboard` is where people look; a link that signs in once, where that was asked for.
+    """
+
+    url: str
+    uds: Path | None
+    data_dir: Path
+    first_key: str | None
+    dashboard: str
+
+    @property
+    def door(self) -> str:
+        """Where the command line of this machine reaches the server best."""
+        return f"unix://{self.uds}" if self.uds else self.url
+
+
+class Doors(NamedTuple):
+    """Sockets that listen, the URL of the first one, and the second process, which has begun."""
+
+    sockets: list[socket.socket]
+    url: str
+    second: Second
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Doors]:
+    """Listen, lock the data folder and begin the second process; all of it ends with the block.
+
+    Raises `ConfigError` when it cannot listen, `StoreError` when the folder cannot be used.
+    """
+    _allow_open_files()
+    with ExitStack() as doors:
+        port = doors.enter_context(_listen(config.host, config.port))
+        sockets = [port]
+        if config.uds is not None:
+            sockets.append(doors.enter_context(_listen_on_path(config.uds)))
+        lock = doors.enter_context(lock_folder(config.data_dir))
+        second = doors.enter_context(Second(Order.of(config), lock))
+        yield Doors(sockets, _url(port), second)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen on a TCP port; port 0 takes a free one. The socket closes as a context manager."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((host, port))
+        listener.listen(limits.LISTEN_BACKLOG_CONNECTIONS)
+    except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
+        listener.close()
+        raise ConfigError(
+            f"Cannot listen on {host}, port {port}: {_reason(error)}. Choose another address with "
+            "--host or another port with --port."
+        ) from error
+    return listener
+
+
+@contextmanager
+def _listen_on_path(path: Path) -> Iterator[socket.socket]:
+    """Listen on a Unix socket, in place of one that a dead process left behind."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen(limits.LISTEN_BACKLOG_CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"Cannot listen on the Unix socket {path}: {_reason(error)}. Choose another path with "
+            "--uds."
+        ) from error
+    with listener:
+        yield listener
+    path.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket file that nobody listens on; leave everything else to `bind` to refuse."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
+    return reason[:1].lower() + reason[1:]
+
+
+def _url(listener: socket.socket) -> str:
+    """Return the URL that reaches `listener` from this machine."""
+    address, port = listener.getsockname()[:2]
+    host = _EVERY_ADDRESS.get(address, address)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _allow_open_files() -> None:
+    """Raise the process' own limit of open files, so that connections do not run into it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = limits.LISTEN_OPEN_FILES
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

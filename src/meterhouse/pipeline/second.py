@@ -1,0 +1,119 @@
+"""How the second process begins and ends; `pipeline.apart` is about what it does meanwhile.
+
+What a reader may rely on:
+
+- Next to nothing is imported here, so a server begins the process first of all, and both do their
+  imports side by side. By the time that the server has done its own, the stores are open.
+- The process ends when its standard input does: it never outlives the server, not even one that
+  was killed. Until then it keeps the lock of the data folder that it inherited.
+- Signals do not end it: the server decides when it is over.
+"""
+
+import gc
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from threading import Thread
+from typing import IO, NamedTuple, Self, cast
+
+from meterhouse import limits
+from meterhouse.config import Config, LogFormat
+
+
+class Order(NamedTuple):
+    """What a workshop needs: where its stores are, its one setting, and how it logs."""
+
+    database_url: str
+    clickhouse_url: str
+    deduplication_days: int
+    log_format: LogFormat
+    log_level: str
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return what `config` orders."""
+        return cls(
+            config.database_url,
+            config.clickhouse_url,
+            config.deduplication_days,
+            config.log_format,
+            config.log_level,
+        )
+
+
+class Second:
+    """A second process. As a context manager it ends with the block.
+
+    `address` is where it will listen, and `key` what it wants to be shown there.
+    """
+
+    def __init__(self, order: Order, lock: IO[str]) -> None:
+        """Begin the process. It keeps `lock` open as long as it lives."""
+        self.order = order
+        self.lock = lock
+        self.address = f"\0meterhouse-{secrets.token_hex(8)}"
+        self.key = secrets.token_bytes(32)
+        self.process = subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(lock.fileno(),),
+        )
+        self._lifeline = cast("IO[bytes]", self.process.stdin)
+        self._told = cast("IO[bytes]", self.process.stdout)
+        with suppress(BrokenPipeError):  # it has died already, which `told` is the one to tell
+            self._lifeline.write(
+                json.dumps([self.address, self.key.hex(), *order]).encode() + b"\n"
+            )
+            self._lifeline.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def told(self) -> str:
+        """Wait for the line that the process tells when its stores are open or cannot be opened.
+
+        Empty when it ended without a word. May be called once.
+        """
+        with self._told:
+            return self._told.readline().decode()
+
+    def end(self) -> None:
+        """End the process, unless it has ended before."""
+        with suppress(OSError):
+            self._lifeline.close()
+        self._told.close()
+        try:
+            self.process.wait(limits.WORKSHOP_END_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def main() -> None:
+    """Be the second process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    address, key, *rest = json.loads(sys.stdin.readline())
+    Thread(target=_end_with_the_server, daemon=True).start()
+    gc.disable()  # what is imported stays
+    from meterhouse.pipeline.apart import work  # noqa: PLC0415 - it would hold up a server
+
+    work(address, bytes.fromhex(key), Order(*rest))
+
+
+def _end_with_the_server() -> None:
+    """Wait for the end of standard input, which comes however the server ends."""
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
