@@ -35,8 +35,7 @@ STATEMENT = Template("""
 SELECT $columns
 FROM $rows
 GROUP BY $group_by
-HAVING sum($counted) > 0
-LIMIT {rows_max:UInt32}
+LIMIT $rows_max
 SETTINGS $settings
 """)
 
@@ -57,9 +56,9 @@ KNOWN = """
 
 SLOTS = Template("""usage_slots
 WHERE account = {account:String}
-    AND livemode = {livemode:Bool}
+    AND livemode = $livemode
     AND $meters
-    AND version = {version:UInt32}$whose
+    AND version = $version$whose
     AND slot >= $start
     AND slot < $end
 """)
@@ -111,9 +110,9 @@ USAGE: dict[Formula, str] = {
 # The number of the window that holds an instant: of windows that are one stretch, or by the
 # stretch that it is in.
 IN_ROW = Template("intDiv($instant - $start, $length)")
-IN_STRETCH = Template("""{firsts:Array(Int64)}[
-        arrayLastIndex(start -> start <= $instant, {starts:Array(Int64)}) AS stretch
-    ] + intDiv($instant - {starts:Array(Int64)}[stretch], {lengths:Array(Int64)}[stretch])""")
+IN_STRETCH = Template("""$firsts[
+        arrayLastIndex(start -> start <= $instant, $starts) AS stretch
+    ] + intDiv($instant - $starts[stretch], $lengths[stretch])""")
 
 
 _decoder = msgspec.json.Decoder(list[int | str])
@@ -122,12 +121,13 @@ _decoder = msgspec.json.Decoder(list[int | str])
 class Rows(NamedTuple):
     """What is added up: where the rows come from, and what each of them tells, as expressions.
 
-    `instant` is the millisecond in which it counts, `counted` how many events it stands for, `used`
-    their usage, and `keys` the values under the selection's keys.
+    `instant` is the moment in which it counts, in units of so many milliseconds, `counted` how many
+    events it stands for, `used` their usage, and `keys` the values under the selection's keys.
     """
 
     source: str
     instant: str
+    unit: int
     counted: str
     used: str
     keys: tuple[str, ...]
@@ -153,15 +153,15 @@ def select(query: MeterUsageQuery, plan: Plan, selection: Selection) -> tuple[st
     if selection.by_meter:
         apart["asked"] = "meter"
     apart |= {f"group_{place}": text for place, text in enumerate(parts.groups)}
-    columns = apart | {"usage": f"toString({parts.usage})"}
+    columns = apart | {"counted_events": f"sum({parts.rows.counted})", "usage": parts.usage}
     statement = STATEMENT.substitute(
         columns=", ".join(f"{text} AS {name}" for name, text in columns.items()),
         group_by=", ".join(apart),
-        counted=parts.rows.counted,
         rows=parts.rows.source,
+        rows_max=METER_USAGE_ROWS_MAX + 1,
         settings=OF_SLOTS if selection.slotted else OF_EVENTS,
     )
-    return statement, parts.values | {"rows_max": METER_USAGE_ROWS_MAX + 1}
+    return statement, parts.values
 
 
 def rows(query: MeterUsageQuery, found: Iterable[bytes]) -> list[UsageRow]:
@@ -170,10 +170,16 @@ def rows(query: MeterUsageQuery, found: Iterable[bytes]) -> list[UsageRow]:
 
 
 def _read(lines: bytes) -> list[Found]:
-    """Read what a statement returns: in each line a window, the values of a group, the usage."""
+    """Read what a statement returns: a window, the values of a group, its events, their usage.
+
+    What was cancelled altogether is left out, unless there are so many rows that they are not all.
+    """
+    rows = _decoder.decode_lines(lines)
+    too_many = len(rows) > METER_USAGE_ROWS_MAX
     return [
         Found(int(window), tuple(map(str, groups)), Decimal(usage))
-        for window, *groups, usage in _decoder.decode_lines(lines)
+        for window, *groups, events, usage in rows
+        if too_many or int(events) > 0
     ]
 
 
@@ -185,7 +191,7 @@ def parts_of(
     Where a question is about all customers, `of_all` chooses among the rows of slots.
     """
     whose = of_all if query.customer is None else OF_CUSTOMER
-    read = _slots(whose, plan, selection) if selection.slotted else _events(query, selection)
+    read = _slots(query, plan, selection, whose) if selection.slotted else _events(query, selection)
     conditions = [
         _condition(number, read.keys[one.place], one)
         for number, one in enumerate(selection.conditions)
@@ -197,7 +203,6 @@ def parts_of(
         "livemode": query.scope.livemode,
         "meter": selection.meters[0],
         "meters": list(selection.meters),
-        "version": selection.version,
         "customer": query.customer or "",
         "as_of": query.as_of or 0,
         "start": plan.start,
@@ -207,29 +212,28 @@ def parts_of(
         "event_time_window": MILLISECONDS[selection.event_time_window or "hour"],
         **{f"key_{number}": key for number, key in enumerate(selection.keys)},
         **{f"among_{number}": list(one.values) for number, one in enumerate(selection.conditions)},
-        "starts": [stretch.start for stretch in plan.stretches],
-        "lengths": [stretch.length for stretch in plan.stretches],
-        "firsts": [stretch.first for stretch in plan.stretches],
     }
     return Parts(
         read,
-        _window(plan.stretches, read.instant),
+        _window(plan.stretches, read),
         Template(USAGE[selection.formula]).substitute(read._asdict()),
         tuple(read.keys[place] for place in selection.groups),
         values,
     )
 
 
-def _slots(whose: str, plan: Plan, selection: Selection) -> Rows:
+def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection, whose: str) -> Rows:
     one = len(selection.meters) == 1
     source = SLOTS.substitute(
         meters="meter = {meter:String}" if one else "meter IN {meters:Array(String)}",
+        livemode="true" if query.scope.livemode else "false",
+        version=selection.version,
         whose=whose,
         start=plan.start // 1000,
         end=plan.end // 1000,
     )
     keys = [f"dimensions[{place + 1}]" for place in range(len(selection.keys))]
-    return Rows(source, "toUnixTimestamp(slot) * 1000", "events", "value", tuple(keys))
+    return Rows(source, "toUnixTimestamp(slot)", 1000, "events", "value", tuple(keys))
 
 
 def _events(query: MeterUsageQuery, selection: Selection) -> Rows:
@@ -240,20 +244,24 @@ def _events(query: MeterUsageQuery, selection: Selection) -> Rows:
         array = f"CAST([{', '.join(keys)}], 'Array(String)')"
         source = RECEIVED_LAST.substitute(whose=whose, keys=array)
         keys = [f"keys[{number + 1}]" for number in range(len(keys))]
-        return Rows(source, "instant", "1", "toDecimal256(value, 15)", tuple(keys))
+        return Rows(source, "instant", 1, "1", "toDecimal256(value, 15)", tuple(keys))
     instant = "toUnixTimestamp64Milli(timestamp)"
     if selection.formula == "last":
-        return Rows(KEPT.substitute(whose=whose), instant, "1", "value", tuple(keys))
+        return Rows(KEPT.substitute(whose=whose), instant, 1, "1", "value", tuple(keys))
     signed = "toDecimal256(value, 15) * sign"
-    return Rows(SIGNED.substitute(whose=whose), instant, "sign", signed, tuple(keys))
+    return Rows(SIGNED.substitute(whose=whose), instant, 1, "sign", signed, tuple(keys))
 
 
-def _window(stretches: Sequence[Stretch], instant: str) -> str:
-    """Write the number of the window that holds an instant."""
+def _window(stretches: Sequence[Stretch], rows: Rows) -> str:
+    """Write the number of the window that holds the instant of a row."""
+    starts = [one.start // rows.unit for one in stretches]
+    lengths = [one.length // rows.unit for one in stretches]
     if len(stretches) > 1:
-        return IN_STRETCH.substitute(instant=instant)
-    [(start, length, _)] = stretches
-    return IN_ROW.substitute(instant=instant, start=start, length=length)
+        firsts = [one.first for one in stretches]
+        return IN_STRETCH.substitute(
+            instant=rows.instant, firsts=firsts, starts=starts, lengths=lengths
+        )
+    return IN_ROW.substitute(instant=rows.instant, start=starts[0], length=lengths[0])
 
 
 def _condition(number: int, key: str, condition: Condition) -> str:
