@@ -170,4 +170,6 @@ def _end_when_unwritten(usage: UsageStore) -> None:
             log.error("%s The process of the usage store starts anew.", error)  # noqa: TRY400
             os._exit(_UNWRITTEN)
         except StoreError:
+            if usage.closed:
+                return
             log.exception("nobody knows whether the usage store wrote all that it took")

@@ -177,13 +177,15 @@ class _WrongCount(msgspec.Struct):
 class UsageStore:
     """The open store; `open` makes one.
 
-    `unwritten` is set once `confirm` has found that the engine did not write all that it took.
+    `unwritten` is set once `confirm` has found that the engine did not write all that it took,
+    `closed` once nothing more is asked of it.
     """
 
     def __init__(
         self, place: str, writer: Client, readers: list[Client], *, embedded: bool
     ) -> None:
         self.unwritten = Event()
+        self.closed = False
         self._place = place
         self._embedded = embedded
         self._writer = writer
@@ -437,6 +439,7 @@ class UsageStore:
 
     def close(self) -> None:
         """Finish what has begun and let the folder go."""
+        self.closed = True
         for client in (*self._readers, self._writer):
             client.close()
 
