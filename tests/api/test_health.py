@@ -14,7 +14,7 @@ def test_metrics_tell_what_happened(house: House) -> None:
     data = {"event_name": "calls", "payload[value]": "1", "identifier": "one"}
     for _ in range(2):
         house.request("POST", "/v1/billing/meter_events", data=data)
-    house.run(house.meterhouse.house.processor.settle(5))
+    house.run(house.meterhouse.house.processor.settle(30))
     house.request("GET", "/secret/path")
     answer = house.request("GET", "/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

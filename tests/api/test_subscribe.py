@@ -222,7 +222,7 @@ def test_over_a_real_socket(server: Server) -> None:
         proxy=None,
     ) as socket:
         assert socket.subprotocol == SUBPROTOCOL
-        socket.ping().wait(5)
+        socket.ping().wait(30)
         made = client.v1.customers.create()
         frame = json.loads(socket.recv(5))
     assert json.loads(frame["payload"])["related_object"]["id"] == made.id

@@ -14,7 +14,7 @@ def use(house: House, customer: str, days_ago: int, value: str) -> None:
         "payload[value]": value,
     }
     house.create("/v1/billing/meter_events", data=data)
-    assert house.run(house.meterhouse.house.processor.settle(10))
+    assert house.run(house.meterhouse.house.processor.settle(30))
 
 
 def page(house: House, **params: str) -> str:

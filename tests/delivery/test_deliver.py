@@ -385,7 +385,7 @@ def test_what_a_stop_leaves_is_delivered_by_the_next_start(
             await at.emit(2)
             await asyncio.to_thread(receiver.wait, 2)
             started = time.monotonic()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10  # an attempt would take 20
 
     async def second() -> None:
         async with desk(tmp_path) as at:

@@ -48,7 +48,7 @@ async def send(pipeline: Pipeline, *identifiers: str, key: str | None = None) ->
     """Send events and wait until the usage store has them."""
     for identifier in identifiers:
         assert await pipeline.acceptor.accept(submission(identifier, key=key)) is None
-    assert await pipeline.processor.settle(5)
+    assert await pipeline.processor.settle(30)
 
 
 def suspect_all(_: Filter, digests: Digests) -> npt.NDArray[np.bool_]:
@@ -169,7 +169,7 @@ def test_a_claim_holds_to_the_end_of_its_last_day(
     """An event whose timestamp is just old enough must not count twice, so that is within it."""
     commit_group(pipeline, submission("a"))
     if stored:
-        pipeline.run(lambda: pipeline.processor.settle(5))
+        pipeline.run(lambda: pipeline.processor.settle(30))
     assert told(commit_group(pipeline, submission("a"), now=now)) == [answer]
 
 
@@ -180,7 +180,7 @@ def test_a_claim_that_was_taken_over_holds_again(pipeline: Pipeline) -> None:
     assert answers == ["acknowledged", duplicate("a")]
     assert told(commit_group(pipeline, again, now=LAST + 2)) == [duplicate("a")]
     restarted = pipeline.restarted()
-    restarted.run(lambda: restarted.processor.settle(5))
+    restarted.run(lambda: restarted.processor.settle(30))
     assert told(commit_group(restarted, again, now=LAST + DAYS * DAY)) == [duplicate("a")]
     assert pipeline.claims() == 2
 
@@ -415,7 +415,7 @@ def test_a_claim_that_comes_during_the_question_counts(
         await asyncio.to_thread(answered.wait, 10)
         streamed = StreamSubmission([submission("a").event], None)
         assert await pipeline.acceptor.accept(streamed) is None
-        assert await pipeline.processor.settle(5)
+        assert await pipeline.processor.settle(30)
         assert pipeline.claims() == 1
         go_on.set()
         return await asking
@@ -474,7 +474,7 @@ def test_values_keep_every_digit_through_the_journal(pipeline: Pipeline) -> None
     async def body() -> Decimal:
         await pipeline.acceptor.accept(submission("a", "0.000000000000001"))
         await pipeline.acceptor.accept(submission("b", "999999999999999"))
-        assert await pipeline.processor.settle(5)
+        assert await pipeline.processor.settle(30)
         with pipeline.stores._ledger.read() as connection:
             [meter] = meters.all_meters(connection)
         return pipeline.workshop._usage.total(pipeline.scope, meter).stored

@@ -31,7 +31,7 @@ def outcomes(pipeline: Pipeline, *batches: Sequence[MeterEvent]) -> dict[str, in
     async def body() -> None:
         for batch in batches:
             await stream(pipeline, *batch)
-            assert await pipeline.processor.settle(5)
+            assert await pipeline.processor.settle(30)
 
     pipeline.run(body)
     books = pipeline.books()
@@ -122,7 +122,7 @@ def test_identifiers_stay_taken_over_restarts(pipeline: Pipeline) -> None:
 
     async def body() -> None:
         await stream(third, streamed("b"), streamed("c"), streamed("d"))
-        assert await third.processor.settle(5)
+        assert await third.processor.settle(30)
 
     third.run(body)
     assert third.books() == {
@@ -144,11 +144,11 @@ def test_a_single_event_and_one_of_a_stream_share_their_identifiers(
             assert await pipeline.acceptor.accept(submission("a")) is None
         else:
             await stream(pipeline, streamed("a"))
-            assert await pipeline.processor.settle(5)
+            assert await pipeline.processor.settle(30)
         answer = await pipeline.acceptor.accept(submission("a"))
         assert str(answer) == "An event already exists with identifier a."
         await stream(pipeline, streamed("a"))
-        assert await pipeline.processor.settle(5)
+        assert await pipeline.processor.settle(30)
 
     pipeline.run(body)
     assert pipeline.stored() == 1
@@ -172,7 +172,7 @@ def test_a_single_event_that_comes_between_judgement_and_commit_wins(
 
     async def body() -> None:
         await stream(pipeline, streamed("a"), streamed("b"))
-        assert await pipeline.processor.settle(5)
+        assert await pipeline.processor.settle(30)
 
     pipeline.run(body)
     assert pipeline.books() == {"acknowledged": 3, "accepted": 2, "duplicate": 1, "pending": 0}
@@ -189,7 +189,7 @@ def test_modes_do_not_see_each_others_identifiers(pipeline: Pipeline) -> None:
     async def body() -> None:
         live = streamed("a", scope=pipeline.live.id, tier="cus_live")
         await stream(pipeline, streamed("a"), live)
-        assert await pipeline.processor.settle(5)
+        assert await pipeline.processor.settle(30)
 
     pipeline.run(body)
     assert pipeline.stored() == 2
@@ -207,5 +207,5 @@ def test_a_crash_between_judgement_and_commit_leaves_every_identifier_free(
 
     asyncio.run(judged())
     again = pipeline.restarted()
-    again.run(lambda: again.processor.settle(5))
+    again.run(lambda: again.processor.settle(30))
     assert pipeline.books() == {"acknowledged": 2, "accepted": 1, "duplicate": 1, "pending": 0}

@@ -21,7 +21,7 @@ async def accept(pipeline: Pipeline, *names: str) -> None:
     for name in names:
         sent = submission(name, key=name, received_at=pipeline.clock.now())
         assert await pipeline.acceptor.accept(sent) is None
-    assert await pipeline.processor.settle(5)
+    assert await pipeline.processor.settle(30)
 
 
 def left(pipeline: Pipeline) -> tuple[int, int, int]:

@@ -19,9 +19,9 @@ async def fill(pipeline: Pipeline) -> None:
     """Three events that count, of which one is cancelled, and one that is rejected."""
     await accept(pipeline, "a", "b", "c", value="2.5")
     await accept(pipeline, "d", value="many")
-    assert await pipeline.processor.settle(5)
+    assert await pipeline.processor.settle(30)
     await cancel(pipeline, position=1)
-    assert await pipeline.processor.settle(5)
+    assert await pipeline.processor.settle(30)
 
 
 def verified(pipeline: Pipeline) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def test_a_lost_block_is_found(pipeline: Pipeline, monkeypatch: pytest.MonkeyPat
 
     async def body() -> None:
         await accept(pipeline, "a")
-        await pipeline.processor.settle(5)
+        await pipeline.processor.settle(30)
 
     pipeline.run(body)
     assert problems(pipeline) == ["test: 1 accepted events, but 0 stored ones."]

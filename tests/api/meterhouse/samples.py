@@ -12,7 +12,7 @@ RESEND = "/meterhouse/v1/invalid_meter_events/resend"
 def stream(house: House, *events: dict[str, Any]) -> None:
     """Send events of a stream; return once they are judged by what is known now."""
     done(post(house, STREAM, {"events": list(events)}))
-    assert house.run(house.meterhouse.house.processor.settle(10))
+    assert house.run(house.meterhouse.house.processor.settle(30))
 
 
 def wrong(identifier: str, customer: str, **more: Any) -> dict[str, Any]:

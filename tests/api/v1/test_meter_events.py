@@ -337,7 +337,7 @@ def test_decimals_by_version_and_setting(
 def rejected(house: House) -> list[str]:
     """Return the codes of the rejected events that the usage store holds, and of the metrics."""
     stores = house.meterhouse.house.stores
-    house.run(house.meterhouse.house.processor.settle(5))
+    house.run(house.meterhouse.house.processor.settle(30))
     counts = house.run(stores.usage(UsageStore.counts))
     held = sorted(
         code
