@@ -29,6 +29,7 @@ from clickhouse_connect.driver.client import Client
 
 from meterhouse.limits import (
     IDENTIFIERS_GRANULE_ROWS,
+    SLOTS_AT_REST_SECONDS,
     SLOTS_COMPACT_BYTES_MAX,
     SLOTS_GRANULE_ROWS,
     USAGE_BROKEN_PARTS_BYTES_MAX,
@@ -127,6 +128,7 @@ SETTINGS {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
 # A SummingMergeTree would drop a row whose events were all cancelled, and with it the proof that a
 # block is in (`usage.slots`). Slots are read by every chart and merged again and again, so they have
 # the engine's fast compression; the events themselves, the most of what is on disk, the better one.
+# A question costs half a millisecond for each part, so a month that has come to rest becomes one.
 USAGE_SLOTS = f"""
 CREATE TABLE IF NOT EXISTS usage_slots
 (
@@ -147,7 +149,9 @@ PARTITION BY toYYYYMM(slot)
 ORDER BY (account, livemode, meter, version, customer, slot, dimensions)
 SETTINGS {TABLE_SETTINGS},
     index_granularity = {SLOTS_GRANULE_ROWS},
-    min_bytes_for_wide_part = {SLOTS_COMPACT_BYTES_MAX}
+    min_bytes_for_wide_part = {SLOTS_COMPACT_BYTES_MAX},
+    min_age_to_force_merge_seconds = {SLOTS_AT_REST_SECONDS},
+    min_age_to_force_merge_on_partition_only = 1
 """
 
 
