@@ -126,8 +126,8 @@ SETTINGS {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
 
 
 # A SummingMergeTree would drop a row whose events were all cancelled, and with it the proof that a
-# block is in (`usage.slots`). Slots are read by every chart and merged again and again, so they have
-# the engine's fast compression; the events themselves, the most of what is on disk, the better one.
+# block is in (`usage.slots`). Every chart reads slots, and merges rewrite them again and again, so
+# they have the engine's fast compression; events, most of what is on disk, have the better one.
 # A question costs half a millisecond for each part, so a month that has come to rest becomes one.
 USAGE_SLOTS = f"""
 CREATE TABLE IF NOT EXISTS usage_slots
