@@ -194,7 +194,6 @@ USAGE_SPILL_LEFT_BYTES = 1_024 * 1_048_576  # on the disk, or a grouping is refu
 USAGE_ASKED_DIGESTS_MAX = 10_000  # in one statement
 IDENTIFIERS_GRANULE_ROWS = 1_024  # read at least for one identifier
 SLOTS_GRANULE_ROWS = 1_024  # read at least for the slots of one customer
-SLOTS_COMPACT_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # of a part of slots that is in one file
 SLOTS_AT_REST_SECONDS = 3_600  # without new slots of a month, after which it is merged whole
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
 USAGE_REPLACED_SECONDS = 30  # that the parts which a merge replaced stay on disk

@@ -30,7 +30,6 @@ from clickhouse_connect.driver.client import Client
 from meterhouse.limits import (
     IDENTIFIERS_GRANULE_ROWS,
     SLOTS_AT_REST_SECONDS,
-    SLOTS_COMPACT_BYTES_MAX,
     SLOTS_GRANULE_ROWS,
     USAGE_BROKEN_PARTS_BYTES_MAX,
     USAGE_REPLACED_SECONDS,
@@ -149,7 +148,6 @@ PARTITION BY toYYYYMM(slot)
 ORDER BY (account, livemode, meter, version, customer, slot, dimensions)
 SETTINGS {TABLE_SETTINGS},
     index_granularity = {SLOTS_GRANULE_ROWS},
-    min_bytes_for_wide_part = {SLOTS_COMPACT_BYTES_MAX},
     min_age_to_force_merge_seconds = {SLOTS_AT_REST_SECONDS},
     min_age_to_force_merge_on_partition_only = 1
 """
