@@ -28,6 +28,7 @@ from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.window import MILLISECONDS, SLOT
 from meterhouse.usage import schema
 from meterhouse.usage.rebuild import Positions, Slots, add_month, find_months
+from meterhouse.usage.slots import EVERYBODY, WHOLE
 from meterhouse.usage.store import UsageStore
 
 DAYS = 90
@@ -80,6 +81,16 @@ SELECT
         'region', 'region-0', 'tier', concat('tier-', toString(intDiv(number, 5) % 4)))
 FROM numbers({{count:UInt64}})
 """  # noqa: S608 - put together from the constants of this module alone
+
+
+# A rebuild leaves the slots without dimensions as they are, so nobody has made them yet.
+_WHOLE = f"""
+INSERT INTO usage_slots
+SELECT account, livemode, meter, {WHOLE}, '', slot, [], sum(events), sum(value), 0
+FROM usage_slots
+WHERE meter = {{meter:String}} AND customer = '{EVERYBODY}'
+GROUP BY account, livemode, meter, slot
+"""  # noqa: S608 - put together from constants alone
 
 
 class Order(msgspec.Struct):
@@ -208,6 +219,7 @@ def _write_rollup(store: UsageStore, scope: Scope, meter: Meter, last: int) -> N
     among = Positions(0, last)
     for month in find_months(store, slots, among):
         add_month(store, slots, month.number, among)
+    store.change(_WHOLE, {"meter": meter.id}, {})
 
 
 if __name__ == "__main__":

@@ -185,8 +185,8 @@ def test_a_batch_makes_a_block_for_each_table_and_month(
         ("events", 1),
         ("identifiers", 3),
         ("rejected_events", 1),
-        ("usage_slots", 2),
-        ("usage_slots", 2),
+        ("usage_slots", 3),
+        ("usage_slots", 3),
     ]
     assert len({one.token for one in made}) == 6
 

@@ -9,7 +9,7 @@ import pytest
 from meterhouse.metering.model import AcceptedEvent, Scope
 from meterhouse.usage import block
 from meterhouse.usage.block import Block
-from meterhouse.usage.slots import EVERYBODY, slots
+from meterhouse.usage.slots import EVERYBODY, WHOLE, slots
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import MINUTE, at, meter
 from tests.usage.samples import accepted, insert, next_position, next_token, stored
@@ -35,20 +35,23 @@ def packed(
     return slots(events, METERS, batch)
 
 
-def rows_of(one: Block, *, everybody: bool = False) -> list[dict[str, Any]]:
-    """Return the rows of each customer, or those of all together."""
-    rows: list[dict[str, Any]] = block.read(one.body).to_pylist()
-    return [row for row in rows if (row["customer"] == EVERYBODY) == everybody]
+def rows_of(one: Block, kind: str = "each") -> list[dict[str, Any]]:
+    """Return the rows of each customer, of all together, or of all without dimensions."""
+    kinds: dict[str, list[dict[str, Any]]] = {"each": [], "all": [], "whole": []}
+    for row in block.read(one.body).to_pylist():
+        together = "whole" if row["version"] == WHOLE else "all"
+        kinds[together if row["customer"] == EVERYBODY else "each"].append(row)
+    return kinds[kind]
 
 
 def totals(store: UsageStore, scope: Scope) -> tuple[int, int]:
     """Add up the slots of each customer, which come to what those of all do."""
-    each, together = store._writer.query(
+    each, together, whole = store._writer.query(
         """SELECT sum(events), sum(value) FROM usage_slots WHERE account = {account:String}
-        GROUP BY customer = ''""",
+        GROUP BY customer = '', version = 0""",
         parameters={"account": scope.account},
     ).result_rows
-    assert each == together
+    assert each == together == whole
     events, value = each
     return events, int(value)
 
@@ -60,9 +63,10 @@ def test_events_of_one_slot_and_one_group_are_one_row(scope: Scope) -> None:
         for value, later in (("1.5", 0), ("2", 15 * MINUTE - 1))
     ]
     [one] = packed(scope, rows, batch=99)
-    assert (one.destination, one.partition, one.rows) == ("usage_slots", "202611", 2)
-    [row], [everybody] = rows_of(one), rows_of(one, everybody=True)
+    assert (one.destination, one.partition, one.rows) == ("usage_slots", "202611", 3)
+    [row], [everybody], [whole] = rows_of(one), rows_of(one, "all"), rows_of(one, "whole")
     assert everybody == row | {"customer": EVERYBODY}
+    assert whole == everybody | {"version": WHOLE, "dimensions": []}
     assert int(row.pop("slot").timestamp() * 1000) == at("3 10:15")
     assert row == {
         "account": scope.account,
@@ -111,12 +115,29 @@ def test_everybody_has_rows_without_customers(scope: Scope) -> None:
         )
     ]
     [one] = packed(scope, rows, rows[:1])
-    found = [
-        (row["dimensions"], row["events"], int(row["value"]))
-        for row in rows_of(one, everybody=True)
-    ]
+    found = [(row["dimensions"], row["events"], int(row["value"])) for row in rows_of(one, "all")]
     assert sorted(found) == [(["a"], 1, 2), (["b"], 2, 12)]
     assert len(rows_of(one)) == 4
+    [whole] = rows_of(one, "whole")
+    assert (whole["meter"], whole["version"], whole["events"], whole["value"]) == (
+        "mtr_models",
+        WHOLE,
+        3,
+        14,
+    )
+
+
+def test_each_meter_has_a_whole_of_its_own(scope: Scope) -> None:
+    payload = {"model": "a", "tier": "x"}
+    rows = [
+        accepted(scope, "1"),
+        accepted(scope, "2", meter="mtr_tiers", payload=payload),
+        accepted(scope, "4", meter="mtr_tiers", payload=payload | {"tier": "y"}),
+        accepted(scope, "8", meter="mtr_tiers", payload=payload, timestamp=at("3")),
+    ]
+    [one] = packed(scope, rows)
+    found = [(row["meter"], int(row["value"])) for row in rows_of(one, "whole")]
+    assert sorted(found) == [("mtr_1", 1), ("mtr_tiers", 6), ("mtr_tiers", 8)]
 
 
 def test_cancellations_subtract_in_the_same_block(scope: Scope) -> None:
@@ -129,14 +150,14 @@ def test_cancellations_subtract_in_the_same_block(scope: Scope) -> None:
 def test_months_are_blocks_of_their_own(scope: Scope) -> None:
     rows = [accepted(scope, timestamp=at("1") - 1), accepted(scope, timestamp=at("1"))]
     made = packed(scope, rows, [accepted(scope, timestamp=at("1") + 1)])
-    assert [(one.partition, one.rows) for one in made] == [("202610", 2), ("202611", 2)]
+    assert [(one.partition, one.rows) for one in made] == [("202610", 3), ("202611", 3)]
 
 
 @pytest.mark.parametrize("one", ["mtr_last", "mtr_daily"])
 def test_meters_whose_usage_does_not_add_up_have_no_slots(scope: Scope, one: str) -> None:
     assert packed(scope, [accepted(scope, meter=one)]) == []
     [made] = packed(scope, [accepted(scope, meter=one), accepted(scope)])
-    assert made.rows == 2
+    assert made.rows == 3
 
 
 def test_a_block_has_the_columns_of_its_table(store: UsageStore, scope: Scope) -> None:

@@ -159,8 +159,7 @@ class Verification:
         return [
             f"{meter.id} ({meter.event_name}): {one.events} events of "
             f"{one.month // 100}-{one.month % 100:02} come to {one.usage}, "
-            f"but {'totals' if one.together else 'slots'} of {one.slot_events} events to "
-            f"{one.slot_usage}."
+            f"but {one.kind} of {one.slot_events} events to {one.slot_usage}."
             for one in await self._stores.usage(UsageStore.unlike_slots, scope, meter)
         ]
 

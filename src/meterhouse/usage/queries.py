@@ -190,12 +190,12 @@ FROM events
 WHERE {METER_KEYS}
 """
 
-# The months in which the slots of a meter, those of each customer or those of all, do not say what
-# its events do.
+# The months in which the slots of a meter, any of the three kinds of them, do not say what its
+# events do.
 UNLIKE_SLOTS = f"""
 SELECT
     month,
-    together,
+    kind,
     sum(of_events.1) AS events,
     toString(sum(of_events.2)) AS usage,
     sum(of_slots.1) AS slot_events,
@@ -203,7 +203,7 @@ SELECT
 FROM (
     SELECT
         toYYYYMM(timestamp) AS month,
-        arrayJoin([false, true]) AS together,
+        arrayJoin(['slots', 'totals', 'totals without dimensions']) AS kind,
         (sum(toInt64(sign)), sum(toDecimal256(value, 15) * sign)) AS of_events,
         (toInt64(0), toDecimal256(0, 15)) AS of_slots
     FROM events
@@ -212,16 +212,18 @@ FROM (
     UNION ALL
     SELECT
         toYYYYMM(slot) AS month,
-        customer = '' AS together,
+        multiIf(
+            version = 0, 'totals without dimensions', customer = '', 'totals', 'slots'
+        ) AS kind,
         (0, toDecimal256(0, 15)),
         (sum(events), sum(value))
     FROM usage_slots
-    WHERE {METER_KEYS} AND version = {{version:UInt32}}
-    GROUP BY month, together
+    WHERE {METER_KEYS} AND version IN (0, {{version:UInt32}})
+    GROUP BY month, kind
 )
-GROUP BY month, together
+GROUP BY month, kind
 HAVING (sum(of_events.1), sum(of_events.2)) != (sum(of_slots.1), sum(of_slots.2))
-ORDER BY month, together
+ORDER BY month, kind
 """
 
 COUNT_EVENTS = """

@@ -7,6 +7,7 @@ What a reader may rely on:
   takes the whole month away, so that it can be done again.
 - Its rows have the batch 0, so they prove of no block of the judge's that it is in (`usage.slots`).
 - A piece may be done again after it was cleared, which the engine must not take for a repetition.
+- The rows without dimensions are as they were, whatever dimensions a meter has.
 """
 
 # ruff: noqa: S608 - the statements are put together from the constants of this module alone
@@ -18,6 +19,7 @@ import msgspec
 
 from meterhouse.metering.model import Scope
 from meterhouse.usage.queries import METER_KEYS, RANGE
+from meterhouse.usage.slots import WHOLE
 from meterhouse.usage.store import UsageStore
 
 _EVENTS = "sign = 1 AND position > {after:UInt64} AND position <= {last:UInt64}"
@@ -53,7 +55,10 @@ _CLEAR_MONTH = f"""
 DELETE FROM usage_slots
 WHERE {METER_KEYS} AND version = {{version:UInt32}} AND {RANGE.replace("timestamp", "slot")}
 """
-_CLEAR_FORMER = f"DELETE FROM usage_slots WHERE {METER_KEYS} AND version < {{version:UInt32}}"
+_CLEAR_FORMER = f"""
+DELETE FROM usage_slots
+WHERE {METER_KEYS} AND version < {{version:UInt32}} AND version != {WHOLE}
+"""
 
 _MONTHS = f"""
 SELECT toYYYYMM(timestamp) AS number, count() AS events

@@ -9,9 +9,10 @@ What a reader may rely on:
   least; whole months are dropped afterwards.
 - `duplicate_events` holds one row for each duplicate, just as long, in the columns of `events`.
 - `usage_slots` holds what the events of 15 minutes come to, by customer and values of the meter's
-  declared dimensions, and once more of all customers, in rows whose customer is empty; a
-  cancellation subtracts. Rows with the same keys are added up, by merges and by whoever reads. It
-  has slots of the meters whose usage adds up (`Meter.slotted`).
+  declared dimensions; once more of all customers, in rows whose customer is empty; and of these
+  once more without dimensions, in rows of the version 0. A cancellation subtracts. Rows with the
+  same keys are added up, by merges and by whoever reads. It has slots of the meters whose usage
+  adds up (`Meter.slotted`).
 - `identifiers` holds one row for each claim: the two halves of the digest, the position of the
   event that claimed it, and the UTC day on which that was received, counted from the epoch.
 - Rows are sorted by their keys and partitioned by UTC month: of `received_at` in
@@ -134,7 +135,7 @@ CREATE TABLE IF NOT EXISTS usage_slots
     account    LowCardinality(String),
     livemode   Bool,
     meter      LowCardinality(String),
-    version    UInt32,
+    version    UInt32 COMMENT '0: no dimensions.',
     customer   String COMMENT 'Empty: all customers.',
     slot       DateTime('UTC') CODEC(Delta, LZ4),
     dimensions Array(String),

@@ -30,6 +30,7 @@ from meterhouse.metering.meter_usage import (
 from meterhouse.metering.model import Formula
 from meterhouse.metering.window import MILLISECONDS, Stretch
 from meterhouse.usage.queries import METER_KEYS, RANGE, REACH
+from meterhouse.usage.slots import WHOLE
 
 STATEMENT = Template("""
 SELECT $columns
@@ -43,14 +44,16 @@ SETTINGS $settings
 OF_SLOTS = "optimize_move_to_prewhere = 0, max_threads = 1"
 OF_EVENTS = "optimize_move_to_prewhere = 1"
 
-# Whose rows: one customer's, or of slots those of all together or of each. Of events, everybody's
-# where a part is left out, and those that were known at an instant.
-OF_CUSTOMER = """
+# Whose slots: one customer's, those of all together, or of each. Where no dimensions are asked
+# about, all together have a version of their own.
+OF_CUSTOMER = Template("version = $version AND customer = {customer:String}")
+OF_ALL = Template("version = $version_of_all AND customer = ''")
+OF_EACH = Template("version = $version AND customer != ''")
+
+# Whose events: one customer's or, where a part is left out, everybody's; and those that were known
+# at an instant.
+EVENTS_OF_CUSTOMER = """
     AND customer = {customer:String}"""
-OF_ALL = """
-    AND customer = ''"""
-OF_EACH = """
-    AND customer != ''"""
 KNOWN = """
     AND received_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
 
@@ -58,7 +61,7 @@ SLOTS = Template("""usage_slots
 WHERE account = {account:String}
     AND livemode = $livemode
     AND $meters
-    AND version = $version$whose
+    AND $whose
     AND slot >= $start
     AND slot < $end
 """)
@@ -184,7 +187,7 @@ def _read(lines: bytes) -> list[Found]:
 
 
 def parts_of(
-    query: MeterUsageQuery, plan: Plan, selection: Selection, *, of_all: str = OF_ALL
+    query: MeterUsageQuery, plan: Plan, selection: Selection, *, of_all: Template = OF_ALL
 ) -> Parts:
     """Return what the statements are made of that add up a selection.
 
@@ -222,13 +225,15 @@ def parts_of(
     )
 
 
-def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection, whose: str) -> Rows:
+def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection, whose: Template) -> Rows:
+    dimensions = selection.groups or selection.conditions
     one = len(selection.meters) == 1
     source = SLOTS.substitute(
         meters="meter = {meter:String}" if one else "meter IN {meters:Array(String)}",
         livemode="true" if query.scope.livemode else "false",
-        version=selection.version,
-        whose=whose,
+        whose=whose.safe_substitute(
+            version=selection.version, version_of_all=selection.version if dimensions else WHOLE
+        ),
         start=plan.start // 1000,
         end=plan.end // 1000,
     )
@@ -237,7 +242,7 @@ def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection, whose: str)
 
 
 def _events(query: MeterUsageQuery, selection: Selection) -> Rows:
-    whose = "" if query.customer is None else OF_CUSTOMER
+    whose = "" if query.customer is None else EVENTS_OF_CUSTOMER
     whose += "" if query.as_of is None else KNOWN
     keys = [f"payload[{{key_{number}:String}}]" for number in range(len(selection.keys))]
     if selection.event_time_window:

@@ -5,7 +5,8 @@ written at once, so each gets what is its own exactly once. They are of the same
 slot crosses the end of a month.
 
 Beside the rows of each customer a block has those of all customers together, whose customer is
-`EVERYBODY`, no text at all. Whoever asks about everybody reads them alone, which are fewer.
+`EVERYBODY`, no text at all; and once more without dimensions, as the version `WHOLE` of them.
+Whoever asks about everybody reads one of these kinds alone, which are fewer.
 
 A row of slots has no position by which it could be found again, for merges add rows up. It has the
 last position of its *batch* instead, and a merge keeps the highest. Batches come to the store in
@@ -26,6 +27,9 @@ from meterhouse.usage import block
 from meterhouse.usage.block import INSTANT, Block
 
 EVERYBODY = ""  # the customer of rows that all customers come to
+WHOLE = (
+    0  # the version of those that tell no dimensions apart; it is before every version of a meter
+)
 
 _SAME = ("account", "livemode", "meter", "customer")  # in a row of events and in one of slots
 
@@ -56,7 +60,7 @@ def _meters(rows: pa.RecordBatch, meters: Mapping[str, Meter]) -> list[Meter]:
 
 
 def _added(rows: pa.RecordBatch, meters: Sequence[Meter]) -> pa.RecordBatch:
-    """Add up events whose keys and slots are the same, then those of all customers."""
+    """Add up events whose keys and slots are the same; then all customers, then all dimensions."""
     slot = pc.multiply(pc.divide(rows["timestamp"].cast(pa.int64()), SLOT), SLOT)
     value = pc.if_else(pc.less(rows["sign"], 0), pc.negate(rows["value"]), rows["value"])
     apart = {name: rows[name] for name in _SAME} | {"slot": slot.cast(INSTANT)}
@@ -68,16 +72,27 @@ def _added(rows: pa.RecordBatch, meters: Sequence[Meter]) -> pa.RecordBatch:
         "customer",
         pa.repeat(pa.scalar(EVERYBODY, each["customer"].type), each.num_rows),
     )
-    both = pa.concat_tables([each, _grouped(everybody, [*apart, *places])])
-    [added] = both.combine_chunks().to_batches()
-    numbers = added["meter"].indices.to_numpy()
+    everybody = _grouped(everybody, [*apart, *places])
     versions = np.array([meter.dimension_version for meter in meters])
     lengths = np.array([len(meter.dimension_keys or ()) for meter in meters])
+    made = [
+        _rows(pa.concat_tables([each, everybody]), versions, lengths),
+        _rows(_grouped(everybody, [*apart]), np.full_like(versions, WHOLE), np.zeros_like(lengths)),
+    ]
+    [added] = pa.Table.from_batches(made).unify_dictionaries().combine_chunks().to_batches()
+    return added
+
+
+def _rows(table: pa.Table, versions: Any, lengths: Any) -> pa.RecordBatch:
+    """Make rows of slots; `versions` and numbers of dimensions are those of meters by number."""
+    [added] = table.combine_chunks().to_batches()
+    numbers = added["meter"].indices.to_numpy()
+    places = [added[name] for name in added.schema.names if name.isdecimal()]
     return pa.record_batch(
-        {name: added[name] for name in apart}
+        {name: added[name] for name in (*_SAME, "slot")}
         | {
             "version": pa.array(versions[numbers], pa.uint32()),
-            "dimensions": _lists([added[place] for place in places], lengths[numbers]),
+            "dimensions": _lists(places, lengths[numbers]),
             "events": added["events"],
             "value": added["value"],
         }

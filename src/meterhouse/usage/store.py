@@ -100,12 +100,12 @@ class Total(msgspec.Struct):
 class Unlike(msgspec.Struct):
     """A month, such as 202611, of which the slots say something else than the events.
 
-    They are those of all customers `together`, or else of each. Cancelled events count neither in
-    the one nor in the other.
+    `kind` names these slots: those of each customer, of all, or of all without dimensions.
+    Cancelled events count neither in the one nor in the other.
     """
 
     month: int
-    together: bool
+    kind: str
     events: int
     usage: Decimal
     slot_events: int
