@@ -193,18 +193,19 @@ def answer(
     ]
     rows.sort(key=lambda row: (row[0], row[1], row[2].groups))
     spans = [(max(one.start, query.start), min(one.end, query.end)) for one in windows]
+    if query.together:
+        return [UsageRow(None, *spans[window], one.usage, {}, {}) for window, _, one in rows]
+    keys = [(one.dimension_group_by_keys, one.tenant_group_by_keys) for one in query.questions]
     made: list[UsageRow] = []
     for window, number, one in rows:
-        question = None if query.together else query.questions[number]
-        dimensions = question.dimension_group_by_keys if question else ()
-        tenants = question.tenant_group_by_keys if question else ()
+        dimensions, tenants = keys[number]
         made.append(
             UsageRow(
-                None if question is None else number,
+                number,
                 *spans[window],
                 one.usage,
                 dict(zip(dimensions, one.groups, strict=False)),
-                dict(zip(tenants, one.groups[len(dimensions) :], strict=True)),
+                dict(zip(tenants, one.groups[len(dimensions) :], strict=True)) if tenants else {},
             )
         )
     return made

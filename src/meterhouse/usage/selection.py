@@ -118,7 +118,7 @@ IN_STRETCH = Template("""$firsts[
     ] + intDiv($instant - $starts[stretch], $lengths[stretch])""")
 
 
-_decoder = msgspec.json.Decoder(list[int | str])
+_decoder: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[int | str])
 
 
 class Rows(NamedTuple):
@@ -180,9 +180,9 @@ def _read(lines: bytes) -> list[Found]:
     rows = _decoder.decode_lines(lines)
     too_many = len(rows) > METER_USAGE_ROWS_MAX
     return [
-        Found(int(window), tuple(map(str, groups)), Decimal(usage))
+        Found(window, tuple(groups), Decimal(usage))
         for window, *groups, events, usage in rows
-        if too_many or int(events) > 0
+        if too_many or events > 0
     ]
 
 
