@@ -159,7 +159,7 @@ class Processor:
     async def _linger(self, started: float) -> None:
         """Let a batch gather, unless somebody waits for what is in it.
 
-        Every insert makes a part that the usage store has to merge, so four a second are plenty.
+        Every insert makes a part that the usage store has to merge, so five a second are plenty.
         """
         left = started + limits.PROCESS_LINGER_MILLISECONDS / 1000 - time.perf_counter()
         if left > 0 and not self._stopping and not await happens(self._hurry, left):
