@@ -98,6 +98,27 @@ async def hear(one: Listener, connection: int) -> Item:
     return item
 
 
+async def told_once(station: Station) -> Listener:
+    """Return a listener that was sent `evt_1`, which it may tell about."""
+    one = await station.listen(station.own)
+    station.happen(station.own, 1)
+    one.sending(await hear(one, one.connect()), NOW)
+    return one
+
+
+def fail_once(station: Station, monkeypatch: pytest.MonkeyPatch, error: Exception) -> asyncio.Event:
+    """Let the next write to the ledger fail; the event tells that it has."""
+    failed, write = asyncio.Event(), station.stores.write
+
+    async def fail(*_: Any) -> None:
+        monkeypatch.setattr(station.stores, "write", write)
+        failed.set()
+        raise error
+
+    monkeypatch.setattr(station.stores, "write", fail)
+    return failed
+
+
 Run = Callable[[Callable[[Station], Awaitable[None]]], None]
 
 
@@ -175,9 +196,7 @@ def test_an_event_can_be_told_again(run: Run) -> None:
 
 def test_what_the_cli_tells_is_recorded(run: Run) -> None:
     async def work(station: Station) -> None:
-        one = await station.listen(station.own)
-        station.happen(station.own, 1)
-        one.sending(await hear(one, one.connect()), NOW)
+        one = await told_once(station)
         station.broadcast.hear(one, Ack("evt_1"))
         station.broadcast.hear(one, Ack("evt_none"))
         await station.broadcast.stop()
@@ -190,20 +209,10 @@ def test_what_the_cli_tells_is_kept_until_it_is_recorded(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A ledger that does not answer is asked again; it is told as much as is kept at most."""
-    failed = asyncio.Event()
 
     async def work(station: Station) -> None:
-        write = station.stores.write
-
-        async def fail(*_: Any) -> None:
-            monkeypatch.setattr(station.stores, "write", write)
-            failed.set()
-            raise StoreError("The ledger does not answer.")
-
-        one = await station.listen(station.own)
-        station.happen(station.own, 1)
-        one.sending(await hear(one, one.connect()), NOW)
-        monkeypatch.setattr(station.stores, "write", fail)
+        one = await told_once(station)
+        failed = fail_once(station, monkeypatch, StoreError("The ledger does not answer."))
         station.broadcast.hear(one, Response(200, "ok", "evt_1"))
         await asyncio.wait_for(failed.wait(), 5)
         for _ in range(limits.CLI_WAITING_FRAMES_MAX):
@@ -218,20 +227,10 @@ def test_what_no_ledger_takes_is_not_told_for_ever(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would stand in the way of all that is heard after it."""
-    failed = asyncio.Event()
 
     async def work(station: Station) -> None:
-        write = station.stores.write
-
-        async def fail(*_: Any) -> None:
-            monkeypatch.setattr(station.stores, "write", write)
-            failed.set()
-            raise ValueError
-
-        one = await station.listen(station.own)
-        station.happen(station.own, 1)
-        one.sending(await hear(one, one.connect()), NOW)
-        monkeypatch.setattr(station.stores, "write", fail)
+        one = await told_once(station)
+        failed = fail_once(station, monkeypatch, ValueError())
         station.broadcast.hear(one, Ack("evt_1"))
         await asyncio.wait_for(failed.wait(), 5)
         await station.broadcast.stop()
@@ -247,9 +246,7 @@ def test_a_ledger_that_does_not_answer_at_the_end_stands_in_nobodys_way(
         async def fail(*_: Any) -> None:
             raise StoreError("The ledger does not answer.")
 
-        one = await station.listen(station.own)
-        station.happen(station.own, 1)
-        one.sending(await hear(one, one.connect()), NOW)
+        one = await told_once(station)
         monkeypatch.setattr(station.stores, "write", fail)
         station.broadcast.hear(one, Ack("evt_1"))
         await station.broadcast.stop()
