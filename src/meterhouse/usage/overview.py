@@ -81,11 +81,11 @@ TOP_CUSTOMERS = Template("""
         if(key_0 = '', [true], [false, true]) AS other,
         if(key_0 = '', [1], [1, -1]) AS share
 """)
-OF_FIRST = """(version, customer) IN (
+OF_FIRST = Template("""(version, customer) IN (
         SELECT toUInt32($version_of_all), ''
         UNION ALL
         SELECT toUInt32($version), key_0 FROM ($first)
-    )"""
+    )""")
 
 COUNT = Template("SELECT count() AS rows FROM ($added) WHERE counted > 0")
 
@@ -119,8 +119,8 @@ def _parts(overview: Overview) -> tuple[dict[str, str], dict[str, Any]]:
     texts["first"] = FIRST.substitute(texts, added=ranked)
     found = ALL if overview.top is None else TOP_LAST if last else TOP
     if found is TOP and selection.slotted and overview.of_customers:
-        of_first = OF_FIRST.replace("$first", texts["first"])
-        few = parts_of(query, planned, selection, of_all=Template(of_first))
+        of_first = Template(OF_FIRST.safe_substitute(texts))
+        few = parts_of(query, planned, selection, of_all=of_first)
         found, texts["source"] = TOP_CUSTOMERS, few.rows.source
     texts["added"] = added.substitute(texts)
     return texts | {"found": found.substitute(texts)}, parts.values

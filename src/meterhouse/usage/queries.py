@@ -19,6 +19,7 @@ from typing import Any
 from meterhouse.metering.model import Formula, Meter
 from meterhouse.metering.usage import SummaryQuery
 from meterhouse.metering.window import MILLISECONDS
+from meterhouse.usage.slots import WHOLE
 
 METER_KEYS = """account = {account:String}
     AND livemode = {livemode:Bool}
@@ -213,12 +214,12 @@ FROM (
     SELECT
         toYYYYMM(slot) AS month,
         multiIf(
-            version = 0, 'totals without dimensions', customer = '', 'totals', 'slots'
+            version = {WHOLE}, 'totals without dimensions', customer = '', 'totals', 'slots'
         ) AS kind,
         (0, toDecimal256(0, 15)),
         (sum(events), sum(value))
     FROM usage_slots
-    WHERE {METER_KEYS} AND version IN (0, {{version:UInt32}})
+    WHERE {METER_KEYS} AND version IN ({WHOLE}, {{version:UInt32}})
     GROUP BY month, kind
 )
 GROUP BY month, kind

@@ -231,7 +231,7 @@ def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection, whose: Temp
     source = SLOTS.substitute(
         meters="meter = {meter:String}" if one else "meter IN {meters:Array(String)}",
         livemode="true" if query.scope.livemode else "false",
-        whose=whose.safe_substitute(
+        whose=whose.substitute(
             version=selection.version, version_of_all=selection.version if dimensions else WHOLE
         ),
         start=plan.start // 1000,

@@ -27,9 +27,7 @@ from meterhouse.usage import block
 from meterhouse.usage.block import INSTANT, Block
 
 EVERYBODY = ""  # the customer of rows that all customers come to
-WHOLE = (
-    0  # the version of those that tell no dimensions apart; it is before every version of a meter
-)
+WHOLE = 0  # the version of those that tell no dimensions apart; a meter's own begin with 1
 
 _SAME = ("account", "livemode", "meter", "customer")  # in a row of events and in one of slots
 
