@@ -141,7 +141,7 @@ def test_combinations_of_a_batch_that_was_not_committed_are_found_anew(
         judge.judge(anew=anew)
         verdict = judge.conclude({})
         assert len(verdict.combinations) == 1
-    asyncio.run(pipeline.stores.write(process._commit, verdict, pipeline.identifiers))
+    asyncio.run(pipeline.stores.write(process._commit, verdict, [], pipeline.identifiers))
     assert pipeline.rows(dimension_combinations) == 1
 
 

@@ -368,7 +368,7 @@ async def crash(pipeline: Pipeline, stored: Container[str]) -> None:
     digests = pipeline.workshop.judge(anew=False)
     assert digests is not None
     verdict = pipeline.workshop.conclude(await pipeline.identifiers.find(pipeline.stores, digests))
-    await pipeline.stores.write(process._commit, verdict, pipeline.identifiers)
+    await pipeline.stores.write(process._commit, verdict, [], pipeline.identifiers)
     for one in verdict.blocks:
         if one.destination in stored:
             await pipeline.stores.usage(UsageStore.insert, one.destination, one.body, one.token)

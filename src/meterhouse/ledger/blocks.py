@@ -5,7 +5,7 @@ usage store has them. After a crash the same bytes are inserted unless the usage
 already: nothing is judged twice, nothing can come out differently.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -38,8 +38,9 @@ def read(connection: sa.Connection, destination: str | None = None) -> list[Bloc
     return [Block(*row) for row in connection.execute(kept)]
 
 
-def release(connection: sa.Connection, tokens: Iterable[str]) -> None:
+def release(connection: sa.Connection, tokens: Sequence[str]) -> None:
     """Delete blocks that the usage store has."""
-    connection.execute(
-        sa.delete(blocks).where(any_of(blocks.c.token, "tokens")), {"tokens": list(tokens)}
-    )
+    if tokens:
+        connection.execute(
+            sa.delete(blocks).where(any_of(blocks.c.token, "tokens")), {"tokens": list(tokens)}
+        )

@@ -2,7 +2,8 @@
 
 One step takes the oldest journal rows, judges every event, and commits to the ledger, in one
 transaction: the books, what is new about dimensions, the blocks to insert, and the release of the
-journal rows. Then the blocks go to the usage store, each under its token, and are released.
+journal rows. Then the blocks go to the usage store, each under its token, and are released: by the
+commit of a later batch, or by one of their own when there is none.
 
 - An event is judged exactly once: the judgement and the release of its journal row are one commit.
 - A block is inserted at least once and counts exactly once: the usage store is asked whether it has
@@ -21,7 +22,6 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.background import happens
 from meterhouse.ledger import activity, adjustments, blocks, journal, rejections, tallies
-from meterhouse.ledger.blocks import Block
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
 from meterhouse.pipeline.apart import Apart
@@ -64,12 +64,13 @@ class Processor:
         self._stepping = asyncio.Lock()
         self._storing: asyncio.Task[None] | None = None
         self._ahead: asyncio.Task[list[bytes] | None] | None = None  # the next batch's judgement
+        self._kept: list[Verdict] = []  # whose blocks are stored, and kept by the ledger still
         self._committed = 0  # the last position of the newest batch that may be committed
         self.stored_position = 0
 
     async def start(self) -> None:
         """Finish what a crash left behind, then process from now on."""
-        self._identifiers.stored(await store_left_behind(self._stores))
+        await self._store_left_behind()
         self._acceptor.journal_events = await self._stores.read(journal.pending_events)
         await self._move_to(await self._stores.read(_settled_position))
         self._work.set()
@@ -115,7 +116,7 @@ class Processor:
             await self._forget_ahead()
             if self._storing is not None:
                 await asyncio.wait({self._storing})
-            self._identifiers.stored(await store_left_behind(self._stores))
+            await self._store_left_behind()
             yield
 
     async def _run(self) -> None:
@@ -153,8 +154,13 @@ class Processor:
         """
         await self._forget_ahead()
         await self._identifiers.recover(self._stores)
-        self._identifiers.stored(await store_left_behind(self._stores))
+        await self._store_left_behind()
         self._acceptor.journal_events = await self._stores.write(journal.pending_events)
+
+    async def _store_left_behind(self) -> None:
+        """Let the ledger keep no block at all."""
+        self._identifiers.stored(await store_left_behind(self._stores))
+        self._kept.clear()
 
     async def _linger(self, started: float) -> None:
         """Let a batch gather, unless somebody waits for what is in it.
@@ -176,6 +182,7 @@ class Processor:
         digests = await self._judged(anew=anew)
         if digests is None:
             await self._stored()
+            await self._release()
             await self._move_to(await self._stores.read(_settled_position))
             return False
         taken = await self._identifiers.find(self._stores, digests)
@@ -184,12 +191,15 @@ class Processor:
         events = sum(verdict.counts.values())
         if self._acceptor.journal_events - events >= limits.PROCESS_AHEAD_EVENTS:
             self._ahead = asyncio.create_task(asyncio.to_thread(self._workshop.judge, verdict.last))
+        kept, self._kept = self._kept, []
         await self._stores.write_then(
             lambda _: self._identifiers.claim(verdict.new_claims),
             _commit,
             verdict,
+            _tokens(kept),
             self._identifiers,
         )
+        self._released(kept)
         self._acceptor.journal_events -= events
         self._metrics.journal_events.set(self._acceptor.journal_events)
         for line, events in verdict.counts.items():
@@ -220,12 +230,24 @@ class Processor:
     async def _store(self, verdict: Verdict) -> None:
         for one in verdict.blocks:
             await self._stores.usage(UsageStore.insert, one.destination, one.body, one.token)
-        await _release(self._stores, verdict.blocks)
-        self._identifiers.stored(verdict.claims)
+        await self._stores.usage(UsageStore.confirm)
+        self._kept.append(verdict)
         settled = await self._stores.read(_settled_position)
         # Positions that were reserved and not needed count as settled, too, unless another batch
         # has left the journal meanwhile and is on its way.
         await self._move_to(settled if self._committed == verdict.last else verdict.last)
+
+    async def _release(self) -> None:
+        """Release the blocks that are stored, when no batch comes that would do it by the way."""
+        kept, self._kept = self._kept, []
+        tokens = _tokens(kept)
+        if tokens:
+            await self._stores.write(blocks.release, tokens)
+        self._released(kept)
+
+    def _released(self, kept: list[Verdict]) -> None:
+        for verdict in kept:
+            self._identifiers.stored(verdict.claims)
 
     async def _move_to(self, position: int) -> None:
         async with self._moved:
@@ -242,7 +264,9 @@ async def store_left_behind(stores: Stores) -> dict[int, list[bytes]]:
     left = await stores.read(blocks.read)
     for one in left:
         await stores.usage(UsageStore.insert_again, one.destination, one.body, one.token)
-    await _release(stores, left)
+    if left:
+        await stores.usage(UsageStore.confirm)
+        await stores.write(blocks.release, [one.token for one in left])
     claimed: dict[int, list[bytes]] = {}
     for one in left:
         if one.destination == "identifiers":
@@ -251,10 +275,8 @@ async def store_left_behind(stores: Stores) -> dict[int, list[bytes]]:
     return claimed
 
 
-async def _release(stores: Stores, stored: list[Block]) -> None:
-    if stored:
-        await stores.usage(UsageStore.confirm)
-        await stores.write(blocks.release, [one.token for one in stored])
+def _tokens(verdicts: list[Verdict]) -> list[str]:
+    return [one.token for verdict in verdicts for one in verdict.blocks]
 
 
 def _retry_seconds(failures: int) -> float:
@@ -268,7 +290,9 @@ def _settled_position(connection: sa.Connection) -> int:
     return journal.last_position(connection) if first is None else first - 1
 
 
-def _commit(connection: sa.Connection, verdict: Verdict, identifiers: Identifiers) -> None:
+def _commit(
+    connection: sa.Connection, verdict: Verdict, stored: list[str], identifiers: Identifiers
+) -> None:
     if identifiers.stand_against(verdict.new_claims):
         raise ConflictError
     tallies.add(connection, verdict.counts)
@@ -276,5 +300,6 @@ def _commit(connection: sa.Connection, verdict: Verdict, identifiers: Identifier
     rejections.add(connection, verdict.rejections)
     Combinations.write(connection, verdict.combinations)
     blocks.put(connection, verdict.blocks)
+    blocks.release(connection, stored)
     adjustments.complete(connection, verdict.adjustments)
     journal.release(connection, verdict.last)
