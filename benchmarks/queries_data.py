@@ -86,10 +86,10 @@ FROM numbers({{count:UInt64}})
 # A rebuild leaves the slots without dimensions as they are, so nobody has made them yet.
 _WHOLE = f"""
 INSERT INTO usage_slots
-SELECT account, livemode, meter, {WHOLE}, '{EVERYBODY}', slot, [], sum(events), sum(value), 0
+SELECT meter, {WHOLE}, '{EVERYBODY}', slot, [], sum(events), sum(value), 0
 FROM usage_slots
 WHERE meter = {{meter:String}} AND customer = '{EVERYBODY}'
-GROUP BY account, livemode, meter, slot
+GROUP BY meter, slot
 """  # noqa: S608 - put together from constants alone
 
 

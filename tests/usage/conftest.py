@@ -10,7 +10,7 @@ import pytest
 
 from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
-from tests.usage.samples import new_scope
+from tests.usage.samples import forget_slots, new_scope
 
 
 @pytest.fixture(scope="package")
@@ -18,6 +18,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
     opened = UsageStore.open(f"chdb://{tmp_path_factory.mktemp('usage') / 'a folder'}")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def no_slots(store: UsageStore) -> None:
+    forget_slots(store)
 
 
 @pytest.fixture

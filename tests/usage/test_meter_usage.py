@@ -19,7 +19,7 @@ from meterhouse.usage.slots import slots
 from meterhouse.usage.store import UsageStore
 from tests.metering.oracle import Oracle, OracleEvent, OracleMeter
 from tests.metering.samples import DAY, HOUR, MINUTE, at, meter, values
-from tests.usage.samples import accepted, insert, new_scope, next_position, stored
+from tests.usage.samples import accepted, forget_slots, insert, new_scope, next_position, stored
 
 METERS = {
     one.id: one
@@ -125,6 +125,7 @@ def questions(draw: st.DrawFn) -> MeterQuestion:
 @settings(max_examples=40)
 @given(st.data())
 def test_usage_equals_the_naive_model(store: UsageStore, data: st.DataObject) -> None:
+    forget_slots(store)
     scope = new_scope()
     day, rows, cancelled = data.draw(histories(scope))
     put(store, scope, rows, [rows[number] for number in cancelled])
@@ -160,6 +161,7 @@ def test_usage_equals_the_naive_model(store: UsageStore, data: st.DataObject) ->
 @settings(max_examples=6)
 @given(st.data())
 def test_all_meters_together_are_the_sum_of_each(store: UsageStore, data: st.DataObject) -> None:
+    forget_slots(store)
     scope = new_scope()
     day, rows, cancelled = data.draw(histories(scope))
     put(store, scope, rows, [rows[number] for number in cancelled])
@@ -175,6 +177,7 @@ def test_all_meters_together_are_the_sum_of_each(store: UsageStore, data: st.Dat
         ]
 
 
+@pytest.mark.usefixtures("no_slots")
 def test_rows_are_in_the_order_of_windows_then_questions_then_groups(
     store: UsageStore, scope: Scope
 ) -> None:
@@ -197,6 +200,7 @@ def test_rows_are_in_the_order_of_windows_then_questions_then_groups(
     ]
 
 
+@pytest.mark.usefixtures("no_slots")
 @pytest.mark.parametrize("text", ["'", "\\", "a\tb\n", "{x:String}", "']", "é😀", "\0", "NULL"])
 def test_any_text_is_only_a_value(store: UsageStore, scope: Scope, text: str) -> None:
     rows = [
@@ -212,6 +216,7 @@ def test_any_text_is_only_a_value(store: UsageStore, scope: Scope, text: str) ->
         assert (row.dimensions, int(row.value)) == ({"model": text}, 1)
 
 
+@pytest.mark.usefixtures("no_slots")
 def test_a_filter_that_excludes(store: UsageStore, scope: Scope) -> None:
     rows = [
         accepted(scope, value, meter="mtr_sum", payload={"model": "a", "tier": "x"} | user)
@@ -223,6 +228,7 @@ def test_a_filter_that_excludes(store: UsageStore, scope: Scope) -> None:
     assert row.value == 6
 
 
+@pytest.mark.usefixtures("no_slots")
 def test_a_sum_keeps_every_digit(store: UsageStore, scope: Scope) -> None:
     texts = ["999999999999999", "0.000000000000001", "-0.000000000000003"]
     for text in texts:
@@ -232,6 +238,7 @@ def test_a_sum_keeps_every_digit(store: UsageStore, scope: Scope) -> None:
     assert row.value == Decimal("999999999999998.999999999999998")
 
 
+@pytest.mark.usefixtures("no_slots")
 def test_a_range_without_a_slot(store: UsageStore, scope: Scope) -> None:
     put(store, scope, [accepted(scope, meter="mtr_plain")])
     moment = at("20 12:01")
@@ -241,6 +248,7 @@ def test_a_range_without_a_slot(store: UsageStore, scope: Scope) -> None:
     assert ask(store, scope, one, start=moment, end=moment, window="day") == []
 
 
+@pytest.mark.usefixtures("no_slots")
 def test_versions_of_dimensions_are_apart(store: UsageStore, scope: Scope) -> None:
     put(store, scope, [accepted(scope, meter="mtr_sum", payload={"model": "a", "tier": "x"})])
     later = msgspec.structs.replace(METERS["mtr_sum"], dimension_version=2)
@@ -248,6 +256,7 @@ def test_versions_of_dimensions_are_apart(store: UsageStore, scope: Scope) -> No
     assert row.value == 0
 
 
+@pytest.mark.usefixtures("no_slots")
 def test_slots_reach_to_the_last_second_that_a_request_can_name(
     store: UsageStore, scope: Scope
 ) -> None:

@@ -14,7 +14,7 @@ from meterhouse.usage import overview as statements
 from meterhouse.usage.store import UsageStore
 from tests.metering.oracle import Oracle
 from tests.metering.samples import DAY, MINUTE
-from tests.usage.samples import new_scope
+from tests.usage.samples import forget_slots, new_scope
 from tests.usage.test_meter_usage import WINDOWS, histories, oracle_of, put, questions
 
 EXACT = Context(prec=100)
@@ -71,6 +71,7 @@ def expected(known: Oracle, overview: Overview) -> list[Row]:
 @settings(max_examples=40)
 @given(st.data())
 def test_an_overview_equals_the_naive_model(store: UsageStore, data: st.DataObject) -> None:
+    forget_slots(store)
     scope = new_scope()
     day, rows, cancelled = data.draw(histories(scope))
     put(store, scope, rows, [rows[number] for number in cancelled])

@@ -123,14 +123,15 @@ WHERE high = {high:UInt64} AND low = {low:UInt64} AND position = {position:UInt6
 """,
     # Once merged, a row holds several batches. They came in order, so it holds this one exactly
     # when the newest of them is this one or a later one.
-    "usage_slots": f"""
+    "usage_slots": """
 SELECT count() AS rows
 FROM usage_slots
-WHERE {CUSTOMER_KEYS}
-    AND version = {{version:UInt32}}
-    AND slot = fromUnixTimestamp64Milli({{slot:Int64}}, 'UTC')
-    AND dimensions = {{dimensions:Array(String)}}
-    AND batch >= {{batch:UInt64}}
+WHERE meter = {meter:String}
+    AND customer = {customer:String}
+    AND version = {version:UInt32}
+    AND slot = fromUnixTimestamp64Milli({slot:Int64}, 'UTC')
+    AND dimensions = {dimensions:Array(String)}
+    AND batch >= {batch:UInt64}
 """,
 }
 
@@ -219,7 +220,7 @@ FROM (
         (0, toDecimal256(0, 15)),
         (sum(events), sum(value))
     FROM usage_slots
-    WHERE {METER_KEYS} AND version IN ({WHOLE}, {{version:UInt32}})
+    WHERE meter = {{meter:String}} AND version IN ({WHOLE}, {{version:UInt32}})
     GROUP BY month, kind
 )
 GROUP BY month, kind

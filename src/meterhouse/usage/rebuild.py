@@ -28,10 +28,8 @@ _CANCELLATIONS = "sign = -1"
 # A key that is not in a set is empty, which is the customer of the rows of all.
 _ADD = f"""
 INSERT INTO usage_slots
-    (account, livemode, meter, version, customer, slot, dimensions, events, value, batch)
+    (meter, version, customer, slot, dimensions, events, value, batch)
 SELECT
-    account,
-    livemode,
     meter,
     {{version:UInt32}},
     customer,
@@ -43,8 +41,8 @@ SELECT
 FROM events
 WHERE {METER_KEYS} AND {RANGE} AND %s
 GROUP BY GROUPING SETS (
-    (account, livemode, meter, customer, slot, dimensions),
-    (account, livemode, meter, slot, dimensions)
+    (meter, customer, slot, dimensions),
+    (meter, slot, dimensions)
 )
 """
 
@@ -53,11 +51,13 @@ _SETTINGS = {"insert_deduplicate": 0, "max_threads": 1}
 
 _CLEAR_MONTH = f"""
 DELETE FROM usage_slots
-WHERE {METER_KEYS} AND version = {{version:UInt32}} AND {RANGE.replace("timestamp", "slot")}
+WHERE meter = {{meter:String}}
+    AND version = {{version:UInt32}}
+    AND {RANGE.replace("timestamp", "slot")}
 """
 _CLEAR_FORMER = f"""
 DELETE FROM usage_slots
-WHERE {METER_KEYS} AND version < {{version:UInt32}} AND version != {WHOLE}
+WHERE meter = {{meter:String}} AND version < {{version:UInt32}} AND version != {WHOLE}
 """
 
 _MONTHS = f"""

@@ -128,13 +128,12 @@ SETTINGS {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
 # A SummingMergeTree would drop a row whose events were all cancelled, and with it the proof that a
 # block is in (`usage.slots`). Every chart reads slots, and merges rewrite them again and again, so
 # they have the engine's fast compression; events, most of what is on disk, have the better one.
-# A question costs half a millisecond for each part, so a month that has come to rest becomes one.
+# A question costs half a millisecond for each part, so a month that has come to rest becomes one;
+# and more for each column, so the id of a meter stands for its account and mode, too.
 USAGE_SLOTS = f"""
 CREATE TABLE IF NOT EXISTS usage_slots
 (
-    account    LowCardinality(String),
-    livemode   Bool,
-    meter      LowCardinality(String),
+    meter      String COMMENT 'Of one account in one mode.',
     version    UInt32 COMMENT '0: no dimensions.',
     customer   String COMMENT 'Empty: all customers.',
     slot       DateTime('UTC') CODEC(Delta, LZ4),
@@ -146,7 +145,7 @@ CREATE TABLE IF NOT EXISTS usage_slots
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(slot)
-ORDER BY (account, livemode, meter, version, customer, slot, dimensions)
+ORDER BY (meter, version, customer, slot, dimensions)
 SETTINGS {TABLE_SETTINGS},
     index_granularity = {SLOTS_GRANULE_ROWS},
     min_age_to_force_merge_seconds = {SLOTS_AT_REST_SECONDS},

@@ -58,9 +58,7 @@ KNOWN = """
     AND received_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
 
 SLOTS = Template("""usage_slots
-WHERE account = {account:String}
-    AND livemode = $livemode
-    AND $meters
+WHERE $meters
     AND $whose
     AND slot >= $start
     AND slot < $end
@@ -126,6 +124,7 @@ class Rows(NamedTuple):
 
     `instant` is the moment in which it counts, in units of so many milliseconds, `counted` how many
     events it stands for, `used` their usage, and `keys` the values under the selection's keys.
+    `values` are those that the source binds, beside a customer.
     """
 
     source: str
@@ -134,6 +133,7 @@ class Rows(NamedTuple):
     counted: str
     used: str
     keys: tuple[str, ...]
+    values: dict[str, Any]
 
 
 class Parts(NamedTuple):
@@ -194,43 +194,28 @@ def parts_of(
     Where a question is about all customers, `of_all` chooses among the rows of slots.
     """
     whose = of_all if query.customer is None else OF_CUSTOMER
-    read = _slots(query, plan, selection, whose) if selection.slotted else _events(query, selection)
+    slotted = selection.slotted
+    read = _slots(plan, selection, whose) if slotted else _events(query, plan, selection)
     conditions = [
         _condition(number, read.keys[one.place], one)
         for number, one in enumerate(selection.conditions)
     ]
     read = read._replace(source="\n    AND ".join([read.source.rstrip(), *conditions]))
-    reach = plan.reach(selection)
-    values: dict[str, Any] = {
-        "account": query.scope.account,
-        "livemode": query.scope.livemode,
-        "meter": selection.meters[0],
-        "meters": list(selection.meters),
-        "customer": query.customer or "",
-        "as_of": query.as_of or 0,
-        "start": plan.start,
-        "end": plan.end,
-        "reach_start": reach.start,
-        "reach_end": reach.end,
-        "event_time_window": MILLISECONDS[selection.event_time_window or "hour"],
-        **{f"key_{number}": key for number, key in enumerate(selection.keys)},
-        **{f"among_{number}": list(one.values) for number, one in enumerate(selection.conditions)},
-    }
+    among = {f"among_{place}": list(one.values) for place, one in enumerate(selection.conditions)}
     return Parts(
         read,
         _window(plan.stretches, read),
         Template(USAGE[selection.formula]).substitute(read._asdict()),
         tuple(read.keys[place] for place in selection.groups),
-        values,
+        read.values | among | ({} if query.customer is None else {"customer": query.customer}),
     )
 
 
-def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection, whose: Template) -> Rows:
+def _slots(plan: Plan, selection: Selection, whose: Template) -> Rows:
     dimensions = selection.groups or selection.conditions
     one = len(selection.meters) == 1
     source = SLOTS.substitute(
         meters="meter = {meter:String}" if one else "meter IN {meters:Array(String)}",
-        livemode="true" if query.scope.livemode else "false",
         whose=whose.substitute(
             version=selection.version, version_of_all=selection.version if dimensions else WHOLE
         ),
@@ -238,23 +223,39 @@ def _slots(query: MeterUsageQuery, plan: Plan, selection: Selection, whose: Temp
         end=plan.end // 1000,
     )
     keys = [f"dimensions[{place + 1}]" for place in range(len(selection.keys))]
-    return Rows(source, "toUnixTimestamp(slot)", 1000, "events", "value", tuple(keys))
+    values: dict[str, Any] = (
+        {"meter": selection.meters[0]} if one else {"meters": list(selection.meters)}
+    )
+    return Rows(source, "toUnixTimestamp(slot)", 1000, "events", "value", tuple(keys), values)
 
 
-def _events(query: MeterUsageQuery, selection: Selection) -> Rows:
+def _events(query: MeterUsageQuery, plan: Plan, selection: Selection) -> Rows:
     whose = "" if query.customer is None else EVENTS_OF_CUSTOMER
     whose += "" if query.as_of is None else KNOWN
     keys = [f"payload[{{key_{number}:String}}]" for number in range(len(selection.keys))]
+    reach = plan.reach(selection)
+    values: dict[str, Any] = {
+        "account": query.scope.account,
+        "livemode": query.scope.livemode,
+        "meter": selection.meters[0],
+        "as_of": query.as_of or 0,
+        "start": plan.start,
+        "end": plan.end,
+        "reach_start": reach.start,
+        "reach_end": reach.end,
+        "event_time_window": MILLISECONDS[selection.event_time_window or "hour"],
+        **{f"key_{number}": key for number, key in enumerate(selection.keys)},
+    }
     if selection.event_time_window:
         array = f"CAST([{', '.join(keys)}], 'Array(String)')"
         source = RECEIVED_LAST.substitute(whose=whose, keys=array)
         keys = [f"keys[{number + 1}]" for number in range(len(keys))]
-        return Rows(source, "instant", 1, "1", "toDecimal256(value, 15)", tuple(keys))
+        return Rows(source, "instant", 1, "1", "toDecimal256(value, 15)", tuple(keys), values)
     instant = "toUnixTimestamp64Milli(timestamp)"
     if selection.formula == "last":
-        return Rows(KEPT.substitute(whose=whose), instant, 1, "1", "value", tuple(keys))
+        return Rows(KEPT.substitute(whose=whose), instant, 1, "1", "value", tuple(keys), values)
     signed = "toDecimal256(value, 15) * sign"
-    return Rows(SIGNED.substitute(whose=whose), instant, 1, "sign", signed, tuple(keys))
+    return Rows(SIGNED.substitute(whose=whose), instant, 1, "sign", signed, tuple(keys), values)
 
 
 def _window(stretches: Sequence[Stretch], rows: Rows) -> str:

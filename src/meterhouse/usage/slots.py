@@ -29,7 +29,7 @@ from meterhouse.usage.block import INSTANT, Block
 EVERYBODY = ""  # the customer of rows that all customers come to
 WHOLE = 0  # the version of those that tell no dimensions apart; a meter's own begin with 1
 
-_SAME = ("account", "livemode", "meter", "customer")  # in a row of events and in one of slots
+_SAME = ("meter", "customer")  # in a row of events and in one of slots
 
 
 def slots(events: Sequence[Block], meters: Mapping[str, Meter], batch: int) -> list[Block]:
