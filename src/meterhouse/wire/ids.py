@@ -90,7 +90,7 @@ def derived_id(prefix: str, livemode: bool, *parts: str | int) -> str:
     An event summary is such an object; pages of summaries are cut at its id.
     """
     shape = SHAPES[prefix]
-    text = "\0".join(str(part) for part in parts)
+    text = "\0".join(map(str, parts))
     digest = blake2b(text.encode(), digest_size=shape.chars).digest()
     letters = digest.translate(_LETTERS).decode("ascii")
     mode = "test_" if shape.modal and not livemode else ""

@@ -8,8 +8,10 @@ https://docs.stripe.com/billing/subscriptions/usage-based/analytics
 """
 
 import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
@@ -186,85 +188,111 @@ def _body(call: Call, query: MeterUsageQuery, found: list[bytes], refreshed_at: 
         "livemode": query.scope.livemode,
     }
     if shape == "rows":
-        data = [_row(query, row) for row in rows]
+        data = _rows(query, rows)
         document["refreshed_at"] = refreshed
         document["rows"] = list_object(call.path, data, has_more=False) | {"total": len(data)}
     elif shape == "page":
         document["data_refreshed_at"] = refreshed
-        document["data"] = [_by_both_names(query, row) for row in rows]
+        document["data"] = _points(query, rows)
     else:
         document["object"] = "billing.meter_usage"
         document["data_refreshed_at"] = refreshed
-        document["data"] = [_former_row(query, row) for row in rows]
+        document["data"] = _former_rows(query, rows)
     return to_json(document)
 
 
-def _row(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
-    return {
-        "id": _id(query, row),
-        "object": "billing.analytics.meter_usage_row",
-        **_point(query, row),
-    }
+# An answer has thousands of rows. Structs are made and encoded several times faster than dicts, and
+# no collection looks through them.
+class _Row(msgspec.Struct, gc=False):
+    """A row; tenants are only told where they were asked for."""
+
+    id: str
+    object: str
+    starts_at: int
+    ends_at: int
+    value: msgspec.Raw
+    meter: str | None
+    dimensions: dict[str, str] | None
+    tenants: dict[str, str] | msgspec.UnsetType
 
 
-def _former_row(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
-    return {
-        "id": _id(query, row),
-        "object": "billing.meter_usage_row",
-        **_former_point(row),
-        "meter_id": _meter(query, row),
-        **_groups(row),
-    }
+class _FormerRow(msgspec.Struct, gc=False):
+    """The same, as the former previews name it."""
+
+    id: str
+    object: str
+    bucket_start_time: int
+    bucket_end_time: int
+    bucket_value: msgspec.Raw
+    meter_id: str | None
+    dimensions: dict[str, str] | None
+    tenants: dict[str, str] | msgspec.UnsetType
 
 
-def _point(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
-    return {
-        "starts_at": seconds(row.start),
-        "ends_at": seconds(row.end),
-        "value": number(print_value(row.value)),
-        "meter": _meter(query, row),
-        **_groups(row),
-    }
+class _Point(msgspec.Struct, gc=False):
+    """The same by both names, as the guide's sample code reads it."""
+
+    starts_at: int
+    ends_at: int
+    value: msgspec.Raw
+    meter: str | None
+    dimensions: dict[str, str] | None
+    tenants: dict[str, str] | msgspec.UnsetType
+    bucket_start_time: int
+    bucket_end_time: int
+    bucket_value: msgspec.Raw
 
 
-def _by_both_names(query: MeterUsageQuery, row: UsageRow) -> dict[str, Any]:
-    point = _point(query, row)
-    point["bucket_start_time"] = point["starts_at"]
-    point["bucket_end_time"] = point["ends_at"]
-    point["bucket_value"] = point["value"]
-    return point
+def _rows(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_Row]:
+    kind, ids = "billing.analytics.meter_usage_row", _ids(query, rows)
+    return [_Row(id_, kind, *_told(query, row)) for id_, row in zip(ids, rows, strict=True)]
 
 
-def _former_point(row: UsageRow) -> dict[str, Any]:
-    return {
-        "bucket_start_time": seconds(row.start),
-        "bucket_end_time": seconds(row.end),
-        "bucket_value": number(print_value(row.value)),
-    }
+def _former_rows(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_FormerRow]:
+    kind, ids = "billing.meter_usage_row", _ids(query, rows)
+    return [_FormerRow(id_, kind, *_told(query, row)) for id_, row in zip(ids, rows, strict=True)]
 
 
-def _groups(row: UsageRow) -> dict[str, Any]:
-    """Tell the group of a row; tenants are only told where they were asked for."""
-    groups: dict[str, Any] = {"dimensions": row.dimensions or None}
-    if row.tenants:
-        groups["tenants"] = row.tenants
-    return groups
+def _points(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_Point]:
+    told = (_told(query, row) for row in rows)
+    return [_Point(*one, *one[:3]) for one in told]
 
 
-def _meter(query: MeterUsageQuery, row: UsageRow) -> str | None:
-    return None if row.question is None else query.questions[row.question].meter.id
-
-
-def _id(query: MeterUsageQuery, row: UsageRow) -> str:
-    asked = "" if row.question is None else repr(query.questions[row.question].filters)
-    return derived_id(
-        "mtrusgrow",
-        query.scope.livemode,
-        query.scope.account,
-        _meter(query, row) or "",
-        query.customer or "",
-        row.start,
-        row.end,
-        asked,
-        repr(row.dimensions | row.tenants),
+def _told(
+    query: MeterUsageQuery, row: UsageRow
+) -> tuple[
+    int, int, msgspec.Raw, str | None, dict[str, str] | None, dict[str, str] | msgspec.UnsetType
+]:
+    """Tell what is in a row, in the order of the fields of any shape."""
+    return (
+        seconds(row.start),
+        seconds(row.end),
+        number(print_value(row.value)),
+        _meter(query, row.question),
+        row.dimensions or None,
+        row.tenants or msgspec.UNSET,
     )
+
+
+def _meter(query: MeterUsageQuery, question: int | None) -> str | None:
+    return None if question is None else query.questions[question].meter.id
+
+
+def _ids(query: MeterUsageQuery, rows: Iterable[UsageRow]) -> Iterator[str]:
+    """Yield an id for each row, the same whenever the same is asked."""
+    livemode = query.scope.livemode
+    asked = {number: repr(one) for number, one in _asked(query).items()}
+    for row in rows:
+        group = repr((*row.dimensions.values(), *row.tenants.values()))
+        yield derived_id("mtrusgrow", livemode, asked[row.question], row.start, row.end, group)
+
+
+def _asked(query: MeterUsageQuery) -> dict[int | None, tuple[Any, ...]]:
+    """Return what tells the rows of one question from those of any other."""
+    whose = (query.scope.account, query.customer)
+    if query.together:
+        return {None: whose}
+    return {
+        number: (*whose, one.meter.id, one.groups, one.filters)
+        for number, one in enumerate(query.questions)
+    }
