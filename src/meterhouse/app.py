@@ -39,6 +39,7 @@ from meterhouse.pipeline.apart import Apart
 from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
+from meterhouse.pipeline.load import Loader
 from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.rebuild import Rebuilder
 from meterhouse.pipeline.report import Reporter
@@ -86,6 +87,7 @@ class Meterhouse:
         )
         self._freshness = Freshness(self._stores, self._processor, clock)
         self._reporter = Reporter(self._stores, clock, self._processor.settle)
+        self._loader = Loader(self._stores, identifiers, clock, metrics)
         self._retention = Retention(self._stores, identifiers, clock)
         self._deliverer = Deliverer(self._stores, clock, metrics, Sender(config, clock))
         self._broadcast = Broadcast(self._stores, clock, metrics, session_secret)
@@ -134,8 +136,9 @@ class Meterhouse:
 
     async def start(self) -> None:
         """Finish what a crash left behind, then take events."""
-        await self.house.identifiers.load(self._stores, self.house.clock.now())
+        await self.house.identifiers.recover(self._stores)
         await self._processor.start()
+        self._loader.start()
         self._freshness.start()
         self._deliverer.start()
         self._reporter.start()
@@ -149,6 +152,7 @@ class Meterhouse:
         """Drain what is pending and close both stores; the requests have ended before."""
         await self._broadcast.stop()
         await self._request_logs.stop()
+        await self._loader.stop()
         await self._retention.stop()
         await self._freshness.stop()
         await self._reporter.stop()

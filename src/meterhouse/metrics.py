@@ -85,6 +85,11 @@ class Metrics:
             "Everything up to this position can be read from the usage store.",
             registry=self.registry,
         )
+        self.identifiers_known = Gauge(
+            "meterhouse_identifiers_known",
+            "1 as soon as the filter of identifiers has what was stored before the start.",
+            registry=self.registry,
+        )
         self.delivery_attempts = Counter(
             "meterhouse_delivery_attempts",
             "Attempts to deliver an event, by what its delivery has become.",

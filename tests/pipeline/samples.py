@@ -14,7 +14,9 @@ from meterhouse.limits import IDEMPOTENCY_V1_HOURS
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor, Submission
+from meterhouse.pipeline.filter import Filter
 from meterhouse.pipeline.identifiers import Identifiers
+from meterhouse.pipeline.load import Loader
 from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.retain import Retention
 from meterhouse.pipeline.verify import Verification
@@ -26,6 +28,13 @@ T = TypeVar("T")
 
 CUSTOMER = "cus_1"
 DAYS = 35
+
+
+def new_identifiers() -> Identifiers:
+    """Make the index of a process whose usage store had nothing when it started."""
+    made = Identifiers(DAYS)
+    made.know(Filter())
+    return made
 
 
 class Pipeline:
@@ -40,7 +49,8 @@ class Pipeline:
         self.clock = ManualClock(NOW)
         self.metrics = Metrics()
         self.workshop = workshop
-        self.identifiers = Identifiers(DAYS)
+        self.identifiers = new_identifiers()
+        self.loader = Loader(stores, self.identifiers, self.clock, self.metrics)
         self.acceptor = Acceptor(
             stores, self.identifiers, self.clock, self.metrics, self._committed
         )
@@ -69,7 +79,8 @@ class Pipeline:
         """Run a test's body with the processor at work."""
 
         async def whole() -> T:
-            await self.identifiers.load(self.stores, self.clock.now())
+            await self.identifiers.recover(self.stores)
+            await self.loader.load()
             await self.processor.start()
             try:
                 return await body()

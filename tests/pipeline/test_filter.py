@@ -118,3 +118,21 @@ def test_a_merged_part_lives_as_long_as_the_newer_of_the_two(
     assert tested.suspects(old).all()
     tested.drop(before=3)
     assert not tested.suspects(old).any()
+
+
+def test_a_filter_of_later_days_can_be_appended() -> None:
+    """Its parts follow, or become part of the last one where that has room."""
+    tested, newer = Filter(), Filter()
+    old, new = digests(PART_DIGESTS + PART_DIGESTS // 4), digests(2 * PART_DIGESTS)
+    tested.add(old[:PART_DIGESTS], 1)
+    tested.add(old[PART_DIGESTS:], 2)
+    newer.add(new[: PART_DIGESTS // 2], 3)
+    tested.append(newer)
+    assert [part.digests for part in tested._parts] == [PART_DIGESTS, 3 * PART_DIGESTS // 4]
+    newer = Filter()
+    newer.add(new[PART_DIGESTS // 2 :], 4)
+    tested.append(newer)
+    assert len(tested._parts) == 3
+    assert tested.suspects(np.concatenate([old, new])).all()
+    tested.drop(before=2)
+    assert len(tested._parts) == 2

@@ -3,17 +3,20 @@ from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
-from meterhouse import limits
+from meterhouse.clock import ManualClock
 from meterhouse.ledger import blocks, journal
 from meterhouse.ledger.blocks import Block
 from meterhouse.metering.identifier import Claim, Claims, identifier_digest
 from meterhouse.metering.model import MeterEvent
+from meterhouse.metrics import Metrics
+from meterhouse.pipeline.filter import Filter
 from meterhouse.pipeline.identifiers import Claimed, Identifiers, day_of
+from meterhouse.pipeline.load import Loader
 from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, NOW, event
-from tests.pipeline.samples import DAYS, Pipeline
+from tests.pipeline.samples import DAYS, Pipeline, new_identifiers
 
 TODAY = day_of(NOW)
 OVER = TODAY - DAYS - 1  # the last day whose claims are over
@@ -48,9 +51,14 @@ def write_block(pipeline: Pipeline, day: int, *digests: bytes) -> None:
 
 
 def loaded(pipeline: Pipeline, now: int = NOW) -> Identifiers:
-    """Return what a process knows after its start."""
+    """Return what a process knows some time after its start."""
     identifiers = Identifiers(DAYS)
-    asyncio.run(identifiers.load(pipeline.stores, now))
+
+    async def body() -> None:
+        await identifiers.recover(pipeline.stores)
+        await Loader(pipeline.stores, identifiers, ManualClock(now), Metrics()).load()
+
+    asyncio.run(body())
     return identifiers
 
 
@@ -67,13 +75,13 @@ def pending(identifiers: Identifiers, digests: Collection[bytes] = (A, B, C)) ->
 
 
 def test_nothing_is_taken_at_first() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     assert identifiers.suspects([A, B]) == identifiers.suspects([]) == []
     assert pending(identifiers) == set()
 
 
 def test_a_claim_is_pending_until_it_is_stored() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({TODAY: [A, B]})
     assert identifiers.suspects([A, B, C]) == []
     assert pending(identifiers) == {A, B}
@@ -83,7 +91,7 @@ def test_a_claim_is_pending_until_it_is_stored() -> None:
 
 
 def test_noting_nothing_changes_nothing() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     empty: list[Claimed] = [{}, {TODAY: []}]
     for nothing in empty:
         identifiers.claim(nothing)
@@ -92,7 +100,7 @@ def test_noting_nothing_changes_nothing() -> None:
 
 
 def test_an_older_claim_that_is_stored_leaves_a_newer_one_pending() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({OVER: [A]})
     identifiers.claim({TODAY: [A]})
     identifiers.stored({OVER: [A]})
@@ -104,7 +112,7 @@ def test_an_older_claim_that_is_stored_leaves_a_newer_one_pending() -> None:
 )
 def test_a_claim_holds_by_days(day: int, holds: bool) -> None:
     """Until the end of the day that lies `deduplication_days` after its own."""
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({day: [A]})
     assert identifiers.first_day(NOW) == OVER + 1
     for instant in (TODAY * DAY, NOW, (TODAY + 1) * DAY - 1):
@@ -118,7 +126,7 @@ def test_a_claim_holds_by_days(day: int, holds: bool) -> None:
 
 
 def test_a_hold_keeps_claims_pending() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({TODAY: [A]})
     with identifiers.held():
         identifiers.claim({TODAY: [B]})
@@ -129,7 +137,7 @@ def test_a_hold_keeps_claims_pending() -> None:
 
 
 def test_a_hold_keeps_nothing_that_was_stored_before_it() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({TODAY: [A]})
     older = identifiers.held()
     older.__enter__()
@@ -142,7 +150,7 @@ def test_a_hold_keeps_nothing_that_was_stored_before_it() -> None:
 
 def test_what_is_kept_for_an_older_hold_is_asked_about_in_a_newer_one() -> None:
     """Else the newer one, which outlives the older, would take the identifier to be free."""
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({TODAY: [A, B]})
     with identifiers.held():
         identifiers.stored({TODAY: [A]})
@@ -152,7 +160,7 @@ def test_what_is_kept_for_an_older_hold_is_asked_about_in_a_newer_one() -> None:
 
 
 def test_a_claim_that_is_made_again_is_kept_for_the_holds_of_either() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({TODAY: [A]})
     older, newer = identifiers.held(), identifiers.held()
     older.__enter__()
@@ -168,7 +176,7 @@ def test_a_claim_that_is_made_again_is_kept_for_the_holds_of_either() -> None:
 
 
 def test_each_hold_keeps_what_it_may_need() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     holds = []
     for one in (A, B, C):
         hold = identifiers.held()
@@ -185,7 +193,7 @@ def test_each_hold_keeps_what_it_may_need() -> None:
 
 
 def test_a_hold_ends_with_an_error() -> None:
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     identifiers.claim({TODAY: [A]})
 
     def fail() -> None:
@@ -238,18 +246,20 @@ def test_nobody_suspected_is_no_question(
     assert found(pipeline, pipeline.identifiers, A, B) == {A: TODAY}
 
 
-def test_a_start_learns_what_the_usage_store_holds(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Day by day, and a large day in pieces."""
-    monkeypatch.setattr(limits, "FILTER_LOAD_DIGESTS", 7)
-    many = [digest(f"{number}") for number in range(50)]
-    put(pipeline, TODAY, *many)
-    put(pipeline, OVER, A)
-    put(pipeline, OVER - 1, B)
-    identifiers = loaded(pipeline)
-    assert identifiers.suspects([*many, A, B]) == [*many, A]
-    assert pending(identifiers, [*many, A, B]) == set()
+def test_until_the_filter_knows_everybody_is_a_suspect(pipeline: Pipeline) -> None:
+    put(pipeline, TODAY, A)
+    identifiers = Identifiers(DAYS)
+    identifiers.claim({TODAY: [B]})
+    assert identifiers.suspects([A, B, C]) == [A, C]
+    assert found(pipeline, identifiers, A, B, C) == {A: TODAY, B: TODAY}
+
+
+def test_what_is_claimed_while_the_filter_is_filled_stays_known() -> None:
+    identifiers = Identifiers(DAYS)
+    identifiers.claim({TODAY: [A]})
+    identifiers.know(Filter())
+    identifiers.stored({TODAY: [A]})
+    assert identifiers.suspects([A, B]) == [A]
 
 
 def test_a_start_learns_what_is_on_its_way(pipeline: Pipeline) -> None:
@@ -284,7 +294,7 @@ def test_recovering_learns_what_a_commit_that_seemed_to_fail_has_claimed(
 def test_recovering_leaves_nothing_pending_that_is_stored_meanwhile(pipeline: Pipeline) -> None:
     """Given a block that is stored and released right after it was read, then it is forgotten."""
     write_block(pipeline, TODAY, A)
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
 
     async def release(stores: Stores) -> None:
         await stores.write(blocks.release, [f"{TODAY}"])
@@ -313,7 +323,7 @@ def test_dropping_forgets_suspicions_that_are_over(pipeline: Pipeline) -> None:
 
 def test_dropping_forgets_nothing_that_is_pending() -> None:
     """The usage store does not have it yet, so it is still somebody's to store."""
-    identifiers = Identifiers(DAYS)
+    identifiers = new_identifiers()
     claimed: Claimed = {OVER: [A]}
     identifiers.claim(claimed)
     identifiers.drop(NOW)

@@ -33,10 +33,22 @@ class Filter:
     def add(self, digests: Digests, day: int) -> None:
         """Add digests; `day` is when their time begins, counted from the epoch."""
         if not self._parts or self._parts[-1].digests >= limits.FILTER_PART_DIGESTS_MAX:
-            self._parts.append(_Part())
-            if len(self._parts) > limits.FILTER_PARTS_MAX:
-                self._parts[1].take_in(self._parts.pop(0))
+            self._append(_Part())
         self._parts[-1].add(digests, day)
+
+    def _append(self, part: "_Part") -> None:
+        self._parts.append(part)
+        if len(self._parts) > limits.FILTER_PARTS_MAX:
+            self._parts[1].take_in(self._parts.pop(0))
+
+    def append(self, newer: "Filter") -> None:
+        """Add what a filter of later days holds, which nobody uses any more."""
+        for part in newer._parts:  # noqa: SLF001 - of the same class
+            last = self._parts[-1] if self._parts else None
+            if last and last.digests + part.digests <= limits.FILTER_PART_DIGESTS_MAX:
+                last.take_in(part)
+            else:
+                self._append(part)
 
     def suspects(self, digests: Digests) -> npt.NDArray[np.bool_]:
         """Tell for each digest whether it may have been added."""

@@ -7,6 +7,7 @@ there are two things more:
 - the claims that the usage store does not have yet, exactly;
 - a filter of all the others. Nearly every identifier is new, and the filter is certain of that, so
   the usage store is asked about suspects only. The cost of an event does not grow with history.
+  After a start all are suspects, until the filter knows what is stored (`pipeline.load`).
 
 What a reader may rely on: an identifier is taken from the commit that claims it until the end of
 the day that lies `deduplication_days` after that of its receipt. Claims are made on the ledger's
@@ -22,7 +23,6 @@ from threading import Lock
 import numpy as np
 import sqlalchemy as sa
 
-from meterhouse import limits
 from meterhouse.ledger import blocks, journal
 from meterhouse.metering.identifier import identifier_digest
 from meterhouse.metering.window import MILLISECONDS
@@ -41,24 +41,22 @@ class Identifiers:
         self._days = deduplication_days
         self._lock = Lock()
         self._filter = Filter()
+        self._knows = False  # whether the filter has what was stored before this start
         self._pending: dict[bytes, int] = {}  # days of claims that the usage store may not have
         self._tickets: dict[int, None] = {}  # of the holds, oldest first
         self._next_ticket = count()
         # Claims that were pending and that it has now, kept for the holds with smaller tickets.
         self._stored: deque[tuple[int, dict[bytes, int]]] = deque()
 
-    async def load(self, stores: Stores, now: int) -> None:
-        """Learn, at start, what the usage store and the journal hold."""
-        since = self.first_day_kept(now)
-        for day, rows in await stores.usage(UsageStore.claim_days, since):
-            pieces = rows // limits.FILTER_LOAD_DIGESTS + 1
-            for piece in range(pieces):
-                found = await stores.usage(UsageStore.claimed_on, day, piece, pieces)
-                self._filter.add(np.frombuffer(found, "<u8"), day)
-        await self.recover(stores)
+    def know(self, stored: Filter) -> None:
+        """Take up a filter of what was stored before this start."""
+        with self._lock:
+            stored.append(self._filter)
+            self._filter = stored
+            self._knows = True
 
     async def recover(self, stores: Stores) -> None:
-        """Learn what was committed and, because the commit seemed to fail, not claimed here."""
+        """Learn what was committed and not claimed here: before a start, or seemingly not."""
         await stores.write_then(self.claim, _unstored)
 
     def first_day(self, now: int) -> int:
@@ -97,8 +95,9 @@ class Identifiers:
             return []
         firsts = _firsts(digests)
         with self._lock:
-            suspected = compress(digests, self._filter.suspects(firsts))
-            return [digest for digest in suspected if digest not in self._pending]
+            if self._knows:
+                digests = list(compress(digests, self._filter.suspects(firsts)))
+            return [digest for digest in digests if digest not in self._pending]
 
     def taken(self, digests: Collection[bytes], received_at: int) -> set[bytes]:
         """Return those digests on which a claim kept here stands against an event received then."""
