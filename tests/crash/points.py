@@ -24,13 +24,15 @@ INSERT_EVENTS = "store.UsageStore.insert events"
 INSERT_CLAIMS = "store.UsageStore.insert identifiers"
 INSERT_EVENTS_AGAIN = "store.UsageStore.insert_again events"
 INSERT_CLAIMS_AGAIN = "store.UsageStore.insert_again identifiers"
+CONFIRM = "store.UsageStore.confirm"
 RELEASE = "blocks.release"
 FIND = "store.UsageStore.find"
 CANCEL = "meter_event_adjustment.cancel.<locals>.work"
 
 # In the order of an event's life. Only a crash between the ledger and the usage store leaves work
-# for the next start; so the points of such a start stand right behind that crash. What a start
-# loads must have been stored before.
+# for the next start; so the points of such a start stand right behind that crash. Under load what is
+# confirmed is released by the commit of a later batch. What a start loads must have been stored
+# before.
 POINTS = (
     Point(ACCEPT, "before", 100),
     Point(ACCEPT, "within", 100),
@@ -54,9 +56,9 @@ POINTS = (
     Point(INSERT_CLAIMS, "before", 3),
     Point(INSERT_CLAIMS, "within", 3),
     Point(INSERT_CLAIMS, "after", 3),
-    Point(RELEASE, "before", 4),
-    Point(RELEASE, "within", 4),
-    Point(RELEASE, "after", 4),
+    Point(CONFIRM, "before", 4),
+    Point(CONFIRM, "within", 4),
+    Point(CONFIRM, "after", 4),
     Point(LOAD, "after", 1),
     Point(FIND, "after", 4),
     Point(CANCEL, "within", 2),
