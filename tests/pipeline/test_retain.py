@@ -6,6 +6,7 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
+from meterhouse.ledger import idempotency
 from meterhouse.ledger.tables import activity, idempotency_records
 from meterhouse.metering.activity import WINDOW
 from meterhouse.pipeline.retain import Retention
@@ -96,9 +97,10 @@ def test_a_sweep_goes_in_chunks(pipeline: Pipeline, monkeypatch: pytest.MonkeyPa
     write = pipeline.stores.write
     chunks: list[int] = []
 
-    async def count(work: Any, *args: Any) -> int:
-        gone: int = await write(work, *args)
-        chunks.append(gone)
+    async def count(work: Any, *args: Any) -> Any:
+        gone = await write(work, *args)
+        if work is idempotency.expire:
+            chunks.append(gone)
         return gone
 
     async def body() -> int:
@@ -108,7 +110,7 @@ def test_a_sweep_goes_in_chunks(pipeline: Pipeline, monkeypatch: pytest.MonkeyPa
         return await pipeline.retention.sweep()
 
     assert pipeline.run(body) == 5
-    assert chunks[:3] == [2, 2, 1]
+    assert chunks == [2, 2, 1]
 
 
 def test_a_sweep_that_fails_is_tried_again(
