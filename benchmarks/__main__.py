@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.bench import Bench, Say, Sizes
-from benchmarks.result import Row, table, write_json
+from benchmarks.result import Row, make_console, table, write_json
 from benchmarks.rows import ROWS
 
 Advance = Callable[[], None]
@@ -29,16 +29,13 @@ _HELP = {
     "steady_seconds": "length of the steady stream",
     "history": "events that are stored before the stream is measured again",
 }
-_TABLE_COLUMNS = 180  # where there is no terminal to be as wide as
 
 
 def main() -> None:
     """Measure what was asked for, print the table and write the results."""
     options = _options()
     sizes = Sizes(**{name: getattr(options, name) for name in _HELP})
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_TABLE_COLUMNS)
+    console = make_console()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             rows = runner.run(_measure(console, options.only, sizes))

@@ -16,7 +16,6 @@ from itertools import cycle
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from benchmarks import traffic
 from benchmarks.bench import Sizes
@@ -25,7 +24,7 @@ from benchmarks.processes import KEY, Server, meterhouse, run
 from benchmarks.queries_data import DENSE, DENSER, DIMENSIONS, THIN, Order, customer
 from benchmarks.queries_pages import make_viewer, measure
 from benchmarks.queries_rivals import Questions
-from benchmarks.result import Row, refusals, table, times, write_json
+from benchmarks.result import Row, make_console, refusals, table, times, write_json
 from meterhouse.ledger import accounts, meters
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery
@@ -117,7 +116,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="a file for the results")
     options = parser.parse_args()
     sizes = Sizes(seconds=options.seconds, customers=options.customers, history=options.events)
-    console = Console()
+    console = make_console()
     with tempfile.TemporaryDirectory(prefix="meterhouse-benchmark-") as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

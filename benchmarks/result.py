@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -67,6 +68,13 @@ def refusals(sample: Sample) -> str:
 MEGABYTE = 1_048_576
 
 _COLUMNS = ("", "a second", "p50 ms", "p99 ms", "share", "server", "load", "memory", "disk", "")
+_TABLE_COLUMNS = 180
+
+
+def make_console() -> Console:
+    """Return a console that the table fits into where there is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_TABLE_COLUMNS)
 
 
 def table(rows: list[Row]) -> Table:

@@ -30,9 +30,8 @@ FIND = "store.UsageStore.find"
 CANCEL = "meter_event_adjustment.cancel.<locals>.work"
 
 # In the order of an event's life. Only a crash between the ledger and the usage store leaves work
-# for the next start; so the points of such a start stand right behind that crash. Under load what is
-# confirmed is released by the commit of a later batch. What a start loads must have been stored
-# before.
+# for the next start; so the points of such a start stand right behind that crash. Under load, what
+# is confirmed is released by the commit of a later batch. What a start loads must have been stored.
 POINTS = (
     Point(ACCEPT, "before", 100),
     Point(ACCEPT, "within", 100),

@@ -9,7 +9,7 @@ https://docs.stripe.com/billing/subscriptions/usage-based/analytics
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -188,7 +188,7 @@ def _body(call: Call, query: MeterUsageQuery, found: list[bytes], refreshed_at: 
         "livemode": query.scope.livemode,
     }
     if shape == "rows":
-        data = _rows(query, rows)
+        data = _rows(query, rows, _Row, "billing.analytics.meter_usage_row")
         document["refreshed_at"] = refreshed
         document["rows"] = list_object(call.path, data, has_more=False) | {"total": len(data)}
     elif shape == "page":
@@ -197,12 +197,12 @@ def _body(call: Call, query: MeterUsageQuery, found: list[bytes], refreshed_at: 
     else:
         document["object"] = "billing.meter_usage"
         document["data_refreshed_at"] = refreshed
-        document["data"] = _former_rows(query, rows)
+        document["data"] = _rows(query, rows, _FormerRow, "billing.meter_usage_row")
     return to_json(document)
 
 
-# An answer has thousands of rows. Structs are made and encoded several times faster than dicts, and
-# no collection looks through them.
+# An answer may have thousands of rows. Structs are made and encoded several times faster than
+# dicts, and no collection looks through them.
 class _Row(msgspec.Struct, gc=False):
     """A row; tenants are only told where they were asked for."""
 
@@ -243,14 +243,14 @@ class _Point(msgspec.Struct, gc=False):
     bucket_value: msgspec.Raw
 
 
-def _rows(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_Row]:
-    kind, ids = "billing.analytics.meter_usage_row", _ids(query, rows)
-    return [_Row(id_, kind, *_told(query, row)) for id_, row in zip(ids, rows, strict=True)]
+RowT = TypeVar("RowT", _Row, _FormerRow)
 
 
-def _former_rows(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_FormerRow]:
-    kind, ids = "billing.meter_usage_row", _ids(query, rows)
-    return [_FormerRow(id_, kind, *_told(query, row)) for id_, row in zip(ids, rows, strict=True)]
+def _rows(
+    query: MeterUsageQuery, rows: Sequence[UsageRow], shape: type[RowT], kind: str
+) -> list[RowT]:
+    ids = _ids(query, rows)
+    return [shape(id_, kind, *_told(query, row)) for id_, row in zip(ids, rows, strict=True)]
 
 
 def _points(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_Point]:
