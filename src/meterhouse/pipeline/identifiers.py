@@ -56,7 +56,7 @@ class Identifiers:
             self._knows = True
 
     async def recover(self, stores: Stores) -> None:
-        """Learn what was committed and not claimed here: before a start, or seemingly not."""
+        """Learn what is committed and was not claimed here: at a start, after a commit in doubt."""
         await stores.write_then(self.claim, _unstored)
 
     def first_day(self, now: int) -> int:

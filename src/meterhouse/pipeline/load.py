@@ -1,4 +1,4 @@
-"""Load: after a start, the identifiers that the usage store has become known to the filter.
+"""Load: after a start, tell the filter of identifiers what the usage store has.
 
 Fifty million take some ten seconds, during which requests are answered: as long as the filter does
 not know, the usage store is asked about every identifier.

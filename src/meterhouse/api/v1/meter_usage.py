@@ -246,6 +246,12 @@ class _Point(msgspec.Struct, gc=False):
 RowT = TypeVar("RowT", _Row, _FormerRow)
 
 
+# What is in a row, in the order of the fields of any shape.
+_Told = tuple[
+    int, int, msgspec.Raw, str | None, dict[str, str] | None, dict[str, str] | msgspec.UnsetType
+]
+
+
 def _rows(
     query: MeterUsageQuery, rows: Sequence[UsageRow], shape: type[RowT], kind: str
 ) -> list[RowT]:
@@ -258,12 +264,7 @@ def _points(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_Point]:
     return [_Point(*one, *one[:3]) for one in told]
 
 
-def _told(
-    query: MeterUsageQuery, row: UsageRow
-) -> tuple[
-    int, int, msgspec.Raw, str | None, dict[str, str] | None, dict[str, str] | msgspec.UnsetType
-]:
-    """Tell what is in a row, in the order of the fields of any shape."""
+def _told(query: MeterUsageQuery, row: UsageRow) -> _Told:
     return (
         seconds(row.start),
         seconds(row.end),
