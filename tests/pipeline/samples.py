@@ -11,6 +11,7 @@ from meterhouse.ledger import accounts, customers, journal, meters, tallies
 from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.idempotency import Record
 from meterhouse.limits import IDEMPOTENCY_V1_HOURS
+from meterhouse.metering.identifier import Claims
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor, Submission
@@ -22,12 +23,21 @@ from meterhouse.pipeline.retain import Retention
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
+from meterhouse.usage import block
 from tests.metering.samples import HOUR, NOW, event, meter
 
 T = TypeVar("T")
 
 CUSTOMER = "cus_1"
 DAYS = 35
+
+
+def put_claims(pipeline: "Pipeline", day: int, *digests: bytes) -> None:
+    """Put claims into the usage store."""
+    positions = list(range(1, len(digests) + 1))
+    store = pipeline.workshop._usage
+    for one in block.identifiers(Claims(list(digests), positions, [day] * len(digests))):
+        store.insert(one.destination, one.body, f"{day} {positions} {digests[0].hex()}")
 
 
 def new_identifiers() -> Identifiers:

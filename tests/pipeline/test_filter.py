@@ -13,11 +13,16 @@ PART_DIGESTS = limits.FILTER_PART_DIGESTS_MAX // SMALLER
 WRONG_MAX = 1 / 5_000  # twice of what `limits` promises, because chance has a hand in it
 
 random = np.random.default_rng(1)
+_BEGINNING = random.bit_generator.state
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make parts small, with as many bits for each digest as ever."""
+    """Make parts small, with as many bits for each digest as ever.
+
+    Every test draws the same digests, whichever ran before it.
+    """
+    random.bit_generator.state = _BEGINNING
     words = PART_BYTES // 8
     monkeypatch.setattr(filters, "_WORDS", words)
     monkeypatch.setattr(filters, "_TO_WORD", np.uint64(64 - words.bit_length() + 1))

@@ -16,7 +16,7 @@ from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, NOW, event
-from tests.pipeline.samples import DAYS, Pipeline, new_identifiers
+from tests.pipeline.samples import DAYS, Pipeline, new_identifiers, put_claims
 
 TODAY = day_of(NOW)
 OVER = TODAY - DAYS - 1  # the last day whose claims are over
@@ -27,14 +27,6 @@ def digest(name: str) -> bytes:
 
 
 A, B, C = map(digest, "abc")
-
-
-def put(pipeline: Pipeline, day: int, *digests: bytes) -> None:
-    """Put claims into the usage store."""
-    positions = list(range(1, len(digests) + 1))
-    store = pipeline.workshop._usage
-    for one in block.identifiers(Claims(list(digests), positions, [day] * len(digests))):
-        store.insert(one.destination, one.body, f"{day} {positions} {digests[0].hex()}")
 
 
 def write_journal(pipeline: Pipeline, *events: MeterEvent) -> None:
@@ -216,7 +208,7 @@ def test_a_claim_that_is_stored_during_a_question_is_found(
     async def slow(work: Callable[..., object], *args: object) -> object:
         answer = await usage(work, *args)
         identifiers.claim({TODAY: [A]})
-        put(pipeline, TODAY, A)
+        put_claims(pipeline, TODAY, A)
         identifiers.stored({TODAY: [A]})
         return answer
 
@@ -229,7 +221,7 @@ def test_a_claim_that_is_stored_during_a_question_is_found(
 
 
 def test_find_tells_the_newest_claim_wherever_it_is(pipeline: Pipeline) -> None:
-    put(pipeline, OVER, A, B)
+    put_claims(pipeline, OVER, A, B)
     identifiers = loaded(pipeline, NOW - DAY)
     identifiers.claim({TODAY: [B, C]})
     assert found(pipeline, identifiers, A, B, C, digest("d")) == {A: OVER, B: TODAY, C: TODAY}
@@ -247,7 +239,7 @@ def test_nobody_suspected_is_no_question(
 
 
 def test_until_the_filter_knows_everybody_is_a_suspect(pipeline: Pipeline) -> None:
-    put(pipeline, TODAY, A)
+    put_claims(pipeline, TODAY, A)
     identifiers = Identifiers(DAYS)
     identifiers.claim({TODAY: [B]})
     assert identifiers.suspects([A, B, C]) == [A, C]
@@ -313,7 +305,7 @@ def test_recovering_leaves_nothing_pending_that_is_stored_meanwhile(pipeline: Pi
 
 def test_dropping_forgets_suspicions_that_are_over(pipeline: Pipeline) -> None:
     """A day late, because an event that was received before midnight may be judged after it."""
-    put(pipeline, OVER, A)
+    put_claims(pipeline, OVER, A)
     identifiers = loaded(pipeline)
     identifiers.drop(NOW)
     assert identifiers.suspects([A]) == [A]
@@ -333,5 +325,5 @@ def test_dropping_forgets_nothing_that_is_pending() -> None:
 
 
 def test_the_usage_store_keeps_a_claim_as_it_was_made(pipeline: Pipeline) -> None:
-    put(pipeline, TODAY, A, B)
+    put_claims(pipeline, TODAY, A, B)
     assert pipeline.workshop._usage.claims([B, C]) == {B: Claim(B, 2, TODAY)}

@@ -56,9 +56,9 @@ class Loader(Background):
             except Exception:
                 log.exception("the stored identifiers could not be loaded; another try follows")
                 await asyncio.sleep(limits.FILTER_LOAD_RETRY_SECONDS)
-                continue
-            log.info("loaded %d identifiers in %.1f s", total, time.perf_counter() - started)
-            return
+            else:
+                log.info("loaded %d identifiers in %.1f s", total, time.perf_counter() - started)
+                return
 
 
 def _add(stored: Filter, digests: bytes, day: int) -> None:
