@@ -7,19 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.limits import DIMENSION_COMBINATIONS_MAX
-from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent
+from meterhouse.metering.model import AcceptedEvent, Meter, MeterEvent, RejectedEvent
 from meterhouse.metering.validation import (
     STEPS,
     Catalog,
+    by_kind,
     check_dimensions,
-    check_timestamp,
+    check_timestamps,
     dimension_digest,
     earliest_timestamp,
-    find_customer,
+    find_customers,
     find_meter,
-    find_value,
+    find_values,
     judge,
-    read_customer,
+    read_customers,
     reject_combination,
     timestamp_problem,
 )
@@ -43,6 +44,14 @@ CATALOG = Catalog(
         (2, "cus_elsewhere"): None,
     },
 )
+
+
+def judge_one(
+    position: int, sent: MeterEvent, catalog: Catalog = CATALOG
+) -> AcceptedEvent | RejectedEvent:
+    accepted, rejected = judge(by_kind([position], [sent]), catalog)
+    assert len(accepted) + len(rejected) == 1
+    return accepted[0] if accepted else rejected[0]
 
 
 def payload(**pairs: str) -> dict[str, str]:
@@ -194,22 +203,22 @@ def test_accepts(changes: dict[str, Any], meter_id: str, value: str) -> None:
     sent = event(**changes)
     customer = sent.payload.get("who") or sent.payload["stripe_customer_id"]
     expected = AcceptedEvent(7, sent, meter_id, customer, Decimal(value))
-    assert judge(7, sent, CATALOG) == expected
+    assert judge_one(7, sent) == expected
 
 
 @pytest.mark.parametrize(("changes", "meter_id", "code", "message"), REJECTED)
 def test_rejects(changes: dict[str, Any], meter_id: str | None, code: str, message: str) -> None:
     sent = event(**changes)
-    assert judge(7, sent, CATALOG) == RejectedEvent(7, sent, meter_id, code, message)
+    assert judge_one(7, sent) == RejectedEvent(7, sent, meter_id, code, message)
 
 
 def test_the_first_step_that_objects_decides() -> None:
     steps = (
         find_meter,
-        check_timestamp,
-        read_customer,
-        find_customer,
-        find_value,
+        check_timestamps,
+        read_customers,
+        find_customers,
+        find_values,
         check_dimensions,
     )
     assert steps == STEPS
@@ -224,7 +233,7 @@ def test_the_first_step_that_objects_decides() -> None:
     codes = []
     for mend in ({}, *mended):
         wrong |= mend
-        verdict = judge(1, event(**wrong), CATALOG)
+        verdict = judge_one(1, event(**wrong))
         assert isinstance(verdict, RejectedEvent)
         codes.append(verdict.code)
     assert codes == [
@@ -240,14 +249,14 @@ def test_the_first_step_that_objects_decides() -> None:
 def test_an_active_meter_hides_an_archived_one_of_its_name() -> None:
     new = meter(id="mtr_new", event_name="letters")
     catalog = msgspec.structs.replace(CATALOG, active={(new.scope, new.event_name): new})
-    verdict = judge(1, event(event_name="letters"), catalog)
+    verdict = judge_one(1, event(event_name="letters"), catalog)
     assert isinstance(verdict, AcceptedEvent)
     assert verdict.meter == "mtr_new"
 
 
 def test_a_checked_meter_that_the_catalog_lacks_is_our_mistake_and_loses_no_event() -> None:
     with pytest.raises(KeyError):
-        judge(1, event(meter="mtr_unheard_of"), CATALOG)
+        judge_one(1, event(meter="mtr_unheard_of"))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +276,7 @@ def test_timestamps_at_their_bounds(age: int, problem: str | None) -> None:
 
 def test_the_earliest_timestamp_told_is_one_that_would_pass() -> None:
     received_at = NOW + 1
-    verdict = judge(1, event(timestamp=0, received_at=received_at), CATALOG)
+    verdict = judge_one(1, event(timestamp=0, received_at=received_at))
     assert isinstance(verdict, RejectedEvent)
     seconds = int(verdict.message.rstrip(".").rsplit(" ", 1)[1])
     assert timestamp_problem(seconds * 1000, received_at) is None
@@ -291,7 +300,7 @@ def test_a_digest_stands_for_the_values_and_nothing_else(
 
 def test_one_combination_too_many() -> None:
     sent = event(event_name="tokens", payload=payload(model="m", region="eu"))
-    accepted = judge(7, sent, CATALOG)
+    accepted = judge_one(7, sent)
     assert isinstance(accepted, AcceptedEvent)
     assert reject_combination(accepted) == RejectedEvent(
         7,
@@ -335,7 +344,7 @@ def test_judges_as_the_oracle_does(
         )
     )
     answer = oracle.send(sent.event_name, "event-1", pairs, sent.timestamp, NOW)
-    verdict = judge(1, sent, CATALOG)
+    verdict = judge_one(1, sent)
     if answer == TOO_MANY_DIGITS:  # refused at once, before the customer is looked at
         assert isinstance(verdict, RejectedEvent)
         return

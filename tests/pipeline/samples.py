@@ -12,9 +12,9 @@ from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.idempotency import Record
 from meterhouse.limits import IDEMPOTENCY_V1_HOURS
 from meterhouse.metering.identifier import Claims
-from meterhouse.metering.model import Meter, Scope
+from meterhouse.metering.model import Meter, MeterEvent, Scope
 from meterhouse.metrics import Metrics
-from meterhouse.pipeline.accept import Acceptor, Submission
+from meterhouse.pipeline.accept import Acceptor, StreamSubmission, Submission
 from meterhouse.pipeline.filter import Filter
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.load import Loader
@@ -153,6 +153,19 @@ def customer(scope: Scope, **changes: Any) -> Customer:
         "deleted_at": None,
     }
     return Customer(**(values | changes))
+
+
+def write_journal(pipeline: "Pipeline", *events: MeterEvent) -> None:
+    """Append a row of events to the journal."""
+    with pipeline.stores._ledger.write() as connection:
+        position = journal.reserve(connection, len(events))
+        journal.append(connection, position, [journal.pack(events)])
+
+
+async def stream(pipeline: "Pipeline", *events: MeterEvent) -> None:
+    """Submit events of one scope as a stream does."""
+    sent = StreamSubmission(events[0].scope, journal.pack(events), None)
+    assert await pipeline.acceptor.accept(sent) is None
 
 
 def submission(

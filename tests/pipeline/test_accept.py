@@ -13,11 +13,11 @@ from meterhouse.errors import Refusal, StoreError
 from meterhouse.ledger import journal, meters, tables
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.identifier import Claim
-from meterhouse.pipeline.accept import Answer, StreamSubmission, Submission
+from meterhouse.pipeline.accept import Answer, Submission
 from meterhouse.pipeline.filter import Digests, Filter
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, HOUR, NOW
-from tests.pipeline.samples import DAYS, Pipeline, create_meter, submission
+from tests.pipeline.samples import DAYS, Pipeline, create_meter, stream, submission
 
 LAST = (NOW // DAY + DAYS + 1) * DAY - 1  # the last instant at which a claim made now holds
 
@@ -413,8 +413,7 @@ def test_a_claim_that_comes_during_the_question_counts(
     async def body() -> Answer:
         asking = asyncio.create_task(pipeline.acceptor.accept(submission("a")))
         await asyncio.to_thread(answered.wait, 10)
-        streamed = StreamSubmission([submission("a").event], None)
-        assert await pipeline.acceptor.accept(streamed) is None
+        await stream(pipeline, submission("a").event)
         assert await pipeline.processor.settle(30)
         assert pipeline.claims() == 1
         go_on.set()

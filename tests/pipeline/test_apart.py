@@ -21,13 +21,12 @@ from meterhouse import limits
 from meterhouse.errors import Refusal, StoreError
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.metering.identifier import identifier_digest
-from meterhouse.pipeline.accept import StreamSubmission
 from meterhouse.pipeline.apart import Apart
 from meterhouse.pipeline.second import Order, Second
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
-from tests.pipeline.samples import DAYS, Pipeline, submission
+from tests.pipeline.samples import DAYS, Pipeline, stream, submission
 
 SECONDS_MAX = 10
 
@@ -152,8 +151,7 @@ def test_a_batch_that_a_dead_process_had_begun_is_judged_anew(tmp_path: Path, ap
     with open_ledger(order(tmp_path).database_url) as ledger:
         stores = Stores(ledger, apart.usage)
         pipeline = Pipeline(stores, cast("Workshop", apart))
-        streamed = StreamSubmission([submission("a").event], None)
-        assert asyncio.run(pipeline.acceptor.accept(streamed)) is None
+        asyncio.run(stream(pipeline, submission("a").event))
         digests = [identifier_digest(pipeline.scope.id, "a")]
         assert apart.judge(anew=False) == digests
         kill(apart)
@@ -257,7 +255,7 @@ def test_nothing_is_lost_or_counted_twice_when_the_process_is_killed(
             while not done:
                 number += 1
                 streamed = [submission(f"{sender} {number}").event] * 2
-                await pipeline.acceptor.accept(StreamSubmission(streamed, None))
+                await stream(pipeline, *streamed)
                 single = submission(f"{sender} {number} alone")
                 assert await pipeline.acceptor.accept(single) is None
                 with suppress(StoreError):  # nobody can tell now whether the identifier is taken

@@ -9,9 +9,16 @@ from meterhouse.ledger import customers
 from meterhouse.metering.identifier import identifier_digest
 from meterhouse.metering.model import MeterEvent
 from meterhouse.pipeline import process
-from meterhouse.pipeline.accept import StreamSubmission
 from tests.metering.samples import DAY, NOW, event
-from tests.pipeline.samples import CUSTOMER, DAYS, Pipeline, create_meter, customer, submission
+from tests.pipeline.samples import (
+    CUSTOMER,
+    DAYS,
+    Pipeline,
+    create_meter,
+    customer,
+    stream,
+    submission,
+)
 
 LAST = (NOW // DAY + DAYS + 1) * DAY - 1  # the last instant at which a claim made now holds
 
@@ -19,10 +26,6 @@ LAST = (NOW // DAY + DAYS + 1) * DAY - 1  # the last instant at which a claim ma
 def streamed(identifier: str, value: str = "1", **changes: Any) -> MeterEvent:
     payload = {"stripe_customer_id": CUSTOMER, "value": value, "tier": changes.pop("tier", "a")}
     return event(identifier=identifier, payload=payload, **changes)
-
-
-async def stream(pipeline: Pipeline, *events: MeterEvent) -> None:
-    assert await pipeline.acceptor.accept(StreamSubmission(events, None)) is None
 
 
 def outcomes(pipeline: Pipeline, *batches: Sequence[MeterEvent]) -> dict[str, int]:
@@ -188,7 +191,8 @@ def test_modes_do_not_see_each_others_identifiers(pipeline: Pipeline) -> None:
 
     async def body() -> None:
         live = streamed("a", scope=pipeline.live.id, tier="cus_live")
-        await stream(pipeline, streamed("a"), live)
+        await stream(pipeline, streamed("a"))
+        await stream(pipeline, live)
         assert await pipeline.processor.settle(30)
 
     pipeline.run(body)

@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable, Collection
 import pytest
 
 from meterhouse.clock import ManualClock
-from meterhouse.ledger import blocks, journal
+from meterhouse.ledger import blocks
 from meterhouse.ledger.blocks import Block
 from meterhouse.metering.identifier import Claim, Claims, identifier_digest
-from meterhouse.metering.model import MeterEvent
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.filter import Filter
 from meterhouse.pipeline.identifiers import Claimed, Identifiers, day_of
@@ -16,7 +15,7 @@ from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, NOW, event
-from tests.pipeline.samples import DAYS, Pipeline, new_identifiers, put_claims
+from tests.pipeline.samples import DAYS, Pipeline, new_identifiers, put_claims, write_journal
 
 TODAY = day_of(NOW)
 OVER = TODAY - DAYS - 1  # the last day whose claims are over
@@ -27,12 +26,6 @@ def digest(name: str) -> bytes:
 
 
 A, B, C = map(digest, "abc")
-
-
-def write_journal(pipeline: Pipeline, *events: MeterEvent) -> None:
-    with pipeline.stores._ledger.write() as connection:
-        position = journal.reserve(connection, len(events))
-        journal.append_events(connection, position, events)
 
 
 def write_block(pipeline: Pipeline, day: int, *digests: bytes) -> None:

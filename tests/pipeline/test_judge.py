@@ -7,7 +7,6 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.ledger import journal
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.ledger.tallies import Line
@@ -19,15 +18,9 @@ from meterhouse.pipeline.judge import Judge
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.usage import block
 from tests.metering.samples import DAY, NOW
-from tests.pipeline.samples import DAYS, Pipeline, create_meter, submission
+from tests.pipeline.samples import DAYS, Pipeline, create_meter, submission, write_journal
 
 TODAY = day_of(NOW)
-
-
-def write(pipeline: Pipeline, *events: MeterEvent) -> None:
-    with pipeline.stores._ledger.write() as connection:
-        position = journal.reserve(connection, len(events))
-        journal.append_events(connection, position, events)
 
 
 def streamed(identifier: str, value: str = "1", day: int = TODAY) -> MeterEvent:
@@ -61,12 +54,16 @@ def test_an_empty_journal_is_no_batch(judge: Judge) -> None:
 def test_the_first_round_asks_about_the_events_of_streams_that_would_count(
     pipeline: Pipeline, judge: Judge
 ) -> None:
-    write(pipeline, streamed("a"), alone("b"), streamed("c", "many"), streamed("d"), streamed("a"))
+    write_journal(
+        pipeline, streamed("a"), alone("b"), streamed("c", "many"), streamed("d"), streamed("a")
+    )
     assert judge.judge(anew=False) == digests("a", "d", "a")
 
 
 def test_the_second_round_concludes_with_the_answer(pipeline: Pipeline, judge: Judge) -> None:
-    write(pipeline, streamed("a"), streamed("b"), alone("c"), alone("d", "many"), streamed("b"))
+    write_journal(
+        pipeline, streamed("a"), streamed("b"), alone("c"), alone("d", "many"), streamed("b")
+    )
     judge.judge(anew=False)
     [a, b, c, d] = digests(*"abcd")
     verdict = judge.conclude({a: TODAY - DAYS})
@@ -89,14 +86,14 @@ def test_the_second_round_concludes_with_the_answer(pipeline: Pipeline, judge: J
 
 
 def test_a_claim_that_is_over_stands_against_nobody(pipeline: Pipeline, judge: Judge) -> None:
-    write(pipeline, streamed("a"))
+    write_journal(pipeline, streamed("a"))
     judge.judge(anew=False)
     [a] = digests("a")
     assert judge.conclude({a: TODAY - DAYS - 1}).new_claims == {TODAY: [a]}
 
 
 def test_claims_of_several_days_are_blocks_of_their_own(pipeline: Pipeline, judge: Judge) -> None:
-    write(pipeline, streamed("a", day=TODAY - 1), streamed("b"))
+    write_journal(pipeline, streamed("a", day=TODAY - 1), streamed("b"))
     judge.judge(anew=False)
     verdict = judge.conclude({})
     [a, b] = digests("a", "b")
@@ -107,7 +104,7 @@ def test_claims_of_several_days_are_blocks_of_their_own(pipeline: Pipeline, judg
 
 
 def test_a_batch_is_concluded_once(pipeline: Pipeline, judge: Judge) -> None:
-    write(pipeline, streamed("a"))
+    write_journal(pipeline, streamed("a"))
     judge.judge(anew=False)
     judge.conclude({})
     with pytest.raises(StoreError, match="judged anew"):
@@ -116,7 +113,7 @@ def test_a_batch_is_concluded_once(pipeline: Pipeline, judge: Judge) -> None:
 
 def test_judging_again_says_the_same_under_another_token(pipeline: Pipeline, judge: Judge) -> None:
     """What a crash left of the first blocks must not be mistaken for the second ones."""
-    write(pipeline, streamed("a"), alone("b"))
+    write_journal(pipeline, streamed("a"), alone("b"))
     verdicts = []
     for anew in (False, False, True):
         assert judge.judge(anew=anew) == digests("a")
@@ -136,7 +133,7 @@ def test_combinations_of_a_batch_that_was_not_committed_are_found_anew(
         create_meter(
             connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
         )
-    write(pipeline, submission("a", "7", event_name="tiers").event)
+    write_journal(pipeline, submission("a", "7", event_name="tiers").event)
     for anew in (False, True):
         judge.judge(anew=anew)
         verdict = judge.conclude({})
@@ -154,10 +151,10 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
         create_meter(
             connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
         )
-    write(pipeline, submission("a", "7", event_name="tiers").event)
+    write_journal(pipeline, submission("a", "7", event_name="tiers").event)
     judge.judge()
     first = judge.conclude({})
-    write(pipeline, submission("b", "7", event_name="tiers").event)
+    write_journal(pipeline, submission("b", "7", event_name="tiers").event)
     judge.judge(first.last)
     second = judge.conclude({})
     assert (len(first.combinations), len(second.combinations)) == (1, 0)
@@ -168,7 +165,7 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
 
 def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:
     workshop = Workshop(pipeline.stores._ledger, pipeline.workshop._usage, DAYS)
-    write(pipeline, streamed("a"))
+    write_journal(pipeline, streamed("a"))
     assert workshop.judge(anew=False) == digests("a")
     verdict = workshop.conclude({})
     assert {("events", 1), ("identifiers", 1)} <= set(destinations(verdict.blocks))

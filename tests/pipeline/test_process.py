@@ -17,11 +17,10 @@ from meterhouse.ledger.journal import Cancellation
 from meterhouse.metering.activity import WINDOW, ActivityLine
 from meterhouse.metering.model import Scope, StoredEvent
 from meterhouse.pipeline import process
-from meterhouse.pipeline.accept import StreamSubmission
 from meterhouse.pipeline.process import _retry_seconds, store_left_behind
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, NOW, event
-from tests.pipeline.samples import Pipeline, submission
+from tests.pipeline.samples import Pipeline, stream, submission, write_journal
 
 
 async def accept(pipeline: Pipeline, *identifiers: str, **changes: Any) -> None:
@@ -99,13 +98,12 @@ def test_each_event_has_one_outcome(pipeline: Pipeline) -> None:
 
 def test_activity_adds_up_to_the_books(pipeline: Pipeline) -> None:
     async def body() -> None:
-        with pipeline.stores._ledger.write() as connection:
-            for names in ("abc", "aad", "x"):
-                sent = [submission(name, value="1").event for name in names]
-                stray = submission("y", event_name="cals").event
-                events = [msgspec.structs.replace(one, meter=None) for one in (*sent, stray)]
-                journal.append_events(connection, journal.reserve(connection, len(events)), events)
-                pipeline.processor.wake()
+        for names in ("abc", "aad", "x"):
+            sent = [submission(name, value="1").event for name in names]
+            stray = submission("y", event_name="cals").event
+            events = [msgspec.structs.replace(one, meter=None) for one in (*sent, stray)]
+            write_journal(pipeline, *events)
+            pipeline.processor.wake()
         assert await pipeline.processor.settle(30)
 
     pipeline.run(body)
@@ -137,10 +135,8 @@ def test_batches_are_bounded(
     """
     monkeypatch.setattr(limits, limit, 4)
     seen = watch_blocks(monkeypatch)
-    with pipeline.stores._ledger.write() as connection:
-        for number in range(6):
-            events = [submission(f"{number}-{which}").event for which in "ab"]
-            journal.append_events(connection, journal.reserve(connection, 2), events)
+    for number in range(6):
+        write_journal(pipeline, *[submission(f"{number}-{which}").event for which in "ab"])
 
     async def body() -> bool:
         return await pipeline.processor.settle(30)
@@ -154,9 +150,7 @@ def test_an_event_larger_than_a_batch_gets_through(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "PROCESS_BATCH_EVENTS_MAX", 1)
-    with pipeline.stores._ledger.write() as connection:
-        events = [submission(name).event for name in "abc"]
-        journal.append_events(connection, journal.reserve(connection, 3), events)
+    write_journal(pipeline, *[submission(name).event for name in "abc"])
 
     async def body() -> bool:
         return await pipeline.processor.settle(30)
@@ -339,8 +333,7 @@ def test_a_batch_is_judged_while_the_one_before_is_committed(
     async def body() -> None:
         async with pipeline.processor.still():
             for name in "abcabdefgaghijklmbkl":
-                stream = StreamSubmission([event(identifier=name, meter=None)], None)
-                assert await pipeline.acceptor.accept(stream) is None
+                await stream(pipeline, event(identifier=name, meter=None))
         while fault == "still" and not any(judged_after):
             async with pipeline.processor.still():
                 assert pipeline.processor._ahead is None

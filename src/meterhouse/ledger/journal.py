@@ -1,6 +1,7 @@
 """The journal: what was acknowledged and is not judged yet.
 
-- A row is one commit's worth of work. Its events have the positions `row.position`, `+ 1`, `+ 2` …
+- A row is a request's worth of work, or those of many that had one event each. Its events have the
+  positions `row.position`, `+ 1`, `+ 2` …
 - Positions are reserved while the head row is locked, so they become visible in order: whoever
   has read position p will never see a smaller one appear.
 - A row leaves the journal in the transaction that records what became of it.
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from meterhouse.ledger.dialect import insert_rows
 from meterhouse.ledger.tables import journal, journal_head
 from meterhouse.metering.model import MeterEvent
 
@@ -25,6 +27,13 @@ class Cancellation(msgspec.Struct, frozen=True, array_like=True):
     meter: str
     position: int
     received_at: int
+
+
+class Packed(NamedTuple):
+    """Events as a row keeps them: their number, and their encoded bytes."""
+
+    events: int
+    body: bytes
 
 
 class Entry(NamedTuple):
@@ -47,6 +56,8 @@ class Entry(NamedTuple):
             *(cancellation.received_at for cancellation in self.cancellations),
         ]
 
+
+_COLUMNS = ("position", "events", "kind", "body")
 
 _encoder = msgspec.msgpack.Encoder()
 _events_decoder = msgspec.msgpack.Decoder(list[MeterEvent])
@@ -80,10 +91,18 @@ def last_position(connection: sa.Connection) -> int:
     return after - 1
 
 
-def append_events(connection: sa.Connection, position: int, events: Sequence[MeterEvent]) -> None:
-    """Append `events` at the reserved positions from `position` on."""
-    row = {"position": position, "events": len(events), "kind": "events"}
-    connection.execute(sa.insert(journal), row | {"body": _encoder.encode(events)})
+def pack(events: Sequence[MeterEvent]) -> Packed:
+    """Encode the events of a row."""
+    return Packed(len(events), _encoder.encode(events))
+
+
+def append(connection: sa.Connection, position: int, rows: Sequence[Packed]) -> None:
+    """Append the events of `rows` at the reserved positions from `position` on."""
+    values = []
+    for row in rows:
+        values.append((position, row.events, "events", row.body))
+        position += row.events
+    insert_rows(connection, journal, _COLUMNS, values)
 
 
 def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -> int:

@@ -25,6 +25,7 @@ from meterhouse.clock import Clock
 from meterhouse.errors import Refusal
 from meterhouse.ledger import idempotency, journal, meters, tallies
 from meterhouse.ledger.idempotency import Record
+from meterhouse.ledger.journal import Packed
 from meterhouse.metering.identifier import identifier_digest
 from meterhouse.metering.model import Meter, MeterEvent
 from meterhouse.metering.value import InvalidValue, read_value
@@ -53,9 +54,14 @@ class Submission(NamedTuple):
 
 
 class StreamSubmission(NamedTuple):
-    """The events of one stream request, whose shape is in order; `record` as above."""
+    """The events of one stream request, whose shape is in order; `record` as above.
 
-    events: Sequence[MeterEvent]
+    They are of one scope, and packed at once: thousands may wait for a commit, and as bytes they
+    neither fill the processor's caches nor are looked through by the garbage collector.
+    """
+
+    scope: int
+    packed: Packed
     record: Record | None
 
 
@@ -100,7 +106,7 @@ class Acceptor:
             raise envelope.overloaded()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        events = len(submission.events) if isinstance(submission, StreamSubmission) else 1
+        events = submission.packed.events if isinstance(submission, StreamSubmission) else 1
         digest = None
         if isinstance(submission, Submission):
             digest = identifier_digest(submission.event.scope, submission.event.identifier)
@@ -264,10 +270,8 @@ def commit(
     """Append a group to the journal in one transaction."""
     group = _Group(connection, waiting, now, identifiers)
     answers = [group.answer(one) for one in waiting]
-    group.write()
-    return Committed(
-        answers, len(group.events), group.claims, group.position + len(group.events) - 1
-    )
+    events = group.write()
+    return Committed(answers, events, group.claims, group.position + events - 1)
 
 
 class _Group:
@@ -287,8 +291,10 @@ class _Group:
         self._connection = connection
         self._now = now
         self._identifiers = identifiers
-        self.events: list[MeterEvent] = []
         self.claims: dict[int, list[bytes]] = {}  # digests by day
+        self._events: list[MeterEvent] = []  # that came alone
+        self._rows: list[Packed] = []  # of those that came in streams
+        self._counts: Counter[int] = Counter()  # events by scope
         self._records: list[Record] = []
         self.position = journal.reserve(connection, sum(one.events for one in waiting))
         self._meters: dict[tuple[int, str], Meter] = {}
@@ -324,7 +330,8 @@ class _Group:
                     return before
                 return envelope.idempotency_mismatch(record.key)
         if isinstance(submission, StreamSubmission):
-            self.events.extend(submission.events)
+            self._rows.append(submission.packed)
+            self._counts[submission.scope] += submission.packed.events
         else:
             refusal = self._refuse(submission, waiting.digest or b"", waiting.before)
             if refusal is not None:
@@ -349,21 +356,23 @@ class _Group:
             return refusals.duplicate_identifier(event.identifier)
         self._taken.add(digest)
         self.claims.setdefault(day_of(event.received_at), []).append(digest)
-        self.events.append(_with_meter(event, meter.id))
+        self._events.append(_with_meter(event, meter.id))
+        self._counts[event.scope] += 1
         return None
 
-    def write(self) -> None:
-        """Write what was acknowledged: journal, idempotency records, books."""
-        if not self.events:
-            return
-        journal.append_events(self._connection, self.position, self.events)
-        if self._records:
+    def write(self) -> int:
+        """Write what was acknowledged: journal, idempotency records, books; return its number."""
+        if self._events:
+            self._rows.append(journal.pack(self._events))
+        if self._rows:
+            journal.append(self._connection, self.position, self._rows)
             idempotency.put(self._connection, self._records)
-        counts = Counter(event.scope for event in self.events)
-        acknowledged = {
-            tallies.Line(scope, "acknowledged"): events for scope, events in counts.items()
-        }
-        tallies.add(self._connection, acknowledged)
+            acknowledged = {
+                tallies.Line(scope, "acknowledged"): events
+                for scope, events in self._counts.items()
+            }
+            tallies.add(self._connection, acknowledged)
+        return self._counts.total()
 
 
 def _grouped(pairs: Iterable[tuple[PlaceT, str]]) -> dict[PlaceT, set[str]]:

@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ from meterhouse.metering.activity import gather as gather_activity
 from meterhouse.metering.identifier import Claims, identifier_digest
 from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent, Scope, StoredEvent
 from meterhouse.metering.report import RejectionLine, gather
-from meterhouse.metering.validation import judge
+from meterhouse.metering.validation import by_kind, judge
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.pipeline.catalog import read_catalog
 from meterhouse.pipeline.deduplicate import Deduplicated, deduplicate
@@ -134,16 +134,14 @@ class Judge:
         if not entries:
             return None
         events = [event for entry in entries for event in entry.events]
-        catalog = read_catalog(connection, events, self._customers.look_up)
-        accepted: list[AcceptedEvent] = []
-        rejected: list[RejectedEvent] = []
-        for entry in entries:
-            for position, event in enumerate(entry.events, entry.position):
-                outcome = judge(position, event, catalog)
-                if type(outcome) is AcceptedEvent:
-                    accepted.append(outcome)
-                else:
-                    rejected.append(cast("RejectedEvent", outcome))
+        positions = [
+            position
+            for entry in entries
+            for position in range(entry.position, entry.position + len(entry.events))
+        ]
+        kinds = by_kind(positions, events)
+        catalog = read_catalog(connection, kinds, self._customers.look_up)
+        accepted, rejected = judge(kinds, catalog)
         digests = [
             identifier_digest(one.event.scope, one.event.identifier)
             if one.event.meter is None

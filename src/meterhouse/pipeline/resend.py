@@ -23,13 +23,13 @@ from meterhouse import limits
 from meterhouse.background import Worker
 from meterhouse.clock import Clock
 from meterhouse.errors import Refusal
-from meterhouse.ledger import resends
+from meterhouse.ledger import journal, resends
 from meterhouse.ledger.resends import Resend
 from meterhouse.metering.identifier import Claim, identifier_digest
-from meterhouse.metering.model import AcceptedEvent, MeterEvent
+from meterhouse.metering.model import MeterEvent
 from meterhouse.metering.resend import received_last
 from meterhouse.metering.search import EventSearch, FoundEvent
-from meterhouse.metering.validation import judge
+from meterhouse.metering.validation import by_kind, judge
 from meterhouse.pipeline.accept import Acceptor, StreamSubmission
 from meterhouse.pipeline.catalog import read_catalog
 from meterhouse.pipeline.freshness import Freshness
@@ -159,7 +159,9 @@ class Resender(Worker):
                 for event in chunk.events
             ]
             await self._stores.write(resends.save, msgspec.structs.replace(resend, sent_at=now))
-            await self._acceptor.accept(StreamSubmission(events, None))
+            await self._acceptor.accept(
+                StreamSubmission(resend.plan.search.scope.id, journal.pack(events), None)
+            )
         await self._settle()
         return await self._outcomes(resend, chunk, now)
 
@@ -222,12 +224,10 @@ class Resender(Worker):
 
 def _judge(connection: sa.Connection, events: list[MeterEvent]) -> dict[str, str]:
     """Return, by identifier, `accepted` or the code of the rejection."""
-    catalog = read_catalog(connection, events)
-    outcomes = {event.identifier: judge(0, event, catalog) for event in events}
-    return {
-        name: "accepted" if isinstance(outcome, AcceptedEvent) else outcome.code
-        for name, outcome in outcomes.items()
-    }
+    kinds = by_kind(range(len(events)), events)
+    accepted, rejected = judge(kinds, read_catalog(connection, kinds))
+    outcomes = {one.event.identifier: "accepted" for one in accepted}
+    return outcomes | {one.event.identifier: one.code for one in rejected}
 
 
 def _advanced(resend: Resend, chunk: Chunk, outcomes: Mapping[str, str]) -> Resend:

@@ -14,6 +14,7 @@ from meterhouse.api.once import record, replay
 from meterhouse.api.v2.event import SentEvent
 from meterhouse.errors import Refusal
 from meterhouse.ledger.idempotency import Record
+from meterhouse.ledger.journal import pack
 from meterhouse.metering.model import MeterEvent
 from meterhouse.pipeline.accept import StreamSubmission
 from meterhouse.wire.document import Document
@@ -33,15 +34,14 @@ _TAKEN = ok({})
 
 async def create(call: Call) -> Answer:
     """Take all the events or none; the answer comes when they are on disk."""
-    sent = call.document(Stream).events
-    events = _events(call, sent)
+    packed = pack(_events(call, call.document(Stream).events))
     if call.house.rate_limits is not None:
         call.house.rate_limits.admit(
-            "meter_event_stream", call.scope, connected=call.connected, amount=len(events)
+            "meter_event_stream", call.scope, connected=call.connected, amount=packed.events
         )
     key = call.idempotency_key
     kept = None if key is None else record(call, key, _TAKEN)
-    result = await call.house.acceptor.accept(StreamSubmission(events, kept))
+    result = await call.house.acceptor.accept(StreamSubmission(call.scope.id, packed, kept))
     if isinstance(result, Record):
         return replay(result, call)
     if isinstance(result, Refusal):

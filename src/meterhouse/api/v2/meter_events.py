@@ -13,18 +13,18 @@ from meterhouse.errors import Refusal
 from meterhouse.ledger import meters
 from meterhouse.metering.model import MeterEvent
 from meterhouse.metering.validation import (
-    Case,
     Catalog,
+    by_kind,
     find_meter,
-    find_value,
-    read_customer,
+    find_values,
+    read_customers,
 )
 from meterhouse.wire.document import Document
 from meterhouse.wire.envelope_v2 import invalid_field, meter_event_refused
 from meterhouse.wire.timestamp import print_timestamp, read_timestamp
 
 # What is checked before the answer, and how the endpoint calls what the judge finds.
-_STEPS = (find_meter, read_customer, find_value)
+_STEPS = (find_meter, read_customers, find_values)
 _CODES = {
     "archived_meter": "archived_meter",
     "meter_event_invalid_value": "payload_invalid_value",
@@ -76,9 +76,9 @@ def _refuse(connection: sa.Connection, event: MeterEvent) -> Refusal | None:
     name = {(event.scope, event.event_name)}
     active = meters.active_by_names(connection, name)
     archived = {} if active else meters.archived_by_names(connection, name)
-    case = Case(event, Catalog(meters={}, active=active, archived=archived, customers={}))
+    catalog = Catalog(meters={}, active=active, archived=archived, customers={})
+    [cases] = by_kind([0], [event])
     for step in _STEPS:
-        problem = step(case)
-        if problem is not None:
+        for problem in step(cases, catalog).values():
             return meter_event_refused(_CODES[problem.code])
     return None
