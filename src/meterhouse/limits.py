@@ -89,6 +89,7 @@ ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
 PROCESS_BATCH_EVENTS_MAX = 60_000
+PROCESS_AT_ONCE_EVENTS = 2_000  # judged together: what fits into the processor's caches
 PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 200 bytes each
 PROCESS_AHEAD_EVENTS = 10_000  # in the journal, which are judged while a batch is committed
 PROCESS_BATCH_ROWS_MAX = 10_000  # journal rows in one batch; each cancellation is a row

@@ -1,7 +1,5 @@
-from decimal import Decimal
-
 from meterhouse.metering.activity import WINDOW, ActivityLine, gather
-from meterhouse.metering.model import AcceptedEvent, MeterEvent, RejectedEvent
+from meterhouse.metering.model import MeterEvent, RejectedEvent
 from tests.metering.samples import NOW, event
 
 START = NOW - NOW % WINDOW
@@ -11,33 +9,29 @@ def received(at: int, scope: int = 1) -> MeterEvent:
     return event(scope=scope, received_at=at)
 
 
-def counted(at: int, meter: str = "mtr_1", scope: int = 1) -> AcceptedEvent:
-    return AcceptedEvent(1, received(at, scope), meter, "cus_1", Decimal(1))
-
-
 def refused(at: int, code: str, meter: str | None = "mtr_1") -> RejectedEvent:
     return RejectedEvent(1, received(at), meter, code, "No.")
 
 
 def test_nothing_comes_to_nothing() -> None:
-    assert gather([], [], []) == []
+    assert gather({}, {}, []) == []
 
 
 def test_events_are_told_apart_by_scope_window_meter_and_outcome() -> None:
     lines = gather(
-        [
-            counted(START),
-            counted(START + WINDOW - 1),
-            counted(START + 5),
-            counted(START + WINDOW),
-            counted(START, meter="mtr_2"),
-            counted(START, scope=2),
-        ],
-        [counted(START + 7)],
+        {
+            (1, START, "mtr_1"): 1,
+            (1, START + WINDOW - 1, "mtr_1"): 1,
+            (1, START + 5, "mtr_1"): 2,
+            (1, START + WINDOW, "mtr_1"): 1,
+            (1, START, "mtr_2"): 1,
+            (2, START, "mtr_1"): 1,
+        },
+        {(1, START + 7, "mtr_1"): 1},
         [refused(START, "a"), refused(START, "b"), refused(START, "b"), refused(START, "b", None)],
     )
     assert lines == [
-        ActivityLine(1, START, "mtr_1", "accepted", "", 3, START + WINDOW - 1),
+        ActivityLine(1, START, "mtr_1", "accepted", "", 4, START + WINDOW - 1),
         ActivityLine(1, START + WINDOW, "mtr_1", "accepted", "", 1, START + WINDOW),
         ActivityLine(1, START, "mtr_2", "accepted", "", 1, START),
         ActivityLine(2, START, "mtr_1", "accepted", "", 1, START),

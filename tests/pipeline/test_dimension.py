@@ -6,7 +6,7 @@ import pytest
 from meterhouse import limits
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.metering.model import AcceptedEvent, Meter
-from meterhouse.pipeline.dimension import Combinations
+from meterhouse.pipeline.dimension import Admission, Combinations
 from tests.metering.samples import event, meter
 from tests.pipeline.samples import Pipeline
 
@@ -35,9 +35,11 @@ def check(
     kept: list[str] = []
     refused: list[str] = []
     with pipeline.stores._ledger.write() as connection:
-        admission = combinations.look_up(connection, events, METERS)
-        for index, one in enumerate(events):
-            rejected = admission.refuse(index, one)
+        admission = Admission(combinations)
+        admission.add(events, 0, METERS)
+        admission.look_up(connection)
+        for number, one in enumerate(events):
+            rejected = admission.refuse(number)
             (refused if rejected else kept).append(one.event.payload["tier"])
             if rejected:
                 assert rejected.code == "meter_event_dimension_count_too_high"

@@ -172,3 +172,38 @@ def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:
     for one in verdict.blocks:
         workshop.usage(type(pipeline.workshop._usage).insert, one.destination, one.body, one.token)
     assert pipeline.stored() == pipeline.claims() == 1
+
+
+def test_it_does_not_matter_how_many_events_are_judged_at_once(
+    pipeline: Pipeline, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given duplicates, one combination too many, and events alone, in rows of two events."""
+    monkeypatch.setattr(limits, "DIMENSION_COMBINATIONS_MAX", 2)
+    with pipeline.stores._ledger.write() as connection:
+        create_meter(
+            connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
+        )
+    tiers = [
+        submission(f"t{number}", tier, event_name="tiers").event
+        for number, tier in enumerate("12321")
+    ]
+    sent = [*tiers, *map(streamed, "abcab"), streamed("d", "many"), alone("e"), alone("f", "many")]
+    sent += [streamed("g", day=TODAY - 1), streamed("a", day=TODAY - 40)]
+    for number in range(0, len(sent), 2):
+        write_journal(pipeline, *sent[number : number + 2])
+    verdicts = []
+    for at_once in (1, 3, 2_000):
+        monkeypatch.setattr(limits, "PROCESS_AT_ONCE_EVENTS", at_once)
+        assert len(judge.judge(anew=True) or []) == 12
+        verdicts.append(judge.conclude({}))
+    for verdict in verdicts:
+        assert verdict._replace(blocks=[]) == verdicts[0]._replace(blocks=[])
+        assert [block.read(one.body).to_pylist() for one in verdict.blocks] == [
+            block.read(one.body).to_pylist() for one in verdicts[0].blocks
+        ]
+    assert verdicts[0].counts == {
+        Line(1, "accepted"): 9,
+        Line(1, "duplicate"): 3,
+        Line(1, "rejected", "meter_event_dimension_count_too_high"): 1,
+        Line(1, "rejected", "meter_event_invalid_value"): 2,
+    }

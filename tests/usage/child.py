@@ -12,11 +12,10 @@ import resource
 import sys
 
 from meterhouse.errors import UnwrittenError
-from meterhouse.usage import block
 from meterhouse.usage.block import Block
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import SCOPE
-from tests.usage.samples import accepted
+from tests.usage.samples import accepted, accepted_blocks
 
 BLOCK_ROWS = 3
 
@@ -25,7 +24,7 @@ def numbered(number: int) -> Block:
     """Make block number `number`; no two blocks share a position."""
     first = number * BLOCK_ROWS
     rows = [accepted(SCOPE, position=first + row) for row in range(BLOCK_ROWS)]
-    [made] = block.accepted(rows, {SCOPE.id: SCOPE})
+    [made] = accepted_blocks(rows, {SCOPE.id: SCOPE})
     return made
 
 

@@ -1,12 +1,16 @@
 """Rows that the tests of this room share. No two events in one store share a position."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope, StoredEvent
-from meterhouse.usage.block import Block
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent, Scope, StoredEvent
+from meterhouse.usage import block
+from meterhouse.usage.block import Block, Destination
+from meterhouse.usage.slots import slots
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import event
 
@@ -67,6 +71,38 @@ def next_token() -> str:
 def forget_slots(store: UsageStore) -> None:
     """Empty the table of slots, which tells meters apart by their ids alone: tests share these."""
     store._writer.command("TRUNCATE TABLE usage_slots")
+
+
+def accepted_blocks(
+    rows: Sequence[AcceptedEvent],
+    scopes: Mapping[int, Scope],
+    destination: Destination = "events",
+) -> list[Block]:
+    """Pack accepted events, or duplicates."""
+    instant = "timestamp" if destination == "events" else "received_at"
+    return block.pack(destination, block.by_month(block.accepted(rows, scopes), instant))
+
+
+def cancelled_blocks(rows: Sequence[StoredEvent]) -> list[Block]:
+    """Pack cancellations."""
+    return block.pack("events", block.by_month(block.cancelled(rows), "timestamp"))
+
+
+def rejected_blocks(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
+    """Pack rejected events."""
+    months = block.by_month(block.rejected(rows, scopes), "received_at")
+    return block.pack("rejected_events", months)
+
+
+def slot_blocks(events: pa.RecordBatch, meters: Mapping[str, Meter], batch: int) -> list[Block]:
+    """Pack what the events and cancellations of a batch come to."""
+    months = block.by_month(events, "timestamp")
+    added = {
+        month: slotted
+        for month, rows in months.items()
+        if (slotted := slots(rows, meters, batch)) is not None
+    }
+    return block.pack("usage_slots", added)
 
 
 def insert(store: UsageStore, blocks: Sequence[Block]) -> None:

@@ -9,7 +9,14 @@ from meterhouse.metering.model import Scope
 from meterhouse.metering.window import Window
 from meterhouse.usage import block
 from tests.metering.samples import NOW, SCOPE, at, values
-from tests.usage.samples import accepted, rejected, stored
+from tests.usage.samples import (
+    accepted,
+    accepted_blocks,
+    cancelled_blocks,
+    rejected,
+    rejected_blocks,
+    stored,
+)
 
 SCOPES = {SCOPE.id: SCOPE}
 NOVEMBER = Window(at("1"), at("30") + 86_400_000)
@@ -17,7 +24,7 @@ NOVEMBER = Window(at("1"), at("30") + 86_400_000)
 
 def test_an_accepted_event_by_column() -> None:
     row = accepted(SCOPE, "-1.5", identifier="é😀", payload={"a": "1", "b": ""})
-    [made] = block.accepted([row], SCOPES)
+    [made] = accepted_blocks([row], SCOPES)
     assert (made.destination, made.partition, made.rows) == ("events", "202611", 1)
     assert block.first_row(made.body) == {
         "account": "acct_1",
@@ -37,8 +44,8 @@ def test_an_accepted_event_by_column() -> None:
 
 def test_a_cancellation_repeats_the_event_with_the_other_sign() -> None:
     row = accepted(SCOPE)
-    [event] = block.accepted([row], SCOPES)
-    [cancellation] = block.cancelled([stored(row, SCOPE)])
+    [event] = accepted_blocks([row], SCOPES)
+    [cancellation] = cancelled_blocks([stored(row, SCOPE)])
     assert cancellation.destination == "events"
     assert cancellation.partition == event.partition
     assert block.first_row(cancellation.body) == block.first_row(event.body) | {"sign": -1}
@@ -46,7 +53,7 @@ def test_a_cancellation_repeats_the_event_with_the_other_sign() -> None:
 
 def test_a_rejected_event_by_column() -> None:
     row = rejected(SCOPE, "no_meter", received_at=NOW + 5)
-    [made] = block.rejected([row], SCOPES)
+    [made] = rejected_blocks([row], SCOPES)
     assert (made.destination, made.partition, made.rows) == ("rejected_events", "202611", 1)
     assert block.first_row(made.body) == {
         "account": "acct_1",
@@ -75,16 +82,16 @@ def test_a_rejected_event_by_column() -> None:
     ],
 )
 def test_the_month_of_a_row(instant: int, month: str) -> None:
-    [event] = block.accepted([accepted(SCOPE, timestamp=instant)], SCOPES)
-    [cancellation] = block.cancelled([stored(accepted(SCOPE, timestamp=instant), SCOPE)])
-    [rejection] = block.rejected([rejected(SCOPE, "no_meter", received_at=instant)], SCOPES)
+    [event] = accepted_blocks([accepted(SCOPE, timestamp=instant)], SCOPES)
+    [cancellation] = cancelled_blocks([stored(accepted(SCOPE, timestamp=instant), SCOPE)])
+    [rejection] = rejected_blocks([rejected(SCOPE, "no_meter", received_at=instant)], SCOPES)
     assert [event.partition, cancellation.partition, rejection.partition] == [month] * 3
 
 
 def test_each_month_is_a_block_of_one_batch() -> None:
     instants = [NOVEMBER.start - 1, NOVEMBER.start, NOVEMBER.end, NOVEMBER.start + 1]
     rows = [accepted(SCOPE, timestamp=instant) for instant in instants]
-    made = block.accepted(rows, SCOPES)
+    made = accepted_blocks(rows, SCOPES)
     assert {one.partition: one.rows for one in made} == {"202610": 1, "202611": 2, "202612": 1}
     for one in made:
         assert block.read(one.body).num_rows == one.rows
@@ -97,7 +104,7 @@ def test_every_row_keeps_its_own_scope_and_payload() -> None:
         accepted(SCOPE, payload={}),
         accepted(live, payload={"k": "2", "l": "3"}),
     ]
-    [made] = block.accepted(rows, SCOPES | {live.id: live})
+    [made] = accepted_blocks(rows, SCOPES | {live.id: live})
     read = block.read(made.body).to_pylist()
     assert [(row["account"], row["livemode"]) for row in read] == [
         ("acct_2", True),
@@ -108,7 +115,7 @@ def test_every_row_keeps_its_own_scope_and_payload() -> None:
 
 
 def test_no_rows_are_no_block() -> None:
-    assert block.accepted([], {}) == block.cancelled([]) == block.rejected([], {}) == []
+    assert accepted_blocks([], {}) == cancelled_blocks([]) == rejected_blocks([], {}) == []
     assert block.identifiers(Claims([], [], [])) == []
 
 
@@ -145,5 +152,5 @@ def test_claims_come_back_as_they_went_in_a_block_for_each_day(
 
 @given(values())
 def test_every_value_is_kept_exactly(value: Decimal) -> None:
-    [made] = block.accepted([accepted(SCOPE, str(value))], SCOPES)
+    [made] = accepted_blocks([accepted(SCOPE, str(value))], SCOPES)
     assert block.first_row(made.body)["value"] == value

@@ -15,11 +15,18 @@ from meterhouse.metering.aggregation import SUM
 from meterhouse.metering.meter_usage import Filter, MeterQuestion, MeterUsageQuery, UsageRow
 from meterhouse.metering.model import AcceptedEvent, Scope
 from meterhouse.usage import block
-from meterhouse.usage.slots import slots
 from meterhouse.usage.store import UsageStore
 from tests.metering.oracle import Oracle, OracleEvent, OracleMeter
 from tests.metering.samples import DAY, HOUR, MINUTE, at, meter, values
-from tests.usage.samples import accepted, forget_slots, insert, new_scope, next_position, stored
+from tests.usage.samples import (
+    accepted,
+    forget_slots,
+    insert,
+    new_scope,
+    next_position,
+    slot_blocks,
+    stored,
+)
 
 METERS = {
     one.id: one
@@ -51,7 +58,8 @@ def put(
         block.accepted(rows, {scope.id: scope}),
         block.cancelled([stored(row, scope) for row in cancelled]),
     ):
-        insert(store, [*events, *slots(events, METERS, next_position())])
+        insert(store, block.pack("events", block.by_month(events, "timestamp")))
+        insert(store, slot_blocks(events, METERS, next_position()))
 
 
 def ask(store: UsageStore, scope: Scope, *questions: MeterQuestion, **how: Any) -> list[UsageRow]:

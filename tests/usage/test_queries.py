@@ -11,10 +11,16 @@ from meterhouse.metering.aggregation import Use
 from meterhouse.metering.model import EventTimeWindow, Formula, Scope
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery, summarize
 from meterhouse.metering.window import WindowSize
-from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, HOUR, MINUTE, at, ledgers, meter
-from tests.usage.samples import accepted, insert, new_scope, stored
+from tests.usage.samples import (
+    accepted,
+    accepted_blocks,
+    cancelled_blocks,
+    insert,
+    new_scope,
+    stored,
+)
 
 FORMULAS: list[Formula] = ["count", "last", "sum"]
 SIZES: list[WindowSize | None] = [None, "day", "hour"]
@@ -39,8 +45,8 @@ def put(store: UsageStore, scope: Scope, uses: list[Use], cancelled: set[int]) -
         use[1]: accepted(scope, str(use[2]), timestamp=use[0])
         for use in sorted(uses, key=lambda use: use[1])
     }
-    insert(store, block.accepted(list(rows.values()), {scope.id: scope}))
-    insert(store, block.cancelled([stored(rows[position], scope) for position in cancelled]))
+    insert(store, accepted_blocks(list(rows.values()), {scope.id: scope}))
+    insert(store, cancelled_blocks([stored(rows[position], scope) for position in cancelled]))
 
 
 def question(
@@ -169,7 +175,7 @@ def test_without_events(
 )
 def test_any_text_is_only_a_customer(store: UsageStore, scope: Scope, customer: str) -> None:
     rows = [accepted(scope, "1", customer=customer), accepted(scope, "2", customer="another")]
-    insert(store, block.accepted(rows, {scope.id: scope}))
+    insert(store, accepted_blocks(rows, {scope.id: scope}))
     reach = (at("20"), at("21"))
     asked = question(scope, "sum", None, reach, None, customer=customer)
     assert store.summaries(asked) == [SummaryPoint(*reach, Decimal(1))]
@@ -178,7 +184,7 @@ def test_any_text_is_only_a_customer(store: UsageStore, scope: Scope, customer: 
 def test_books_are_apart(store: UsageStore, scope: Scope) -> None:
     live = Scope(scope.id + 1_000_000, scope.account, livemode=True)
     rows = [accepted(scope, "1"), accepted(live, "2"), accepted(scope, "4", meter="mtr_2")]
-    insert(store, block.accepted(rows, {scope.id: scope, live.id: live}))
+    insert(store, accepted_blocks(rows, {scope.id: scope, live.id: live}))
     reach = (at("20"), at("21"))
     for books, value in ((scope, 1), (live, 2), (new_scope(), 0)):
         asked = question(books, "sum", None, reach, None)

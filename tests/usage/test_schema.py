@@ -4,7 +4,7 @@ from meterhouse.metering.identifier import DIGEST_BYTES, Claims
 from meterhouse.metering.model import Scope
 from meterhouse.usage import block, schema
 from meterhouse.usage.store import UsageStore
-from tests.usage.samples import accepted, rejected
+from tests.usage.samples import accepted, accepted_blocks, rejected, rejected_blocks
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_creating_what_is_there_changes_nothing(store: UsageStore) -> None:
 
 def test_a_block_has_the_columns_of_its_table(store: UsageStore, scope: Scope) -> None:
     blocks = [
-        *block.accepted([accepted(scope)], {scope.id: scope}),
-        *block.rejected([rejected(scope, "no_meter")], {scope.id: scope}),
+        *accepted_blocks([accepted(scope)], {scope.id: scope}),
+        *rejected_blocks([rejected(scope, "no_meter")], {scope.id: scope}),
         *block.identifiers(Claims([bytes(DIGEST_BYTES)], [1], [1])),
     ]
     for one in blocks:

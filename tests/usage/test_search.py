@@ -11,11 +11,19 @@ from meterhouse.errors import SlowError
 from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope
 from meterhouse.metering.search import EventSearch, FoundEvent, filled
 from meterhouse.metering.window import Window
-from meterhouse.usage import block
 from meterhouse.usage.search import Page, pages
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import HOUR, METER, NOW, event
-from tests.usage.samples import accepted, insert, new_scope, next_position, stored
+from tests.usage.samples import (
+    accepted,
+    accepted_blocks,
+    cancelled_blocks,
+    insert,
+    new_scope,
+    next_position,
+    rejected_blocks,
+    stored,
+)
 
 EVERYTHING = Page(0, 2**63, 1_000)
 
@@ -23,12 +31,12 @@ EVERYTHING = Page(0, 2**63, 1_000)
 def put(store: UsageStore, scope: Scope, *rows: AcceptedEvent | RejectedEvent) -> None:
     """Insert events that were accepted or rejected."""
     scopes = {scope.id: scope}
-    insert(store, block.accepted([one for one in rows if isinstance(one, AcceptedEvent)], scopes))
-    insert(store, block.rejected([one for one in rows if isinstance(one, RejectedEvent)], scopes))
+    insert(store, accepted_blocks([one for one in rows if isinstance(one, AcceptedEvent)], scopes))
+    insert(store, rejected_blocks([one for one in rows if isinstance(one, RejectedEvent)], scopes))
 
 
 def put_duplicate(store: UsageStore, scope: Scope, row: AcceptedEvent) -> None:
-    insert(store, block.duplicates([row], {scope.id: scope}))
+    insert(store, accepted_blocks([row], {scope.id: scope}, "duplicate_events"))
 
 
 def rejected(
@@ -132,9 +140,9 @@ def test_a_search_finds_what_it_wants(
         else:
             row = accepted(scope, meter=meter, customer=customer, **details)
             counted[outcome].append(row)
-    insert(store, block.accepted(counted["accepted"], scopes))
-    insert(store, block.duplicates(counted["duplicate"], scopes))
-    insert(store, block.rejected(wrong, scopes))
+    insert(store, accepted_blocks(counted["accepted"], scopes))
+    insert(store, accepted_blocks(counted["duplicate"], scopes, "duplicate_events"))
+    insert(store, rejected_blocks(wrong, scopes))
     everything = [filled(one, METER) for one in store.search(EventSearch(scope=scope), EVERYTHING)]
     assert len(everything) == len(rows)
     page = Page(0, everything[0].position + 1 if everything else 1, len(rows) + 1)
@@ -158,7 +166,7 @@ def test_a_page_is_cut_at_a_position(store: UsageStore, scope: Scope) -> None:
 def test_a_cancellation_is_no_event(store: UsageStore, scope: Scope) -> None:
     row = accepted(scope, identifier="a")
     put(store, scope, row)
-    insert(store, block.cancelled([stored(row, scope)]))
+    insert(store, cancelled_blocks([stored(row, scope)]))
     assert ask(store, scope) == ["a"]
 
 
@@ -206,7 +214,7 @@ def test_a_later_event_of_the_window_overwrites(
     first, second = (accepted(scope, identifier=name) for name in "ab")
     put(store, scope, first, second, accepted(scope, identifier="c", customer="cus_2"))
     if cancel:
-        insert(store, block.cancelled([stored(second, scope)]))
+        insert(store, cancelled_blocks([stored(second, scope)]))
     found = {one.identifier: one for one in store.search(EventSearch(scope=scope), EVERYTHING)}
     window = Window(NOW - HOUR, NOW + HOUR)
     assert store.overwritten_by(scope, found["a"], window) == (None if cancel else "b")

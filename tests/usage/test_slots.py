@@ -9,10 +9,10 @@ import pytest
 from meterhouse.metering.model import AcceptedEvent, Scope
 from meterhouse.usage import block
 from meterhouse.usage.block import Block
-from meterhouse.usage.slots import EVERYBODY, WHOLE, slots
+from meterhouse.usage.slots import EVERYBODY, WHOLE
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import MINUTE, at, meter
-from tests.usage.samples import accepted, insert, next_position, next_token, stored
+from tests.usage.samples import accepted, insert, next_position, next_token, slot_blocks, stored
 
 TIERS = meter(id="mtr_tiers", dimension_keys=("model", "tier"))
 MODELS = meter(id="mtr_models", dimension_keys=("model",), dimension_version=3)
@@ -28,11 +28,13 @@ def packed(
     *,
     batch: int = 7,
 ) -> list[Block]:
-    events = [
-        *block.accepted(rows, {scope.id: scope}),
-        *block.cancelled([stored(row, scope) for row in cancelled]),
-    ]
-    return slots(events, METERS, batch)
+    events = block.joined(
+        [
+            block.accepted(rows, {scope.id: scope}),
+            block.cancelled([stored(row, scope) for row in cancelled]),
+        ]
+    )
+    return slot_blocks(events, METERS, batch)
 
 
 def rows_of(one: Block, kind: str = "each") -> list[dict[str, Any]]:

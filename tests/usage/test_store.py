@@ -25,11 +25,14 @@ from tests.metering.samples import at, meter
 from tests.usage.child import BLOCK_ROWS
 from tests.usage.samples import (
     accepted,
+    accepted_blocks,
+    cancelled_blocks,
     insert,
     new_scope,
     next_position,
     next_token,
     rejected,
+    rejected_blocks,
     stored,
 )
 
@@ -45,13 +48,13 @@ def total(store: UsageStore, scope: Scope) -> int:
 def test_an_event_comes_back_as_it_went_in(store: UsageStore, scope: Scope, text: str) -> None:
     payload = {"stripe_customer_id": "cus_1", "value": text, f"key {text}": text}
     row = accepted(scope, "-0.000000000000001", identifier=text, payload=payload)
-    insert(store, block.accepted([row], {scope.id: scope}))
+    insert(store, accepted_blocks([row], {scope.id: scope}))
     assert store.find(scope, "mtr_1", row.position) == stored(row, scope)
 
 
 def test_an_event_is_found_only_where_it_is(store: UsageStore, scope: Scope) -> None:
     row = accepted(scope)
-    insert(store, block.accepted([row], {scope.id: scope}))
+    insert(store, accepted_blocks([row], {scope.id: scope}))
     assert store.find(scope, "mtr_2", row.position) is None
     assert store.find(scope, "mtr_1", row.position + 1_000_000) is None
     assert store.find(new_scope(), "mtr_1", row.position) is None
@@ -60,14 +63,14 @@ def test_an_event_is_found_only_where_it_is(store: UsageStore, scope: Scope) -> 
 
 def test_a_cancelled_event_is_still_found(store: UsageStore, scope: Scope) -> None:
     row = accepted(scope)
-    insert(store, block.accepted([row], {scope.id: scope}))
-    insert(store, block.cancelled([stored(row, scope)]))
+    insert(store, accepted_blocks([row], {scope.id: scope}))
+    insert(store, cancelled_blocks([stored(row, scope)]))
     assert store.find(scope, "mtr_1", row.position) == stored(row, scope)
     assert total(store, scope) == 0
 
 
 def test_a_block_repeated_under_its_token_counts_once(store: UsageStore, scope: Scope) -> None:
-    [one] = block.accepted([accepted(scope)], {scope.id: scope})
+    [one] = accepted_blocks([accepted(scope)], {scope.id: scope})
     token = next_token()
     for _ in range(3):
         store.insert(one.destination, one.body, token)
@@ -77,9 +80,9 @@ def test_a_block_repeated_under_its_token_counts_once(store: UsageStore, scope: 
 def test_each_kind_of_block_inserted_again_is_there_once(store: UsageStore, scope: Scope) -> None:
     row = accepted(scope)
     blocks = [
-        *block.accepted([row], {scope.id: scope}),
-        *block.cancelled([stored(row, scope)]),
-        *block.rejected([rejected(scope, "no_meter")], {scope.id: scope}),
+        *accepted_blocks([row], {scope.id: scope}),
+        *cancelled_blocks([stored(row, scope)]),
+        *rejected_blocks([rejected(scope, "no_meter")], {scope.id: scope}),
     ]
     day = 20_000
     blocks += block.identifiers(Claims([new_digest()], [row.position], [day]))
@@ -105,7 +108,7 @@ def test_the_largest_block_is_taken_whole(
 ) -> None:
     payload = {f"key {number}": "x" * EVENT_PAYLOAD_VALUE_CHARS_MAX for number in range(keys)}
     rows = [accepted(scope, "1", payload=payload) for _ in range(events)]
-    [one] = block.accepted(rows, {scope.id: scope})
+    [one] = accepted_blocks(rows, {scope.id: scope})
     token = next_token()
     for _ in range(2):
         store.insert(one.destination, one.body, token)
@@ -121,10 +124,10 @@ def test_counts_by_account_and_mode(store: UsageStore, scope: Scope) -> None:
     live = Scope(scope.id + 1_000_000, scope.account, livemode=True)
     rows = [accepted(scope), accepted(scope), accepted(live)]
     scopes = {scope.id: scope, live.id: live}
-    insert(store, block.accepted(rows, scopes))
-    insert(store, block.cancelled([stored(rows[0], scope)]))
+    insert(store, accepted_blocks(rows, scopes))
+    insert(store, cancelled_blocks([stored(rows[0], scope)]))
     refused = [rejected(scope, code) for code in ("no_meter", "archived_meter", "no_meter")]
-    insert(store, block.rejected(refused, scopes))
+    insert(store, rejected_blocks(refused, scopes))
     counts = store.counts()
     assert counts[scope.account, False] == Counts(2, 1, {"no_meter": 2, "archived_meter": 1})
     assert counts[scope.account, True] == Counts(1)
@@ -134,12 +137,12 @@ def test_counts_find_what_must_not_be(store: UsageStore, scope: Scope) -> None:
     scopes = {scope.id: scope}
     twice, also_rejected, cancelled_twice, right = (accepted(scope) for _ in range(4))
     never = accepted(scope)
-    insert(store, block.accepted([twice, twice, also_rejected, cancelled_twice, right], scopes))
+    insert(store, accepted_blocks([twice, twice, also_rejected, cancelled_twice, right], scopes))
     again = [cancelled_twice, cancelled_twice, right, never]
-    insert(store, block.cancelled([stored(row, scope) for row in again]))
+    insert(store, cancelled_blocks([stored(row, scope) for row in again]))
     rejection = rejected(scope, "no_meter")
     changed = type(rejection)(also_rejected.position, rejection.event, None, "no_meter", "Why.")
-    insert(store, block.rejected([changed], scopes))
+    insert(store, rejected_blocks([changed], scopes))
     assert store.counts()[scope.account, False].wrong_positions == 4
 
 
@@ -228,7 +231,7 @@ def test_claims_are_dropped_by_day(store: UsageStore) -> None:
 
 def test_questions_are_answered_side_by_side_with_inserts(store: UsageStore, scope: Scope) -> None:
     def write(_: int) -> None:
-        insert(store, block.accepted([accepted(scope, "1")], {scope.id: scope}))
+        insert(store, accepted_blocks([accepted(scope, "1")], {scope.id: scope}))
 
     with ThreadPoolExecutor(8) as pool:
         writes = [pool.submit(write, number) for number in range(20)]

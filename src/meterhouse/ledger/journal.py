@@ -115,11 +115,11 @@ def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -
 
 def read(
     connection: sa.Connection, events_max: int, rows_max: int, bytes_max: int, after: int = 0
-) -> list[Entry]:
-    """Read up to `rows_max` rows, those beyond position `after` that are oldest.
+) -> Iterator[Entry]:
+    """Yield up to `rows_max` rows, those beyond position `after` that are oldest.
 
     There is at least one if there are any, and more for up to `events_max` events whose bodies
-    have `bytes_max` bytes.
+    have `bytes_max` bytes. Each is decoded when it is asked for.
     """
     last, events, size = None, 0, 0
     for position, more, length in connection.execute(_sizes, {"rows": rows_max, "after": after}):
@@ -128,7 +128,8 @@ def read(
             break
         last = position
     rows = connection.execute(_read_until, {"after": after, "last": last})
-    return [_decode(row.position, row.kind, row.body) for row in rows]
+    for row in rows:
+        yield _decode(row.position, row.kind, row.body)
 
 
 def _all(connection: sa.Connection) -> Iterator[Entry]:

@@ -5,15 +5,16 @@ charts of outcomes need neither the events nor the usage store.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from meterhouse import limits
-from meterhouse.metering.model import AcceptedEvent, RejectedEvent
+from meterhouse.metering.model import RejectedEvent
 from meterhouse.metering.window import MILLISECONDS
 
-_Kind = tuple[int, int, str, str, str]  # scope, instant, meter, outcome, code
+Arrival = tuple[int, int, str]  # scope, instant of receipt, meter
+_Kind = tuple[int, int, str, str, str]  # the same, outcome, code
 
 WINDOW = limits.ACTIVITY_WINDOW_MINUTES * MILLISECONDS["minute"]
 
@@ -35,26 +36,21 @@ class ActivityLine(msgspec.Struct, frozen=True, gc=False):
 
 
 def gather(
-    accepted: Iterable[AcceptedEvent],
-    duplicates: Iterable[AcceptedEvent],
+    accepted: Mapping[Arrival, int],
+    duplicates: Mapping[Arrival, int],
     rejected: Iterable[RejectedEvent],
 ) -> list[ActivityLine]:
-    """Count judged events."""
+    """Put together what was counted of accepted events and duplicates, and count rejected ones."""
     refused = Counter(
         [(one.event.scope, one.event.received_at, one.meter or "", one.code) for one in rejected]
     )
-    counts = [((*key, "accepted", ""), events) for key, events in _by_meter(accepted).items()]
-    counts += [((*key, "duplicate", ""), events) for key, events in _by_meter(duplicates).items()]
+    counts = [((*arrival, "accepted", ""), events) for arrival, events in accepted.items()]
+    counts += [((*arrival, "duplicate", ""), events) for arrival, events in duplicates.items()]
     counts += [
         ((scope, received_at, meter, "rejected", code), events)
         for (scope, received_at, meter, code), events in refused.items()
     ]
     return _lines(counts)
-
-
-def _by_meter(events: Iterable[AcceptedEvent]) -> Counter[tuple[int, int, str]]:
-    """Count by the very instant of receipt, which the events of a request share."""
-    return Counter([(one.event.scope, one.event.received_at, one.meter) for one in events])
 
 
 def _lines(counts: Iterable[tuple[_Kind, int]]) -> list[ActivityLine]:

@@ -1,36 +1,50 @@
 """The catalog as judging needs it, read for some events."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from meterhouse.ledger import customers, meters
-from meterhouse.metering.validation import Cases, Catalog
+from meterhouse.metering.model import Meter
+from meterhouse.metering.validation import Cases, Catalog, Kind
 
 Customer = tuple[int, str]  # scope, id
 Known = Callable[[sa.Connection, set[Customer]], Mapping[Customer, int | None]]
 
 
-def read_catalog(
-    connection: sa.Connection, kinds: Sequence[Cases], known: Known = customers.known
-) -> Catalog:
-    """Read what judging these events needs, in the one view of the ledger that `connection` has.
+class CatalogReader:
+    """Reads what judging needs, for some events after others, in one view of the ledger."""
 
-    `known` tells of customers which of them are known, and when each was deleted.
-    """
-    checked = {cases.kind.meter for cases in kinds if cases.kind.meter}
-    names = {(cases.kind.scope, cases.kind.event_name) for cases in kinds if not cases.kind.meter}
-    by_id = meters.by_ids(connection, checked)
-    active = meters.active_by_names(connection, names)
-    archived = meters.archived_by_names(connection, names)
-    by_id |= {meter.id: meter for meter in active.values()}
-    keys = {meter.customer_key for meter in by_id.values()}
-    wanted = {
-        (cases.kind.scope, customer)
-        for cases in kinds
-        for key in keys
-        for customer in {payload.get(key, "") for payload in cases.payloads} - {""}
-    }
-    return Catalog(
-        meters=by_id, active=active, archived=archived, customers=known(connection, wanted)
-    )
+    def __init__(self, connection: sa.Connection, known: Known = customers.known) -> None:
+        """Read by `connection`; `known` tells of customers when each of the known was deleted."""
+        self._connection = connection
+        self._known = known
+        self._names: set[tuple[int, str]] = set()
+        self._meters: dict[str, Meter] = {}
+        self._active: dict[tuple[int, str], Meter] = {}
+        self._archived: dict[tuple[int, str], Meter] = {}
+
+    def read(self, kinds: Sequence[Cases]) -> Catalog:
+        """Return what judging these events needs; it may hold more."""
+        self._read_meters([cases.kind for cases in kinds])
+        keys = {meter.customer_key for meter in self._meters.values()}
+        wanted = {
+            (cases.kind.scope, customer)
+            for cases in kinds
+            for key in keys
+            for customer in {payload.get(key, "") for payload in cases.payloads} - {""}
+        }
+        known = self._known(self._connection, wanted)
+        return Catalog(self._meters, self._active, self._archived, known)
+
+    def _read_meters(self, kinds: Iterable[Kind]) -> None:
+        checked = {kind.meter for kind in kinds if kind.meter} - self._meters.keys()
+        if checked:
+            self._meters |= meters.by_ids(self._connection, checked)
+        names = {(kind.scope, kind.event_name) for kind in kinds if not kind.meter} - self._names
+        if names:
+            self._names |= names
+            active = meters.active_by_names(self._connection, names)
+            self._meters |= {meter.id: meter for meter in active.values()}
+            self._active |= active
+            self._archived |= meters.archived_by_names(self._connection, names)

@@ -7,56 +7,66 @@ rejected claims nothing, so it can be corrected and sent again, even in the same
 duplicate adds no combination of dimension values either.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from meterhouse.metering.identifier import Claims
-from meterhouse.metering.model import AcceptedEvent, RejectedEvent
-from meterhouse.metering.window import MILLISECONDS
+import numpy as np
+import numpy.typing as npt
 
-_DAY = MILLISECONDS["day"]
+from meterhouse.metering.model import RejectedEvent
+from meterhouse.pipeline.dimension import Admission
+
+Days = npt.NDArray[np.int64]  # counted from the epoch
 
 
 class Deduplicated(NamedTuple):
-    """Events that count, duplicates, events that are rejected, and the new claims."""
+    """What does not count among the events of a batch, by their numbers; the others do."""
 
-    kept: list[AcceptedEvent]
-    duplicates: list[AcceptedEvent]
-    rejected: list[RejectedEvent]
-    claims: Claims
+    duplicates: list[int]
+    refused: dict[int, RejectedEvent]
 
 
 def deduplicate(
-    accepted: Sequence[AcceptedEvent],
     digests: Sequence[bytes | None],
+    received: Days,
     taken: Mapping[bytes, int],
     days: int,
-    refuse: Callable[[int, AcceptedEvent], RejectedEvent | None],
+    admission: Admission,
 ) -> Deduplicated:
-    """Split events, which stand in the order of their positions.
+    """Tell duplicates apart among events, which stand in the order of their positions.
 
     `digests` are those of their identifiers, None where an event was submitted alone and holds its
-    claim; `taken` are the days of the claims on any of them, and a claim holds for `days` after
-    its own. `refuse` has the last word about an event, by its number, that is no duplicate.
+    claim; `received` are the days of their receipt; `taken` are the days of the claims on any of
+    the digests, and a claim holds for `days` after its own. `admission` has the last word about an
+    event that is no duplicate. Few events need a thought: those whose identifier is taken or comes
+    twice, and those that admission is not certain of.
     """
-    kept: list[AcceptedEvent] = []
-    duplicates: list[AcceptedEvent] = []
-    rejected: list[RejectedEvent] = []
-    claims = Claims([], [], [])
+    contested = _twice(digests) | taken.keys()
+    uncertain = set(admission.uncertain)
+    if contested:
+        uncertain.update(number for number, digest in enumerate(digests) if digest in contested)
+    duplicates: list[int] = []
+    refused: dict[int, RejectedEvent] = {}
     claimed = dict(taken)
-    for index, (one, digest) in enumerate(zip(accepted, digests, strict=True)):
-        day = one.event.received_at // _DAY
+    for number in sorted(uncertain):
+        digest, day = digests[number], int(received[number])
         if digest is not None and digest in claimed and claimed[digest] >= day - days:
-            duplicates.append(one)
+            duplicates.append(number)
             continue
-        refused = refuse(index, one)
-        if refused is not None:
-            rejected.append(refused)
-            continue
-        kept.append(one)
-        if digest is not None:
+        rejected = admission.refuse(number)
+        if rejected is not None:
+            refused[number] = rejected
+        elif digest is not None:
             claimed[digest] = day
-            claims.digests.append(digest)
-            claims.positions.append(one.position)
-            claims.days.append(day)
-    return Deduplicated(kept, duplicates, rejected, claims)
+    return Deduplicated(duplicates, refused)
+
+
+def _twice(digests: Sequence[bytes | None]) -> set[bytes]:
+    """Return the digests that are there more than once."""
+    seen = set(digests)
+    seen.discard(None)
+    if len(seen) == len(digests) - digests.count(None):
+        return set()
+    counts = Counter(digests)
+    return {digest for digest, count in counts.items() if count > 1 and digest is not None}

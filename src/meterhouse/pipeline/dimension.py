@@ -6,9 +6,10 @@ other dimensions, counting begins anew. The ledger keeps what was seen; a bounde
 look-ups.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -22,8 +23,8 @@ Pair = tuple[str, int, str]  # meter, version of its dimensions, customer
 Combination = tuple[str, int, str, int]  # the same, and a digest of the values
 
 _COLUMNS = ("meter", "version", "customer", "digest")
-_seen = sa.select(*(dimension_combinations.c[name] for name in _COLUMNS)).where(
-    any_of(dimension_combinations.c.meter, "meters"),
+_seen = sa.select(*(dimension_combinations.c[name] for name in _COLUMNS[1:])).where(
+    dimension_combinations.c.meter == sa.bindparam("meter"),
     any_of(dimension_combinations.c.customer, "customers"),
 )
 
@@ -42,37 +43,6 @@ class Combinations:
     def full(self) -> bool:
         """Whether there is so much in the cache that it is to be cleared between two batches."""
         return self._size > limits.DIMENSION_CACHE_COMBINATIONS_MAX
-
-    def look_up(
-        self,
-        connection: sa.Connection,
-        accepted: Sequence[AcceptedEvent],
-        meters: Mapping[str, Meter],
-    ) -> "Admission":
-        """Look up what was seen of the meters and customers of these events, to admit them.
-
-        The caller writes what the admission found to be new with the outcomes, or calls `clear`
-        when that fails.
-        """
-        values = {
-            meter.id: (meter.dimension_version, _values_of(meter)) for meter in meters.values()
-        }
-        admitted = self.admitted
-        hashes: list[int | None] = []
-        pairs: set[Pair] = set()
-        for one in accepted:
-            version, read = values[one.meter]
-            if read is None:
-                hashes.append(None)
-                continue
-            hashed = hash((one.meter, version, one.customer, read(one.event.payload)))
-            hashes.append(hashed)
-            if hashed not in admitted:
-                pairs.add((one.meter, version, one.customer))
-        unknown = pairs - self._seen.keys()
-        if unknown:
-            self._load(connection, unknown)
-        return Admission(self, hashes, meters)
 
     def add(self, combination: Combination) -> bool | None:
         """Note a combination: True if it is new, False if it was seen, None if one too many."""
@@ -97,47 +67,83 @@ class Combinations:
         self.admitted.clear()
         self._size = 0
 
-    def _load(self, connection: sa.Connection, unknown: set[Pair]) -> None:
+    def look_up(self, connection: sa.Connection, pairs: set[Pair]) -> None:
+        """Look up what was seen of these meters and customers."""
+        unknown = pairs - self._seen.keys()
         self._seen.update((pair, set()) for pair in unknown)
-        names = {
-            "meters": list({meter for meter, _, _ in unknown}),
-            "customers": list({customer for _, _, customer in unknown}),
-        }
-        for meter, version, customer, digest in connection.execute(_seen, names):
-            if (meter, version, customer) in unknown:
-                self._seen[meter, version, customer].add(digest)
-                self._size += 1
+        customers: defaultdict[str, list[str]] = defaultdict(list)
+        for meter, _, customer in unknown:
+            customers[meter].append(customer)
+        for meter, some in customers.items():
+            values = {"meter": meter, "customers": some}
+            for version, customer, digest in connection.execute(_seen, values):
+                if (meter, version, customer) in unknown:
+                    self._seen[meter, version, customer].add(digest)
+                    self._size += 1
+
+
+class _Candidate(NamedTuple):
+    """An event whose combination may be new, or one too many."""
+
+    hashed: int
+    combination: Combination
+    event: AcceptedEvent
 
 
 class Admission:
-    """Admits the events of one batch, in the order of their positions; `new` is what to write."""
+    """Admits the events of one batch, each known by its number; `new` is what to write.
 
-    def __init__(
-        self,
-        combinations: Combinations,
-        hashes: Sequence[int | None],
-        meters: Mapping[str, Meter],
-    ) -> None:
-        """Admit to `combinations`; `hashes` are those of the events that have dimensions."""
+    The caller writes what is new with the outcomes, or clears the `Combinations` when that fails.
+    """
+
+    def __init__(self, combinations: Combinations) -> None:
         self._combinations = combinations
-        self._hashes = hashes
-        self._meters = meters
+        self._candidates: dict[int, _Candidate] = {}
+        self._pairs: set[Pair] = set()
         self.new: list[Combination] = []
 
-    def refuse(self, index: int, one: AcceptedEvent) -> RejectedEvent | None:
-        """Admit an event, by its number in the batch, or reject its combination as one too many."""
-        hashed = self._hashes[index]
-        if hashed is None or hashed in self._combinations.admitted:
+    @property
+    def uncertain(self) -> Collection[int]:
+        """The numbers of the events that `refuse` must be asked about; others are admitted."""
+        return self._candidates.keys()
+
+    def add(
+        self, accepted: Sequence[AcceptedEvent], first: int, meters: Mapping[str, Meter]
+    ) -> None:
+        """Take up events, whose numbers begin at `first`."""
+        admitted = self._combinations.admitted
+        values = {
+            meter.id: (meter.dimension_version, _values_of(meter)) for meter in meters.values()
+        }
+        for number, one in enumerate(accepted, first):
+            version, read = values[one.meter]
+            if read is None:
+                continue
+            hashed = hash((one.meter, version, one.customer, read(one.event.payload)))
+            if hashed not in admitted:
+                pair = (one.meter, version, one.customer)
+                self._pairs.add(pair)
+                digest = dimension_digest(meters[one.meter], one.event.payload)
+                self._candidates[number] = _Candidate(hashed, (*pair, digest), one)
+
+    def look_up(self, connection: sa.Connection) -> None:
+        """Look up what was seen of the meters and customers of these events."""
+        self._combinations.look_up(connection, self._pairs)
+
+    def refuse(self, number: int) -> RejectedEvent | None:
+        """Admit an event, or reject its combination as one too many.
+
+        It is asked about one event after the other, in the order of their positions.
+        """
+        candidate = self._candidates.get(number)
+        if candidate is None or candidate.hashed in self._combinations.admitted:
             return None
-        meter = self._meters[one.meter]
-        digest = dimension_digest(meter, one.event.payload)
-        combination = (meter.id, meter.dimension_version, one.customer, digest)
-        added = self._combinations.add(combination)
+        added = self._combinations.add(candidate.combination)
         if added is None:
-            return reject_combination(one)
-        self._combinations.admitted.add(hashed)
+            return reject_combination(candidate.event)
+        self._combinations.admitted.add(candidate.hashed)
         if added:
-            self.new.append(combination)
+            self.new.append(candidate.combination)
         return None
 
 

@@ -8,10 +8,11 @@ concludes with that answer. A second first round forgets the first one.
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 import sqlalchemy as sa
 
 from meterhouse import limits
@@ -23,13 +24,14 @@ from meterhouse.ledger.journal import Cancellation, Entry
 from meterhouse.metering.activity import ActivityLine
 from meterhouse.metering.activity import gather as gather_activity
 from meterhouse.metering.identifier import Claims, identifier_digest
-from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent, Scope, StoredEvent
+from meterhouse.metering.model import Meter, RejectedEvent, Scope, StoredEvent
 from meterhouse.metering.report import RejectionLine, gather
-from meterhouse.metering.validation import by_kind, judge
+from meterhouse.metering.validation import Cases, by_kind, judge
 from meterhouse.metering.window import MILLISECONDS
-from meterhouse.pipeline.catalog import read_catalog
-from meterhouse.pipeline.deduplicate import Deduplicated, deduplicate
+from meterhouse.pipeline.catalog import CatalogReader
+from meterhouse.pipeline.deduplicate import deduplicate
 from meterhouse.pipeline.dimension import Admission, Combination, Combinations
+from meterhouse.pipeline.judged import Judged
 from meterhouse.pipeline.known_customers import KnownCustomers
 from meterhouse.pipeline.resent import without_own
 from meterhouse.usage import block
@@ -58,15 +60,16 @@ class Verdict(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """The events of a batch, judged one by one."""
+    """A batch between its two rounds, from its first position to its last."""
 
-    entries: list[Entry]
-    accepted: list[AcceptedEvent]
-    rejected: list[RejectedEvent]
-    digests: list[bytes | None]
+    first: int
+    last: int
+    judged: Judged
     admission: Admission
+    rejected: list[RejectedEvent]
+    cancellations: list[Cancellation]
     scopes: dict[int, Scope]
-    meters: dict[str, Meter]
+    meters: Mapping[str, Meter]
 
 
 class Judge:
@@ -94,33 +97,34 @@ class Judge:
             self._batch = self._read(connection, after)
         if self._batch is None:
             return None
-        return [digest for digest in self._batch.digests if digest is not None]
+        return [digest for digest in self._batch.judged.digests if digest is not None]
 
     def conclude(self, taken: Mapping[bytes, int]) -> Verdict:
         """Conclude the batch; `taken` are the claims on the digests that `judge` returned."""
         batch, self._batch = self._batch, None
         if batch is None:
             raise StoreError("The batch that was begun is gone; it must be judged anew.")
-        taken = without_own(taken, batch.accepted, batch.digests, self._usage.claims)
-        outcome = deduplicate(
-            batch.accepted, batch.digests, taken, self._days, batch.admission.refuse
-        )
-        rejected = batch.rejected + outcome.rejected
-        cancellations = [one for entry in batch.entries for one in entry.cancellations]
-        cancelled = self._find_cancelled(cancellations, batch.scopes)
-        new_claims = outcome.claims.by_day()
-        activity = gather_activity(outcome.kept, outcome.duplicates, rejected)
-        claims = _with_those_alone(outcome.claims, outcome.kept, rejected)
+        judged, rows = batch.judged, batch.judged.rows
+        taken = without_own(taken, judged.resent, self._usage.claims)
+        outcome = deduplicate(judged.digests, judged.days, taken, self._days, batch.admission)
+        counted = judged.without([*outcome.duplicates, *outcome.refused])
+        kept = rows if counted.all() else rows.filter(counted)
+        duplicates = rows.take(pa.array(outcome.duplicates, pa.int64()))
+        rejected = [*batch.rejected, *outcome.refused.values()]
+        cancelled = self._find_cancelled(batch.cancellations, batch.scopes)
+        activity = gather_activity(judged.arrivals(kept), judged.arrivals(duplicates), rejected)
+        new, alone = judged.claims(counted)
+        claims = _all_claims(new, alone, rejected)
         return Verdict(
-            max(entry.last for entry in batch.entries),
-            _blocks(batch, outcome, rejected, cancelled, claims),
+            batch.last,
+            _blocks(batch, kept, duplicates, rejected, cancelled, claims),
             tallies.of(activity),
             activity,
             gather(rejected),
             claims.by_day(),
-            new_claims,
+            new.by_day(),
             batch.admission.new,
-            [one.adjustment for one in cancellations],
+            [one.adjustment for one in batch.cancellations],
         )
 
     def _read(self, connection: sa.Connection, after: int) -> _Batch | None:
@@ -131,28 +135,36 @@ class Judge:
             limits.PROCESS_BATCH_BYTES_MAX,
             after,
         )
-        if not entries:
-            return None
-        events = [event for entry in entries for event in entry.events]
-        positions = [
-            position
-            for entry in entries
-            for position in range(entry.position, entry.position + len(entry.events))
-        ]
-        kinds = by_kind(positions, events)
-        catalog = read_catalog(connection, kinds, self._customers.look_up)
-        accepted, rejected = judge(kinds, catalog)
-        digests = [
-            identifier_digest(one.event.scope, one.event.identifier)
-            if one.event.meter is None
-            else None
-            for one in accepted
-        ]
-        admission = self._combinations.look_up(connection, accepted, catalog.meters)
         scopes = accounts.scopes_by_id(connection)
-        cancelled = {one.meter for entry in entries for one in entry.cancellations}
-        measured = {**catalog.meters, **meters.by_ids(connection, cancelled)}
-        return _Batch(entries, accepted, rejected, digests, admission, scopes, measured)
+        judged, admission = Judged(scopes), Admission(self._combinations)
+        catalogs = CatalogReader(connection, self._customers.as_of(connection))
+        catalog = catalogs.read([])
+        rejected: list[RejectedEvent] = []
+        cancellations: list[Cancellation] = []
+        first = last = 0
+        for some in _some_at_a_time(entries):
+            first, last = first or some[0].position, some[-1].last
+            cancellations += [one for entry in some for one in entry.cancellations]
+            kinds = _kinds(some)
+            catalog = catalogs.read(kinds)
+            accepted, wrong = judge(kinds, catalog)
+            admission.add(accepted, len(judged.digests), catalog.meters)
+            judged.add(accepted)
+            rejected += wrong
+        if not last:
+            return None
+        admission.look_up(connection)
+        measured = meters.by_ids(connection, {one.meter for one in cancellations})
+        return _Batch(
+            first,
+            last,
+            judged,
+            admission,
+            rejected,
+            cancellations,
+            scopes,
+            {**catalog.meters, **measured},
+        )
 
     def _find_cancelled(
         self, cancellations: list[Cancellation], scopes: Mapping[int, Scope]
@@ -184,31 +196,51 @@ class Judge:
         return found
 
 
-def _with_those_alone(
-    claims: Claims, kept: list[AcceptedEvent], rejected: list[RejectedEvent]
-) -> Claims:
+def _some_at_a_time(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield rows of the journal together that have as many events as are judged at once."""
+    some: list[Entry] = []
+    events = 0
+    for entry in entries:
+        some.append(entry)
+        events += len(entry.events)
+        if events >= limits.PROCESS_AT_ONCE_EVENTS:
+            yield some
+            some, events = [], 0
+    if some:
+        yield some
+
+
+def _kinds(entries: Sequence[Entry]) -> list[Cases]:
+    events = [event for entry in entries for event in entry.events]
+    positions = [
+        position
+        for entry in entries
+        for position in range(entry.position, entry.position + len(entry.events))
+    ]
+    return by_kind(positions, events)
+
+
+def _all_claims(new: Claims, alone: Claims, rejected: Sequence[RejectedEvent]) -> Claims:
     """Add the claims that events made when they were submitted alone, whatever became of them.
 
     A rejected event keeps its claim: its sender was told that the identifier is taken.
     """
-    alone = [
-        (one.position, one.event)
-        for outcome in (kept, rejected)
-        for one in outcome
-        if one.event.meter is not None
-    ]
+    also = [(one.position, one.event) for one in rejected if one.event.meter is not None]
+    digests = [identifier_digest(event.scope, event.identifier) for _, event in also]
+    days = [event.received_at // MILLISECONDS["day"] for _, event in also]
     return Claims(
-        claims.digests + [identifier_digest(one.scope, one.identifier) for _, one in alone],
-        claims.positions + [position for position, _ in alone],
-        claims.days + [one.received_at // MILLISECONDS["day"] for _, one in alone],
+        new.digests + alone.digests + digests,
+        new.positions + alone.positions + [position for position, _ in also],
+        new.days + alone.days + days,
     )
 
 
 def _blocks(
     batch: _Batch,
-    outcome: Deduplicated,
-    rejected: list[RejectedEvent],
-    cancelled: list[StoredEvent],
+    kept: pa.RecordBatch,
+    duplicates: pa.RecordBatch,
+    rejected: Sequence[RejectedEvent],
+    cancelled: Sequence[StoredEvent],
     claims: Claims,
 ) -> list[Block]:
     """Make the inserts: one for each table and partition, each under a token of its own.
@@ -216,15 +248,22 @@ def _blocks(
     The token has a random part, so that a ledger that starts anew beside a usage store that is
     kept never has a block mistaken for an old one.
     """
-    name = f"{batch.entries[0].position}-{secrets.token_hex(8)}"
-    events = block.accepted(outcome.kept, batch.scopes) + block.cancelled(cancelled)
+    events = block.by_month(block.joined([kept, block.cancelled(cancelled)]), "timestamp")
+    added = {
+        month: slotted
+        for month, rows in events.items()
+        if (slotted := slots(rows, batch.meters, batch.last)) is not None
+    }
+    wrong = block.by_month(block.rejected(rejected, batch.scopes), "received_at")
+    again = block.by_month(duplicates, "received_at")
     made = [
-        *events,
-        *slots(events, batch.meters, max(entry.last for entry in batch.entries)),
-        *block.rejected(rejected, batch.scopes),
-        *block.duplicates(outcome.duplicates, batch.scopes),
+        *block.pack("events", events),
+        *block.pack("usage_slots", added),
+        *block.pack("rejected_events", wrong),
+        *block.pack("duplicate_events", again),
         *block.identifiers(claims),
     ]
+    name = f"{batch.first}-{secrets.token_hex(8)}"
     return [
         Block(f"{name}-{number}", one.destination, one.rows, one.body)
         for number, one in enumerate(made)

@@ -7,7 +7,7 @@ from meterhouse.ledger import journal
 from meterhouse.metering import search
 from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.validation import by_kind
-from meterhouse.pipeline.catalog import read_catalog
+from meterhouse.pipeline.catalog import CatalogReader
 
 
 def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEvent]:
@@ -29,6 +29,7 @@ def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEv
         for index, event in enumerate(entry.events)
         if event.scope == wanted.scope.id
     }
-    catalog = read_catalog(connection, by_kind(list(events), list(events.values())))
+    kinds = by_kind(list(events), list(events.values()))
+    catalog = CatalogReader(connection).read(kinds)
     found = [search.pending(position, event, catalog) for position, event in events.items()]
     return [event for event in reversed(found) if wanted.wants(event)]

@@ -31,7 +31,7 @@ from meterhouse.metering.resend import received_last
 from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.validation import by_kind, judge
 from meterhouse.pipeline.accept import Acceptor, StreamSubmission
-from meterhouse.pipeline.catalog import read_catalog
+from meterhouse.pipeline.catalog import CatalogReader
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers, day_of
 from meterhouse.pipeline.process import Processor
@@ -225,7 +225,7 @@ class Resender(Worker):
 def _judge(connection: sa.Connection, events: list[MeterEvent]) -> dict[str, str]:
     """Return, by identifier, `accepted` or the code of the rejection."""
     kinds = by_kind(range(len(events)), events)
-    accepted, rejected = judge(kinds, read_catalog(connection, kinds))
+    accepted, rejected = judge(kinds, CatalogReader(connection).read(kinds))
     outcomes = {one.event.identifier: "accepted" for one in accepted}
     return outcomes | {one.event.identifier: one.code for one in rejected}
 

@@ -5,7 +5,7 @@ Its body is the very bytes that are inserted: an Arrow IPC stream of a single re
 columns are those of `usage.schema`, in any order.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate, chain
@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
@@ -42,43 +43,96 @@ class Block(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def accepted(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
-    """Pack accepted events, one block for each month of their timestamps.
+def accepted(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
+    """Make the columns of accepted events; duplicates, which would have counted, have the same.
 
     `scopes` holds the scope of every event by its id.
     """
-    months = _by_month(rows, lambda row: row.event.timestamp)
-    return [pack("events", month, _accepted_batch(rows, scopes)) for month, rows in months.items()]
+    events = [row.event for row in rows]
+    return pa.record_batch(
+        {
+            **_scope_columns([scopes[event.scope] for event in events]),
+            "meter": _names(row.meter for row in rows),
+            "customer": pa.array([row.customer for row in rows], pa.string()),
+            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
+            "position": pa.array([row.position for row in rows], pa.uint64()),
+            "sign": pa.repeat(pa.scalar(1, pa.int8()), len(rows)),
+            "value": pa.array([row.value for row in rows], VALUE),
+            "received_at": pa.array([event.received_at for event in events], INSTANT),
+            "event_name": _names(event.event_name for event in events),
+            "identifier": pa.array([event.identifier for event in events], pa.string()),
+            "payload": _payloads([event.payload for event in events]),
+        }
+    )
 
 
-def duplicates(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
-    """Pack duplicates, one block for each month in which they were received.
+def cancelled(rows: Sequence[StoredEvent]) -> pa.RecordBatch:
+    """Make the columns of the cancellations of stored events."""
+    return pa.record_batch(
+        {
+            "account": _names(row.account for row in rows),
+            "livemode": pa.array([row.livemode for row in rows], pa.bool_()),
+            "meter": _names(row.meter for row in rows),
+            "customer": pa.array([row.customer for row in rows], pa.string()),
+            "timestamp": pa.array([row.timestamp for row in rows], INSTANT),
+            "position": pa.array([row.position for row in rows], pa.uint64()),
+            "sign": pa.repeat(pa.scalar(-1, pa.int8()), len(rows)),
+            "value": pa.array([row.value for row in rows], VALUE),
+            "received_at": pa.array([row.received_at for row in rows], INSTANT),
+            "event_name": _names(row.event_name for row in rows),
+            "identifier": pa.array([row.identifier for row in rows], pa.string()),
+            "payload": _payloads([row.payload for row in rows]),
+        }
+    )
 
-    A duplicate was judged as an event that would count, so it has the columns of one. `scopes`
-    holds the scope of every event by its id.
-    """
-    months = _by_month(rows, lambda row: row.event.received_at)
+
+def rejected(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
+    """Make the columns of rejected events; `scopes` holds the scope of every event by its id."""
+    events = [row.event for row in rows]
+    return pa.record_batch(
+        {
+            **_scope_columns([scopes[event.scope] for event in events]),
+            "meter": _names(row.meter or "" for row in rows),
+            "event_name": _names(event.event_name for event in events),
+            "identifier": pa.array([event.identifier for event in events], pa.string()),
+            "code": _names(row.code for row in rows),
+            "message": pa.array([row.message for row in rows], pa.string()),
+            "payload": _payloads([event.payload for event in events]),
+            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
+            "received_at": pa.array([event.received_at for event in events], INSTANT),
+            "position": pa.array([row.position for row in rows], pa.uint64()),
+        }
+    )
+
+
+def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Make one batch of several that have the same columns."""
+    whole = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    return whole.to_batches()[0] if whole.num_rows else batches[0]
+
+
+def instants(rows: pa.RecordBatch, column: str) -> npt.NDArray[np.int64]:
+    """Return a column of instants in milliseconds since the epoch."""
+    found: npt.NDArray[np.int64] = rows[column].cast(pa.int64()).to_numpy()
+    return found
+
+
+def by_month(rows: pa.RecordBatch, instant: str) -> dict[str, pa.RecordBatch]:
+    """Split rows by the UTC month of one of their columns; no rows are no month."""
+    days = instants(rows, instant) // DAY_MILLISECONDS
+    months: dict[str, list[int]] = {}
+    for day in np.unique(days).tolist():
+        months.setdefault(_month(day), []).append(day)
+    if len(months) == 1:
+        return dict.fromkeys(months, rows)
+    return {month: rows.filter(pa.array(np.isin(days, some))) for month, some in months.items()}
+
+
+def pack(destination: Destination, partitions: Mapping[str, pa.RecordBatch]) -> list[Block]:
+    """Make a block of the rows of each partition."""
     return [
-        pack("duplicate_events", month, _accepted_batch(rows, scopes))
-        for month, rows in months.items()
-    ]
-
-
-def cancelled(rows: Sequence[StoredEvent]) -> list[Block]:
-    """Pack the cancellations of stored events, one block for each month of their timestamps."""
-    months = _by_month(rows, lambda row: row.timestamp)
-    return [pack("events", month, _cancelled_batch(rows)) for month, rows in months.items()]
-
-
-def rejected(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
-    """Pack rejected events, one block for each month in which they were received.
-
-    `scopes` holds the scope of every event by its id.
-    """
-    months = _by_month(rows, lambda row: row.event.received_at)
-    return [
-        pack("rejected_events", month, _rejected_batch(rows, scopes))
-        for month, rows in months.items()
+        Block(destination, partition, rows.num_rows, _body(rows))
+        for partition, rows in partitions.items()
     ]
 
 
@@ -93,10 +147,8 @@ def identifiers(claims: Claims) -> list[Block]:
             "day": pa.array(claims.days, pa.uint32()),
         }
     )
-    return [
-        pack("identifiers", str(day), whole.filter(pc.equal(whole["day"], day)))
-        for day in dict.fromkeys(claims.days)
-    ]
+    days = {str(day): whole.filter(pc.equal(whole["day"], day)) for day in set(claims.days)}
+    return pack("identifiers", days)
 
 
 def claims(body: bytes) -> Claims:
@@ -123,81 +175,18 @@ def first_row(body: bytes) -> dict[str, Any]:
     return rows[0]
 
 
-def pack(destination: Destination, partition: str, batch: pa.RecordBatch) -> Block:
-    """Make a block of rows that are columns already."""
+def _body(rows: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=COMPRESSED) as stream:
-        stream.write_batch(batch)
-    return Block(destination, partition, batch.num_rows, sink.getvalue().to_pybytes())
-
-
-def _by_month(rows: Sequence[Row], instant: Callable[[Row], int]) -> dict[str, list[Row]]:
-    months: dict[str, list[Row]] = {}
-    for row in rows:
-        months.setdefault(_month(instant(row) // DAY_MILLISECONDS), []).append(row)
-    return months
+    with pa.ipc.new_stream(sink, rows.schema, options=COMPRESSED) as stream:
+        stream.write_batch(rows)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
 
 
 @lru_cache(maxsize=128)
 def _month(day: int) -> str:
     """Name the UTC month of a day, which is counted from the epoch."""
     return f"{EPOCH + timedelta(days=day):%Y%m}"
-
-
-def _accepted_batch(rows: list[AcceptedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
-    events = [row.event for row in rows]
-    return pa.record_batch(
-        {
-            **_scope_columns([scopes[event.scope] for event in events]),
-            "meter": _names(row.meter for row in rows),
-            "customer": pa.array([row.customer for row in rows], pa.string()),
-            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
-            "position": pa.array([row.position for row in rows], pa.uint64()),
-            "sign": pa.repeat(pa.scalar(1, pa.int8()), len(rows)),
-            "value": pa.array([row.value for row in rows], VALUE),
-            "received_at": pa.array([event.received_at for event in events], INSTANT),
-            "event_name": _names(event.event_name for event in events),
-            "identifier": pa.array([event.identifier for event in events], pa.string()),
-            "payload": _payloads([event.payload for event in events]),
-        }
-    )
-
-
-def _cancelled_batch(rows: list[StoredEvent]) -> pa.RecordBatch:
-    return pa.record_batch(
-        {
-            "account": _names(row.account for row in rows),
-            "livemode": pa.array([row.livemode for row in rows], pa.bool_()),
-            "meter": _names(row.meter for row in rows),
-            "customer": pa.array([row.customer for row in rows], pa.string()),
-            "timestamp": pa.array([row.timestamp for row in rows], INSTANT),
-            "position": pa.array([row.position for row in rows], pa.uint64()),
-            "sign": pa.repeat(pa.scalar(-1, pa.int8()), len(rows)),
-            "value": pa.array([row.value for row in rows], VALUE),
-            "received_at": pa.array([row.received_at for row in rows], INSTANT),
-            "event_name": _names(row.event_name for row in rows),
-            "identifier": pa.array([row.identifier for row in rows], pa.string()),
-            "payload": _payloads([row.payload for row in rows]),
-        }
-    )
-
-
-def _rejected_batch(rows: list[RejectedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
-    events = [row.event for row in rows]
-    return pa.record_batch(
-        {
-            **_scope_columns([scopes[event.scope] for event in events]),
-            "meter": _names(row.meter or "" for row in rows),
-            "event_name": _names(event.event_name for event in events),
-            "identifier": pa.array([event.identifier for event in events], pa.string()),
-            "code": _names(row.code for row in rows),
-            "message": pa.array([row.message for row in rows], pa.string()),
-            "payload": _payloads([event.payload for event in events]),
-            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
-            "received_at": pa.array([event.received_at for event in events], INSTANT),
-            "position": pa.array([row.position for row in rows], pa.uint64()),
-        }
-    )
 
 
 def _scope_columns(scopes: list[Scope]) -> dict[str, pa.Array]:

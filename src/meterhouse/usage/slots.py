@@ -23,8 +23,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from meterhouse.metering.model import Meter
 from meterhouse.metering.window import SLOT
-from meterhouse.usage import block
-from meterhouse.usage.block import INSTANT, Block
+from meterhouse.usage.block import INSTANT
 
 EVERYBODY = ""  # the customer of rows that all customers come to
 WHOLE = 0  # the version of those that tell no dimensions apart; a meter's own begin with 1
@@ -32,24 +31,18 @@ WHOLE = 0  # the version of those that tell no dimensions apart; a meter's own b
 _SAME = ("meter", "customer")  # in a row of events and in one of slots
 
 
-def slots(events: Sequence[Block], meters: Mapping[str, Meter], batch: int) -> list[Block]:
-    """Add up the events and cancellations of a batch, one block for each month that has slots.
+def slots(rows: pa.RecordBatch, meters: Mapping[str, Meter], batch: int) -> pa.RecordBatch | None:
+    """Add up the events and cancellations of a batch; None where no meter has slots.
 
     `meters` holds the meter of every event by its id; `batch` is the last position of the batch.
     """
-    months: dict[str, list[pa.RecordBatch]] = {}
-    for one in events:
-        months.setdefault(one.partition, []).append(block.read(one.body))
-    packed: list[Block] = []
-    for month, batches in months.items():
-        [rows] = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
-        slotted = [meter.id for meter in _meters(rows, meters) if meter.slotted]
-        rows = rows.filter(pc.is_in(rows["meter"], pa.array(slotted, pa.string())))
-        if rows.num_rows:
-            added = _added(rows, _meters(rows, meters))
-            column = pa.repeat(pa.scalar(batch, pa.uint64()), added.num_rows)
-            packed.append(block.pack("usage_slots", month, added.append_column("batch", column)))
-    return packed
+    slotted = [meter.id for meter in _meters(rows, meters) if meter.slotted]
+    rows = rows.filter(pc.is_in(rows["meter"], pa.array(slotted, pa.string())))
+    if not rows.num_rows:
+        return None
+    added = _added(rows, _meters(rows, meters))
+    column = pa.repeat(pa.scalar(batch, pa.uint64()), added.num_rows)
+    return added.append_column("batch", column)
 
 
 def _meters(rows: pa.RecordBatch, meters: Mapping[str, Meter]) -> list[Meter]:
