@@ -5,6 +5,7 @@ Two identifiers are the same exactly where their digests are: 16 bytes of BLAKE2
 nobody can choose identifiers that do.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -41,4 +42,12 @@ class Claims(NamedTuple):
 
 def identifier_digest(scope: int, identifier: str) -> bytes:
     """Return the digest of an identifier in a scope, which is named by its number."""
-    return blake2b(b"%d:" % scope + identifier.encode(), digest_size=DIGEST_BYTES).digest()
+    digest = _begun(scope).copy()
+    digest.update(identifier.encode())
+    return digest.digest()
+
+
+@lru_cache(maxsize=1_000)
+def _begun(scope: int) -> blake2b:
+    """Return a digest of what comes before every identifier of a scope; a copy costs less."""
+    return blake2b(b"%d:" % scope, digest_size=DIGEST_BYTES)

@@ -226,6 +226,8 @@ def _all_claims(new: Claims, alone: Claims, rejected: Sequence[RejectedEvent]) -
     A rejected event keeps its claim: its sender was told that the identifier is taken.
     """
     also = [(one.position, one.event) for one in rejected if one.event.meter is not None]
+    if not also and not alone.digests:
+        return new
     digests = [identifier_digest(event.scope, event.identifier) for _, event in also]
     days = [event.received_at // MILLISECONDS["day"] for _, event in also]
     return Claims(
