@@ -64,6 +64,16 @@ def test_an_empty_filter_suspects_nobody() -> None:
     assert Filter().suspects(digests(0)).tolist() == []
 
 
+def test_a_filter_is_prepared_before_digests_come() -> None:
+    made = Filter()
+    made.prepare()
+    [part] = made._parts
+    assert not made.suspects(digests(1_000)).any()
+    made.add(digests(1), 7)
+    made.prepare()
+    assert made._parts == [part]
+
+
 def test_few_suspicions_are_wrong_when_a_part_is_full() -> None:
     tested = Filter()
     tested.add(digests(PART_DIGESTS // 2), 1)

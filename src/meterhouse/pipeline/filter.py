@@ -32,9 +32,13 @@ class Filter:
 
     def add(self, digests: Digests, day: int) -> None:
         """Add digests; `day` is when their time begins, counted from the epoch."""
+        self.prepare()
+        self._parts[-1].add(digests, day)
+
+    def prepare(self) -> None:
+        """Have a part that digests can be added to, whose memory may take 0.3 s to claim."""
         if not self._parts or self._parts[-1].digests >= limits.FILTER_PART_DIGESTS_MAX:
             self._append(_Part())
-        self._parts[-1].add(digests, day)
 
     def _append(self, part: "_Part") -> None:
         self._parts.append(part)

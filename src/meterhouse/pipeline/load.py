@@ -44,6 +44,7 @@ class Loader(Background):
                 found = await self._stores.usage(UsageStore.claimed_on, day, piece, pieces)
                 await asyncio.to_thread(_add, stored, found, day)
             total += rows
+        await asyncio.to_thread(stored.prepare)  # lest the first batch has to
         self._identifiers.know(stored)
         self._metrics.identifiers_known.set(1)
         return total
