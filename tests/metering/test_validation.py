@@ -49,7 +49,7 @@ CATALOG = Catalog(
 def judge_one(
     position: int, sent: MeterEvent, catalog: Catalog = CATALOG
 ) -> AcceptedEvent | RejectedEvent:
-    accepted, rejected = judge(by_kind([position], [sent]), catalog)
+    accepted, rejected = judge(by_kind([(position, sent)]), catalog)
     assert len(accepted) + len(rejected) == 1
     return accepted[0] if accepted else rejected[0]
 

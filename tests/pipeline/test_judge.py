@@ -41,6 +41,14 @@ def judge(pipeline: Pipeline) -> Judge:
     return Judge(pipeline.stores._ledger, pipeline.workshop._usage, DAYS)
 
 
+def create_tiers(pipeline: Pipeline) -> None:
+    """Make the meter `tiers`, whose only dimension is the value."""
+    with pipeline.stores._ledger.write() as connection:
+        create_meter(
+            connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
+        )
+
+
 def destinations(made: Sequence[Block]) -> list[tuple[str, int]]:
     return [(one.destination, one.rows) for one in made]
 
@@ -129,10 +137,7 @@ def test_judging_again_says_the_same_under_another_token(pipeline: Pipeline, jud
 def test_combinations_of_a_batch_that_was_not_committed_are_found_anew(
     pipeline: Pipeline, judge: Judge
 ) -> None:
-    with pipeline.stores._ledger.write() as connection:
-        create_meter(
-            connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
-        )
+    create_tiers(pipeline)
     write_journal(pipeline, submission("a", "7", event_name="tiers").event)
     for anew in (False, True):
         judge.judge(anew=anew)
@@ -147,10 +152,7 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
 ) -> None:
     """The ledger cannot tell yet what the batch before has added."""
     monkeypatch.setattr(limits, "DIMENSION_CACHE_COMBINATIONS_MAX", 0)
-    with pipeline.stores._ledger.write() as connection:
-        create_meter(
-            connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
-        )
+    create_tiers(pipeline)
     write_journal(pipeline, submission("a", "7", event_name="tiers").event)
     judge.judge()
     first = judge.conclude({})
@@ -179,10 +181,7 @@ def test_it_does_not_matter_how_many_events_are_judged_at_once(
 ) -> None:
     """Given duplicates, one combination too many, and events alone, in rows of two events."""
     monkeypatch.setattr(limits, "DIMENSION_COMBINATIONS_MAX", 2)
-    with pipeline.stores._ledger.write() as connection:
-        create_meter(
-            connection, pipeline.scope, id="mtr_t", event_name="tiers", dimension_keys=("value",)
-        )
+    create_tiers(pipeline)
     tiers = [
         submission(f"t{number}", tier, event_name="tiers").event
         for number, tier in enumerate("12321")

@@ -96,13 +96,7 @@ def rejected_blocks(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) 
 
 def slot_blocks(events: pa.RecordBatch, meters: Mapping[str, Meter], batch: int) -> list[Block]:
     """Pack what the events and cancellations of a batch come to."""
-    months = block.by_month(events, "timestamp")
-    added = {
-        month: slotted
-        for month, rows in months.items()
-        if (slotted := slots(rows, meters, batch)) is not None
-    }
-    return block.pack("usage_slots", added)
+    return block.pack("usage_slots", slots(block.by_month(events, "timestamp"), meters, batch))
 
 
 def insert(store: UsageStore, blocks: Sequence[Block]) -> None:

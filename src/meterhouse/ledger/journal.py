@@ -108,8 +108,8 @@ def append(connection: sa.Connection, position: int, rows: Sequence[Packed]) -> 
 def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -> int:
     """Append a cancellation and return its own position."""
     position = reserve(connection, 1)
-    row = {"position": position, "events": 0, "kind": "adjustments"}
-    connection.execute(sa.insert(journal), row | {"body": _encoder.encode([cancellation])})
+    row = (position, 0, "adjustments", _encoder.encode([cancellation]))
+    insert_rows(connection, journal, _COLUMNS, [row])
     return position
 
 

@@ -90,11 +90,7 @@ class Hint(NamedTuple):
 
 def pending(position: int, event: MeterEvent, catalog: Catalog) -> FoundEvent:
     """Describe an event that is acknowledged and not judged yet."""
-    name = (event.scope, event.event_name)
-    if event.meter is not None:
-        meter: Meter | None = catalog.meters[event.meter]
-    else:
-        meter = catalog.active.get(name) or catalog.archived.get(name)
+    meter = catalog.meter_of(event.scope, event.event_name, event.meter)
     found = FoundEvent(
         position=position,
         outcome="pending",

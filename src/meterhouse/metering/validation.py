@@ -59,6 +59,13 @@ class Catalog(msgspec.Struct, frozen=True):
     archived: Mapping[tuple[int, str], Meter]
     customers: Mapping[tuple[int, str], int | None]
 
+    def meter_of(self, scope: int, event_name: str, checked: str | None) -> Meter | None:
+        """Return the meter that a request was checked against, else the one of an event name."""
+        if checked is not None:
+            return self.meters[checked]
+        name = (scope, event_name)
+        return self.active.get(name) or self.archived.get(name)
+
 
 class Problem(NamedTuple):
     """Why an event does not count: the code, and a sentence for a person."""
@@ -107,11 +114,7 @@ def find_meter(cases: Cases, catalog: Catalog) -> Problems:
     sender was told that the event is in.
     """
     scope, event_name, checked, _ = cases.kind
-    if checked is not None:
-        meter: Meter | None = catalog.meters[checked]
-    else:
-        name = (scope, event_name)
-        meter = catalog.active.get(name) or catalog.archived.get(name)
+    meter = catalog.meter_of(scope, event_name, checked)
     if meter is None:
         message = f"No meter was found matching event_name {event_name}."
         return dict.fromkeys(range(len(cases.events)), Problem("no_meter", message))
@@ -206,12 +209,12 @@ STEPS: tuple[Callable[[Cases, Catalog], Problems], ...] = (
 )
 
 
-def by_kind(positions: Sequence[int], events: Sequence[MeterEvent]) -> list[Cases]:
-    """Make cases of events, which stand in the order of their positions."""
+def by_kind(events: Iterable[tuple[int, MeterEvent]]) -> list[Cases]:
+    """Make cases of events, which come with their positions and in the order of these."""
     kinds: defaultdict[tuple[int, str, str | None, bool], list[tuple[int, MeterEvent]]]
     kinds = defaultdict(list)
-    for pair in zip(positions, events, strict=True):
-        event = pair[1]
+    for pair in events:
+        _, event = pair
         kinds[event.scope, event.event_name, event.meter, event.whole].append(pair)
     return [Cases(Kind(*kind), *zip(*pairs, strict=True)) for kind, pairs in kinds.items()]
 

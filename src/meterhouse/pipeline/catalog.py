@@ -13,21 +13,24 @@ Known = Callable[[sa.Connection, set[Customer]], Mapping[Customer, int | None]]
 
 
 class CatalogReader:
-    """Reads what judging needs, for some events after others, in one view of the ledger."""
+    """Reads what judging needs, for some events after others, in one view of the ledger.
+
+    `meters` are those that were read so far, by id.
+    """
 
     def __init__(self, connection: sa.Connection, known: Known = customers.known) -> None:
         """Read by `connection`; `known` tells of customers when each of the known was deleted."""
         self._connection = connection
         self._known = known
         self._names: set[tuple[int, str]] = set()
-        self._meters: dict[str, Meter] = {}
+        self.meters: dict[str, Meter] = {}
         self._active: dict[tuple[int, str], Meter] = {}
         self._archived: dict[tuple[int, str], Meter] = {}
 
     def read(self, kinds: Sequence[Cases]) -> Catalog:
         """Return what judging these events needs; it may hold more."""
         self._read_meters([cases.kind for cases in kinds])
-        keys = {meter.customer_key for meter in self._meters.values()}
+        keys = {meter.customer_key for meter in self.meters.values()}
         wanted = {
             (cases.kind.scope, customer)
             for cases in kinds
@@ -35,16 +38,16 @@ class CatalogReader:
             for customer in {payload.get(key, "") for payload in cases.payloads} - {""}
         }
         known = self._known(self._connection, wanted)
-        return Catalog(self._meters, self._active, self._archived, known)
+        return Catalog(self.meters, self._active, self._archived, known)
 
     def _read_meters(self, kinds: Iterable[Kind]) -> None:
-        checked = {kind.meter for kind in kinds if kind.meter} - self._meters.keys()
+        checked = {kind.meter for kind in kinds if kind.meter} - self.meters.keys()
         if checked:
-            self._meters |= meters.by_ids(self._connection, checked)
+            self.meters |= meters.by_ids(self._connection, checked)
         names = {(kind.scope, kind.event_name) for kind in kinds if not kind.meter} - self._names
         if names:
             self._names |= names
             active = meters.active_by_names(self._connection, names)
-            self._meters |= {meter.id: meter for meter in active.values()}
+            self.meters |= {meter.id: meter for meter in active.values()}
             self._active |= active
             self._archived |= meters.archived_by_names(self._connection, names)

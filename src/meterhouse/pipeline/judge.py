@@ -26,11 +26,11 @@ from meterhouse.metering.activity import gather as gather_activity
 from meterhouse.metering.identifier import Claims, identifier_digest
 from meterhouse.metering.model import Meter, RejectedEvent, Scope, StoredEvent
 from meterhouse.metering.report import RejectionLine, gather
-from meterhouse.metering.validation import Cases, by_kind, judge
-from meterhouse.metering.window import MILLISECONDS
+from meterhouse.metering.validation import by_kind, judge
 from meterhouse.pipeline.catalog import CatalogReader
 from meterhouse.pipeline.deduplicate import deduplicate
 from meterhouse.pipeline.dimension import Admission, Combination, Combinations
+from meterhouse.pipeline.identifiers import day_of
 from meterhouse.pipeline.judged import Judged
 from meterhouse.pipeline.known_customers import KnownCustomers
 from meterhouse.pipeline.resent import without_own
@@ -137,15 +137,19 @@ class Judge:
         )
         scopes = accounts.scopes_by_id(connection)
         judged, admission = Judged(scopes), Admission(self._combinations)
-        catalogs = CatalogReader(connection, self._customers.as_of(connection))
-        catalog = catalogs.read([])
+        self._customers.refresh(connection)
+        catalogs = CatalogReader(connection, self._customers.look_up)
         rejected: list[RejectedEvent] = []
         cancellations: list[Cancellation] = []
         first = last = 0
         for some in _some_at_a_time(entries):
             first, last = first or some[0].position, some[-1].last
             cancellations += [one for entry in some for one in entry.cancellations]
-            kinds = _kinds(some)
+            kinds = by_kind(
+                (position, event)
+                for entry in some
+                for position, event in enumerate(entry.events, entry.position)
+            )
             catalog = catalogs.read(kinds)
             accepted, wrong = judge(kinds, catalog)
             admission.add(accepted, len(judged.digests), catalog.meters)
@@ -163,7 +167,7 @@ class Judge:
             rejected,
             cancellations,
             scopes,
-            {**catalog.meters, **measured},
+            {**catalogs.meters, **measured},
         )
 
     def _find_cancelled(
@@ -210,16 +214,6 @@ def _some_at_a_time(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield some
 
 
-def _kinds(entries: Sequence[Entry]) -> list[Cases]:
-    events = [event for entry in entries for event in entry.events]
-    positions = [
-        position
-        for entry in entries
-        for position in range(entry.position, entry.position + len(entry.events))
-    ]
-    return by_kind(positions, events)
-
-
 def _all_claims(new: Claims, alone: Claims, rejected: Sequence[RejectedEvent]) -> Claims:
     """Add the claims that events made when they were submitted alone, whatever became of them.
 
@@ -229,7 +223,7 @@ def _all_claims(new: Claims, alone: Claims, rejected: Sequence[RejectedEvent]) -
     if not also and not alone.digests:
         return new
     digests = [identifier_digest(event.scope, event.identifier) for _, event in also]
-    days = [event.received_at // MILLISECONDS["day"] for _, event in also]
+    days = [day_of(event.received_at) for _, event in also]
     return Claims(
         new.digests + alone.digests + digests,
         new.positions + alone.positions + [position for position, _ in also],
@@ -251,16 +245,11 @@ def _blocks(
     kept never has a block mistaken for an old one.
     """
     events = block.by_month(block.joined([kept, block.cancelled(cancelled)]), "timestamp")
-    added = {
-        month: slotted
-        for month, rows in events.items()
-        if (slotted := slots(rows, batch.meters, batch.last)) is not None
-    }
     wrong = block.by_month(block.rejected(rejected, batch.scopes), "received_at")
     again = block.by_month(duplicates, "received_at")
     made = [
         *block.pack("events", events),
-        *block.pack("usage_slots", added),
+        *block.pack("usage_slots", slots(events, batch.meters, batch.last)),
         *block.pack("rejected_events", wrong),
         *block.pack("duplicate_events", again),
         *block.identifiers(claims),

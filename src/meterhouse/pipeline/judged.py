@@ -6,7 +6,7 @@ taken up some at a time, and kept as the columns in which they leave for the usa
 what deduplication asks of each of them. An event is known by its number in the batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -63,7 +63,7 @@ class Judged:
         """The UTC days on which they were received, counted from the epoch."""
         return block.instants(self.rows, "received_at") // block.DAY_MILLISECONDS
 
-    def without(self, numbers: Sequence[int]) -> Mask:
+    def without(self, numbers: Iterable[int]) -> Mask:
         """Tell apart the others than some: True where an event is not among them."""
         mask = np.ones(len(self.digests), np.bool_)
         mask[list(numbers)] = False
@@ -71,10 +71,14 @@ class Judged:
 
     def claims(self, counted: Mask) -> tuple[Claims, Claims]:
         """Return the claims of events that count: those they make now, and those made alone."""
-        new = np.flatnonzero(counted & self.without([*self.alone]))
+        new = [
+            digest
+            for digest, counts in zip(self.digests, counted.tolist(), strict=True)
+            if counts and digest is not None
+        ]
         old = [number for number in self.alone if counted[number]]
         return (
-            self._claims([self.digests[number] or b"" for number in new.tolist()], new),
+            self._claims(new, np.flatnonzero(counted & self.without(self.alone))),
             self._claims([self.alone[number] for number in old], np.array(old, np.int64)),
         )
 

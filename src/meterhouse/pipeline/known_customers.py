@@ -17,15 +17,14 @@ class KnownCustomers:
         self._known: dict[Key, int | None] = {}
         self._deletions = 0
 
-    def as_of(self, connection: sa.Connection) -> "KnownCustomers":
-        """Forget who was deleted since, as far as the view of the ledger tells; return this."""
+    def refresh(self, connection: sa.Connection) -> None:
+        """Forget everybody if one was deleted since, as far as the view of the ledger tells."""
         deletions = customers.count_deleted(connection)
         if deletions != self._deletions or len(self._known) > limits.CUSTOMERS_CACHED_MAX:
             self._known.clear()
             self._deletions = deletions
-        return self
 
-    def __call__(self, connection: sa.Connection, wanted: set[Key]) -> Mapping[Key, int | None]:
+    def look_up(self, connection: sa.Connection, wanted: set[Key]) -> Mapping[Key, int | None]:
         """Return when each of the `wanted` customers was deleted, None for those that exist.
 
         Customers that nobody knows are left out; others that were asked for before may be there.

@@ -29,7 +29,7 @@ def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEv
         for index, event in enumerate(entry.events)
         if event.scope == wanted.scope.id
     }
-    kinds = by_kind(list(events), list(events.values()))
+    kinds = by_kind(events.items())
     catalog = CatalogReader(connection).read(kinds)
     found = [search.pending(position, event, catalog) for position, event in events.items()]
     return [event for event in reversed(found) if wanted.wants(event)]

@@ -224,7 +224,7 @@ class Resender(Worker):
 
 def _judge(connection: sa.Connection, events: list[MeterEvent]) -> dict[str, str]:
     """Return, by identifier, `accepted` or the code of the rejection."""
-    kinds = by_kind(range(len(events)), events)
+    kinds = by_kind(enumerate(events))
     accepted, rejected = judge(kinds, CatalogReader(connection).read(kinds))
     outcomes = {one.event.identifier: "accepted" for one in accepted}
     return outcomes | {one.event.identifier: one.code for one in rejected}

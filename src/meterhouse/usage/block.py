@@ -107,8 +107,11 @@ def rejected(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> pa.R
 
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """Make one batch of several that have the same columns."""
-    whole = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
-    return whole.to_batches()[0] if whole.num_rows else batches[0]
+    some = [batch for batch in batches if batch.num_rows] or batches[:1]
+    if len(some) > 1:
+        some = pa.Table.from_batches(some).unify_dictionaries().combine_chunks().to_batches()
+    [batch] = some
+    return batch
 
 
 def instants(rows: pa.RecordBatch, column: str) -> npt.NDArray[np.int64]:

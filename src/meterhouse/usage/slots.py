@@ -31,18 +31,22 @@ WHOLE = 0  # the version of those that tell no dimensions apart; a meter's own b
 _SAME = ("meter", "customer")  # in a row of events and in one of slots
 
 
-def slots(rows: pa.RecordBatch, meters: Mapping[str, Meter], batch: int) -> pa.RecordBatch | None:
-    """Add up the events and cancellations of a batch; None where no meter has slots.
+def slots(
+    months: Mapping[str, pa.RecordBatch], meters: Mapping[str, Meter], batch: int
+) -> dict[str, pa.RecordBatch]:
+    """Add up the events and cancellations of a batch, for each month that has slots.
 
     `meters` holds the meter of every event by its id; `batch` is the last position of the batch.
     """
-    slotted = [meter.id for meter in _meters(rows, meters) if meter.slotted]
-    rows = rows.filter(pc.is_in(rows["meter"], pa.array(slotted, pa.string())))
-    if not rows.num_rows:
-        return None
-    added = _added(rows, _meters(rows, meters))
-    column = pa.repeat(pa.scalar(batch, pa.uint64()), added.num_rows)
-    return added.append_column("batch", column)
+    added: dict[str, pa.RecordBatch] = {}
+    for month, events in months.items():
+        slotted = [meter.id for meter in _meters(events, meters) if meter.slotted]
+        rows = events.filter(pc.is_in(events["meter"], pa.array(slotted, pa.string())))
+        if rows.num_rows:
+            totals = _added(rows, _meters(rows, meters))
+            newest = pa.repeat(pa.scalar(batch, pa.uint64()), totals.num_rows)
+            added[month] = totals.append_column("batch", newest)
+    return added
 
 
 def _meters(rows: pa.RecordBatch, meters: Mapping[str, Meter]) -> list[Meter]:

@@ -77,7 +77,7 @@ def _refuse(connection: sa.Connection, event: MeterEvent) -> Refusal | None:
     active = meters.active_by_names(connection, name)
     archived = {} if active else meters.archived_by_names(connection, name)
     catalog = Catalog(meters={}, active=active, archived=archived, customers={})
-    [cases] = by_kind([0], [event])
+    [cases] = by_kind([(0, event)])
     for step in _STEPS:
         for problem in step(cases, catalog).values():
             return meter_event_refused(_CODES[problem.code])
