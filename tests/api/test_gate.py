@@ -6,10 +6,13 @@ import httpx
 import pytest
 import stripe
 
+from meterhouse.api.routes import ROUTES
 from meterhouse.errors import StoreError
-from tests.api.house import NOW, House
+from tests.api.house import HOUR, NOW, House
 from tests.api.samples import connect, error_of, make_customer, make_meter, send
 from tests.server import TEST_KEY, Server
+
+_GROWING = {"/metrics", "/meterhouse/v1/request_logs"}  # with each request
 
 # ---- Versions ----
 
@@ -79,6 +82,7 @@ def test_the_sdk_shows_the_id(client: stripe.StripeClient) -> None:
         ("DELETE", "/v1/billing/meters/mtr_x"),
         ("OPTIONS", "/v1/customers"),
         ("POST", "/healthz"),
+        ("PUT", "/healthz"),
         ("GET", "/v1/%C3%A9%22"),
     ],
 )
@@ -92,6 +96,34 @@ def test_what_is_not_there(http: httpx.Client, method: str, path: str) -> None:
         "https://stripe.com/docs or we can help at https://support.stripe.com/.",
         "type": "invalid_request_error",
     }
+
+
+@pytest.mark.parametrize("path", [row.path for row in ROUTES if row.method == "GET"])
+def test_head_has_the_status_and_the_headers_of_get_and_no_body(
+    http: httpx.Client, path: str
+) -> None:
+    """A body would be taken for the beginning of the next answer on the connection."""
+    at = path.replace("{id}", "no_such_id")
+    head, got = http.head(at), http.get(at)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    differ = {"date", "request-id"} | ({"content-length"} if path in _GROWING else set())
+    assert all(head.headers[name] == got.headers[name] for name in got.headers.keys() - differ)
+    assert int(head.headers["content-length"]) > 0
+
+
+def test_head_of_what_is_not_there_and_of_what_only_takes_post(http: httpx.Client) -> None:
+    for path in ("/no", "/v1/billing/meter_events"):
+        assert (http.head(path).status_code, http.head(path).content) == (404, b"")
+
+
+def test_head_of_a_file_sends_none_of_it(house: House) -> None:
+    asked = {"starts_at": NOW - HOUR, "ends_at": NOW, "meters[0][meter]": house.meter()}
+    head, got = (
+        house.request(method, "/meterhouse/v1/usage", params=asked, headers={"accept": "text/csv"})
+        for method in ("HEAD", "GET")
+    )
+    assert (head.status_code, got.status_code, head.content) == (200, 200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"] == str(len(got.content))
 
 
 def test_parameters_of_a_post_may_stand_in_its_url(http: httpx.Client) -> None:

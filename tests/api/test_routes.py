@@ -18,6 +18,12 @@ def test_every_row_that_needs_a_key_names_a_resource_that_a_key_can_be_permitted
         assert row.access == ("read" if row.method == "GET" or row.open else "write")
 
 
+def test_head_is_found_where_get_is_and_nowhere_else() -> None:
+    for row in ROUTES:
+        path = row.path.replace("{id}", "some_id")
+        assert ROWS.find("HEAD", path) == ROWS.find("GET", path)
+
+
 def test_a_slash_that_is_encoded_is_part_of_an_id() -> None:
     row, ids = ROWS.find("GET", "/v1/customers/a/b", "/v1/customers/a%2Fb")
     assert row is not None
@@ -33,7 +39,9 @@ def test_what_is_not_there() -> None:
         ("GET", "/v1/customers/a/b"),
         ("GET", "/v1/customers/search"),
         ("get", "/v1/customers"),
-        ("HEAD", "/v1/customers"),
+        ("HEAD", "/v1/customers/search"),
+        ("HEAD", "/v1/billing/meter_events"),
+        ("head", "/v1/customers"),
         ("GET", "/v1/billing/meters//event_summaries"),
         ("POST", "/v1/billing/meters/a/delete"),
     ):

@@ -41,6 +41,16 @@ def test_a_page_shows_no_secret_and_forbids_foreign_scripts(house: House, path: 
         assert secret not in answer.text
 
 
+def test_head_is_answered_like_get_and_ends(house: House) -> None:
+    held, asked = cookie(house), {"meter": house.meter()}
+    for path in PAGES:
+        head = visit(house, path, held, "HEAD", params=asked if "usage" in path else {})
+        assert (head.status_code, head.content) == (200, b""), path
+        live = head.headers["content-type"].startswith("text/event-stream")
+        assert live == ("/live/" in path)
+        assert visit(house, path, "made.up", "HEAD").status_code == 303
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_nobody_looks_without_signing_in(house: House, path: str) -> None:
     answer = visit(house, path, "made.up")
@@ -55,6 +65,7 @@ def test_a_change_needs_the_token_of_our_own_pages(house: House, path: str) -> N
 
 def test_the_link_works_once_and_shows_no_live_data(house: House) -> None:
     path = house.meterhouse.dashboard.open_path()
+    assert house.request("HEAD", path).status_code == 200
     held = house.request("GET", path).cookies[COOKIE]
     assert house.request("GET", path).status_code == 401
     assert visit(house, "", held, mode="live").status_code == 403

@@ -302,7 +302,11 @@ async def _send(send: Send, request: Request, answer: Answer) -> None:
         (name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    if answer.file is not None:
+    if request.method == "HEAD":
+        if answer.file is not None:
+            answer.file.close()
+        await send({"type": "http.response.body", "body": b""})
+    elif answer.file is not None:
         await _send_file(send, answer.file)
     else:
         await send({"type": "http.response.body", "body": answer.body})

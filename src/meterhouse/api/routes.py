@@ -209,10 +209,12 @@ _ABSENT = frozenset({("GET", "/v1/customers/search")})
 
 
 class Routes:
-    """Finds a row: by the exact path first, else part by part."""
+    """Finds a row: by the exact path first, else part by part. HEAD is found where GET is."""
 
     def __init__(self, rows: tuple[Route, ...] = ROUTES) -> None:
-        self._exact = {(row.method, row.path): row for row in rows if "{" not in row.path}
+        exact = {(row.method, row.path): row for row in rows if "{" not in row.path}
+        heads = {("HEAD", path): row for (method, path), row in exact.items() if method == "GET"}
+        self._exact = exact | heads
         self._patterns = [(row, row.path.split("/")) for row in rows if "{" in row.path]
 
     def find(
@@ -225,6 +227,7 @@ class Routes:
         exact = self._exact.get((method, path))
         if exact is not None:
             return exact, ()
+        method = "GET" if method == "HEAD" else method
         if (method, path) in _ABSENT:
             return None, ()
         encoded = "%" in raw_path

@@ -80,11 +80,11 @@ class Api:
         return await self._ask(_scope("DELETE", path, (), self._headers(space)), b"")
 
     async def forward(
-        self, space: Space, path: str, params: Pairs, accept: str, send: Send
+        self, method: str, space: Space, path: str, params: Pairs, accept: str, send: Send
     ) -> None:
-        """GET and hand the answer to `send` piece by piece, as it comes."""
+        """GET, or HEAD, and hand the answer to `send` piece by piece, as it comes."""
         headers = [*self._headers(space), ("accept", accept)]
-        await self._asgi(_scope("GET", path, params, headers), _receiver(b""), send)
+        await self._asgi(_scope(method, path, params, headers), _receiver(b""), send)
 
     def _headers(self, space: Space) -> list[tuple[str, str]]:
         headers = [

@@ -58,7 +58,7 @@ async def live(visit: Visit) -> Response:
     customers = _Customers()
     key = ("overview", visit.space)
     pieces = visit.live.stream(key, lambda: _part(visit, customers), visit.holds)
-    return event_stream(pieces)
+    return event_stream(visit.request, pieces)
 
 
 async def _part(visit: Visit, customers: _Customers) -> str:

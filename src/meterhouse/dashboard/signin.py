@@ -44,7 +44,9 @@ class Door:
         return _enter(request, cookie, _within(next_))
 
     async def open(self, request: Request) -> Response:
-        """Take the token of a link that signs in once."""
+        """Take the token of a link that signs in once; HEAD does not use it up."""
+        if request.method == "HEAD":
+            return self._page("")
         cookie = self._sessions.open_link(request.query_params.get("token", ""))
         if cookie is None:
             return self._page("", _STALE, HTTPStatus.UNAUTHORIZED)

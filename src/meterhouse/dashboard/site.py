@@ -251,7 +251,7 @@ def _same_origin(request: Request) -> bool:
 
 
 def _to_sign_in(request: Request) -> Response:
-    if request.method != "GET" or "text/event-stream" in request.headers.get("accept", ""):
+    if request.method == "POST" or "text/event-stream" in request.headers.get("accept", ""):
         return PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/dashboard/sign-in?next={quote(here)}", HTTPStatus.SEE_OTHER)

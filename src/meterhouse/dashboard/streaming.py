@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -21,7 +22,7 @@ class Download(Response):
         self._api = api
         self._name = name
 
-    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Ask, and send on."""
 
         async def send_on(message: Message) -> None:
@@ -33,9 +34,10 @@ class Download(Response):
             await send(message)
 
         space, path, params, accept = self._ask
-        await self._api.forward(space, path, params, accept, send_on)
+        await self._api.forward(scope["method"], space, path, params, accept, send_on)
 
 
-def event_stream(pieces: AsyncIterator[str]) -> Response:
-    """Answer with server-sent events."""
-    return StreamingResponse(pieces, media_type="text/event-stream")
+def event_stream(request: Request, pieces: AsyncIterator[str]) -> Response:
+    """Answer with server-sent events; HEAD hears of none, and its answer ends."""
+    sent = iter(()) if request.method == "HEAD" else pieces
+    return StreamingResponse(sent, media_type="text/event-stream")
