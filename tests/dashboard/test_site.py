@@ -68,7 +68,12 @@ def test_the_link_works_once_and_shows_no_live_data(house: House) -> None:
     assert house.request("HEAD", path).status_code == 200
     held = house.request("GET", path).cookies[COOKIE]
     assert house.request("GET", path).status_code == 401
-    assert visit(house, "", held, mode="live").status_code == 403
+    page = visit(house, "", held)
+    assert "/live" not in page.text.replace("/live/overview", "")
+    refused = visit(house, "", held, mode="live")
+    assert refused.status_code == 403
+    for told in (page, refused):
+        assert "meterhouse users create NAME --role admin" in told.text
 
 
 def test_a_viewer_looks_and_changes_nothing(house: House) -> None:

@@ -21,6 +21,10 @@ from meterhouse.ledger import users
 from meterhouse.stores import Stores
 
 COOKIE = "meterhouse_session"
+_TEST_ONLY = (
+    "The link of --open-dashboard shows test data only. Make a user for live data: "
+    "meterhouse users create NAME --role admin."
+)
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
 
@@ -47,6 +51,11 @@ class Session:
     def may_change(self) -> bool:
         """Whether this user may change things."""
         return self.role == "admin"
+
+    @property
+    def refuses_live(self) -> str:
+        """Say why this session shows no live data; empty where it does."""
+        return _TEST_ONLY if self.test_only else ""
 
     def confirms(self, token: str) -> bool:
         """Tell whether a change comes from one of our own pages."""

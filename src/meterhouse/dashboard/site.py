@@ -232,11 +232,8 @@ _FOREIGN = "This request came from another site, so nothing was done."
 
 def _refused(row: Row, request: Request, session: Session, form: FormData) -> str | None:
     """Say why a request is refused, if it is."""
-    if session.test_only and request.path_params["mode"] != "test":
-        return (
-            "The link of --open-dashboard shows test data only. Make a user for live data: "
-            "meterhouse users create NAME --role admin."
-        )
+    if session.refuses_live and request.path_params["mode"] != "test":
+        return session.refuses_live
     if row.method == "GET":
         return None
     token = form.get("csrf") or request.headers.get("x-csrf-token", "")
