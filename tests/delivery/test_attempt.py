@@ -2,8 +2,13 @@ import asyncio
 import gzip
 import json
 import socket
-from typing import Any
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
 
+import httpx
 import pytest
 import stripe
 
@@ -11,12 +16,13 @@ from meterhouse import limits
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.delivery.attempt import HEADERS, Sender, document
+from meterhouse.delivery.attempt import _response as response
 from meterhouse.ledger.deliveries import Attempt, Owed
 from meterhouse.ledger.destinations import Secret
 from meterhouse.metering.model import Scope
 from tests.delivery.desk import NOW, owed
 from tests.ledger.samples import thin
-from tests.receiver import Reply, receiving
+from tests.receiver import WAIT_SECONDS_MAX, Reply, receiving
 
 
 def attempt(one: Owed, **settings: str) -> Attempt:
@@ -151,6 +157,88 @@ def test_a_slow_answer_ends_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None
         made = attempt(owed(receiver.url))
     assert (made.status, made.error) == (None, "no answer within 0.2 seconds")
     assert 200 <= made.duration_ms < 2_000
+
+
+End = Literal["hold", "close", "reset"]
+
+
+@contextmanager
+def answering(
+    beginning: bytes, end: End = "hold", then: bytes = b"", read: threading.Event | None = None
+) -> Iterator[str]:
+    """Answer with `beginning`, go on with `then` forever, if it is anything, and end.
+
+    The connection is held until the test is over, or broken off once the client has `read` a head.
+    """
+    over = threading.Event()
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(beginning)
+            while then and not over.is_set():
+                connection.sendall(then)
+            (read if read and end != "hold" else over).wait(WAIT_SECONDS_MAX)
+            if end == "reset":
+                lingering = struct.pack("ii", 1, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            over.set()
+            thread.join()
+
+
+_SIZED = b"Content-Length: 1000\r\n\r\nbeginning"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n9\r\nbeginning\r\n"
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    ("beginning", "end", "then"),
+    [
+        (_SIZED, "hold", b""),
+        (_SIZED, "close", b""),
+        (_SIZED, "reset", b""),
+        (_CHUNKED, "hold", b""),
+        (_CHUNKED, "close", b""),
+        (_CHUNKED, "hold", b"no chunk\r\n"),
+        (b"\r\nbeginning", "hold", b"a" * 65_536),
+        (b"\r\nbeginning", "reset", b""),
+    ],
+)
+def test_what_becomes_of_the_body_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, status: int, beginning: bytes, end: End, then: bytes
+) -> None:
+    read = threading.Event()
+
+    async def respond(answer: httpx.Response) -> str:
+        read.set()
+        return await response(answer)
+
+    monkeypatch.setattr(limits, "DELIVERY_RESPONSE_SECONDS_MAX", 0.1)
+    monkeypatch.setattr("meterhouse.delivery.attempt._response", respond)
+    with answering(b"HTTP/1.1 %d Said\r\n" % status + beginning, end, then, read) as url:
+        made = attempt(owed(url))
+    assert (made.status, made.error) == (status, None)
+    if end != "reset":  # which may throw away what has come
+        assert made.response.startswith("beginning")
+    assert len(made.response) <= limits.DELIVERY_RESPONSE_BYTES_MAX
+
+
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nServer: x\r\n"])
+def test_an_answer_without_all_of_its_head_is_none(
+    monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    monkeypatch.setattr(limits, "DELIVERY_ATTEMPT_SECONDS_MAX", 0.2)
+    with answering(beginning) as url:
+        made = attempt(owed(url))
+    assert (made.status, made.error) == (None, "no answer within 0.2 seconds")
 
 
 def test_no_https_is_told() -> None:

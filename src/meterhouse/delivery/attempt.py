@@ -1,9 +1,14 @@
 """One attempt: a notification is posted to its destination, once.
 
-The answer's status says whether it arrived: any 2xx. Redirects are not followed. All of it, from
-the look-up of the name to the first bytes of the answer's body, takes at most
-`DELIVERY_ATTEMPT_SECONDS_MAX` (https://docs.stripe.com/webhooks). A connection is used once and
-cookies are not kept, so destinations that have an address in common share neither.
+What a reader may rely on:
+
+- The answer's status says whether it arrived: any 2xx. Redirects are not followed. An attempt has
+  either a status or an error, never both: whatever becomes of the answer's body changes nothing.
+- From the look-up of the name to the answer's status and headers it takes at most
+  `DELIVERY_ATTEMPT_SECONDS_MAX` (https://docs.stripe.com/webhooks), which is what is measured. How
+  the body begins is waited for `DELIVERY_RESPONSE_SECONDS_MAX` more; the rest is left unread.
+- A connection is used once and cookies are not kept, so destinations that have an address in common
+  share neither.
 """
 
 import asyncio
@@ -12,6 +17,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import aclosing, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -58,21 +64,21 @@ class Sender:
         """Post what is owed; return what came of it."""
         at = self._clock.now()
         started = time.perf_counter()
-        exchange = _Exchange()
-        error = None
+        answer, error = None, None
         try:
             async with asyncio.timeout(limits.DELIVERY_ATTEMPT_SECONDS_MAX):
-                await self._post(owed, at, exchange)
+                answer = await self._post(owed, at)
         except TimeoutError:
             error = f"no answer within {limits.DELIVERY_ATTEMPT_SECONDS_MAX} seconds"
         except (ForbiddenError, httpx.HTTPError, OSError) as failure:
             error = _reason(failure)[: limits.DELIVERY_ERROR_CHARS_MAX]
+        duration = time.perf_counter() - started
         return Attempt(
             at=at,
-            status=exchange.status,
-            duration_ms=round((time.perf_counter() - started) * 1000),
+            status=None if answer is None else answer.status_code,
+            duration_ms=round(duration * 1000),
             error=error,
-            response=exchange.text(),
+            response="" if answer is None else await _response(answer),
         )
 
     async def close(self) -> None:
@@ -80,7 +86,7 @@ class Sender:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _post(self, owed: Owed, at: int, exchange: "_Exchange") -> None:
+    async def _post(self, owed: Owed, at: int) -> httpx.Response:
         livemode = owed.origin.livemode
         private = self._config.private_destinations_open(livemode=livemode)
         url = check_url(owed.destination.url, livemode=livemode, private=private)
@@ -92,7 +98,7 @@ class Sender:
             "Host": url.netloc.decode("ascii"),
             "Stripe-Signature": sign(secrets, body, at),
         }
-        await exchange.read(await self._send(url, host, addresses, headers, body))
+        return await self._send(url, host, addresses, headers, body)
 
     async def _send(
         self, url: httpx.URL, host: str, addresses: list[str], headers: dict[str, str], body: bytes
@@ -116,38 +122,28 @@ class Sender:
         raise AssertionError("a name that was resolved has an address")
 
 
-class _Exchange:
-    """What was heard of an answer, however far it came."""
-
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self._gzip = False
-        self._body = b""
-
-    async def read(self, answer: httpx.Response) -> None:
-        """Read the status and how the body begins; leave the rest unread."""
-        self.status = answer.status_code
-        self._gzip = answer.headers.get("content-encoding") == "gzip"
+async def _response(answer: httpx.Response) -> str:
+    """Return how the body of an answer begins, as text."""
+    body = await _beginning(answer)
+    if answer.headers.get("content-encoding") == "gzip":
         try:
-            async for chunk in answer.aiter_raw():
-                self._body += chunk
-                if len(self._body) >= limits.DELIVERY_RESPONSE_BYTES_MAX:
-                    break
-        finally:
-            await answer.aclose()
+            body = zlib.decompressobj(_GZIP).decompress(body, limits.DELIVERY_RESPONSE_BYTES_MAX)
+        except zlib.error:
+            body = b""
+    text = body[: limits.DELIVERY_RESPONSE_BYTES_MAX].decode("utf-8", "replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps none
 
-    def text(self) -> str:
-        """Return how the body begins."""
-        body = self._body
-        if self._gzip:
-            try:
-                body = zlib.decompressobj(_GZIP).decompress(
-                    body, limits.DELIVERY_RESPONSE_BYTES_MAX
-                )
-            except zlib.error:
-                body = b""
-        beginning = body[: limits.DELIVERY_RESPONSE_BYTES_MAX].decode("utf-8", "replace")
-        return beginning.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps none
+
+async def _beginning(answer: httpx.Response) -> bytes:
+    """Return what comes of a body soon, and before anything breaks; close the connection."""
+    body = b""
+    with suppress(TimeoutError, httpx.HTTPError, OSError):
+        async with asyncio.timeout(limits.DELIVERY_RESPONSE_SECONDS_MAX), aclosing(answer):
+            async for chunk in answer.aiter_raw():
+                body += chunk
+                if len(body) >= limits.DELIVERY_RESPONSE_BYTES_MAX:
+                    break
+    return body
 
 
 def document(owed: Owed) -> dict[str, object]:
