@@ -8,7 +8,7 @@ every step and not only the totals.
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, localcontext
+from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -200,10 +200,12 @@ def first_minute(day: date, zone: str) -> int:
 
 def read(text: str, *, whole: bool = False) -> Decimal | str:
     """Return the number, or the code of what is wrong with it."""
-    if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", text) or (whole and "." in text):
+    if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text):
         return "meter_event_invalid_value"
-    with localcontext(prec=1_000):
+    with localcontext(prec=1_000, Emax=MAX_EMAX, Emin=MIN_EMIN):
         _, digits, exponent = Decimal(text).normalize().as_tuple()
+    if whole and (int(exponent) < 0 or re.fullmatch(r"[^eE]*\.[^eE]*", text)):
+        return "meter_event_invalid_value"
     if len(digits) + max(int(exponent), 0) > 15 or int(exponent) < -15:
         return TOO_MANY_DIGITS
     return Decimal(text)

@@ -68,6 +68,8 @@ ACCEPTED: list[tuple[dict[str, Any], str, str]] = [
     ({"payload": payload(stripe_customer_id="cus_going")}, "mtr_1", "25"),
     ({"payload": payload(value="-0.125")}, "mtr_1", "-0.125"),
     ({"payload": payload(value="0")}, "mtr_1", "0"),
+    ({"payload": payload(value="2.5e-06")}, "mtr_1", "0.0000025"),
+    ({"payload": payload(value="1E+3"), "whole": True}, "mtr_1", "1000"),
     ({"payload": payload(value="-7"), "whole": True}, "mtr_1", "-7"),
     ({"payload": payload(anything="else")}, "mtr_1", "25"),
     ({"event_name": "bytes", "payload": {"who": "cus_1", "size": "3"}}, "mtr_own", "3"),
@@ -166,10 +168,10 @@ REJECTED: list[tuple[dict[str, Any], str | None, str, str]] = [
         "Value settings key size not found in payload.",
     ),
     (
-        {"payload": payload(value="1e3")},
+        {"payload": payload(value="1e")},
         "mtr_1",
         "meter_event_invalid_value",
-        "The value in the event payload must be a decimal number. Received 1e3.",
+        "The value in the event payload must be a decimal number. Received 1e.",
     ),
     (
         {"payload": payload(value="1.5"), "whole": True},
@@ -182,6 +184,18 @@ REJECTED: list[tuple[dict[str, Any], str | None, str, str]] = [
         "mtr_1",
         "meter_event_value_too_many_digits",
         "The value in the event payload can have at most 15 digits. Received 1234567890.123456.",
+    ),
+    (
+        {"payload": payload(value="1e-16")},
+        "mtr_1",
+        "meter_event_value_too_many_digits",
+        "The value in the event payload can have at most 15 digits. Received 1e-16.",
+    ),
+    (
+        {"payload": payload(value="1e-07"), "whole": True},
+        "mtr_1",
+        "meter_event_invalid_value",
+        "The value in the event payload must be a whole number. Received 1e-07.",
     ),
     (
         {"event_name": "tokens", "payload": payload(region="eu")},
@@ -316,7 +330,9 @@ PAYLOADS = st.fixed_dictionaries(
     {},
     optional={
         "stripe_customer_id": st.sampled_from(["cus_1", "cus_2", "cus_gone", ""]),
-        "value": st.sampled_from(["1", "-2.5", "0", "", "x", "1e5", "9" * 16, "٣", "1.0"]),
+        "value": st.sampled_from(
+            ["1", "-2.5", "0", "", "x", "1e5", "1e-7", "1e", "9" * 16, "٣", "1.0"]
+        ),
         "model": st.sampled_from(["small", "large", ""]),
         "region": st.sampled_from(["eu", "us", ""]),
     },

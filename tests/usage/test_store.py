@@ -19,9 +19,11 @@ from meterhouse.limits import (
 from meterhouse.metering.identifier import Claim, Claims, identifier_digest
 from meterhouse.metering.model import Scope
 from meterhouse.metering.usage import SummaryQuery
+from meterhouse.metering.value import read_value
 from meterhouse.usage import block
 from meterhouse.usage.store import Counts, UsageStore
 from tests.metering.samples import at, meter
+from tests.metering.test_value import NUMBERS
 from tests.usage.child import BLOCK_ROWS
 from tests.usage.samples import (
     accepted,
@@ -118,6 +120,23 @@ def test_the_largest_block_is_taken_whole(
         parameters={"account": scope.account},
     )
     assert parts.result_rows == [(1,)]
+
+
+def test_a_total_is_derived_from_texts_as_they_were_read(store: UsageStore, scope: Scope) -> None:
+    texts = {
+        f"mtr_{number}": text
+        for number, (text, _) in enumerate(NUMBERS)
+        if len(text) <= EVENT_PAYLOAD_VALUE_CHARS_MAX
+    }
+    read = {name: read_value(text, whole=False) for name, text in texts.items()}
+    rows = [
+        accepted(scope, str(read[name]), meter=name, payload={"value": text})
+        for name, text in texts.items()
+    ]
+    insert(store, accepted_blocks(rows, {scope.id: scope}))
+    totals = {name: store.total(scope, meter(id=name)) for name in texts}
+    assert {name: total.derived for name, total in totals.items()} == read
+    assert {name: total.stored for name, total in totals.items()} == read
 
 
 def test_counts_by_account_and_mode(store: UsageStore, scope: Scope) -> None:

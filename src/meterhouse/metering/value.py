@@ -18,7 +18,8 @@ from meterhouse.limits import EVENT_VALUE_DECIMALS_MAX, EVENT_VALUE_DIGITS_MAX
 ZERO = Decimal(0)
 ONE = Decimal(1)
 
-_PLAIN = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?")
+_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?)([0-9]+))?")
+_EXPONENT_DIGITS = 9  # no text is so long that its digits make up for a longer one
 
 
 class InvalidValue(Enum):
@@ -37,25 +38,34 @@ class InvalidValue(Enum):
 
 
 def read_value(text: str, *, whole: bool) -> Decimal | InvalidValue:
-    """Read a usage value in plain decimal notation: `25`, `-3`, `+0.125`.
+    """Read a usage value: `25`, `-3`, `+0.125`, `1e-07`, `2.5E+3`.
 
-    Exponents, spaces, separators, `NaN`, `Infinity`, a bare point (`.5`, `5.`) and digits beyond
-    ASCII are not numbers here. Zeros in front, and zeros behind the last decimal that matters, are
-    read and do not count as digits. With `whole`, a text with a point is not a number either.
+    An exponent shifts the point, exactly: the bounds are those of the number that is meant. Spaces,
+    separators, `NaN`, `Infinity`, a bare point (`.5`, `5.`) and digits beyond ASCII are not numbers
+    here. Zeros in front, and zeros behind the last decimal that matters, are read and do not count
+    as digits. With `whole`, a text with a point and no exponent is not a number either, nor is one
+    with an exponent that means a fraction.
 
     https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage#usage-values
     """
     if len(text) <= EVENT_VALUE_DIGITS_MAX and text.isdigit() and text.isascii():
         return Decimal(text)
-    match = _PLAIN.fullmatch(text)
-    if match is None or (whole and match[3] is not None):
+    match = _NUMBER.fullmatch(text)
+    if match is None or (whole and match[3] and not match[5]):
         return InvalidValue.NOT_A_NUMBER
-    sign, integer = match[1], match[2].lstrip("0")
-    decimals = (match[3] or "").rstrip("0")
-    digits = integer + decimals if integer else decimals.lstrip("0")
-    if len(digits) > EVENT_VALUE_DIGITS_MAX or len(decimals) > EVENT_VALUE_DECIMALS_MAX:
+    sign, integer, decimals, direction, exponent = match.groups(default="")
+    written = (integer + decimals).lstrip("0")
+    digits = written.rstrip("0")
+    if not digits:
+        return ZERO
+    # The number is its digits, which neither begin nor end with zero, times this power of ten.
+    power = len(written) - len(digits) - len(decimals)
+    power += int(f"{direction}0{exponent.lstrip('0')[:_EXPONENT_DIGITS]}")
+    if whole and power < 0:
+        return InvalidValue.NOT_A_NUMBER
+    if len(digits) + max(power, 0) > EVENT_VALUE_DIGITS_MAX or -power > EVENT_VALUE_DECIMALS_MAX:
         return InvalidValue.TOO_MANY_DIGITS
-    return Decimal(f"{sign}{integer or '0'}.{decimals}") if digits else ZERO
+    return Decimal(f"{sign}{digits}e{power}" if power < 0 else f"{sign}{digits}{'0' * power}")
 
 
 def print_value(value: Decimal) -> str:

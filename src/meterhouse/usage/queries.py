@@ -16,6 +16,7 @@ What a reader may rely on:
 from string import Template
 from typing import Any
 
+from meterhouse.limits import USAGE_DIGITS_MAX
 from meterhouse.metering.model import Formula, Meter
 from meterhouse.metering.usage import SummaryQuery
 from meterhouse.metering.window import MILLISECONDS
@@ -182,12 +183,28 @@ WHERE active
     AND toUInt32(partition) < {before:UInt32}
 """
 
-# The usage of one meter, added up from the values as stored and from the payloads anew.
+# The usage of one meter, added up from the values as stored and from the payloads anew. The engine
+# reads exponents exactly, but takes a number that is written with more than `USAGE_DIGITS_MAX`
+# digits for none. So a longer text is rewritten as its digits from the first to the last that is
+# not zero, and the power of ten that belongs to them.
 TOTAL = f"""
+WITH
+    payload[{{value_key:String}}] AS text,
+    extract(text, '^[+-]?([0-9]+)') AS integer,
+    extract(text, '[.]([0-9]+)') AS decimals,
+    trim(LEADING '0' FROM concat(integer, decimals)) AS written,
+    trim(TRAILING '0' FROM written) AS digits,
+    toInt64OrZero(extract(text, '[eE]([+-]?[0-9]+)$')) AS exponent,
+    concat(
+        if(startsWith(text, '-'), '-', ''), digits, 'e',
+        toString(length(written) - length(digits) - length(decimals) + exponent)
+    ) AS rewritten
 SELECT
     countIf(sign = 1) AS events,
     toString(sum(toDecimal256(value, 15) * sign)) AS stored,
-    toString(sum(toDecimal256OrZero(payload[{{value_key:String}}], 15) * sign)) AS derived
+    toString(sum(
+        toDecimal256OrZero(if(length(text) > {USAGE_DIGITS_MAX}, rewritten, text), 15) * sign
+    )) AS derived
 FROM events
 WHERE {METER_KEYS}
 """

@@ -158,6 +158,15 @@ def test_what_an_event_need_not_say(client: stripe.StripeClient) -> None:
             "meter_event_value_too_many_digits",
             "payload",
         ),
+        *(
+            (
+                event(**{"payload[value]": text}),
+                f"The value in the event payload can have at most 15 digits. Received {text}.",
+                "meter_event_value_too_many_digits",
+                "payload",
+            )
+            for text in ("1e15", "1e-16", "1E999999999", "1e-" + "9" * 97)
+        ),
     ],
 )
 def test_what_is_refused(
@@ -316,6 +325,12 @@ def test_values_are_exact(client: stripe.StripeClient, values: list[str], printe
         ("2026-09-30.preview", "decimal", "1.5", None),
         (None, "whole", "1.5", "meter_event_invalid_value"),
         (None, "whole", "15", None),
+        (None, "decimal", "2.5e-06", None),
+        (BEFORE_DECIMALS, "decimal", "2.5e-06", "meter_event_invalid_value"),
+        (BEFORE_DECIMALS, "decimal", "1.5E+3", None),
+        (BEFORE_DECIMALS, "decimal", "1e15", "meter_event_value_too_many_digits"),
+        (None, "whole", "1e3", None),
+        (None, "whole", "1e-3", "meter_event_invalid_value"),
     ],
 )
 def test_decimals_by_version_and_setting(
@@ -374,7 +389,9 @@ GOOD = {"payload[value]": "1", "payload[model]": "m", "payload[region]": "r"}
         ({"payload[value]": "many"}, "meter_event_invalid_value"),
         ({"payload[value]": "NaN"}, "meter_event_invalid_value"),
         ({"payload[value]": "Infinity"}, "meter_event_invalid_value"),
-        ({"payload[value]": "1e3"}, "meter_event_invalid_value"),
+        ({"payload[value]": "1e3"}, None),
+        ({"payload[value]": "1e-07"}, None),
+        ({"payload[value]": "1e"}, "meter_event_invalid_value"),
         ({"payload[value]": "1_000"}, "meter_event_invalid_value"),
         ({"payload[value]": " 1"}, "meter_event_invalid_value"),
         ({"payload[value]": "٣"}, "meter_event_invalid_value"),

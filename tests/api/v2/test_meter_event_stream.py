@@ -38,6 +38,8 @@ def test_everything_but_the_shape_becomes_an_outcome(house: House) -> None:
     events = [
         event(customer, "1", identifier="a"),
         event(customer, "1", identifier="a"),
+        event(customer, "2.5e-07"),
+        event(customer, "1e-16"),
         event(customer, "x"),
         event("cus_nobody"),
         event(customer, "1" * 16),
@@ -48,16 +50,16 @@ def test_everything_but_the_shape_becomes_an_outcome(house: House) -> None:
         event(customer, ""),
     ]
     assert done(post(house, STREAM, {"events": events}, key=token(house))) == {}
-    assert used(house, meter, customer) == 1
+    assert used(house, meter, customer) == 1.00000025
     counted = books(house)
     assert counted.pop("acknowledged") == len(events)
     assert counted == {
-        "accepted": 1,
+        "accepted": 2,
         "duplicate": 1,
         "no_meter": 1,
         "meter_event_customer_not_found": 1,
         "meter_event_invalid_value": 1,
-        "meter_event_value_too_many_digits": 1,
+        "meter_event_value_too_many_digits": 2,
         "meter_event_no_customer_defined": 1,
         "meter_event_value_not_found": 1,
         "timestamp_in_future": 1,
