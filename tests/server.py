@@ -68,15 +68,15 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
     assert not server.errors(), server.log()
 
 
-def start(data_dir: Path, settings: dict[str, str]) -> Server:
-    """Start a server; return once it answers."""
+def start(data_dir: Path, settings: dict[str, str], port: int = 0) -> Server:
+    """Start a server, on a free port unless `port` names one; return once it answers."""
     data_dir.mkdir(parents=True, exist_ok=True)
     environment = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
     environment |= {f"METERHOUSE_{name.upper()}": text for name, text in settings.items()}
     log_file = data_dir / "log.txt"
     with log_file.open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "meterhouse", "serve", "--port", "0", "--data-dir", data_dir],
+            [sys.executable, "-m", "meterhouse", "serve", f"--port={port}", "--data-dir", data_dir],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

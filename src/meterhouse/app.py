@@ -138,6 +138,7 @@ class Meterhouse:
         """Finish what a crash left behind, then take events."""
         await self.house.identifiers.recover(self._stores)
         await self._processor.start()
+        await self._broadcast.start()
         self._loader.start()
         self._freshness.start()
         self._deliverer.start()

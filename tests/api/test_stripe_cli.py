@@ -3,15 +3,17 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import stripe
 
 from tests.api.stripe_cli import BINARY, PACKAGE, ROOT, Sink, StripeCli, sinking
-from tests.server import LIVE_KEY, TEST_KEY, Server, serving
+from tests.server import LIVE_KEY, TEST_KEY, Server, serving, start
 
 pytestmark = pytest.mark.skipif(
     BINARY is None, reason=f"no CLI in {PACKAGE.relative_to(ROOT)}; `make` puts it there, with npm"
@@ -88,6 +90,35 @@ def test_snapshot_events_arrive_signed(cli: StripeCli, sink: Sink) -> None:
     event = stripe.Webhook.construct_event(body, signature, secret_of(cli))
     assert event.data.object.id == made["id"]
     assert len(sink.got) == 1
+
+
+def test_a_kill_of_the_server_loses_no_event(tmp_path: Path, sink: Sink) -> None:
+    """The CLI comes back by itself, seconds later, and hears what has happened meanwhile."""
+    settings = {"api_keys": TEST_KEY}
+    server = start(tmp_path / "data", settings)
+    cli = StripeCli(tmp_path, server.url)
+    flags = ("--forward-thin-to", f"{sink.url}/thin", "--thin-events", "*")
+    with ExitStack() as stack:
+        stack.callback(kill, server)
+        stack.enter_context(cli.listening("listen", "-s", *flags))
+        made = [sdk(server).v1.customers.create().id]
+        sink.wait_for("/thin", "v1.customer.created")
+        kill(server)
+        server = start(tmp_path / "data", settings, port=urlsplit(server.url).port or 0)
+        stack.callback(kill, server)
+        made += [sdk(server).v1.customers.create().id for _ in range(2)]
+        for one in made[1:]:
+            sink.wait_for("/thin", "v1.customer.created", about=one)
+    told = [json.loads(body)["related_object"]["id"] for _, body, _ in sink.got]
+    again = told.count(made[0]) - 1  # what was acknowledged just before the kill
+    assert again in (0, 1)
+    assert sorted(told) == sorted(made + made[:again])
+
+
+def kill(server: Server) -> None:
+    if server.process.poll() is None:
+        server.process.kill()
+        server.process.communicate()
 
 
 def test_events_are_chosen_by_name(by_port: StripeCli) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from meterhouse.wire.stripecli import SUBPROTOCOL
-from tests.api.house import House
+from tests.api.house import House, housing
 from tests.api.samples import new_account
 from tests.api.websocket import Socket
 from tests.server import TEST_KEY, Server
@@ -113,6 +114,31 @@ def test_a_connection_with_the_same_id_goes_on_where_the_last_one_ended(house: H
         await second.close()
 
     play(house, work)
+
+
+def test_a_session_outlives_the_server(tmp_path: Path) -> None:
+    async def before(house: House, asked: dict[str, Any]) -> list[str]:
+        socket = Socket(house, asked)
+        await socket.open()
+        made = [await customer(house), await customer(house)]
+        read = json.loads((await socket.hear())["payload"])["id"]
+        await socket.tell(type="event_ack", event_id=read)
+        await socket.close()
+        return made[1:]
+
+    async def after(house: House, asked: dict[str, Any], made: list[str]) -> None:
+        made.append(await customer(house))
+        socket = Socket(house, asked)
+        await socket.open()
+        heard = [json.loads((await socket.hear())["payload"]) for _ in made]
+        assert [event["related_object"]["id"] for event in heard] == made
+        await socket.close()
+
+    with housing(tmp_path) as house:
+        asked = session(house, "v2_events")
+        made = house.run(before(house, asked))
+    with housing(tmp_path) as house:
+        house.run(after(house, asked, made))
 
 
 def test_a_newer_connection_ends_the_older_one(house: House) -> None:

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.clock import ManualClock
 from meterhouse.delivery.broadcast import Broadcast
-from meterhouse.delivery.listener import Item, Listener
+from meterhouse.delivery.listener import Event, Item, Listener
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, notifications
+from meterhouse.ledger import accounts, listeners, notifications
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.tables import deliveries
 from meterhouse.metering.model import Scope
@@ -41,7 +41,11 @@ class Station:
             self.own, self.live = accounts.scopes_of(connection, platform.id)
             self.shop, _ = accounts.scopes_of(connection, shop.id)
         self.stores = Stores(ledger, lambda *_: None)
-        self.broadcast = Broadcast(self.stores, self.clock, Metrics(), b"s" * 32)
+        self.broadcast = self.another()
+
+    def another(self) -> Broadcast:
+        """Return a broadcast of the same ledger, as a restart makes one."""
+        return Broadcast(self.stores, self.clock, Metrics(), b"s" * 32)
 
     async def listen(
         self,
@@ -65,6 +69,11 @@ class Station:
         with self.ledger.read() as connection:
             rows = connection.execute(sa.select(*(deliveries.c[name] for name in columns)))
             return [tuple(row) for row in rows]
+
+    def since(self) -> dict[str, int]:
+        """Return how far each session has heard, as the ledger knows it."""
+        with self.ledger.read() as connection:
+            return {one.id: one.since for one in listeners.read(connection)}
 
 
 @asynccontextmanager
@@ -96,6 +105,13 @@ async def hear(one: Listener, connection: int) -> Item:
     item = await asyncio.wait_for(one.next(connection), 5)
     assert item is not None
     return item
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for the broadcast to come so far."""
+    async with asyncio.timeout(30):
+        while not reached():  # noqa: ASYNC110 - the ledger tells nobody
+            await asyncio.sleep(0.02)
 
 
 async def told_once(station: Station) -> Listener:
@@ -190,6 +206,71 @@ def test_an_event_can_be_told_again(run: Run) -> None:
         assert await hear(one, connection) == (made, None)
         assert await hear(one, connection) == (made, station.shop.account)
         assert not other._waiting
+
+    run(work)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_cli_goes_on_after_a_restart(run: Run, killed: bool) -> None:
+    """What it has acknowledged is told again after a kill at most."""
+
+    async def work(station: Station) -> None:
+        filters = LogFilters(filter_http_method=["GET"])
+        before = await station.listen(station.own, filters=filters)
+        made = [station.happen(station.own, number) for number in (1, 2, 3)]
+        connection = before.connect()
+        for _ in made[:2]:
+            before.sending(await hear(before, connection), NOW)
+        station.broadcast.hear(before, Ack("evt_1"))
+        if killed:
+            assert station.broadcast._task is not None
+            station.broadcast._task.cancel()
+        else:
+            await station.broadcast.stop()
+        made.append(station.happen(station.own, 4))
+        station.happen(station.live, 5)
+        station.broadcast = station.another()
+        await station.broadcast.start()
+        after = station.broadcast.find(before.id, station.own.account)
+        assert after is not None
+        assert (after.device, after.features) == (before.device, BOTH)
+        assert not after.wants(request_log(method="POST"))
+        connection = after.connect()
+        for one in made if killed else made[1:]:
+            assert await hear(after, connection) == (one, None)
+            after.sending(Event(one, None), NOW)
+            station.broadcast.hear(after, Ack(one.id))
+        await station.broadcast.stop()
+        assert station.since() == {before.id: 5}
+
+    run(work)
+
+
+def test_who_does_not_come_back_after_a_restart_is_forgotten(run: Run) -> None:
+    async def work(station: Station) -> None:
+        away = await station.listen(station.own)
+        await station.broadcast.stop()
+        station.broadcast = station.another()
+        station.clock.advance(limits.CLI_KEPT_SECONDS * 1000)  # which the server was away for
+        await station.broadcast.start()
+        assert station.broadcast.find(away.id, station.own.account) is not None
+        station.clock.advance(limits.CLI_KEPT_SECONDS * 1000)
+        await until(lambda: not station.since())
+        assert station.broadcast.find(away.id, station.own.account) is None
+
+    run(work)
+
+
+def test_what_others_hear_moves_a_cli_in_great_steps(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CLI_READ_ROWS_MAX", 3)
+
+    async def work(station: Station) -> None:
+        one = await station.listen(station.live)
+        for number in range(5):
+            station.happen(station.own, number)
+        await until(lambda: station.since()[one.id] >= 3)
 
     run(work)
 

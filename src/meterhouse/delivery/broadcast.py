@@ -2,23 +2,29 @@
 
 While somebody listens, the ledger is asked for new notifications every `CLI_POLL_MILLISECONDS`, so
 it does not matter which process has written them. Nothing is owed to a CLI: one that begins to
-listen hears what happens from then on, and what happens while nobody listens is not kept for it.
-What the CLIs tell about their forwarding is recorded at the same pace, in one transaction; while
-the ledger does not answer, the first `CLI_WAITING_FRAMES_MAX` things that they tell are kept.
+listen hears what happens from then on, and one that stays away for `CLI_KEPT_SECONDS` nothing more.
+
+Which sessions there are, and how far each has heard, is kept in the ledger, so that a CLI goes on
+after a restart or a kill. What the CLIs tell about their forwarding is recorded in the same
+transaction, at the pace of the looks: what one acknowledged just before a kill it hears again.
+While the ledger does not answer, the first `CLI_WAITING_FRAMES_MAX` things that they tell are kept.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
 
+import sqlalchemy as sa
+
 from meterhouse import limits
 from meterhouse.background import happens
 from meterhouse.clock import Clock
 from meterhouse.delivery.listener import Device, Event, Item, Listener
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, forwards, notifications
+from meterhouse.ledger import accounts, forwards, listeners, notifications
 from meterhouse.ledger.accounts import Home
 from meterhouse.ledger.forwards import Forward
+from meterhouse.ledger.listeners import Listening
 from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
@@ -42,8 +48,17 @@ class Broadcast:
         self._homes: dict[int, Home] = {}  # as many as there are accounts
         self._number = 0
         self._heard: list[Forward] = []
+        self._ended: set[str] = set()  # sessions that the ledger does not know to be over
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
+
+    async def start(self) -> None:
+        """Wait for those who listened before; they are as if they had left just now."""
+        kept = await self._stores.read(listeners.read)
+        self._number = min((one.since for one in kept), default=0)
+        for one in kept:
+            self._listeners[one.id] = self._listener(one)
+        self._look()
 
     async def listen(
         self, scope: Scope, device: str, features: frozenset[Feature], filters: LogFilters
@@ -53,25 +68,15 @@ class Broadcast:
         One that is away makes room: who only asks for a secret never comes.
         """
         since = await self._stores.read(notifications.last)
-        now = self._clock.now()
-        self._forget(now)
+        self._forget(self._clock.now())
         if not self._make_room(scope):
             return None
         if not self._listeners:
             self._number = since
-        listener = Listener(
-            new_id("cliws"),
-            scope,
-            self._device(scope, device),
-            features,
-            since,
-            now,
-            self._dropped.inc,
-            filters,
-        )
-        self._listeners[listener.id] = listener
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+        session = Listening(new_id("cliws"), scope, device, features, filters, since)
+        listener = self._listeners[session.id] = self._listener(session)
+        self._look()
+        await self._stores.write(listeners.put, session)
         return listener
 
     def find(self, listener: str, account: str) -> Listener | None:
@@ -101,19 +106,35 @@ class Broadcast:
         if self._task is not None:
             await asyncio.wait({self._task})
         try:
-            await self._record()
+            await self._record(last=True)
         except Exception:
             log.exception("what the Stripe CLIs told last is not recorded")
 
-    def _device(self, scope: Scope, name: str) -> Device:
-        return Device(
-            name,
-            derived_id("cli", scope.livemode, scope.account, name),
-            listen_secret(self._secret, scope.account, name, livemode=scope.livemode),
+    def _listener(self, one: Listening) -> Listener:
+        account, livemode = one.scope.account, one.scope.livemode
+        device = Device(
+            one.device,
+            derived_id("cli", livemode, account, one.device),
+            listen_secret(self._secret, account, one.device, livemode=livemode),
+        )
+        return Listener(
+            one.id,
+            one.scope,
+            device,
+            one.features,
+            one.since,
+            self._clock.now(),
+            self._dropped.inc,
+            one.filters,
         )
 
+    def _look(self) -> None:
+        """Look for what happens, as long as somebody listens."""
+        if self._listeners and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._run())
+
     async def _run(self) -> None:
-        while self._listeners and not self._ending.is_set():
+        while (self._listeners or self._ended) and not self._ending.is_set():
             seconds = limits.CLI_POLL_MILLISECONDS / 1000
             try:
                 await self._record()
@@ -125,15 +146,30 @@ class Broadcast:
             await happens(self._ending, seconds)
             self._forget(self._clock.now())
 
-    async def _record(self) -> None:
+    async def _record(self, *, last: bool = False) -> None:
+        """Keep what the CLIs told and how far they have heard.
+
+        What they do not want to hear moves nobody, but in great numbers: it costs a read.
+        """
         heard, self._heard = self._heard, []
-        if not heard:
+        moved = {
+            one: number
+            for one in self._listeners.values()
+            if (number := one.heard(self._number)) > one.since
+        }
+        far = any(number >= one.since + limits.CLI_READ_ROWS_MAX for one, number in moved.items())
+        ended = tuple(self._ended)
+        if not (heard or ended or far or (last and moved)):
             return
+        positions = [(one.id, number) for one, number in moved.items()]
         try:
-            await self._stores.write(forwards.record, heard)
+            await self._stores.write(_keep, heard, positions, ended)
         except StoreError:
             self._heard = [*heard, *self._heard][: limits.CLI_WAITING_FRAMES_MAX]
             raise
+        for one, number in moved.items():
+            one.since = number
+        self._ended.difference_update(ended)
 
     async def _read(self) -> int:
         """Tell what happened since the last look; return how much it was."""
@@ -156,7 +192,7 @@ class Broadcast:
         for one in self._listeners.values():
             mine = (one.scope.account, one.scope.livemode) == (account, livemode)
             if mine and one.wants(item) and (number is None or number > one.since):
-                one.offer(item)
+                one.offer(item, number)
 
     def _make_room(self, scope: Scope) -> bool:
         """See to it that one more may listen, if need be in place of who has left first."""
@@ -165,9 +201,24 @@ class Broadcast:
             return True
         away = [(one.left_at, one.id) for one in there if one.left_at is not None]
         if away:
-            del self._listeners[min(away)[1]]
+            self._end(min(away)[1])
         return bool(away)
 
     def _forget(self, now: int) -> None:
         for one in [one for one in self._listeners.values() if one.gone(now)]:
-            del self._listeners[one.id]
+            self._end(one.id)
+
+    def _end(self, listener: str) -> None:
+        del self._listeners[listener]
+        self._ended.add(listener)
+
+
+def _keep(
+    connection: sa.Connection,
+    heard: Sequence[Forward],
+    positions: Sequence[tuple[str, int]],
+    ended: Sequence[str],
+) -> None:
+    forwards.record(connection, heard)
+    listeners.move(connection, positions)
+    listeners.forget(connection, ended)

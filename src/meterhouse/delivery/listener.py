@@ -5,6 +5,8 @@ What a reader may rely on:
 - What is offered waits until it is sent, also while the CLI connects anew, and is sent again on
   the next connection if the CLI did not tell that it has read it: it may hear a thing twice.
 - At most `CLI_WAITING_FRAMES_MAX` wait, and as many are remembered as sent; the oldest go first.
+- What it has heard of the ledger's notifications is known by their numbers, without a gap, so that
+  another process can go on from there.
 - Of several connections with one id the newest counts. The others hear nothing any more.
 - What a URL has answered is believed only about events that this CLI was sent.
 """
@@ -45,8 +47,9 @@ Item = Event | RequestLog
 class Listener:
     """A session of the CLI: what it wants to hear, and what it has not heard yet.
 
-    `since` is the number of the newest notification when it began to listen, `left_at` the instant
-    since when it has no connection, None while it has one. `dropped` is called when something is
+    It has heard all notifications up to the number `since`, as far as the ledger knows, and is
+    offered those after it. `left_at` is the instant since when it has no connection, None while it
+    has one. `dropped` is called when something is
     thrown away because too much waits.
     """
 
@@ -71,6 +74,7 @@ class Listener:
         self._waiting: deque[Item] = deque()
         self._some = asyncio.Event()
         self._unread: dict[str, Item] = {}
+        self._owed: dict[str, int] = {}  # the numbers of notifications that are not heard yet
         self._sent: dict[str, int] = {}  # when each event was sent last
         self._connection = 0
         self.left_at: int | None = now
@@ -84,13 +88,19 @@ class Listener:
         thin = item.notification.payload == "thin"
         return ("v2_events" if thin else "webhooks") in self.features
 
-    def offer(self, item: Item) -> None:
-        """Send a thing as soon as the CLI is there."""
+    def offer(self, item: Item, number: int | None = None) -> None:
+        """Send a thing as soon as the CLI is there; `number` is that of a new notification."""
         if len(self._waiting) >= limits.CLI_WAITING_FRAMES_MAX:
-            self._waiting.popleft()
+            self._owed.pop(_name(self._waiting.popleft()), None)
             self._dropped()
+        if number is not None:
+            self._owed[_name(item)] = number
         self._waiting.append(item)
         self._some.set()
+
+    def heard(self, newest: int) -> int:
+        """Return up to which number everything is heard, where `newest` is the last one offered."""
+        return max(self.since, min(self._owed.values(), default=newest + 1) - 1)
 
     def connect(self) -> int:
         """Begin a connection and return its number."""
@@ -122,13 +132,16 @@ class Listener:
 
     def sending(self, item: Item, now: int) -> None:
         """Remember that a thing is on its way."""
-        _remember(self._unread, _name(item), item)
+        gone = _remember(self._unread, _name(item), item)
+        if gone is not None:
+            self._owed.pop(gone, None)
         if isinstance(item, Event):
             _remember(self._sent, item.notification.id, now)
 
     def hear(self, frame: Ack | Response, now: int) -> Forward | None:
         """Take in what the CLI tells; return what it says of an event's delivery, if anything."""
         self._unread.pop(frame.name, None)
+        self._owed.pop(frame.name, None)
         sent_at = self._sent.get(frame.name)
         if sent_at is None:
             return None
@@ -144,9 +157,12 @@ def _name(item: Item) -> str:
     return log_name(item.request) if isinstance(item, RequestLog) else item.notification.id
 
 
-def _remember(remembered: dict[str, T], name: str, value: T) -> None:
-    """Put a value last; the oldest goes where there are too many."""
+def _remember(remembered: dict[str, T], name: str, value: T) -> str | None:
+    """Put a value last; the oldest goes where there are too many. Return the name that went."""
     remembered.pop(name, None)
-    if len(remembered) >= limits.CLI_WAITING_FRAMES_MAX:
-        del remembered[next(iter(remembered))]
+    full = len(remembered) >= limits.CLI_WAITING_FRAMES_MAX
+    gone = next(iter(remembered)) if full else None
+    if gone is not None:
+        del remembered[gone]
     remembered[name] = value
+    return gone

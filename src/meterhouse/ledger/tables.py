@@ -377,6 +377,18 @@ attempts = sa.Table(
 )
 sa.Index("ix_attempts_delivery", attempts.c.delivery)
 
+# Sessions of Stripe CLIs that listen, or did until a moment ago.
+listeners = sa.Table(
+    "listeners",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("device", sa.Text, nullable=False),
+    sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("filters", sa.JSON, nullable=False),
+    sa.Column("since", Whole64, nullable=False),  # notifications up to this number are heard
+)
+
 # Rejected events that are sent again, chunk by chunk.
 resends = sa.Table(
     "resends",

@@ -22,6 +22,7 @@ def upgrade() -> None:
     _outcomes()
     _notifications()
     _deliveries()
+    _listeners()
     _resends()
     _dimensions()
     _idempotency()
@@ -396,6 +397,20 @@ def _deliveries() -> None:
         ),
     )
     op.create_index("ix_attempts_delivery", "attempts", ["delivery"])
+
+
+def _listeners() -> None:
+    op.create_table(
+        "listeners",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("features", sa.JSON(), nullable=False),
+        sa.Column("filters", sa.JSON(), nullable=False),
+        sa.Column("since", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_listeners"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_listeners_scope"),
+    )
 
 
 def _resends() -> None:

@@ -1,0 +1,25 @@
+from meterhouse.ledger import accounts, listeners
+from meterhouse.ledger.engine import Ledger
+from meterhouse.ledger.listeners import Listening
+from meterhouse.wire.stripecli import EVERY_LOG, LogFilters
+
+NOW = 1_700_000_000_000
+
+
+def test_sessions_are_kept_moved_and_forgotten(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        account = accounts.default_account(connection, NOW)
+        test, live = accounts.scopes_of(connection, account.id)
+        filters = LogFilters(filter_http_method=["GET"])
+        one = Listening("cliws_1", test, "laptop", frozenset(("webhooks",)), EVERY_LOG, 4)
+        two = Listening("cliws_2", live, "", frozenset(("request_logs", "v2_events")), filters, 0)
+        assert listeners.read(connection) == []
+        for session in (one, two):
+            listeners.put(connection, session)
+        assert sorted(listeners.read(connection)) == [one, two]
+        listeners.move(connection, [("cliws_2", 9), ("cliws_none", 7)])
+        listeners.forget(connection, ["cliws_1"])
+        assert listeners.read(connection) == [two._replace(since=9)]
+        listeners.move(connection, [])
+        listeners.forget(connection, [])
+        assert listeners.read(connection) == [two._replace(since=9)]
