@@ -56,6 +56,12 @@ def test_the_period_before_is_drawn_where_it_has_usage(house: House) -> None:
     assert "before" not in re.sub("<[^>]*>", "", page(house, range="7d"))
 
 
+def test_csv_is_downloaded_with_the_mark_that_excel_wants(house: House) -> None:
+    answer = visit(house, "/usage.csv", cookie(house), params={"meter": house.meter()})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.content.startswith(b"\xef\xbb\xbfstarts_at,")
+
+
 def test_a_range_of_centuries_is_refused_in_a_sentence(house: House) -> None:
     house.meter()
     text = page(house, **{"from": "1971-01-01", "to": "2298-12-31"})

