@@ -120,8 +120,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "embed_origins",
         "",
-        "Origins whose pages may show `/embed/usage` in a frame, with spaces between them, such as "
-        "`https://app.example.com`; `*` allows every one. Empty: none but the server's own.",
+        "Origins whose pages may show `/embed/usage` in a frame, and ask the API with an embed "
+        "token. With spaces between them, such as `https://app.example.com` or "
+        "`https://*.example.com`; `*` allows every one. Empty: none but the server's own.",
     ),
     Setting("log_format", "text", "How log lines are written.", choices=("text", "json")),
     Setting(

@@ -89,7 +89,7 @@ def browser() -> Iterator[Browser]:
 def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
     data_dir = tmp_path_factory.mktemp("dashboard")
     make_user(data_dir)
-    with serving(data_dir) as server:
+    with serving(data_dir, embed_origins="http://localhost:*") as server:
         page = browser.new_page()
         page.goto(f"{server.url}/dashboard")
         sign_in(page, "a wrong password")
@@ -317,6 +317,27 @@ def test_an_embedded_chart_shows_one_customer(page: Page, site: Site) -> None:
         drawn(page)
         expect(page.get_by_label("Range")).to_have_count(1)
     assert page.evaluate("document.cookie") == ""
+
+
+def test_a_page_of_another_origin_asks_with_a_token(browser: Browser, site: Site) -> None:
+    """The browser itself judges: it lets the page read what a token permits, and nothing else."""
+    bound = {"customer": site.customer, "meters[0]": site.meter}
+    token = site.post("/meterhouse/v1/embed_tokens", data=bound)["token"]
+    today = int(time.time()) // 86_400 * 86_400
+    usage = (
+        f"{site.server.url}/v1/billing/analytics/meter_usage?customer={site.customer}"
+        f"&meters[0][meter]={site.meter}&starts_at={today - 86_400}&ends_at={today + 86_400}"
+    )
+    ask = """async ([url, key]) => {
+        const headers = {Authorization: `Bearer ${key}`, 'Stripe-Version': '2026-10-28.endive'};
+        const answer = await fetch(url, {headers}).catch((error) => error.name);
+        return answer.ok ? (await answer.json()).data[0].value : answer;
+    }"""
+    page = browser.new_page()
+    page.goto(site.server.url.replace("127.0.0.1", "localhost") + "/healthz")
+    asked = [(usage, token), (usage, TEST_KEY), (f"{site.server.url}/v1/customers", token)]
+    assert [page.evaluate(ask, list(one)) for one in asked] == [3703.5, "TypeError", "TypeError"]
+    page.context.close()
 
 
 def test_signing_out(page: Page, site: Site) -> None:

@@ -17,6 +17,7 @@ from typing import IO
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
 from meterhouse.api.call import Answer, Call
+from meterhouse.api.cors import Cors
 from meterhouse.api.house import House, is_operator
 from meterhouse.api.idempotency import METHODS, fingerprint
 from meterhouse.api.once import refused
@@ -91,6 +92,7 @@ class Gate:
     def __init__(self, house: House, routes: Routes) -> None:
         self._house = house
         self._routes = routes
+        self._cors = Cors(house.config.embed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one websocket."""
@@ -103,6 +105,8 @@ class Gate:
             answer = await self._answer(request, receive)
         except Disconnected:
             return
+        if request.route is not None and request.route.embed:
+            answer = self._shared(request, answer)
         await _send(send, request, answer)
         self._note(request, answer, time.perf_counter() - started)
 
@@ -122,6 +126,8 @@ class Gate:
             return refused(envelope.api_error(), request.api)
 
     async def _route(self, request: Request, body: bytes) -> Answer:
+        if request.method == "OPTIONS":
+            return self._preflight(request)
         route, ids = self._routes.find(request.method, request.path, request.raw_path)
         if route is None:
             raise envelope.unrecognized_url(request.method, request.path)
@@ -129,6 +135,20 @@ class Gate:
         if route.open is not None:
             return await route.open(self._house, request.header(b"authorization"))
         return await self._handle(route, ids, request, body)
+
+    def _preflight(self, request: Request) -> Answer:
+        """Tell a browser whether a page may ask with an embed token; nothing else has options."""
+        route, _ = self._routes.find("GET", request.path, request.raw_path)
+        told = self._cors.preflight(request.headers) if route and route.embed else None
+        if told is None:
+            raise envelope.unrecognized_url(request.method, request.path)
+        request.route = route
+        return Answer(HTTPStatus.OK, b"", told)
+
+    def _shared(self, request: Request, answer: Answer) -> Answer:
+        """Let the page that asked read an answer."""
+        shared = self._cors.headers(request.headers)
+        return answer._replace(headers={**shared, **answer.headers})
 
     async def _handle(
         self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
