@@ -1,8 +1,10 @@
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
 
+from meterhouse import zones
 from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
@@ -54,3 +56,24 @@ def test_a_workshop_that_cannot_open_leaves_nothing_open(tmp_path: Path) -> None
         with pytest.raises(StoreError, match="The usage store at "):
             Meterhouse(config, ManualClock(NOW * 1000), note_nothing, second)
         assert second.process.returncode == 0
+
+
+def test_a_start_with_other_rules_of_zones_than_the_one_before_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "meterhouse.app")
+
+    def told(version: str) -> list[tuple[str, str]]:
+        caplog.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(zones, "rules", lambda: zones.Rules(version, Path("/zones")))
+            with housing(tmp_path):
+                pass
+        return [(one.levelname, one.getMessage()) for one in caplog.records]
+
+    cut = "days of time zones are cut by rules {} (system, /zones)"
+    assert told("2025b") == [("INFO", cut.format("2025b"))]
+    (_, warning) = told("2026f")
+    assert warning[0] == "WARNING"
+    assert "are 2026f here (system, /zones), and were 2025b at the start before" in warning[1]
+    assert told("2026f") == [("INFO", cut.format("2026f"))]

@@ -15,8 +15,9 @@ from meterhouse.metrics import Metrics
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+_ENDINGS = {"counter": "_total", "info": "_info"}
 METRICS = [
-    f"{metric.name}_total" if metric.type == "counter" else metric.name
+    metric.name + _ENDINGS.get(metric.type, "")
     for metric in Metrics().registry.collect()
     if metric.name.startswith("meterhouse_")
 ]

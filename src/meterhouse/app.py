@@ -5,6 +5,7 @@ Stop, the other way round: finish the requests in flight, drain what is pending,
 """
 
 import json
+import logging
 import os
 import secrets
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meterhouse import limits
+from meterhouse import limits, zones
 from meterhouse.api.authentication import Authentication
 from meterhouse.api.embed_tokens import EmbedTokens
 from meterhouse.api.gate import Gate
@@ -30,7 +31,7 @@ from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
 from meterhouse.folder import DOOR_FILE, lock_folder
-from meterhouse.ledger import accounts, keys, sessions
+from meterhouse.ledger import accounts, keys, sessions, zone_rules
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
@@ -51,6 +52,8 @@ from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
+
+log = logging.getLogger("meterhouse.app")
 
 _EXPORTS_FOLDER = "exports"
 _PAGES = ("/dashboard/", "/embed/")
@@ -75,6 +78,7 @@ class Meterhouse:
             self._workshop = Apart(second) if second else _workshop(config, self._ledger)
             opened.callback(self._workshop.close)
             self.first_key = _provision(self._ledger, config, clock)
+            _tell_zone_rules(self._ledger, clock)
             with self._ledger.read() as connection:
                 session_secret = sessions.read_secret(connection)
             opened.pop_all()  # they stay open until `stop`
@@ -194,6 +198,23 @@ def _is_page(path: str) -> bool:
 def _workshop(config: Config, ledger: Ledger) -> Workshop:
     usage = UsageStore.open(config.clickhouse_url)
     return Workshop(ledger, usage, config.deduplication_days)
+
+
+def _tell_zone_rules(ledger: Ledger, clock: Clock) -> None:
+    """Log which rules of time zones are in use, and warn where they differ from the last ones."""
+    version, source = zones.rules().version, zones.rules().source
+    with ledger.write() as connection:
+        before = zone_rules.use(connection, version, clock.now())
+    log.info("days of time zones are cut by rules %s (%s)", version, source)
+    if before not in (None, version):
+        log.warning(
+            "The rules of time zones are %s here (%s), and were %s at the start before, of this "
+            "node or of another: days of some zones may begin at other instants. All nodes should "
+            "have the same.",
+            version,
+            source,
+            before,
+        )
 
 
 def _provision(ledger: Ledger, config: Config, clock: Clock) -> str | None:

@@ -4,9 +4,11 @@ Names follow Prometheus' conventions: a base unit, `_total` for what only grows.
 books can be read off `meterhouse_events_total` and `meterhouse_journal_events`.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from meterhouse import zones
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -90,6 +92,12 @@ class Metrics:
             "1 as soon as the filter of identifiers has what was stored before the start.",
             registry=self.registry,
         )
+        self.zone_rules = Info(
+            "meterhouse_timezone_rules",
+            "The rules by which days of time zones are cut: IANA's version, and whose they are.",
+            registry=self.registry,
+        )
+        self.zone_rules.info({"version": zones.rules().version, "source": zones.rules().source})
         self.delivery_attempts = Counter(
             "meterhouse_delivery_attempts",
             "Attempts to deliver an event, by what its delivery has become.",

@@ -1,6 +1,7 @@
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from meterhouse import zones
 from tests.api.house import House
 
 
@@ -17,6 +18,10 @@ def test_metrics_tell_what_happened(house: House) -> None:
     house.run(house.meterhouse.house.processor.settle(30))
     house.request("GET", "/secret/path")
     answer = house.request("GET", "/metrics")
+    rules = zones.rules()
+    assert (
+        f'meterhouse_timezone_rules_info{{source="{rules.source}",version="{rules.version}"}} 1.0'
+    ) in answer.text
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     samples = {
         (sample.name, *sample.labels.values()): sample.value

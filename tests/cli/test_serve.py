@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from meterhouse import zones
 from meterhouse.cli import serve
 from meterhouse.config import SETTINGS
 from meterhouse.doors import Listening
@@ -86,6 +87,7 @@ def test_the_first_start_tells_its_key_and_commands_that_use_it(
     serve.announce(listening("http://127.0.0.1:12111", "sk_test_abc", Path("/run/m.sock")))
     told = capsys.readouterr().out
     assert "http://127.0.0.1:12111 and /run/m.sock\n" in told
+    assert f"Time zones    {zones.rules().version} ({zones.rules().source})\n" in told
     assert "Test key      sk_test_abc  (shown only this once)\n" in told
     assert told.count("sk_test_abc") == 4
     assert "\x1b" not in told

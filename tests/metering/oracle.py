@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+
+from meterhouse import zones
 
 TOO_MANY_DIGITS = "meter_event_value_too_many_digits"
 
@@ -169,7 +170,7 @@ def opening(instant: int, size: str) -> int:
 
 def zoned(instant: int, size: str, zone: str) -> tuple[int, int]:
     """Return the window of a zone that holds an instant, found by looking at its clock."""
-    second, clock = instant // 1_000, ZoneInfo(zone)
+    second, clock = instant // 1_000, zones.zone(zone)
     if size == "hour":
         first = second - second % 60
         while datetime.fromtimestamp(first, clock).minute:
@@ -191,7 +192,7 @@ def zoned(instant: int, size: str, zone: str) -> tuple[int, int]:
 @lru_cache(10_000)
 def first_minute(day: date, zone: str) -> int:
     """Return the first minute in which a clock shows the day or a later one, as unix seconds."""
-    clock = ZoneInfo(zone)
+    clock = zones.zone(zone)
     minute = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) - 26 * 3_600
     while datetime.fromtimestamp(minute, clock).date() < day:
         minute += 60

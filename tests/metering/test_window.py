@@ -1,11 +1,11 @@
 from datetime import UTC, datetime
 from itertools import pairwise
-from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterhouse import zones
 from meterhouse.metering.window import (
     MILLISECONDS,
     SLOT,
@@ -15,6 +15,7 @@ from meterhouse.metering.window import (
     WindowSize,
     floor_to,
     is_aligned,
+    shown,
     slot_at,
     stretches,
     widen,
@@ -119,24 +120,85 @@ def instant(text: str) -> int:
 def test_windows_of_zones(
     zone: str, size: GroupingWindow, start: str, end: str, hours: list[float]
 ) -> None:
-    windows = zoned(instant(start), instant(end), size, ZoneInfo(zone))
+    windows = zoned(instant(start), instant(end), size, zones.zone(zone))
     assert [(window.end - window.start) / HOUR for window in windows] == hours
     assert (windows[0].start, windows[-1].end) == (instant(start), instant(end))
+
+
+# zone, day, when it begins in UTC, and its hours: what changed in autumn 2026
+CHANGED = [
+    # British Columbia, Alberta, Manitoba and the Northwest Territories stay on summer time.
+    ("America/Vancouver", "2026-10-31", "2026-10-31T07:00", 24),
+    ("America/Vancouver", "2026-11-01", "2026-11-01T07:00", 24),
+    ("America/Vancouver", "2026-11-02", "2026-11-02T07:00", 24),
+    ("America/Vancouver", "2027-03-14", "2027-03-14T07:00", 24),
+    ("America/Edmonton", "2026-11-01", "2026-11-01T06:00", 24),
+    ("America/Edmonton", "2026-11-02", "2026-11-02T06:00", 24),
+    ("America/Edmonton", "2027-03-14", "2027-03-14T06:00", 24),
+    ("America/Winnipeg", "2026-11-01", "2026-11-01T05:00", 24),
+    ("America/Winnipeg", "2026-11-02", "2026-11-02T05:00", 24),
+    ("America/Winnipeg", "2027-03-14", "2027-03-14T05:00", 24),
+    ("America/Yellowknife", "2026-11-01", "2026-11-01T06:00", 24),
+    ("America/Yellowknife", "2026-11-02", "2026-11-02T06:00", 24),
+    ("America/Inuvik", "2026-11-02", "2026-11-02T06:00", 24),
+    # Cuba does for one winter.
+    ("America/Havana", "2026-11-01", "2026-11-01T04:00", 24),
+    ("America/Havana", "2026-11-02", "2026-11-02T04:00", 24),
+    ("America/Havana", "2027-03-14", "2027-03-14T04:00", 24),
+    ("America/Havana", "2027-11-07", "2027-11-07T04:00", 25),
+    ("America/Havana", "2027-11-08", "2027-11-08T05:00", 24),
+    # Morocco goes back by an hour on 20 September, and stays there during Ramadan, too.
+    ("Africa/Casablanca", "2026-09-19", "2026-09-18T23:00", 24),
+    ("Africa/Casablanca", "2026-09-20", "2026-09-19T23:00", 25),
+    ("Africa/Casablanca", "2026-09-21", "2026-09-21T00:00", 24),
+    ("Africa/Casablanca", "2027-02-07", "2027-02-07T00:00", 24),
+    ("Africa/Casablanca", "2027-03-14", "2027-03-14T00:00", 24),
+]
+
+
+@pytest.mark.parametrize(("name", "day", "start", "hours"), CHANGED)
+def test_days_of_zones_that_changed_their_rules(
+    name: str, day: str, start: str, hours: int
+) -> None:
+    zone = zones.zone(name)
+    noon = instant(f"{day}T12:00")
+    assert zoned(noon, noon + 1, "day", zone) == (
+        Window(instant(start), instant(start) + hours * HOUR),
+    )
+    assert shown(instant(start), "day", zone) == day
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "name", "text"),
+    [
+        ("2026-11-01T05:00", "hour", "America/New_York", "2026-11-01T01:00"),
+        ("2026-11-01T06:00", "hour", "America/New_York", "2026-11-01T01:00"),
+        ("2026-11-01T04:00", "day", "America/New_York", "2026-11-01"),
+        ("2026-11-01T04:00", "month", "America/New_York", "2026-11-01"),
+        ("2026-10-26T04:00", "week", "America/New_York", "2026-10-26"),
+        ("2024-10-06T04:00", "day", "America/Asuncion", "2024-10-06"),  # begins at 01:00
+        ("2026-01-01T18:17", None, "Asia/Kathmandu", "2026-01-02T00:02"),
+    ],
+)
+def test_what_a_clock_shows_when_a_window_begins(
+    start: str, size: GroupingWindow | None, name: str, text: str
+) -> None:
+    assert shown(instant(start), size, zones.zone(name)) == text
 
 
 @given(
     st.integers(instant("1973-01-01") // MINUTE, instant("2040-01-01") // MINUTE),
     st.sampled_from(["hour", "day", "week", "month"]),
-    st.sampled_from(sorted(available_timezones())),
+    st.sampled_from(sorted(zones.names())),
 )
 def test_windows_of_zones_follow_their_clocks(minute: int, size: GroupingWindow, zone: str) -> None:
     moment = minute * MINUTE
-    [window] = zoned(moment, moment + MINUTE, size, ZoneInfo(zone))
+    [window] = zoned(moment, moment + MINUTE, size, zones.zone(zone))
     assert window == oracle.zoned(moment, size, zone)
 
 
 def test_a_range_has_every_window_that_it_touches() -> None:
-    zone = ZoneInfo("Europe/Berlin")
+    zone = zones.zone("Europe/Berlin")
     windows = zoned(instant("2026-03-28T23:30"), instant("2026-03-31T00:00"), "day", zone)
     assert [window.start for window in windows] == [
         instant("2026-03-28T23:00"),
@@ -148,7 +210,7 @@ def test_a_range_has_every_window_that_it_touches() -> None:
 
 def test_few_stretches_say_where_many_windows_are() -> None:
     windows = zoned(
-        instant("2026-01-01"), instant("2027-01-01"), "hour", ZoneInfo("America/New_York")
+        instant("2026-01-01"), instant("2027-01-01"), "hour", zones.zone("America/New_York")
     )
     edges = [window.start for window in windows] + [windows[-1].end]
     assert stretches(edges) == [(instant("2026-01-01"), HOUR, 0)]

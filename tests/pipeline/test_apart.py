@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 import psutil
 import pytest
 
-from meterhouse import limits
+from meterhouse import limits, zones
 from meterhouse.errors import Refusal, StoreError
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.metering.identifier import identifier_digest
@@ -108,6 +108,23 @@ def test_work_is_done_elsewhere(apart: Apart) -> None:
     assert apart.usage(pid_of) == process_of(apart).pid != os.getpid()
     assert apart.usage(UsageStore.counts) == {}
     assert apart.judge(anew=False) is None
+
+
+def test_a_process_that_has_read_other_rules_of_zones_is_told(
+    tmp_path: Path,
+    lock: IO[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Given rules that were installed since the server began."""
+    newer = tmp_path / "zones"
+    newer.mkdir()
+    (newer / "tzdata.zi").write_text("# version 2099a")
+    assert zones.rules().version < "2099a"
+    monkeypatch.setenv("PYTHONTZPATH", str(newer))
+    Apart(Second(order(tmp_path), lock)).close()
+    [warning] = caplog.messages
+    assert "began with rules 2099a of time zones, and the server with 20" in warning
 
 
 def test_errors_come_back_as_they_are(apart: Apart) -> None:

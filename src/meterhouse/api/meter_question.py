@@ -8,10 +8,10 @@ from typing import Annotated
 
 from msgspec import field
 
-from meterhouse import limits
+from meterhouse import limits, zones
 from meterhouse.metering.meter_usage import Filter, MeterQuestion
 from meterhouse.metering.model import Meter
-from meterhouse.metering.window import MILLISECONDS, GroupingWindow, is_aligned, zones
+from meterhouse.metering.window import MILLISECONDS, GroupingWindow, is_aligned
 from meterhouse.wire import refusals
 from meterhouse.wire.params import Items, Keys, Params
 
@@ -101,5 +101,5 @@ def check_rows(rows: Sized) -> None:
 
 def check_zone(name: str) -> None:
     """Refuse what is no time zone."""
-    if name not in zones():
+    if name not in zones.names():
         raise refusals.unknown_zone(name)

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from meterhouse import __version__, logs
+from meterhouse import __version__, logs, zones
 from meterhouse.cli.options import option
 from meterhouse.clock import SystemClock
 from meterhouse.config import SETTINGS, Config
@@ -75,6 +75,7 @@ def announce(listening: Listening) -> None:
     where = f"{listening.url} and {listening.uds}" if listening.uds else listening.url
     facts = [("Listening on", where), ("Dashboard", listening.dashboard)]
     facts.append(("Data in", str(listening.data_dir)))
+    facts.append(("Time zones", f"{zones.rules().version} ({zones.rules().source})"))
     if listening.first_key:
         facts.append(("Test key", f"{listening.first_key}  (shown only this once)"))
     console.print(Text(f"Meterhouse {__version__}", style="bold"))

@@ -14,8 +14,8 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 from itertools import accumulate
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
+from meterhouse import zones
 from meterhouse.dashboard.question import Question
 from meterhouse.metering.aggregation import EXACT
 from meterhouse.metering.value import ZERO
@@ -106,7 +106,7 @@ def drawing(chart: Chart, links: Sequence[str | None]) -> dict[str, Any]:
 
 def label(window: Window, size: GroupingWindow, zone: str) -> str:
     """Say which window a bar is, by the clock of a zone."""
-    start = datetime.fromtimestamp(window.start / 1000, ZoneInfo(zone))
+    start = datetime.fromtimestamp(window.start / 1000, zones.zone(zone))
     if size == "hour":
         return start.strftime("%d %b %Y, %H:%M") + (" again" if start.fold else "")
     if size == "month":

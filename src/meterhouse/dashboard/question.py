@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from meterhouse import limits
-from meterhouse.metering.window import GroupingWindow, Window, zoned, zones
+from meterhouse import limits, zones
+from meterhouse.metering.window import GroupingWindow, Window, zoned
 
 USAGE_PATH = "/meterhouse/v1/usage"
 
@@ -112,7 +112,7 @@ def read_question(pairs: Iterable[tuple[str, str]]) -> Question:
         group=_group(said.get("group", "")),
         filters=_filters(pairs),
         window=_window(said.get("window", ""), range_),
-        zone=zone if zone in zones() else "UTC",
+        zone=zone if zone in zones.names() else "UTC",
         range=range_,
         start=start if range_ == "custom" else None,
         end=end if range_ == "custom" else None,
@@ -124,7 +124,7 @@ def read_question(pairs: Iterable[tuple[str, str]]) -> Question:
 
 def span(question: Question, now: int) -> Window:
     """Return the range in milliseconds; `now` is the present."""
-    zone = ZoneInfo(question.zone)
+    zone = zones.zone(question.zone)
     if question.range == "24h":
         end = now - now % _HOUR + _HOUR
         return Window(end - 24 * _HOUR, end)
@@ -135,7 +135,7 @@ def span(question: Question, now: int) -> Window:
 def dates(question: Question, window: Window) -> tuple[date, date]:
     """Return the first and the last day of a range, as the clock of its zone has them."""
     first, last = (
-        datetime.fromtimestamp(at / 1000, ZoneInfo(question.zone)).date()
+        datetime.fromtimestamp(at / 1000, zones.zone(question.zone)).date()
         for at in (window.start, window.end - 1)
     )
     return first, last
@@ -143,7 +143,7 @@ def dates(question: Question, window: Window) -> tuple[date, date]:
 
 def before(question: Question, window: Window) -> Window:
     """Return the range of the same length before one."""
-    zone = ZoneInfo(question.zone)
+    zone = zones.zone(question.zone)
     if question.range == "24h":
         return Window(2 * window.start - window.end, window.start)
     first = datetime.fromtimestamp(window.start / 1000, zone).date()
@@ -167,7 +167,7 @@ def drawn_by(question: Question, window: Window) -> GroupingWindow:
 
 def windows(question: Question, window: Window) -> list[Window]:
     """Return the bars of a range, cut at its ends."""
-    whole = zoned(*window, drawn_by(question, window), ZoneInfo(question.zone))
+    whole = zoned(*window, drawn_by(question, window), zones.zone(question.zone))
     return [Window(max(one.start, window.start), min(one.end, window.end)) for one in whole]
 
 

@@ -4,16 +4,14 @@ Nothing is rounded. A number is grouped by threes and keeps all of its decimals.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 _MINUS = "\N{MINUS SIGN}"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-_UTC = ZoneInfo("UTC")
 
 # What the codes mean, in a few words; the sentence of an event says it in full.
 CODE_NAMES: Mapping[str, str] = {
@@ -42,7 +40,7 @@ def number(value: Decimal | float | str | None) -> str:
     return f"{sign}{int(whole):,}{point if decimals else ''}{decimals}"
 
 
-def instant(seconds: float | str | None, zone: ZoneInfo = _UTC) -> Markup:
+def instant(seconds: float | str | None, zone: tzinfo = UTC) -> Markup:
     """Print an instant in unix seconds as a `<time>`."""
     if seconds is None:
         return Markup("\N{EM DASH}")

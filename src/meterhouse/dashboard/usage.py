@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from meterhouse import zones
 from meterhouse.dashboard import chart
 from meterhouse.dashboard.client import ApiError
 from meterhouse.dashboard.question import (
@@ -24,7 +25,7 @@ from meterhouse.dashboard.question import (
 )
 from meterhouse.dashboard.streaming import Download
 from meterhouse.dashboard.visit import Visit
-from meterhouse.metering.window import Window, zones
+from meterhouse.metering.window import Window
 
 
 async def show(visit: Visit) -> Response:
@@ -58,7 +59,7 @@ async def section(
         "meters": meters,
         "ranges": RANGES,
         "sizes": WINDOWS,
-        "zones": sorted(zones()),
+        "zones": sorted(zones.names()),
         "dates": shown,
         "dimensions": meter.get("dimension_payload_keys") or [],
         "removals": [(one, _link(visit, base, question.without(one))) for one in question.filters],

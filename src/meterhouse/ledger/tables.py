@@ -81,6 +81,14 @@ session_secret = sa.Table(
     sa.CheckConstraint("id = 1", name="one_row"),
 )
 
+# The versions of the rules of time zones that were in use, each with when a start used it last.
+zone_rules = sa.Table(
+    "zone_rules",
+    metadata,
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("used_at", Whole64, nullable=False),
+)
+
 customers = sa.Table(
     "customers",
     metadata,

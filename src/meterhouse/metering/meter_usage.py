@@ -22,10 +22,10 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from meterhouse import zones
 from meterhouse.metering.aggregation import SUM
 from meterhouse.metering.model import EventTimeWindow, Formula, Meter, Scope
 from meterhouse.metering.value import ZERO
@@ -165,7 +165,7 @@ def windows_of(query: MeterUsageQuery) -> Sequence[Window]:
     """Return the whole windows that a question is about; where it wants none, the range."""
     if query.window is None:
         return [Window(query.start, query.end)]
-    return zoned(query.start, query.end, query.window, ZoneInfo(query.zone))
+    return zoned(query.start, query.end, query.window, zones.zone(query.zone))
 
 
 def plan(query: MeterUsageQuery, windows: Sequence[Window]) -> Plan:

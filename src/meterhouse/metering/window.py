@@ -13,10 +13,10 @@ What a reader may rely on:
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from meterhouse.limits import WINDOWS_CACHED_MAX
 
@@ -79,12 +79,6 @@ def slot_at(instant: int) -> int:
     return -(-instant // SLOT) * SLOT
 
 
-@cache
-def zones() -> frozenset[str]:
-    """Return the names of all IANA time zones, without `localtime`, which is this machine's own."""
-    return frozenset(available_timezones() - {"localtime"})
-
-
 @lru_cache(WINDOWS_CACHED_MAX)
 def zoned(start: int, end: int, size: GroupingWindow, zone: ZoneInfo) -> tuple[Window, ...]:
     """Return the whole windows of `zone` that share an instant with `[start, end)`, in order."""
@@ -96,6 +90,15 @@ def zoned(start: int, end: int, size: GroupingWindow, zone: ZoneInfo) -> tuple[W
         if start < min(following * 1000, end) and opening < following:
             windows.append(Window(opening * 1000, following * 1000))
     return tuple(windows)
+
+
+def shown(start: int, size: GroupingWindow | None, zone: ZoneInfo) -> str:
+    """Return what the zone's clock shows when a window begins: its date, of an hour the time, too.
+
+    Without a size it is a range, which may begin at any minute.
+    """
+    at = datetime.fromtimestamp(start // 1000, zone).replace(tzinfo=None)
+    return at.isoformat(timespec="minutes") if size in ("hour", None) else at.date().isoformat()
 
 
 def stretches(edges: Sequence[int]) -> list[Stretch]:

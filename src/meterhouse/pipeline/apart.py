@@ -19,7 +19,7 @@ from multiprocessing.managers import BaseManager
 from threading import Lock, Thread
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from meterhouse import limits, logs
+from meterhouse import limits, logs, zones
 from meterhouse.errors import StoreError, UnwrittenError
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.pipeline.judge import Verdict
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CALLS = ("usage", "judge", "conclude", "close")
-_OPEN = "open\n"
+_OPEN = "open "  # and the version of the rules of zones
 _UNWRITTEN = 1
 _STANDARD_OUTPUT = 1
 _ENDED_AT_ITS_START = "The process of the usage store ended at its start."
@@ -123,10 +123,11 @@ _Manager.register("workshop", exposed=_CALLS)
 
 def _reach(second: Second) -> _Running:
     """Wait until a process serves its workshop; where it does not, end it and tell why."""
-    problem = second.told()
-    if problem != _OPEN:
+    told = second.told().rstrip("\n")
+    if not told.startswith(_OPEN):
         second.end()
-        raise StoreError(problem.strip() or _ENDED_AT_ITS_START)
+        raise StoreError(told or _ENDED_AT_ITS_START)
+    _check_zone_rules(told.removeprefix(_OPEN))
     manager = _Manager(second.address, second.key)
     try:
         manager.connect()
@@ -135,6 +136,17 @@ def _reach(second: Second) -> _Running:
         second.end()
         raise StoreError(_ENDED_AT_ITS_START) from error
     return _Running(second, workshop)
+
+
+def _check_zone_rules(version: str) -> None:
+    """Warn where the process has read other rules of zones, which were installed meanwhile."""
+    if version != zones.rules().version:
+        log.warning(
+            "The process of the usage store began with rules %s of time zones, and the server with "
+            "%s: restart the server, so that both cut days alike.",
+            version,
+            zones.rules().version,
+        )
 
 
 def work(address: str, key: bytes, order: Order) -> None:
@@ -151,7 +163,7 @@ def work(address: str, key: bytes, order: Order) -> None:
         workshop = Workshop(ledger, usage, order.deduplication_days)
         _Manager.register("workshop", lambda: workshop, exposed=_CALLS)
         server = _Manager(address, key).get_server()
-        tell.write(_OPEN)
+        tell.write(f"{_OPEN}{zones.rules().version}\n")
     # A batch is tens of thousands of objects without a cycle, which a collection looks through in
     # vain; what has been built so far stays.
     gc.freeze()

@@ -2,7 +2,8 @@
 
 What a reader may rely on:
 
-- A row's columns are `starts_at`, `ends_at`, `meter`; `customer`, where customers are told apart;
+- A row's columns are `starts_at`, `ends_at`; `local_start`, where a zone was named; `meter`;
+  `customer`, where customers are told apart;
   `dimensions.…` and `tenants.…` for every key that a question groups by; `other`, where only some
   groups have rows of their own; and `value`, which is exact in every format.
 - Where a group is other, or does not have a key, its cells are null, or empty in CSV.
@@ -14,6 +15,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from io import TextIOWrapper
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -22,10 +24,12 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from meterhouse import zones
 from meterhouse.errors import ExportError
 from meterhouse.limits import USAGE_BATCH_ROWS_MAX, USAGE_ROWS_MAX
 from meterhouse.metering.meter_usage import MeterQuestion, plan, windows_of
 from meterhouse.metering.overview import Overview, pieces
+from meterhouse.metering.window import shown
 from meterhouse.usage import overview as statements
 from meterhouse.usage.block import INSTANT
 from meterhouse.usage.store import UsageStore
@@ -35,6 +39,7 @@ Format = Literal["csv", "csv for excel", "json", "parquet"]
 
 VALUE = pa.decimal128(38, 15)  # the widest that is read everywhere
 INSTANTS = ("starts_at", "ends_at")
+_OF_ZONES = ("timezone", "timezone_rules")
 _SECOND = pa.timestamp("s", tz="UTC")
 _DIMENSIONS, _TENANTS = "dimensions.", "tenants."
 
@@ -42,9 +47,11 @@ _DIMENSIONS, _TENANTS = "dimensions.", "tenants."
 def export(
     store: UsageStore, overview: Overview, path: Path, format_: Format, about: dict[str, Any]
 ) -> None:
-    """Write the answer to an overview to a file; `about` are further members of a JSON document.
+    """Write the answer to an overview to a file, and what it is `about`.
 
-    Raises `ExportError` when that cannot be; the file is worth nothing then.
+    JSON has that as further members, Parquet as metadata. CSV has columns for the time zone and the
+    rules of it, where one was named. Raises `ExportError` when the answer cannot be written; the
+    file is worth nothing then.
     """
     schema = schema_of(overview)
     tables = (
@@ -56,9 +63,10 @@ def export(
         if format_ == "json":
             _write_json(file, tables, about)
         elif format_ == "parquet":
-            _write_parquet(file, tables, schema)
+            _write_parquet(file, tables, schema.with_metadata({"meterhouse": to_json(about)}))
         else:
-            _write_csv(file, tables, schema, mark=format_ == "csv for excel")
+            same = {name: about[name] for name in _OF_ZONES} if overview.local else {}
+            _write_csv(file, tables, schema, same, mark=format_ == "csv for excel")
 
 
 def schema_of(overview: Overview) -> pa.Schema:
@@ -66,7 +74,9 @@ def schema_of(overview: Overview) -> pa.Schema:
     questions = overview.query.questions
     dimensions = dict.fromkeys(key for one in questions for key in one.dimension_group_by_keys)
     tenants = dict.fromkeys(key for one in questions for key in one.tenant_group_by_keys)
-    columns = [("starts_at", INSTANT), ("ends_at", INSTANT), ("meter", pa.string())]
+    columns = [("starts_at", INSTANT), ("ends_at", INSTANT)]
+    columns += [("local_start", pa.string())] if overview.local else []
+    columns += [("meter", pa.string())]
     columns += [("customer", pa.string())] if overview.by_customer else []
     columns += [(f"{_DIMENSIONS}{key}", pa.string()) for key in dimensions]
     columns += [(f"{_TENANTS}{key}", pa.string()) for key in tenants]
@@ -123,7 +133,8 @@ def _shown(
     grouped = overview.by_customer or bool(question.groups)
     if not rows and query.window is None and not grouped:
         return _shown(_found(["0"]), overview, question, schema)
-    windows = np.array(windows_of(query), np.int64).reshape(-1, 2)[found["window"].to_numpy()]
+    whole, numbers = windows_of(query), found["window"].to_numpy()
+    windows = np.array(whole, np.int64).reshape(-1, 2)[numbers]
     columns = {
         "starts_at": pa.array(np.maximum(windows[:, 0], query.start)).cast(INSTANT),
         "ends_at": pa.array(np.minimum(windows[:, 1], query.end)).cast(INSTANT),
@@ -131,6 +142,10 @@ def _shown(
         "other": found["other"],
         "value": found["usage"],
     }
+    if overview.local:
+        zone = zones.zone(query.zone)
+        texts = pa.array([shown(one.start, query.window, zone) for one in whole], pa.string())
+        columns["local_start"] = texts.take(numbers)
     names = ["customer"] if overview.by_customer else []
     names += [f"{_DIMENSIONS}{key}" for key in question.dimension_group_by_keys]
     names += [f"{_TENANTS}{key}" for key in question.tenant_group_by_keys]
@@ -181,15 +196,24 @@ def _nested(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_csv(
-    file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema, *, mark: bool
+    file: IO[bytes],
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    same: dict[str, str],
+    *,
+    mark: bool,
 ) -> None:
-    """Write lines of cells, behind the `mark` of UTF-8 where that is wanted."""
+    """Write lines of cells, behind the `mark` of UTF-8 where that is wanted.
+
+    Every line ends with the same cells, which have names.
+    """
     text = TextIOWrapper(file, "utf-8-sig" if mark else "utf-8", newline="")
     writer = csv.writer(text)
-    writer.writerow(_defused(pa.array(schema.names)).to_pylist())
+    writer.writerow([*_defused(pa.array(schema.names)).to_pylist(), *same])
     for table in tables:
         told = [_cells(name, table[name]) for name in schema.names]
-        writer.writerows(zip(*(column.to_pylist() for column in told), strict=True))
+        ends = (repeat(cell, table.num_rows) for cell in same.values())
+        writer.writerows(zip(*(column.to_pylist() for column in told), *ends, strict=True))
     text.detach()
 
 

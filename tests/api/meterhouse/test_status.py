@@ -1,3 +1,4 @@
+from meterhouse import zones
 from meterhouse.limits import FRESHNESS_LOOK_MILLISECONDS
 from tests.api.house import HOUR, NOW, House
 from tests.api.meterhouse.samples import stream, wrong
@@ -22,6 +23,7 @@ def test_the_books_of_an_account(house: House) -> None:
         "livemode": False,
         "pending": 0,
         "rejected": 3,
+        "timezone_rules": zones.rules().version,
     }
     other = done(house.request("GET", STATUS, key=LIVE_KEY))
     assert (other["acknowledged"], other["livemode"]) == (0, True)

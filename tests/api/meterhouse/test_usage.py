@@ -1,5 +1,7 @@
 import csv
 import io
+import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
+from meterhouse import zones
 from meterhouse.errors import ExportError
 from meterhouse.usage import export
 from tests.api.house import DAY, HOUR, NOW, House
@@ -82,6 +85,8 @@ def test_all_customers_are_added_up(books: Books) -> None:
         "as_of": None,
         "livemode": False,
         "refreshed_at": NOW,
+        "timezone": "UTC",
+        "timezone_rules": zones.rules().version,
         "data": [{"starts_at": START, "ends_at": END, "meter": meter, "value": 25.5}],
     }
 
@@ -265,6 +270,43 @@ def test_csv_begins_with_the_mark_that_excel_wants_where_it_is_asked_for(books: 
     assert marked.headers["content-length"] == str(len(marked.content))
     assert (marked.content, plain[:9]) == (b"\xef\xbb\xbf" + plain, b"starts_at")
     assert books.ask(meter, byte_order_mark="true").json() == books.ask(meter).json()
+
+
+def test_rows_tell_the_local_time_of_a_zone_that_is_named(books: Books) -> None:
+    """2 November in Vancouver began at 07:00 UTC, whatever rules the reader of a file has."""
+    meter = books.meter()
+    start = int(datetime(2026, 11, 2, 7, tzinfo=UTC).timestamp())
+    books.send(0, "1", start)
+    books.send(0, "2", start - 1)
+    asked = {"starts_at": start - DAY, "ends_at": start + DAY, "timezone": "America/Vancouver"}
+    rules = zones.rules().version
+
+    def local(**params: Any) -> list[str]:
+        return [row["local_start"] for row in books.rows(meter, **asked, **params)]
+
+    assert local(value_grouping_window="day") == ["2026-11-01", "2026-11-02"]
+    assert local(value_grouping_window="hour") == ["2026-11-01T23:00", "2026-11-02T00:00"]
+    assert local(value_grouping_window="week") == ["2026-10-26", "2026-11-02"]
+    assert local() == ["2026-11-01T00:00"]
+    assert "local_start" not in books.rows(meter)[0]
+
+    by_day: dict[str, Any] = {**asked, "value_grouping_window": "day"}
+    answer = books.ask(meter, **by_day)
+    assert answer.headers["meterhouse-timezone-rules"] == rules
+    document = answer.json()
+    assert (document["timezone"], document["timezone_rules"]) == ("America/Vancouver", rules)
+    assert [row["starts_at"] for row in document["data"]] == [start - DAY, start]
+    answer = books.ask(meter, "text/csv", **by_day)
+    assert answer.headers["meterhouse-timezone-rules"] == rules
+    assert list(csv.reader(io.StringIO(answer.text)))[::2] == [
+        ["starts_at", "ends_at", "local_start", "meter", "value", "timezone", "timezone_rules"],
+        ["2026-11-02T07:00:00Z", "2026-11-03T07:00:00Z", "2026-11-02", meter, "1",
+         "America/Vancouver", rules],
+    ]  # fmt: skip
+    answer = books.ask(meter, "application/vnd.apache.parquet", **by_day)
+    table = pq.read_table(io.BytesIO(answer.content))
+    assert table["local_start"].to_pylist() == ["2026-11-01", "2026-11-02"]
+    assert json.loads(table.schema.metadata[b"meterhouse"])["timezone_rules"] == rules
 
 
 def test_parquet(books: Books) -> None:

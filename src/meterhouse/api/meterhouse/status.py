@@ -5,6 +5,7 @@ It reads a handful of rows, so it may be asked every second.
 
 from collections import Counter
 
+from meterhouse import zones
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.render import decimal_seconds, seconds
 from meterhouse.ledger import tallies
@@ -32,5 +33,6 @@ async def retrieve(call: Call) -> Answer:
             "livemode": call.scope.livemode,
             "pending": acknowledged - judged,
             "rejected": books["rejected"],
+            "timezone_rules": zones.rules().version,
         }
     )

@@ -8,7 +8,7 @@ from typing import IO, Annotated, Any, Literal
 
 import sqlalchemy as sa
 
-from meterhouse import limits
+from meterhouse import limits, zones
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.meter_question import check_range, check_windows, check_zone, question
 from meterhouse.api.render import seconds
@@ -36,6 +36,7 @@ class UsageParams(RequestParams, kw_only=True):
     """The parameters; `starts_at` is inclusive, `ends_at` exclusive.
 
     Without `customer` all customers are added up. `as_of` leaves out what was received later.
+    With `timezone` (UTC without it) rows also have the local date or hour that is meant.
     `byte_order_mark` lets CSV begin with the mark by which Excel knows that it is UTF-8.
     """
 
@@ -46,7 +47,7 @@ class UsageParams(RequestParams, kw_only=True):
     group_by: Literal["customer"] | None = None
     top: Annotated[int, Between(1, limits.USAGE_TOP_GROUPS_MAX)] | None = None
     as_of: Timestamp | None = None
-    timezone: str = "UTC"
+    timezone: str | None = None
     value_grouping_window: GroupingWindow | None = None
     byte_order_mark: bool = False
 
@@ -55,7 +56,7 @@ async def retrieve(call: Call) -> Answer:
     """Tell how much all customers used, or one of them, as a file in the format that is wanted."""
     params = call.params(UsageParams)
     check_expand(params.expand)
-    check_zone(params.timezone)
+    check_zone(params.timezone or "UTC")
     check_range(params.starts_at * 1000, params.ends_at * 1000, ("starts_at", "ends_at"))
     check_windows(params.starts_at * 1000, params.ends_at * 1000, params.value_grouping_window)
     if params.as_of is not None and params.as_of * 1000 > call.now:
@@ -70,6 +71,8 @@ async def retrieve(call: Call) -> Answer:
         "as_of": params.as_of,
         "livemode": call.scope.livemode,
         "refreshed_at": seconds(refreshed_at),
+        "timezone": params.timezone or "UTC",
+        "timezone_rules": zones.rules().version,
     }
     format_ = _TYPES[type_]
     if format_ == "csv" and params.byte_order_mark:
@@ -81,6 +84,7 @@ async def retrieve(call: Call) -> Answer:
     headers = {
         "Meterhouse-Consistency": "strong" if settled else "eventual",
         "Meterhouse-Refreshed-At": str(seconds(refreshed_at)),
+        "Meterhouse-Timezone-Rules": zones.rules().version,
     }
     return Answer(200, b"", headers, _WITH_CHARSET.get(type_, type_), file)
 
@@ -119,10 +123,15 @@ def _overview(connection: sa.Connection, call: Call, params: UsageParams) -> Ove
         end=params.ends_at * 1000,
         questions=questions,
         window=params.value_grouping_window,
-        zone=params.timezone,
+        zone=params.timezone or "UTC",
         as_of=None if params.as_of is None else params.as_of * 1000,
     )
-    return Overview(query=query, by_customer=params.group_by == "customer", top=params.top)
+    return Overview(
+        query=query,
+        by_customer=params.group_by == "customer",
+        top=params.top,
+        local=params.timezone is not None,
+    )
 
 
 def _questions(

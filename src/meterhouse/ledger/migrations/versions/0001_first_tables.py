@@ -16,6 +16,7 @@ def upgrade() -> None:
     _accounts()
     _users()
     _session_secret()
+    _zone_rules()
     _catalog()
     _journal()
     _adjustments()
@@ -97,6 +98,15 @@ def _session_secret() -> None:
         sa.CheckConstraint("id = 1", name="ck_session_secret_one_row"),
     )
     op.bulk_insert(table, [{"id": 1, "secret": secrets.token_bytes(32)}])
+
+
+def _zone_rules() -> None:
+    op.create_table(
+        "zone_rules",
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("used_at", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("version", name="pk_zone_rules"),
+    )
 
 
 def _catalog() -> None:

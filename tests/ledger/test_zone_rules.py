@@ -1,0 +1,15 @@
+from meterhouse.ledger import zone_rules
+from meterhouse.ledger.engine import Ledger
+
+
+def test_a_start_hears_which_rules_the_one_before_used(ledger: Ledger) -> None:
+    def use(version: str, now: int) -> str | None:
+        with ledger.write() as connection:
+            return zone_rules.use(connection, version, now)
+
+    assert use("2025b", 1) is None
+    assert use("2025b", 2) == "2025b"
+    assert use("2026f", 3) == "2025b"
+    assert use("2026f", 4) == "2026f"
+    assert use("2025b", 5) == "2026f"
+    assert use("2026f", 6) == "2025b"
