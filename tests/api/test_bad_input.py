@@ -8,6 +8,7 @@ import json
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import httpx
@@ -392,7 +393,7 @@ def test_a_body_of_50_megabytes(http: httpx.Client, framing: str, path: str) -> 
     content = b"name=" + b"x" * size if framing == "length" else chunks()
     answer = http.post(path, content=content, headers=FORM)
     assert error_of(answer, 413)["message"] == (
-        "Invalid request: the body is larger than 1048576 bytes."
+        "Invalid request: the body is larger than 2097152 bytes."
     )
     assert http.get("/v1/account").status_code == 200
 
@@ -450,6 +451,29 @@ def test_memory_stays_flat(server: Server) -> None:
         for number in range(3, 12):
             round_of_requests(http, number)
     assert server.resident_bytes() - before < 24 * MEGABYTE
+
+
+def test_many_large_bodies_at_once_take_turns(server: Server) -> None:
+    """What is in memory of them is bounded, although together they have twice as much."""
+    count = 2 * limits.REQUEST_BODIES_BYTES_MAX // limits.STREAM_BODY_BYTES_MAX
+    body = b'{"events": [' + b" " * (limits.STREAM_BODY_BYTES_MAX - 12)
+    headers = {"authorization": f"Bearer {TEST_KEY}", "stripe-version": "2026-10-28.endive"}
+    url = f"{server.url}/v2/billing/meter_event_stream"
+
+    def post(_: int) -> int:
+        return httpx.post(
+            url, content=body, headers=headers, timeout=60, trust_env=False
+        ).status_code
+
+    before = most = server.resident_bytes()
+    with ThreadPoolExecutor(count) as threads:
+        answers = [threads.submit(post, number) for number in range(count)]
+        while wait(answers, timeout=0.01).not_done:
+            most = max(most, server.resident_bytes())
+    # Whoever waits for longer than a while, on a busy machine, is told to come back.
+    assert {answer.result() for answer in answers} <= {400, 429}
+    assert 400 in {answer.result() for answer in answers}
+    assert most - before < limits.REQUEST_BODIES_BYTES_MAX + 48 * MEGABYTE
 
 
 # ---- Too slow ----

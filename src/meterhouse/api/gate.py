@@ -1,10 +1,11 @@
 """The gate: what every request goes through, whatever it asks for.
 
-In this order: a request id, the route, the body (bounded in size and time), the API key, the API
-version, the permission, the parameters' tree, the handler. Whatever goes wrong on the way becomes
-Stripe's error object with the right status, in the shape of the API that the path belongs to; the
-sender never sees a traceback. Each request leaves one line in the log, without its parameters, its
-mark in the metrics, and what its sender can read of it later. A websocket goes to `api.subscribe`.
+In this order: a request id, the route, the body (unpacked, bounded in size and time), the API key,
+the API version, the permission, the parameters' tree, the handler. Whatever goes wrong on the way
+becomes Stripe's error object with the right status, in the shape of the API that the path belongs
+to; the sender never sees a traceback. Each request leaves one line in the log, without its
+parameters, its mark in the metrics, and what its sender can read of it later. A websocket goes to
+`api.subscribe`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import IO
 
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
+from meterhouse.api.body import Bodies, Disconnected
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.cors import Cors
 from meterhouse.api.house import House, is_operator
@@ -37,12 +39,9 @@ from meterhouse.wire.version import DEFAULT_VERSION, Api, ApiVersion, api_of, pa
 log = logging.getLogger("meterhouse.request")
 
 _ECHOED = (b"idempotency-key", b"stripe-account")
+_ENCODING = b"content-encoding"
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
-
-
-class Disconnected(Exception):  # noqa: N818 - not an error: the client went away
-    """The client went away before its request was complete."""
 
 
 class Request:
@@ -51,7 +50,9 @@ class Request:
     __slots__ = (
         "account",
         "api",
+        "encoding",
         "headers",
+        "held",
         "id",
         "ip",
         "livemode",
@@ -74,6 +75,8 @@ class Request:
         self.api: Api = api_of(self.path)
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.encoding = _all(scope, _ENCODING) if _ENCODING in self.headers else None
+        self.held = 0  # of the memory for bodies
         self.route: Route | None = None
         self.version: ApiVersion = DEFAULT_VERSION
         self.account = ""
@@ -93,6 +96,7 @@ class Gate:
         self._house = house
         self._routes = routes
         self._cors = Cors(house.config.embed_origins)
+        self._bodies = Bodies(house.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one websocket."""
@@ -105,6 +109,9 @@ class Gate:
             answer = await self._answer(request, receive)
         except Disconnected:
             return
+        finally:
+            if request.held:
+                self._bodies.release(request.held)
         if request.route is not None and request.route.embed:
             answer = self._shared(request, answer)
         await _send(send, request, answer)
@@ -112,7 +119,7 @@ class Gate:
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         try:
-            return await self._route(request, await _read_body(receive))
+            return await self._route(request, receive)
         except Refusal as refusal:
             return refused(refusal, request.api)
         except StoreError as error:
@@ -125,10 +132,13 @@ class Gate:
             log.exception("request %s failed", request.id)
             return refused(envelope.api_error(), request.api)
 
-    async def _route(self, request: Request, body: bytes) -> Answer:
+    async def _route(self, request: Request, receive: Receive) -> Answer:
+        route, ids = self._routes.find(request.method, request.path, request.raw_path)
+        bytes_max = limits.REQUEST_BODY_BYTES_MAX if route is None else route.body_bytes_max
+        length = request.headers.get(b"content-length")
+        body, request.held = await self._bodies.read(receive, bytes_max, request.encoding, length)
         if request.method == "OPTIONS":
             return self._preflight(request)
-        route, ids = self._routes.find(request.method, request.path, request.raw_path)
         if route is None:
             raise envelope.unrecognized_url(request.method, request.path)
         request.route = route
@@ -239,29 +249,9 @@ async def _handle_once(route: Route, call: Call) -> Answer:
         keys_in_use.release(scope, call.api, key)
 
 
-async def _read_body(receive: Receive) -> bytes:
-    """Read the body, which is bounded in size; `connection` bounds its time.
-
-    One that is too large is read to its end and thrown away, so that a client that sends before it
-    listens hears why.
-    """
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more and size <= limits.REQUEST_BODY_DISCARD_BYTES_MAX:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        size += len(chunk)
-        if size <= limits.REQUEST_BODY_BYTES_MAX:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-    if size > limits.REQUEST_BODY_BYTES_MAX:
-        raise envelope.body_too_large()
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+def _all(scope: Scope, name: bytes) -> str:
+    """Return a header that may stand in several lines as if it stood in one."""
+    return b", ".join(value for one, value in scope["headers"] if one == name).decode("latin-1")
 
 
 def _parameters(request: Request, body: bytes) -> bytes:

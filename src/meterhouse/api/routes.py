@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from meterhouse import limits
 from meterhouse.api import health
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.house import House
@@ -55,8 +56,9 @@ class Route(NamedTuple):
     takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own
-    extensions. `json` takes a JSON body outside of API v2. The operator, who is the dashboard and
-    the command line of the same machine, is let in everywhere; `operator_only` lets in nobody else.
+    extensions. `json` takes a JSON body outside of API v2. `body_bytes_max` bounds the body. The
+    operator, who is the dashboard and the command line of the same machine, is let in everywhere;
+    `operator_only` lets in nobody else.
     """
 
     method: str
@@ -70,6 +72,7 @@ class Route(NamedTuple):
     limit: Limit | None = "basic"
     logged: bool = False
     json: bool = False
+    body_bytes_max: int = limits.REQUEST_BODY_BYTES_MAX
     operator_only: bool = False
 
 
@@ -144,7 +147,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route(
         "POST", "/v2/billing/meter_event_stream", "billing_meter_events", meter_event_stream.create
-    )._replace(session=True, limit=None, logged=False),
+    )._replace(session=True, limit=None, logged=False, body_bytes_max=limits.STREAM_BODY_BYTES_MAX),
     _route(
         "POST", "/v2/billing/meter_events", "billing_meter_events", v2_meter_events.create
     )._replace(limit="meter_events"),

@@ -8,15 +8,16 @@ from starlette.requests import Request
 
 from meterhouse import limits
 from meterhouse.dashboard.client import ApiError
+from meterhouse.errors import Refusal
+from meterhouse.wire.encoding import Unpacker
 
 
 async def read_form(request: Request) -> FormData:
     """Read a body of `name=text` pairs; raises `ApiError` when it is none, or too large."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limits.REQUEST_BODY_BYTES_MAX:
-            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too large.")
+    try:
+        body = await _read_body(request)
+    except Refusal as refusal:
+        raise ApiError(refusal.status, refusal.message) from None
     try:
         pairs = parse_qsl(
             body.decode(), keep_blank_values=True, max_num_fields=limits.REQUEST_FORM_PAIRS_MAX
@@ -24,3 +25,17 @@ async def read_form(request: Request) -> FormData:
     except ValueError:
         raise ApiError(HTTPStatus.BAD_REQUEST, "The form cannot be read.") from None
     return FormData(dict(pairs))
+
+
+async def _read_body(request: Request) -> bytes:
+    """Return the body, unpacked; raises a `Refusal` as well."""
+    header = ", ".join(request.headers.getlist("content-encoding"))
+    unpacker = Unpacker(header, limits.REQUEST_BODY_BYTES_MAX)
+    body = b""
+    async for chunk in request.stream():
+        for piece in unpacker.unpack(chunk):
+            body += piece
+            if len(body) > limits.REQUEST_BODY_BYTES_MAX:
+                raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too large.")
+    unpacker.end()
+    return body

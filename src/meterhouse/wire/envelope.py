@@ -6,6 +6,7 @@ Every sentence that refuses a request stands here or, about a parameter's shape,
 text is quoted in it at a bounded length. `error_v1` turns a refusal into the body of the answer (https://docs.stripe.com/api/errors).
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from meterhouse.errors import Refusal
@@ -13,8 +14,8 @@ from meterhouse.limits import (
     ERROR_QUOTED_CHARS_MAX,
     EXPAND_LEVELS_MAX,
     IDEMPOTENCY_KEY_CHARS_MAX,
-    REQUEST_BODY_BYTES_MAX,
     REQUEST_BODY_READ_SECONDS_MAX,
+    REQUEST_ENCODINGS_ITEMS_MAX,
 )
 from meterhouse.wire.body import to_json
 
@@ -89,12 +90,30 @@ def wrong_content_type() -> Refusal:
     )
 
 
-def body_too_large() -> Refusal:
-    """Refuse a body that is longer than any request needs."""
+def body_too_large(bytes_max: int) -> Refusal:
+    """Refuse a body that is longer, packed or unpacked, than any request of its kind needs."""
     return Refusal(
-        f"Invalid request: the body is larger than {REQUEST_BODY_BYTES_MAX} bytes.",
+        f"Invalid request: the body is larger than {bytes_max} bytes.",
         status=413,
         headers=_NO_MORE,
+    )
+
+
+def unknown_encoding(header: str, known: Sequence[str]) -> Refusal:
+    """Refuse a body that is packed in a way that we cannot unpack."""
+    return Refusal(
+        f"Invalid Content-Encoding: {quote(header)}; must be identity, or up to "
+        f"{REQUEST_ENCODINGS_ITEMS_MAX} of {', '.join(known)}",
+        status=415,
+        headers={"Accept-Encoding": ", ".join(known)},  # RFC 9110, section 15.5.16
+    )
+
+
+def broken_encoding(name: str) -> Refusal:
+    """Refuse a body that is not what its header says, that breaks off, or that goes on too long."""
+    return Refusal(
+        f"Invalid request: the body is not valid {name}, which the header Content-Encoding says "
+        "it is."
     )
 
 

@@ -23,6 +23,7 @@ _CODES: dict[int, str] = {
     408: "request_timeout",
     409: "conflict",
     413: "request_too_large",
+    415: "unsupported_media_type",
     429: "rate_limit",
 }
 

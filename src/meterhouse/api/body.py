@@ -1,0 +1,171 @@
+"""The body of a request: read, unpacked, and bounded in size; `connection` bounds its time.
+
+What a reader may rely on:
+
+- A body is bounded by what its route takes, as it was sent and as it is unpacked.
+- One that is refused is read to its end and thrown away, so that a client that sends before it
+  listens hears why.
+- However many come at once, those that are not small have `REQUEST_BODIES_BYTES_MAX` of memory
+  together. Others wait for their turn with what they have sent so far, first come, first served;
+  each takes what it may grow to in one go, so none waits for another that waits.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from meterhouse import limits
+from meterhouse.api.subscribe import Receive
+from meterhouse.errors import Refusal
+from meterhouse.metrics import Metrics
+from meterhouse.wire.encoding import Unpacker
+from meterhouse.wire.envelope import body_too_large, overloaded
+
+
+class Disconnected(Exception):  # noqa: N818 - not an error: the client went away
+    """The client went away before its request was complete."""
+
+
+class Body(NamedTuple):
+    """A body, and how much of the memory for all of them is held for it until it is released."""
+
+    content: bytes
+    held: int = 0
+
+
+class Bodies:
+    """Reads bodies, and shares the memory for them out."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._free = limits.REQUEST_BODIES_BYTES_MAX
+        self._waiting: dict[asyncio.Future[None], int] = {}  # turns, and what they are to hold
+
+    async def read(
+        self, receive: Receive, bytes_max: int, encoding: str | None, length: bytes | None
+    ) -> Body:
+        """Read a body; `encoding` and `length` are what its headers say.
+
+        Refuses with 413 more than `bytes_max`, with 415 or 400 what cannot be unpacked, and with
+        429 when there has been no memory for a while. Raises `Disconnected`.
+        """
+        chunk, more = await _next(receive)
+        if not more and encoding is None and len(chunk) <= limits.REQUEST_BODY_SMALL_BYTES:
+            return Body(chunk)  # as nearly all of them
+        reading = _Reading(bytes_max, encoding, length)
+        try:
+            await self._take(reading, chunk)
+            while more and reading.received <= limits.REQUEST_BODY_DISCARD_BYTES_MAX:
+                chunk, more = await _next(receive)
+                await self._take(reading, chunk)
+            return reading.end(whole=not more)
+        except BaseException:
+            self.release(reading.held)
+            raise
+
+    def release(self, held: int) -> None:
+        """Give back what was held for a body."""
+        self._free += held
+        while self._waiting:
+            turn, size = next(iter(self._waiting.items()))
+            if size > self._free:
+                return
+            del self._waiting[turn]
+            if not turn.done():
+                self._free -= size
+                turn.set_result(None)
+
+    async def _take(self, reading: "_Reading", chunk: bytes) -> None:
+        """Take in what came next of a body; of one that is refused only how much it was."""
+        reading.received += len(chunk)
+        if reading.refusal is not None:
+            return
+        try:
+            for size in reading.keep(chunk):
+                if size > limits.REQUEST_BODY_SMALL_BYTES and not reading.held:
+                    await self._hold(reading.size_max)
+                    reading.held = reading.size_max
+        except Refusal as refusal:
+            self.release(reading.held)
+            reading.refuse(refusal)
+
+    async def _hold(self, size: int) -> None:
+        if size <= self._free and not self._waiting:
+            self._free -= size
+            return
+        try:
+            async with asyncio.timeout(limits.REQUEST_BODY_WAIT_SECONDS_MAX):
+                await self._turn(size)
+        except TimeoutError:
+            self._metrics.overloads.labels("bodies").inc()
+            raise overloaded() from None
+
+    async def _turn(self, size: int) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = size
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._waiting.pop(turn, None)
+            self.release(0 if turn.cancelled() else size)  # it may have come in the same moment
+            raise
+
+
+class _Reading:
+    """A body that is being read: what there is of it, and why it is refused, if it is."""
+
+    def __init__(self, bytes_max: int, encoding: str | None, length: bytes | None) -> None:
+        self.received = 0
+        self.held = 0
+        self.size_max = bytes_max
+        self.refusal: Refusal | None = None
+        self._size = 0
+        self._bytes_max = bytes_max
+        self._encoding = encoding
+        self._unpacker: Unpacker | None = None
+        self._pieces: list[bytes] = []
+        if length is not None and length.isdigit():
+            if int(length) > bytes_max:
+                self.refusal = body_too_large(bytes_max)
+            elif encoding is None:
+                self.size_max = int(length)
+
+    def keep(self, chunk: bytes) -> Iterator[int]:
+        """Unpack a chunk and keep what comes out; yield how much there is after each piece."""
+        if self.received > self._bytes_max:
+            raise body_too_large(self._bytes_max)
+        for piece in self._unpacked(chunk):
+            self._pieces.append(piece)
+            self._size += len(piece)
+            yield self._size
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Keep nothing of it but why."""
+        self.refusal = refusal
+        self.held = 0
+        self._pieces.clear()
+
+    def end(self, *, whole: bool) -> Body:
+        """Return the body, or raise why it is refused; one without end is too large."""
+        if not whole:
+            raise body_too_large(self._bytes_max)
+        if self.refusal is not None:
+            raise self.refusal
+        if self._unpacker is not None:
+            self._unpacker.end()
+        return Body(b"".join(self._pieces), self.held)
+
+    def _unpacked(self, chunk: bytes) -> Iterator[bytes]:
+        if self._encoding is None or not chunk:  # nothing is valid in every encoding
+            return iter((chunk,))
+        if self._unpacker is None:
+            self._unpacker = Unpacker(self._encoding, self._bytes_max)
+        return self._unpacker.unpack(chunk)
+
+
+async def _next(receive: Receive) -> tuple[bytes, bool]:
+    """Return the next chunk, and whether more come."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    return message.get("body", b""), message.get("more_body", False)
