@@ -22,6 +22,7 @@ def test_the_defaults_need_no_setting() -> None:
         data_dir=folder,
         database_url=f"sqlite:///{folder}/ledger.db",
         clickhouse_url=f"chdb://{folder}/usage",
+        mismatched_stores="refuse",
         role="all",
         api_keys=(),
         limits="off",

@@ -41,6 +41,7 @@ from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.pipeline.load import Loader
+from meterhouse.pipeline.pair import open_pair
 from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.rebuild import Rebuilder
 from meterhouse.pipeline.report import Reporter
@@ -51,7 +52,6 @@ from meterhouse.pipeline.second import Second
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
-from meterhouse.usage.store import UsageStore
 
 log = logging.getLogger("meterhouse.app")
 
@@ -196,7 +196,7 @@ def _is_page(path: str) -> bool:
 
 
 def _workshop(config: Config, ledger: Ledger) -> Workshop:
-    usage = UsageStore.open(config.clickhouse_url)
+    usage = open_pair(ledger, config.clickhouse_url, config.mismatched_stores)
     return Workshop(ledger, usage, config.deduplication_days)
 
 

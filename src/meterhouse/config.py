@@ -23,6 +23,7 @@ LimitsProfile = Literal["off", "stripe"]
 Values = Literal["decimal", "whole"]
 PrivateDestinations = Literal["auto", "closed", "open"]
 LogFormat = Literal["text", "json"]
+MismatchedStores = Literal["refuse", "accept"]
 
 
 # What the limits profile `stripe` allows an account in a second, in each mode:
@@ -69,6 +70,14 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "URL of the usage store. Empty: `chdb:///<data_dir>/usage`.",
         secret=True,
+    ),
+    Setting(
+        "mismatched_stores",
+        "refuse",
+        "What to do at a start with a ledger and a usage store that do not belong together, or of "
+        "which one is behind the other, as after half a restore: `accept` makes them a pair and "
+        "goes on without what is missing. For one start.",
+        choices=("refuse", "accept"),
     ),
     Setting(
         "role",
@@ -144,6 +153,7 @@ class Config:
     data_dir: Path
     database_url: str
     clickhouse_url: str
+    mismatched_stores: MismatchedStores
     role: Role
     api_keys: tuple[str, ...]
     limits: LimitsProfile
@@ -183,6 +193,7 @@ class Config:
                 text["clickhouse_url"] or f"chdb://{data_dir / 'usage'}",
                 ("chdb", "clickhouse", "clickhouses", "http", "https"),
             ),
+            mismatched_stores=cast("MismatchedStores", text["mismatched_stores"]),
             role=_role(text["role"]),
             api_keys=_keys(text["api_keys"]),
             limits=cast("LimitsProfile", text["limits"]),

@@ -33,7 +33,12 @@ SECONDS_MAX = 10
 
 def order(folder: Path) -> Order:
     return Order(
-        f"sqlite:///{folder / 'ledger.db'}", f"chdb://{folder / 'usage'}", DAYS, "text", "warning"
+        f"sqlite:///{folder / 'ledger.db'}",
+        f"chdb://{folder / 'usage'}",
+        "refuse",
+        DAYS,
+        "text",
+        "warning",
     )
 
 

@@ -39,7 +39,7 @@ import meterhouse.cli.serve
 from meterhouse.folder import lock_folder
 from meterhouse.pipeline.second import Order, Second
 folder = Path(sys.argv[1])
-second = Second(Order("sqlite:///" + sys.argv[1] + "/ledger.db", "", 35, "text", "info"),
+second = Second(Order("sqlite:///" + sys.argv[1] + "/ledger.db", "", "refuse", 35, "text", "info"),
     lock_folder(folder))
 print(second.process.pid, [name for name in ("sqlalchemy", "pyarrow") if name in sys.modules])
 sys.stdout.flush()

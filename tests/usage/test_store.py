@@ -340,7 +340,7 @@ def test_a_write_that_failed_is_found_out_and_loses_nothing(
 
 
 def test_a_folder_serves_one_process(store: UsageStore) -> None:
-    with run("put", f"chdb://{store._place}", 0) as child:
+    with run("put", f"chdb://{store.place}", 0) as child:
         _, trouble = child.communicate(timeout=60)
     assert child.returncode == 1
     assert "a folder serves one process at a time" in trouble

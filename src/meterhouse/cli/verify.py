@@ -24,10 +24,10 @@ from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import MeterhouseError, StoreError
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
+from meterhouse.pipeline.pair import open_usage
 from meterhouse.pipeline.process import store_left_behind
 from meterhouse.pipeline.verify import Verification
 from meterhouse.stores import Stores
-from meterhouse.usage.store import UsageStore
 
 app = typer.Typer(add_completion=False)
 
@@ -144,7 +144,7 @@ def _read(answer: httpx.Response) -> State:
 async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
     """Open the stores here and begin a verification."""
     with books.opened(config) as ledger:
-        usage = UsageStore.open(config.clickhouse_url)
+        usage = open_usage(ledger, config.clickhouse_url)
         stores = Stores(ledger, lambda work, *args, **kwargs: work(usage, *args, **kwargs))
 
         @asynccontextmanager

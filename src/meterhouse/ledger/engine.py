@@ -46,6 +46,11 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def place(self) -> str:
+        """Where the ledger is, for people: its URL without the password."""
+        return self._writer.url.render_as_string(hide_password=True)
+
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a transaction that may write; it commits at the end, or rolls back on an error.

@@ -89,6 +89,17 @@ zone_rules = sa.Table(
     sa.Column("used_at", Whole64, nullable=False),
 )
 
+# One row: what this ledger and its usage store are known by (`ledger.identity`).
+store_identity = sa.Table(
+    "store_identity",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("awaited", sa.Text),
+    sa.Column("missing_events", Whole64, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
+)
+
 customers = sa.Table(
     "customers",
     metadata,

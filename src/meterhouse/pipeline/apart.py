@@ -23,6 +23,7 @@ from meterhouse import limits, logs, zones
 from meterhouse.errors import StoreError, UnwrittenError
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.pipeline.judge import Verdict
+from meterhouse.pipeline.pair import open_pair
 from meterhouse.pipeline.second import Order, Second
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.usage.store import UsageStore
@@ -155,7 +156,7 @@ def work(address: str, key: bytes, order: Order) -> None:
     with os.fdopen(os.dup(_STANDARD_OUTPUT), "w") as tell:
         try:
             ledger = open_ledger(order.database_url)
-            usage = UsageStore.open(order.clickhouse_url)
+            usage = open_pair(ledger, order.clickhouse_url, order.mismatched_stores)
         except StoreError as error:
             tell.write(f"{error}\n")
             return

@@ -21,14 +21,15 @@ from threading import Thread
 from typing import IO, NamedTuple, Self, cast
 
 from meterhouse import limits
-from meterhouse.config import Config, LogFormat
+from meterhouse.config import Config, LogFormat, MismatchedStores
 
 
 class Order(NamedTuple):
-    """What a workshop needs: where its stores are, its one setting, and how it logs."""
+    """What a workshop needs: where its stores are, its settings, and how it logs."""
 
     database_url: str
     clickhouse_url: str
+    mismatched_stores: MismatchedStores
     deduplication_days: int
     log_format: LogFormat
     log_level: str
@@ -39,6 +40,7 @@ class Order(NamedTuple):
         return cls(
             config.database_url,
             config.clickhouse_url,
+            config.mismatched_stores,
             config.deduplication_days,
             config.log_format,
             config.log_level,

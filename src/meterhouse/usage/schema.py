@@ -20,6 +20,7 @@ What a reader may rely on:
   day.
 - No table has a TTL, which would go by the engine's clock: partitions are dropped whole by
   `pipeline.retain`, which goes by the program's.
+- `store_identity` says which ledger the store belongs to: its newest row, by `number`, counts.
 - `request_logs` is described by its module, `usage.request_logs`.
 - An insert is on disk when it returns, a merge before the parts that it replaces are removed, which
   is `USAGE_REPLACED_SECONDS` later. See decision 19 for what the engine does on a full disk.
@@ -152,6 +153,17 @@ SETTINGS {TABLE_SETTINGS},
     min_age_to_force_merge_on_partition_only = 1
 """
 
+STORE_IDENTITY = f"""
+CREATE TABLE IF NOT EXISTS store_identity
+(
+    identity String,
+    number   UInt64
+)
+ENGINE = MergeTree
+ORDER BY number
+SETTINGS {TABLE_SETTINGS}
+"""
+
 
 def create(client: Client) -> None:
     """Create the tables that are not there yet."""
@@ -160,4 +172,5 @@ def create(client: Client) -> None:
     client.command(DUPLICATE_EVENTS)
     client.command(IDENTIFIERS)
     client.command(USAGE_SLOTS)
+    client.command(STORE_IDENTITY)
     client.command(request_logs.SCHEMA)

@@ -44,7 +44,7 @@ from meterhouse.metering.model import Meter, Scope, StoredEvent
 from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.window import Window, window_of
-from meterhouse.usage import block, queries, request_logs, schema, search, selection
+from meterhouse.usage import block, folder, queries, request_logs, schema, search, selection
 from meterhouse.usage.request_logs import RequestLog
 from meterhouse.usage.search import Page, RejectedKind
 
@@ -67,6 +67,7 @@ ENGINE_OPTIONS = {
     "index_mark_cache_size": USAGE_CACHE_BYTES_MAX,
     "primary_index_cache_size": USAGE_CACHE_BYTES_MAX,
 }
+_IN_USE = "Error initializing EmbeddedServer"  # the engine has no other word for it
 TLS_SCHEMES = ("clickhouses", "https")
 
 T = TypeVar("T")
@@ -179,8 +180,8 @@ class _WrongCount(msgspec.Struct):
 class UsageStore:
     """The open store; `open` makes one.
 
-    `unwritten` is set once `confirm` has found that the engine did not write all that it took,
-    `closed` once nothing more is asked of it.
+    `place` is where it is, for people; `unwritten` is set once `confirm` has found that the engine
+    did not write all that it took, `closed` once nothing more is asked of it.
     """
 
     def __init__(
@@ -188,7 +189,7 @@ class UsageStore:
     ) -> None:
         self.unwritten = Event()
         self.closed = False
-        self._place = place
+        self.place = place
         self._embedded = embedded
         self._writer = writer
         self._writing = Lock()
@@ -205,8 +206,10 @@ class UsageStore:
         holds its folder.
         """
         place = _place(url)
-        sentence = f"The usage store at {place} cannot open; a folder serves one process at a time"
-        with contextlib.ExitStack() as opened, _trouble(sentence):
+        path = folder.path_of(url)
+        if path is not None:
+            folder.mend(path)
+        with contextlib.ExitStack() as opened, _trouble(f"The usage store at {place} cannot open"):
             writer = opened.enter_context(contextlib.closing(_connect(url)))
             readers = [
                 opened.enter_context(contextlib.closing(_connect(url)))
@@ -223,7 +226,7 @@ class UsageStore:
         `destination` and `body` are those of a `Block`, `token` names it. Whether the block is
         there after a `StoreError`, or after a crash, nobody knows: `insert_again` makes sure.
         """
-        with self._writing, _trouble(f"The usage store at {self._place} took no block"):
+        with self._writing, _trouble(f"The usage store at {self.place} took no block"):
             self._writer.raw_insert(
                 destination,
                 insert_block=body,
@@ -241,7 +244,7 @@ class UsageStore:
         if self._embedded and self._ask(queries.FAILED_WRITES, {}, _Failed):
             self.unwritten.set()
             raise UnwrittenError(
-                f"The usage store at {self._place} did not write all that it took; another process "
+                f"The usage store at {self.place} did not write all that it took; another process "
                 "has to open it. Is its disk full?"
             )
 
@@ -256,9 +259,14 @@ class UsageStore:
         is under way in a server.
         """
         for attempt in (token, f"{token}-{secrets.token_hex(8)}"):
-            if self._holds(destination, body):
+            if self.holds(destination, body):
                 return
             self.insert(destination, body, attempt)
+
+    def holds(self, destination: str, body: bytes) -> bool:
+        """Tell whether a block was inserted."""
+        [held] = self._ask(queries.HOLDS[destination], block.first_row(body), _Held)
+        return held.rows > 0
 
     def find(self, scope: Scope, meter: str, position: int) -> StoredEvent | None:
         """Return the event of a meter (its id) at a position, cancelled or not."""
@@ -298,7 +306,7 @@ class UsageStore:
     def drop_before(self, table: str, partition: int) -> int:
         """Drop what a table has in partitions before one; return how many partitions went."""
         over = self._ask(queries.PARTITIONS_OVER, {"table": table, "before": partition}, _Partition)
-        with self._writing, _trouble(f"The usage store at {self._place} dropped nothing"):
+        with self._writing, _trouble(f"The usage store at {self.place} dropped nothing"):
             for row in over:
                 self._writer.command(f"ALTER TABLE {table} DROP PARTITION {row.number}")
         self.confirm()
@@ -337,7 +345,7 @@ class UsageStore:
 
     def change(self, sql: str, values: dict[str, Any], settings: dict[str, Any]) -> None:
         """Run a statement of this room that changes rows, beside what inserts and asks."""
-        sentence = f"The usage store at {self._place} changed nothing"
+        sentence = f"The usage store at {self.place} changed nothing"
         with self._reader() as reader, _trouble(sentence):
             reader.command(sql, parameters=values, settings=settings)
         self.confirm()
@@ -457,10 +465,6 @@ class UsageStore:
                 one.part,
             )
 
-    def _holds(self, destination: str, body: bytes) -> bool:
-        [held] = self._ask(queries.HOLDS[destination], block.first_row(body), _Held)
-        return held.rows > 0
-
     def _ask(
         self,
         sql: str,
@@ -479,7 +483,7 @@ class UsageStore:
         format_: str,
         settings: dict[str, Any] | None = None,
     ) -> bytes:
-        sentence = f"The usage store at {self._place} gave no answer"
+        sentence = f"The usage store at {self.place} gave no answer"
         with self._reader() as reader, _trouble(sentence):
             return reader.raw_query(sql, parameters=values, fmt=format_, settings=settings)
 
@@ -516,9 +520,17 @@ def _connect(url: str) -> Client:
     if "?" in rest:
         raise StoreError(f"The usage store cannot be at {rest}: the path holds a question mark.")
     Path(rest).mkdir(parents=True, exist_ok=True)
-    return get_client(
-        interface="chdb", path=rest, chdb_options=ENGINE_OPTIONS, settings=SESSION_SETTINGS
-    )
+    try:
+        return get_client(
+            interface="chdb", path=rest, chdb_options=ENGINE_OPTIONS, settings=SESSION_SETTINGS
+        )
+    except DriverError as error:
+        if _IN_USE not in str(error):
+            raise
+        raise StoreError(
+            f"The usage store at {rest} cannot open; a folder serves one process at a time, and "
+            f"another one seems to have it: {error}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ def upgrade() -> None:
     _users()
     _session_secret()
     _zone_rules()
+    _store_identity()
     _catalog()
     _journal()
     _adjustments()
@@ -107,6 +108,20 @@ def _zone_rules() -> None:
         sa.Column("used_at", Whole64, nullable=False),
         sa.PrimaryKeyConstraint("version", name="pk_zone_rules"),
     )
+
+
+def _store_identity() -> None:
+    table = op.create_table(
+        "store_identity",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("awaited", sa.Text()),
+        sa.Column("missing_events", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_store_identity"),
+        sa.CheckConstraint("id = 1", name="ck_store_identity_one_row"),
+    )
+    row = {"id": 1, "identity": secrets.token_hex(16), "awaited": "", "missing_events": 0}
+    op.bulk_insert(table, [row])
 
 
 def _catalog() -> None:
