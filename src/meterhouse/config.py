@@ -36,6 +36,8 @@ RATE_LIMITS: Mapping[str, int] = {
     "meter_event_stream.live": 10_000,  # events, not requests
     "meter_usage.live": 100,  # requests for meter usage, which count towards nothing else
     "meter_usage.test": 100,
+    "search.live": 20,  # searches, which count towards nothing else
+    "search.test": 20,
 }
 
 

@@ -40,6 +40,11 @@ IDEMPOTENCY_V2_DAYS = 30  # https://docs.stripe.com/api-v2-overview
 PAGE_LIMIT_MAX = 100
 PAGE_LIMIT_DEFAULT = 10
 
+# Search: https://docs.stripe.com/search
+SEARCH_CLAUSES_MAX = 10
+SEARCH_SUBSTRING_LEAST_CHARS = 3
+SEARCH_TOTAL_ROWS_MAX = 10_000  # to which what is found is counted
+
 # Metadata: https://docs.stripe.com/api/metadata
 METADATA_KEYS_MAX = 50
 METADATA_KEY_CHARS_MAX = 40

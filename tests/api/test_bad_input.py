@@ -145,6 +145,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 PATHS = [
     "/v1/customers",
     "/v1/customers/cus_x",
+    "/v1/customers/cus_x/sources",
+    "/v1/customers/search",
+    "/v1/accounts",
+    "/v1/accounts/acct_x",
     "/v1/billing/meters",
     "/v1/billing/meters/mtr_x",
     "/v1/billing/meters/mtr_x/deactivate",
@@ -157,6 +161,7 @@ WORDS = st.sampled_from(
     [
         *("event_name", "payload", "value", "timestamp", "identifier", "expand", "metadata"),
         *("customer", "start_time", "end_time", "limit", "created", "gt", "type", "cancel"),
+        *("query", "page", "name:1", "metadata['k']:'v'", " OR "),
         *("calls", "0", "1", "-1", "sum", "by_id", "9" * 30, "", "[", "]", "[]", "%", "+", "é"),
     ]
 )

@@ -87,6 +87,8 @@ def admitted(limit: Any, scope: Scope, *, connected: bool = False, amount: int =
         ("meter_event_stream", LIVE, False, 100, 100),
         ("meter_event_stream", LIVE, False, 1, 10_000),
         ("meter_event_stream", LIVE, True, 100, 100),
+        ("search", TEST, False, 1, 20),
+        ("search", LIVE, True, 1, 20),
     ],
 )
 def test_the_table(limit: str, scope: Scope, connected: bool, amount: int, passed: int) -> None:

@@ -1,7 +1,14 @@
 import pytest
 
 from meterhouse.errors import Refusal
-from meterhouse.wire.page import PageParams, list_object
+from meterhouse.wire.page import (
+    PageParams,
+    SearchParams,
+    list_object,
+    page_token,
+    read_page_token,
+    search_object,
+)
 from meterhouse.wire.params import read_params
 
 
@@ -30,3 +37,21 @@ def test_list_object() -> None:
         "has_more": True,
         "data": [{"id": "mtr_1"}],
     }
+
+
+def test_a_token_stands_for_a_place() -> None:
+    assert read_page_token(page_token("cus_é")) == "cus_é"
+    for bad in ("", "x", "é", "AA==", "_w=="):
+        assert read_page_token(bad) == ""
+
+
+def test_a_search_goes_on_where_its_page_says() -> None:
+    found = search_object("/v1/x/search", [{"id": "x_2"}, {"id": "x_1"}], has_more=True, total=9)
+    assert (found["object"], found["total_count"]) == ("search_result", 9)
+    asked = read_params(SearchParams, {"query": "q", "limit": "2", "page": found["next_page"]})
+    assert asked.cut() == PageParams(limit=2, starting_after="x_1")
+    assert read_params(SearchParams, {"query": "q"}).cut() == PageParams(limit=10)
+    with pytest.raises(Refusal) as caught:
+        read_params(SearchParams, {"query": "q", "page": "x"}).cut()
+    assert caught.value.param == "page"
+    assert search_object("/v1/x/search", [], has_more=False)["next_page"] is None

@@ -192,6 +192,7 @@ class Gate:
             key,
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
             request.headers,
+            credential.hint,
             credential.embed,
         )
         if route.access == "read":

@@ -14,7 +14,8 @@ from meterhouse.metering.model import Scope
 from meterhouse.wire import envelope
 
 # What a request counts towards: a name in the table, without its mode.
-Limit = Literal["basic", "meter_events", "meter_event_stream", "meter_usage"]
+Limit = Literal["basic", "meter_events", "meter_event_stream", "meter_usage", "search"]
+_APART: frozenset[Limit] = frozenset({"meter_usage", "search"})  # which count towards nothing else
 
 
 class Measure:
@@ -56,9 +57,9 @@ class RateLimits:
 
         `amount` is how much the request is of what the limit's own row counts. In test mode, and
         for an account that the sender has to name, every request counts as one towards the basic
-        limit, but for those for meter usage.
+        limit, but for those for meter usage and searches.
         """
-        basic = limit != "meter_usage" and (limit == "basic" or connected or not scope.livemode)
+        basic = limit not in _APART and (limit == "basic" or connected or not scope.livemode)
         row = f"{'basic' if basic else limit}.{'live' if scope.livemode else 'test'}"
         now = self._clock.now()
         measure = self._measures.get((scope.id, row))

@@ -3,10 +3,12 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from meterhouse.ledger.accounts import Account
 from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.deliveries import Attempt, Delivery
 from meterhouse.ledger.destinations import Destination
 from meterhouse.metering.model import Meter
+from meterhouse.wire.page import list_object
 from meterhouse.wire.timestamp import print_timestamp
 from meterhouse.wire.version import ApiVersion
 
@@ -16,6 +18,8 @@ INVOICE_SETTINGS = {
     "footer": None,
     "rendering_options": None,
 }
+# Lists that a customer has at Stripe; nothing here fills them.
+CUSTOMER_LISTS = ("sources", "subscriptions", "tax_ids")
 SIGNING_SECRET = "webhook_endpoint.signing_secret"  # noqa: S105 - a name, not a secret
 URL = "webhook_endpoint.url"
 
@@ -57,8 +61,32 @@ def meter(one: Meter, *, livemode: bool, version: ApiVersion) -> dict[str, Any]:
     return document
 
 
-def customer(one: Customer, *, livemode: bool) -> dict[str, Any]:
-    """Render a customer (https://docs.stripe.com/api/customers/object)."""
+def account(one: Account) -> dict[str, Any]:
+    """Render an account (https://docs.stripe.com/api/accounts/object)."""
+    return {
+        "id": one.id,
+        "object": "account",
+        "business_profile": {"name": one.name, "url": None},
+        "business_type": None,
+        "capabilities": {},
+        "charges_enabled": False,
+        "country": "US",
+        "created": seconds(one.created),
+        "default_currency": "usd",
+        "details_submitted": True,
+        "email": None,
+        "metadata": {},
+        "payouts_enabled": False,
+        "settings": {"dashboard": {"display_name": one.name, "timezone": "Etc/UTC"}},
+        "type": "standard",
+    }
+
+
+def customer(one: Customer, *, livemode: bool, expand: Collection[str] = ()) -> dict[str, Any]:
+    """Render a customer (https://docs.stripe.com/api/customers/object).
+
+    Of what is in `expand`, lists show, empty as they are.
+    """
     if one.deleted_at is not None:
         return {"id": one.id, "object": "customer", "deleted": True}
     document: dict[str, Any] = {
@@ -85,7 +113,12 @@ def customer(one: Customer, *, livemode: bool) -> dict[str, Any]:
         "tax_exempt": "none",
         "test_clock": None,
     }
-    return document | one.details
+    lists = {
+        name: list_object(f"/v1/customers/{one.id}/{name}", [], has_more=False)
+        for name in CUSTOMER_LISTS
+        if name in expand
+    }
+    return document | one.details | lists
 
 
 def webhook_endpoint(one: Destination, *, livemode: bool) -> dict[str, Any]:

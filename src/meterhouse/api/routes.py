@@ -23,11 +23,13 @@ from meterhouse.api.meterhouse import (
     usage,
     verification,
 )
-from meterhouse.api.meterhouse import customers as customer_search
+from meterhouse.api.meterhouse import customers as customers_by_text
 from meterhouse.api.meterhouse import meter_events as raw_events
 from meterhouse.api.rate_limits import Limit
+from meterhouse.api.v1 import accounts as v1_accounts
 from meterhouse.api.v1 import (
-    account,
+    customer_lists,
+    customer_search,
     customers,
     event_retry,
     event_summaries,
@@ -129,7 +131,15 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _CUSTOMER, "customers", customers.retrieve),
     _route("POST", _CUSTOMER, "customers", customers.update),
     _route("DELETE", _CUSTOMER, "customers", customers.delete),
-    _route("GET", "/v1/account", "account", account.retrieve),
+    _route("GET", "/v1/customers/search", "customers", customer_search.search)._replace(
+        limit="search"
+    ),
+    _route("GET", _CUSTOMER + "/sources", "customers", customer_lists.sources),
+    _route("GET", _CUSTOMER + "/subscriptions", "customers", customer_lists.subscriptions),
+    _route("GET", _CUSTOMER + "/tax_ids", "customers", customer_lists.tax_ids),
+    _route("GET", "/v1/account", "account", v1_accounts.current),
+    _route("GET", "/v1/accounts", "account", v1_accounts.list_),
+    _route("GET", "/v1/accounts/{id}", "account", v1_accounts.retrieve),
     _route("GET", "/v1/events", "events", events.list_),
     _route("GET", "/v1/events/{id}", "events", events.retrieve),
     _route("POST", "/v1/events/{id}/retry", "events", event_retry.create),
@@ -179,7 +189,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/status", "billing_meter_events", status.retrieve),
     _route("GET", "/meterhouse/v1/rejections", "billing_meter_events", rejections.list_),
     _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_),
-    _route("GET", "/meterhouse/v1/customers", "customers", customer_search.list_),
+    _route("GET", "/meterhouse/v1/customers", "customers", customers_by_text.list_),
     _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_),
     _route("GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve),
     _route(
@@ -207,9 +217,6 @@ ROUTES: tuple[Route, ...] = (
     _open("GET", "/meterhouse/v1/verification", verification.retrieve),
 )
 
-# What Stripe has beside the objects of a list: not there, and nothing that an id stands for.
-_ABSENT = frozenset({("GET", "/v1/customers/search")})
-
 
 class Routes:
     """Finds a row: by the exact path first, else part by part. HEAD is found where GET is."""
@@ -231,8 +238,6 @@ class Routes:
         if exact is not None:
             return exact, ()
         method = "GET" if method == "HEAD" else method
-        if (method, path) in _ABSENT:
-            return None, ()
         encoded = "%" in raw_path
         parts = [unquote(part) for part in raw_path.split("/")] if encoded else path.split("/")
         for row, pattern in self._patterns:

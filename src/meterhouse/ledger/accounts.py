@@ -76,6 +76,27 @@ def page_of_accounts(
     return ([Account(**row) for row in found.rows], found.has_more) if found else None
 
 
+def connected_accounts(
+    connection: sa.Connection,
+    platform: str,
+    page: PageParams,
+    created: tuple[int | None, int | None] = (None, None),
+) -> tuple[list[Account], bool] | None:
+    """Return a page of the accounts that are connected to `platform`, newest first.
+
+    `created` is a half-open window, open where a bound is None. It comes with whether there are
+    more. Returns None when the cursor of `page` names no such account.
+    """
+    query = _accounts
+    start, end = created
+    if start is not None:
+        query = query.where(accounts.c.created >= start)
+    if end is not None:
+        query = query.where(accounts.c.created < end)
+    found = read_page(connection, accounts, query, None, page, own=accounts.c.platform == platform)
+    return ([Account(**row) for row in found.rows], found.has_more) if found else None
+
+
 def scopes_of(connection: sa.Connection, account_id: str) -> list[Scope]:
     """Return both scopes of an account; nothing when there is no such account."""
     rows = connection.execute(_scopes.where(scopes.c.account == account_id))

@@ -15,6 +15,7 @@ from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import customers
 from meterhouse.wire.page import PageParams
+from meterhouse.wire.search import fold, fold_words
 
 _BEGINNING_CHARS = 8  # of an id: its prefix, and some of the letters that tell it apart
 
@@ -50,7 +51,7 @@ _known = sa.select(customers.c.scope, customers.c.id, customers.c.deleted_at).wh
 
 def create_customer(connection: sa.Connection, customer: Customer) -> None:
     """Store a new customer."""
-    connection.execute(sa.insert(customers), msgspec.structs.asdict(customer))
+    connection.execute(sa.insert(customers), _row(customer))
 
 
 def find_customer(
@@ -69,9 +70,7 @@ def find_customer(
 def update_customer(connection: sa.Connection, customer: Customer) -> None:
     """Store what a customer has become; read it with `lock` before."""
     connection.execute(
-        sa.update(customers)
-        .where(customers.c.id == customer.id)
-        .values(**msgspec.structs.asdict(customer))
+        sa.update(customers).where(customers.c.id == customer.id).values(**_row(customer))
     )
 
 
@@ -104,16 +103,28 @@ def list_customers(
     `text` is a part of the id, the email, the name or the description, in any case of letters.
     Returns None when the cursor of `page` names no customer.
     """
-    query = _customers.where(customers.c.deleted_at.is_(None))
+    conditions: list[sa.ColumnElement[bool]] = []
     if email is not None:
-        query = query.where(customers.c.email == email)
+        conditions.append(customers.c.email == email)
     if text is not None:
-        query = query.where(sa.or_(*(part.icontains(text, autoescape=True) for part in _searched)))
+        parts = (part.icontains(text, autoescape=True) for part in _searched)
+        conditions.append(sa.or_(*parts))
     start, end = created
     if start is not None:
-        query = query.where(customers.c.created >= start)
+        conditions.append(customers.c.created >= start)
     if end is not None:
-        query = query.where(customers.c.created < end)
+        conditions.append(customers.c.created < end)
+    return page_of_customers(connection, scope, page, *conditions)
+
+
+def page_of_customers(
+    connection: sa.Connection, scope: int, page: PageParams, *conditions: sa.ColumnElement[bool]
+) -> tuple[list[Customer], bool] | None:
+    """Return a page of the customers that exist and meet all `conditions`, newest first.
+
+    It comes with whether there are more. Returns None when the cursor of `page` names no customer.
+    """
+    query = _customers.where(customers.c.deleted_at.is_(None), *conditions)
     found = read_page(connection, customers, query, scope, page)
     return ([Customer(**row) for row in found.rows], found.has_more) if found else None
 
@@ -150,3 +161,19 @@ def known(
         for scope, customer_id, deleted_at in rows
         if (scope, customer_id) in wanted
     }
+
+
+def _row(customer: Customer) -> dict[str, Any]:
+    """Return what is stored of a customer: its members, and some of them as they are searched."""
+    details = customer.details
+    texts = {
+        "email": customer.email,
+        "name": details.get("name"),
+        "phone": details.get("phone"),
+    }
+    folded: dict[str, Any] = {
+        f"folded_{field}": None if text is None else fold_words(text)
+        for field, text in texts.items()
+    }
+    folded["folded_metadata"] = {key: fold(text) for key, text in customer.metadata.items()}
+    return msgspec.structs.asdict(customer) | folded

@@ -65,6 +65,31 @@ def _any_of_postgresql(element: any_of, compiler: SQLCompiler, **options: Any) -
     return f"{column} = ANY({values})"
 
 
+class member_of(FunctionElement[str]):  # noqa: N801 - it is called like a function of SQL
+    """The text that a hash of texts, in a JSON column, has under a key; NULL where it has none.
+
+    The key is bound as it is: it may have quotes, dots and brackets.
+    """
+
+    inherit_cache = True
+    type = sa.Text()
+
+    def __init__(self, column: sa.ColumnElement[Any], key: str) -> None:
+        super().__init__(column, sa.literal(key, sa.Text()))
+
+
+@compiles(member_of, "sqlite")
+def _member_of_sqlite(element: member_of, compiler: SQLCompiler, **options: Any) -> str:
+    column, key = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"(SELECT json_each.value FROM json_each({column}) WHERE json_each.key = {key})"  # noqa: S608 - compiled clauses
+
+
+@compiles(member_of, "postgresql")
+def _member_of_postgresql(element: member_of, compiler: SQLCompiler, **options: Any) -> str:
+    column, key = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({column} ->> {key})"
+
+
 @lru_cache
 def upsert(
     dialect: str,

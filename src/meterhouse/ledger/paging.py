@@ -23,15 +23,18 @@ def read_page(
     query: sa.Select[Any],
     scope: int | None,
     page: PageParams,
+    *,
+    own: sa.ColumnElement[bool] | None = None,
 ) -> Rows | None:
     """Cut a page out of the rows of `query` that belong to `scope`.
 
-    `table` has the columns `seq` (its order), `id` and `scope`. Where `scope` is None the rows
-    belong to nobody, and `table` needs no column of that name. A cursor may name any row of the
-    scope, also one that the filters of `query` leave out, so that a list can be read on while it
-    changes. Returns None when the cursor names no row.
+    `table` has the columns `seq` (its order), `id` and `scope`. Where `scope` is None the rows are
+    those that meet `own`, or all of them, and `table` needs no column of that name. A cursor may
+    name any row of the scope, also one that the filters of `query` leave out, so that a list can be
+    read on while it changes. Returns None when the cursor names no row.
     """
-    own = sa.true() if scope is None else table.c.scope == scope
+    if own is None:
+        own = sa.true() if scope is None else table.c.scope == scope
     query = query.where(own)
     backwards = page.ending_before is not None
     cursor = page.ending_before if backwards else page.starting_after

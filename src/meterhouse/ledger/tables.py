@@ -111,9 +111,14 @@ customers = sa.Table(
     sa.Column("details", sa.JSON, nullable=False),  # the rest of what the sender told us
     sa.Column("created", Whole64, nullable=False),
     sa.Column("deleted_at", Whole64),
+    sa.Column("folded_email", sa.Text),  # as they are searched, see `wire.search`
+    sa.Column("folded_name", sa.Text),
+    sa.Column("folded_phone", sa.Text),
+    sa.Column("folded_metadata", sa.JSON(none_as_null=True)),
 )
 sa.Index("ix_customers_scope_seq", customers.c.scope, customers.c.seq)
 sa.Index("ix_customers_scope_email", customers.c.scope, customers.c.email)
+sa.Index("ix_customers_scope_folded_email", customers.c.scope, customers.c.folded_email)
 _deleted = customers.c.deleted_at.is_not(None)
 sa.Index(
     "ix_customers_deleted_at",

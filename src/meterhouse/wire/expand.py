@@ -7,9 +7,22 @@ from meterhouse.wire.envelope import cannot_expand, expand_too_deep
 
 
 def check_expand(paths: Iterable[str], expandable: Collection[str] = ()) -> None:
-    """Refuse a path to expand, such as `data.customer`, that is not in `expandable`."""
+    """Refuse a path to expand, such as `data.customer`, that is not in `expandable`.
+
+    Nor lies below something that is: nothing here fills what can be expanded, so that whatever a
+    client expects in it may be asked for.
+    """
     for path in paths:
         if path.count(".") >= EXPAND_LEVELS_MAX:
             raise expand_too_deep(path)
-        if path not in expandable:
+        if not any(f"{path}.".startswith(f"{known}.") for known in expandable):
             raise cannot_expand(path)
+
+
+def expanded(paths: Iterable[str], *, listed: bool = False) -> frozenset[str]:
+    """Return which members of an object are to be expanded, by the paths in the answer.
+
+    `listed` tells that the answer is a list of such objects, so that paths begin with `data.`.
+    """
+    within = (path.removeprefix("data.") if listed else path for path in paths)
+    return frozenset(path.partition(".")[0] for path in within)

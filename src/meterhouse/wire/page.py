@@ -1,10 +1,15 @@
-"""Pages of lists (https://docs.stripe.com/api/pagination)."""
+"""Pages of lists and of searches.
 
+https://docs.stripe.com/api/pagination, https://docs.stripe.com/api/pagination/search
+"""
+
+import base64
+import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from meterhouse.limits import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX
-from meterhouse.wire.param_errors import exclusive_params
+from meterhouse.wire.param_errors import bad_search_page, exclusive_params
 from meterhouse.wire.params import Between, RequestParams
 
 
@@ -34,3 +39,48 @@ class PageParams(RequestParams):
 def list_object(url: str, data: Sequence[Any], has_more: bool) -> dict[str, Any]:
     """Return the list object of one page; `url` is the path of the list."""
     return {"object": "list", "url": url, "has_more": has_more, "data": data}
+
+
+class SearchParams(RequestParams):
+    """The parameters of every search; `page` is the `next_page` of the answer before."""
+
+    query: str
+    limit: Annotated[int, Between(1, PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT
+    page: str | None = None
+
+    def cut(self) -> PageParams:
+        """Return where the page is cut, as a list would be asked; refuse a bad token."""
+        if self.page is None:
+            return PageParams(limit=self.limit)
+        cursor = read_page_token(self.page)
+        if not cursor:
+            raise bad_search_page(self.page)
+        return PageParams(limit=self.limit, starting_after=cursor)
+
+
+def search_object(
+    url: str, data: Sequence[dict[str, Any]], *, has_more: bool, total: int | None = None
+) -> dict[str, Any]:
+    """Return one page of what a search found; `total` shows where it is known."""
+    document: dict[str, Any] = {
+        "object": "search_result",
+        "url": url,
+        "has_more": has_more,
+        "next_page": page_token(data[-1]["id"]) if has_more else None,
+        "data": data,
+    }
+    return document if total is None else document | {"total_count": total}
+
+
+def page_token(cursor: str) -> str:
+    """Return the token that stands for a place between two pages."""
+    return base64.urlsafe_b64encode(cursor.encode()).decode()
+
+
+def read_page_token(token: str) -> str:
+    """Return the place that a token stands for, empty where it is none of ours."""
+    try:
+        cursor = base64.urlsafe_b64decode(token).decode()
+    except (binascii.Error, ValueError):
+        return ""
+    return "" if "\0" in cursor else cursor

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from meterhouse.errors import Refusal
+from meterhouse.limits import SEARCH_CLAUSES_MAX, SEARCH_SUBSTRING_LEAST_CHARS
 from meterhouse.wire.body import to_json
 from meterhouse.wire.envelope import quote
 
@@ -137,6 +138,69 @@ def metadata_value_too_long(name: str, value: str, chars_max: int) -> Refusal:
         f"Metadata values can have up to {chars_max} characters, but you passed in a value that is "
         f"{len(value)} characters. Invalid value: {quote(value)}",
         param=quote(name),
+    )
+
+
+# ---- Search queries: https://docs.stripe.com/search ----
+
+
+def unreadable_search() -> Refusal:
+    """Refuse a query that does not follow the search query language."""
+    return Refusal(
+        "We were unable to parse your search query. Try using the format "
+        '`metadata["key"]:"value"` to query for metadata or key:"value" to query for other fields.',
+        param="query",
+    )
+
+
+def unknown_search_field(field: str, resource: str) -> Refusal:
+    """Refuse a field by which objects of `resource` cannot be looked for."""
+    return Refusal(
+        f"Field `{quote(field)}` is an unsupported search field for resource `{resource}`. See "
+        f"http://stripe.com/docs/search#query-fields-for-{resource} for a list of supported "
+        "fields.",
+        param="query",
+    )
+
+
+def bad_search_operator(operator: str, field: str) -> Refusal:
+    """Refuse an operator that a field of this kind does not know."""
+    return Refusal(
+        f"Operator `{operator}` is not supported for search field `{quote(field)}`.",
+        param="query",
+    )
+
+
+def bad_search_number(field: str, text: str) -> Refusal:
+    """Refuse what a numeric field cannot be compared with."""
+    return Refusal(
+        f"Search field `{quote(field)}` takes a whole number, not `{quote(text)}`.", param="query"
+    )
+
+
+def short_search_substring(field: str) -> Refusal:
+    """Refuse a substring that is too short to look for."""
+    return Refusal(
+        f"A substring to search for in `{quote(field)}` must have at least "
+        f"{SEARCH_SUBSTRING_LEAST_CHARS} characters.",
+        param="query",
+    )
+
+
+def too_many_search_clauses() -> Refusal:
+    """Refuse a query with more clauses than allowed."""
+    return Refusal(f"A search query can have up to {SEARCH_CLAUSES_MAX} clauses.", param="query")
+
+
+def mixed_search() -> Refusal:
+    """Refuse a query of which it is not clear what belongs together."""
+    return Refusal("You can't combine AND and OR in the same search query.", param="query")
+
+
+def bad_search_page(token: str) -> Refusal:
+    """Refuse a token that names no page of a search."""
+    return Refusal(
+        f"Invalid page: {quote(token)}; must be the next_page of another answer", param="page"
     )
 
 

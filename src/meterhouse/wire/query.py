@@ -11,8 +11,6 @@ A page is named by a token in `page`, which the answer before it has in a URL to
 sent as `types[0]=a`, or as `types=a&types=b` by Stripe's CLI (https://docs.stripe.com/api-v2-overview).
 """
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -23,7 +21,7 @@ from meterhouse.errors import Refusal
 from meterhouse.limits import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX
 from meterhouse.wire.envelope_v2 import invalid_field
 from meterhouse.wire.form import parse_form
-from meterhouse.wire.page import PageParams
+from meterhouse.wire.page import PageParams, page_token, read_page_token
 from meterhouse.wire.params import Between, Params, read_params
 from meterhouse.wire.timestamp import read_timestamp
 
@@ -44,11 +42,8 @@ class PageQuery(Query, kw_only=True):
         """Return where the page is cut, as a list of API v1 would be asked; refuse a bad token."""
         if self.page is None:
             return PageParams(limit=self.limit)
-        try:
-            side, _, cursor = base64.urlsafe_b64decode(self.page).decode().partition(":")
-        except (binascii.Error, ValueError):
-            side = cursor = ""
-        if not cursor or "\0" in cursor or side not in (_AFTER, _BEFORE):
+        side, _, cursor = read_page_token(self.page).partition(":")
+        if not cursor or side not in (_AFTER, _BEFORE):
             raise bad_page()
         return PageParams(
             limit=self.limit,
@@ -118,7 +113,7 @@ def bad_page() -> Refusal:
 
 
 def _url(path: str, query: bytes, side: str, beside: dict[str, Any]) -> str:
-    token = base64.urlsafe_b64encode(f"{side}:{beside['id']}".encode()).decode()
+    token = page_token(f"{side}:{beside['id']}")
     asked = [pair for pair in parse_qsl(query.decode()) if pair[0] != "page"]
     return f"{path}?{urlencode([*asked, ('page', token)])}"
 

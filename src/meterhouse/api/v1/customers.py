@@ -5,6 +5,7 @@ and given back. What is no member of the object, such as a payment method to att
 forgotten: nothing of metering depends on it, and it may be somebody's secret.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,7 +19,7 @@ from meterhouse.api.once import once
 from meterhouse.ledger import customers
 from meterhouse.ledger.customers import Customer
 from meterhouse.wire import envelope
-from meterhouse.wire.expand import check_expand
+from meterhouse.wire.expand import check_expand, expanded
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.page import PageParams, list_object
@@ -45,7 +46,7 @@ _EXPANDABLE = frozenset(
         "test_clock",
     }
 )
-_EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
+EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
 
 Name = Annotated[str, Length(256)]
 Email = Annotated[str, Length(512)]
@@ -204,18 +205,19 @@ async def create(call: Call) -> Answer:
     def work(connection: sa.Connection) -> Answer:
         customers.create_customer(connection, customer)
         _announce(connection, call, "created", customer)
-        return _shown(call, customer)
+        return _shown(call, customer, params)
 
     return await once(call, work)
 
 
 async def retrieve(call: Call) -> Answer:
     """Show a customer; one that was deleted shows little more than that."""
-    check_expand(call.params(RequestParams).expand, _EXPANDABLE)
+    params = call.params(RequestParams)
+    check_expand(params.expand, _EXPANDABLE)
     customer = await call.house.stores.read(customers.find_customer, call.scope.id, call.ids[0])
     if customer is None:
         raise envelope.no_such("customer", call.ids[0])
-    return _shown(call, customer)
+    return _shown(call, customer, params)
 
 
 async def update(call: Call) -> Answer:
@@ -230,7 +232,7 @@ async def update(call: Call) -> Answer:
         customer = _changed(before, params)
         customers.update_customer(connection, customer)
         _announce(connection, call, "updated", customer, before)
-        return _shown(call, customer)
+        return _shown(call, customer, params)
 
     return await once(call, work)
 
@@ -253,7 +255,7 @@ async def delete(call: Call) -> Answer:
 async def list_(call: Call) -> Answer:
     """List customers, newest first."""
     params = call.params(CustomerList)
-    check_expand(params.expand, _EXPANDABLE_IN_LIST)
+    check_expand(params.expand, EXPANDABLE_IN_LIST)
     created = params.created.window() if params.created else (None, None)
     return await list_those(call, params, email=params.email, created=created)
 
@@ -264,8 +266,14 @@ async def list_those(call: Call, params: PageParams, **filters: Any) -> Answer:
     if page is None:
         raise envelope.no_such("customer", params.cursor, params.cursor_param)
     rows, has_more = page
-    data = [render.customer(row, livemode=call.scope.livemode) for row in rows]
-    return ok(list_object(call.path, data, has_more))
+    return ok(list_object(call.path, shown(call, rows, params), has_more))
+
+
+def shown(call: Call, rows: Iterable[Customer], params: RequestParams) -> list[dict[str, Any]]:
+    """Return the customers of a list as it shows them, with what the request wants expanded."""
+    expand = expanded(params.expand, listed=True)
+    livemode = call.scope.livemode
+    return [render.customer(row, livemode=livemode, expand=expand) for row in rows]
 
 
 def _changed(customer: Customer, params: CustomerWrite) -> Customer:
@@ -314,5 +322,6 @@ def _announce(
     )
 
 
-def _shown(call: Call, customer: Customer) -> Answer:
-    return ok(render.customer(customer, livemode=call.scope.livemode))
+def _shown(call: Call, customer: Customer, params: RequestParams) -> Answer:
+    expand = expanded(params.expand)
+    return ok(render.customer(customer, livemode=call.scope.livemode, expand=expand))

@@ -1,0 +1,41 @@
+"""`/v1/customers/{id}/sources`, `/subscriptions` and `/tax_ids`: lists that are empty here.
+
+https://docs.stripe.com/api/customers. Whoever reads customers whole asks for them; nothing is paid,
+subscribed to or taxed here, so there is nothing in them.
+"""
+
+from meterhouse.api.call import Answer, Call, ok
+from meterhouse.ledger import customers
+from meterhouse.wire import envelope
+from meterhouse.wire.page import PageParams, list_object
+
+
+class SourceList(PageParams):
+    """The parameters of the list of sources; `object` is a kind of them."""
+
+    object: str | None = None
+
+
+async def sources(call: Call) -> Answer:
+    """List a customer's cards and bank accounts."""
+    return await _nothing(call, call.params(SourceList), "source")
+
+
+async def subscriptions(call: Call) -> Answer:
+    """List a customer's subscriptions."""
+    return await _nothing(call, call.params(PageParams), "subscription")
+
+
+async def tax_ids(call: Call) -> Answer:
+    """List a customer's tax ids."""
+    return await _nothing(call, call.params(PageParams), "tax id")
+
+
+async def _nothing(call: Call, params: PageParams, noun: str) -> Answer:
+    """Answer with no objects; whatever would be in them may be expanded."""
+    customer = await call.house.stores.read(customers.find_customer, call.scope.id, call.ids[0])
+    if customer is None or customer.deleted_at is not None:
+        raise envelope.no_such("customer", call.ids[0])
+    if params.cursor:
+        raise envelope.no_such(noun, params.cursor, params.cursor_param)
+    return ok(list_object(call.path, [], has_more=False))
