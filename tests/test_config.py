@@ -75,6 +75,38 @@ def test_both_stores_follow_the_data_folder(tmp_path: Path) -> None:
     assert config.clickhouse_url == f"chdb://{tmp_path}/usage"
 
 
+@pytest.mark.parametrize("name", ["data_dir", "uds"])
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("~/x", "/home/ada/x"),
+        ("~", "/home/ada"),
+        ("./~", "{here}/~"),
+        ("/x/~", "/x/~"),
+        ("/x/my%20data", "/x/my%20data"),
+        (" x ", "{here}/ x "),
+    ],
+)
+def test_a_path_is_the_one_that_was_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, path: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    expected = Path(path.format(here=Path.cwd()))
+    assert getattr(read(**{name: text}), name) == expected
+    assert getattr(Config.read({}, {f"METERHOUSE_{name.upper()}": text}), name) == expected
+
+
+def test_a_home_that_nobody_has_is_told() -> None:
+    with pytest.raises(ConfigError, match="METERHOUSE_DATA_DIR is '~nobody-at-all/x', but"):
+        read(data_dir="~nobody-at-all/x")
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_may_have_the_brackets_of_a_url(host: str) -> None:
+    config = read(host=host)
+    assert (config.host, config.loopback) == ("::1", True)
+
+
 def test_api_keys_are_a_list() -> None:
     keys = read(api_keys=" sk_test_aaaa , sk_live_bbbb,").api_keys
     assert keys == ("sk_test_aaaa", "sk_live_bbbb")
@@ -103,6 +135,7 @@ def test_api_keys_are_a_list() -> None:
         ("values", "float", "must be one of: decimal, whole."),
         ("log_format", "xml", "must be one of: text, json."),
         ("log_level", "loud", "must be one of: debug, info, warning, error."),
+        ("database_url", "http://[::1", "METERHOUSE_DATABASE_URL must be a URL that begins with"),
         ("database_url", "mysql://x", "METERHOUSE_DATABASE_URL must be a URL that begins with"),
         ("clickhouse_url", "duckdb://x", "METERHOUSE_CLICKHOUSE_URL must be a URL that begins"),
     ],

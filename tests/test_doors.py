@@ -1,7 +1,9 @@
 import socket
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from meterhouse import doors
@@ -13,21 +15,38 @@ def test_port_0_takes_a_free_port_and_tells_it() -> None:
     with doors._listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         assert port > 0
-        assert doors._url(listener) == f"http://127.0.0.1:{port}"
+        assert doors._urls(listener) == (f"http://127.0.0.1:{port}",)
 
 
 @pytest.mark.parametrize(
     ("host", "shown"),
     [
-        ("localhost", "http://127.0.0.1:"),
-        ("0.0.0.0", "http://127.0.0.1:"),  # noqa: S104 - that is what is tested
-        ("::1", "http://[::1]:"),
-        ("::", "http://[::1]:"),
+        ("localhost", ["127.0.0.1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["127.0.0.1", "192.0.2.7", "198.51.100.2"]),  # noqa: S104 - as a setting
+        ("::1", ["[::1]"]),
+        ("::", ["[::1]", "127.0.0.1", "192.0.2.7", "[2001:db8::7]", "198.51.100.2"]),
     ],
 )
-def test_the_url_reaches_the_server_from_this_machine(host: str, shown: str) -> None:
+def test_the_urls_are_all_that_reach_the_server_and_the_first_does_from_this_machine(
+    monkeypatch: pytest.MonkeyPatch, host: str, shown: list[str]
+) -> None:
+    interfaces = {
+        "lo": ["127.0.0.1", "::1"],
+        "eth0": ["192.0.2.7", "2001:db8::7", "fe80::7%eth0"],
+        "wg0": ["198.51.100.2"],
+    }
+    found = {
+        name: [
+            SimpleNamespace(family=socket.AF_INET6 if ":" in one else socket.AF_INET, address=one)
+            for one in addresses
+        ]
+        for name, addresses in interfaces.items()
+    }
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
     with doors._listen(host, 0) as listener:
-        assert doors._url(listener).startswith(shown)
+        port = listener.getsockname()[1]
+        assert doors._urls(listener) == tuple(f"http://{one}:{port}" for one in shown)
 
 
 def test_every_address_includes_those_of_version_4() -> None:

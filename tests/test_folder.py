@@ -1,4 +1,5 @@
 import fcntl
+import os
 from pathlib import Path
 from threading import Timer
 
@@ -18,8 +19,14 @@ def test_a_start_waits_for_what_is_left_of_a_killed_server(
         Timer(0.1, left.close).start()
         with lock_folder(tmp_path):
             assert left.closed
-    monkeypatch.setattr(limits, "DATA_DIR_LOCK_SECONDS_MAX", 0.05)
-    with lock_folder(tmp_path), pytest.raises(StoreError, match="Stop that one"):
+    monkeypatch.setattr(limits, "LOCK_SECONDS_MAX", 0.05)
+    with (
+        lock_folder(tmp_path),
+        pytest.raises(
+            StoreError,
+            match=rf"another Meterhouse \(process {os.getpid()} on host .+\)\. Stop that one",
+        ),
+    ):
         lock_folder(tmp_path)
 
 

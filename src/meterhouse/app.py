@@ -33,6 +33,7 @@ from meterhouse.delivery.deliver import Deliverer
 from meterhouse.folder import DOOR_FILE, lock_folder
 from meterhouse.ledger import accounts, keys, sessions, zone_rules
 from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.ledger.owner import Owner
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
@@ -74,15 +75,16 @@ class Meterhouse:
         with ExitStack() as opened:
             self._lock = second.lock if second else lock_folder(config.data_dir)
             opened.enter_context(self._lock)
-            self._ledger = opened.enter_context(open_ledger(config.database_url))
-            self._workshop = Apart(second) if second else _workshop(config, self._ledger)
+            owner = Owner.here(config.data_dir, clock.now())
+            self.ledger = opened.enter_context(open_ledger(config.database_url, owner))
+            self._workshop = Apart(second) if second else _workshop(config, self.ledger)
             opened.callback(self._workshop.close)
-            self.first_key = _provision(self._ledger, config, clock)
-            _tell_zone_rules(self._ledger, clock)
-            with self._ledger.read() as connection:
+            self.first_key = _provision(self.ledger, config, clock)
+            _tell_zone_rules(self.ledger, clock)
+            with self.ledger.read() as connection:
                 session_secret = sessions.read_secret(connection)
             opened.pop_all()  # they stay open until `stop`
-        self._stores = Stores(self._ledger, self._workshop.usage)
+        self._stores = Stores(self.ledger, self._workshop.usage)
         metrics = Metrics()
         identifiers = Identifiers(config.deduplication_days)
         self._acceptor = Acceptor(self._stores, identifiers, clock, metrics, self._committed)
@@ -168,7 +170,7 @@ class Meterhouse:
         await self._deliverer.stop()
         self._stores.close()
         self._workshop.close()
-        self._ledger.close()
+        self.ledger.close()
         (self.config.data_dir / DOOR_FILE).unlink(missing_ok=True)
         self._lock.close()
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
-from urllib.parse import urlsplit
 
 from meterhouse.errors import ConfigError
 from meterhouse.limits import RATE_LIMIT_EVENTS_MAX
@@ -42,13 +41,17 @@ RATE_LIMITS: Mapping[str, int] = {
 
 
 class Setting(NamedTuple):
-    """One row of the table: the name, its default as a person would type it, and its help."""
+    """One row of the table: the name, its default as a person would type it, and its help.
+
+    A `path` is taken as it stands, with the spaces around it, but for a leading `~`.
+    """
 
     name: str
     default: str
     help: str
     choices: tuple[str, ...] = ()
     secret: bool = False
+    path: bool = False
 
     @property
     def variable(self) -> str:
@@ -59,18 +62,20 @@ class Setting(NamedTuple):
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", "127.0.0.1", "Address to listen on."),
     Setting("port", "12111", "TCP port to listen on; 0 takes a free one."),
-    Setting("uds", "", "Path of a Unix socket to listen on as well."),
-    Setting("data_dir", "./meterhouse-data", "Folder that holds both stores."),
+    Setting("uds", "", "Path of a Unix socket to listen on as well.", path=True),
+    Setting("data_dir", "./meterhouse-data", "Folder that holds both stores.", path=True),
     Setting(
         "database_url",
         "",
-        "URL of the ledger. Empty: `sqlite:///<data_dir>/ledger.db`.",
+        "URL of the ledger, with `%` codes for special characters. "
+        "Empty: `sqlite:///<data_dir>/ledger.db`.",
         secret=True,
     ),
     Setting(
         "clickhouse_url",
         "",
-        "URL of the usage store. Empty: `chdb:///<data_dir>/usage`.",
+        "URL of the usage store, with `%` codes for special characters. "
+        "Empty: `chdb:///<data_dir>/usage`.",
         secret=True,
     ),
     Setting(
@@ -179,20 +184,20 @@ class Config:
         """
         environment = os.environ if environment is None else environment
         text = {setting.name: _text(setting, options or {}, environment) for setting in SETTINGS}
-        data_dir = Path(text["data_dir"]).absolute()
+        data_dir = _path("data_dir", text["data_dir"])
         return cls(
-            host=text["host"],
+            host=_host(text["host"]),
             port=_whole("port", text["port"], 0, 65_535),
-            uds=Path(text["uds"]).absolute() if text["uds"] else None,
+            uds=_path("uds", text["uds"]) if text["uds"] else None,
             data_dir=data_dir,
             database_url=_url(
                 "database_url",
-                text["database_url"] or f"sqlite:///{data_dir / 'ledger.db'}",
+                text["database_url"] or f"sqlite:///{_in_url(data_dir / 'ledger.db')}",
                 ("sqlite", "postgresql", "postgresql+psycopg"),
             ),
             clickhouse_url=_url(
                 "clickhouse_url",
-                text["clickhouse_url"] or f"chdb://{data_dir / 'usage'}",
+                text["clickhouse_url"] or f"chdb://{_in_url(data_dir / 'usage')}",
                 ("chdb", "clickhouse", "clickhouses", "http", "https"),
             ),
             mismatched_stores=cast("MismatchedStores", text["mismatched_stores"]),
@@ -225,8 +230,10 @@ assert tuple(field.name for field in fields(Config)) == tuple(row.name for row i
 
 def _text(setting: Setting, options: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     option = options.get(setting.name)
-    value = str(option) if option is not None else environment.get(setting.variable, "")
-    value = value.strip() or setting.default
+    given = str(option) if option is not None else environment.get(setting.variable, "")
+    value = given.strip() or setting.default
+    if setting.path and given.strip():
+        value = given
     if setting.choices and value not in setting.choices:
         raise ConfigError(
             f"{setting.variable} is '{value}', but must be one of: {', '.join(setting.choices)}."
@@ -256,8 +263,33 @@ def _whole(name: str, text: str, least: int, most: int) -> int:
     return number
 
 
+def _host(text: str) -> str:
+    """Return an address without the brackets that one of version 6 has in a URL."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
+def _path(name: str, text: str) -> Path:
+    expanded = os.path.expanduser(text)  # noqa: PTH111 - a `Path` forgets that `./~` is no home
+    if text.startswith("~") and expanded == text:
+        raise ConfigError(
+            f"METERHOUSE_{name.upper()} is '{text}', but nobody knows that home folder. Write "
+            f"'./{text}' for a path that begins with this very name."
+        )
+    return Path(expanded).absolute()
+
+
+def _in_url(path: Path) -> str:
+    """Write a path so that a URL gives it back, whatever characters it has."""
+    return str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def shown(path: Path) -> str:
+    """Return a path as text for people, even one that is no text."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def _url(name: str, text: str, schemes: tuple[str, ...]) -> str:
-    if urlsplit(text).scheme not in schemes:
+    if text.partition("://")[0] not in schemes:
         raise ConfigError(
             f"METERHOUSE_{name.upper()} must be a URL that begins with one of: "
             f"{', '.join(scheme + '://' for scheme in schemes)}."

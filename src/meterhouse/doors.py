@@ -27,7 +27,9 @@ _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a se
 class Listening(NamedTuple):
     """A server that listens: where, where its data is, and the key that its first start made.
 
-    `dashboard` is where people look; a link that signs in once, where that was asked for.
+    `dashboard` is where people look; a link that signs in once, where that was asked for. `others`
+    are URLs beside `url`, of other addresses of this machine. `open` tells that other machines
+    reach the port.
     """
 
     url: str
@@ -35,6 +37,8 @@ class Listening(NamedTuple):
     data_dir: Path
     first_key: str | None
     dashboard: str
+    others: tuple[str, ...] = ()
+    open: bool = False
 
     @property
     def door(self) -> str:
@@ -43,10 +47,13 @@ class Listening(NamedTuple):
 
 
 class Doors(NamedTuple):
-    """Sockets that listen, the URL of the first one, and the second process, which has begun."""
+    """Sockets that listen, the URLs of the first one, and the second process, which has begun.
+
+    The first URL is for this machine; others are of other addresses.
+    """
 
     sockets: list[socket.socket]
-    url: str
+    urls: tuple[str, ...]
     second: Second
 
 
@@ -64,25 +71,28 @@ def opened(config: Config) -> Iterator[Doors]:
             sockets.append(doors.enter_context(_listen_on_path(config.uds)))
         lock = doors.enter_context(lock_folder(config.data_dir))
         second = doors.enter_context(Second(Order.of(config), lock))
-        yield Doors(sockets, _url(port), second)
+        yield Doors(sockets, _urls(port), second)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """Listen on a TCP port; port 0 takes a free one. The socket closes as a context manager."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if host == "::":
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind((host, port))
-        listener.listen(limits.LISTEN_BACKLOG_CONNECTIONS)
-    except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
-        listener.close()
-        raise ConfigError(
-            f"Cannot listen on {host}, port {port}: {_reason(error)}. Choose another address with "
-            "--host or another port with --port."
-        ) from error
+    with ExitStack() as opened:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            # Of the addresses of a name that of version 4, which every client on a machine has.
+            family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+            listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if address[0] == "::":
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind(address)
+            listener.listen(limits.LISTEN_BACKLOG_CONNECTIONS)
+        except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
+            raise ConfigError(
+                f"Cannot listen on {host}, port {port}: {_reason(error)}. Choose another address "
+                "with --host or another port with --port."
+            ) from error
+        opened.pop_all()
     return listener
 
 
@@ -122,11 +132,29 @@ def _reason(error: OSError | UnicodeError) -> str:
     return reason[:1].lower() + reason[1:]
 
 
-def _url(listener: socket.socket) -> str:
-    """Return the URL that reaches `listener` from this machine."""
+def _urls(listener: socket.socket) -> tuple[str, ...]:
+    """Return the URLs that reach `listener`: first one for this machine, then the others."""
     address, port = listener.getsockname()[:2]
-    host = _EVERY_ADDRESS.get(address, address)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    addresses = [_EVERY_ADDRESS.get(address, address)]
+    if address in _EVERY_ADDRESS:
+        addresses += [one for one in _of_this_machine(address) if one not in addresses]
+    return tuple(
+        f"http://[{host.replace('%', '%25')}]:{port}" if ":" in host else f"http://{host}:{port}"
+        for host in addresses
+    )
+
+
+def _of_this_machine(every: str) -> list[str]:
+    """Return the addresses that `every` stands for, but for those that one link alone knows."""
+    import psutil  # noqa: PLC0415 - few servers listen on every address
+
+    return [
+        one.address
+        for interface in psutil.net_if_addrs().values()
+        for one in interface
+        if one.family == socket.AF_INET
+        or (one.family == socket.AF_INET6 and every == "::" and "%" not in one.address)
+    ]
 
 
 def _allow_open_files() -> None:

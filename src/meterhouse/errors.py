@@ -6,6 +6,7 @@ MeterhouseError
 ├── ApiError         the dashboard's question to the API was refused
 ├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
+│   ├── OvertakenError  another Meterhouse has taken the ledger over
 │   ├── SlowError    a question was given up on, because it took longer than it may
 │   └── UnwrittenError  the usage store did not write all that it took
 └── Refusal          a request is refused; `wire.envelope` spells it for the client
@@ -35,6 +36,10 @@ class ExportError(MeterhouseError):
 
 class StoreError(MeterhouseError):
     """A store cannot be opened, is held by another process, or does not answer."""
+
+
+class OvertakenError(StoreError):
+    """Another Meterhouse has taken the ledger over; this one must write nothing more."""
 
 
 class SlowError(StoreError):

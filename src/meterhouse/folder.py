@@ -1,12 +1,16 @@
 """The data folder: its lock, which one server has, and the file that tells where that listens."""
 
 import fcntl
+import os
+import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from meterhouse import limits
+from meterhouse.config import shown
 from meterhouse.errors import StoreError
 
 DOOR_FILE = "server.json"
@@ -21,24 +25,43 @@ def lock_folder(data_dir: Path) -> IO[str]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / _LOCK_FILE).open("a")
+        file = (data_dir / _LOCK_FILE).open("a+")
     except OSError as error:
-        raise StoreError(f"The data folder {data_dir} cannot be used: {error.strerror}.") from error
-    if not _locked(file):
+        raise StoreError(
+            f"The data folder {shown(data_dir)} cannot be used: {error.strerror}."
+        ) from error
+    if not locked_in_time(file.fileno()):
+        file.seek(0)
+        whose = file.read(limits.LOCK_FILE_CHARS_MAX).strip()
         file.close()
         raise StoreError(
-            f"The data folder {data_dir} is in use by another Meterhouse. Stop that one, or choose "
-            "another folder with --data-dir."
+            f"The data folder {shown(data_dir)} is in use by another Meterhouse"
+            f"{whose and f' ({whose})'}. Stop that one, or choose another folder with --data-dir."
         )
+    with suppress(OSError):  # the disk may be full
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on host {socket.gethostname()}\n")
+        file.flush()
     return file
 
 
-def _locked(file: IO[str]) -> bool:
-    """Try for a while: the processes of a server that was killed end one after the other."""
-    deadline = time.monotonic() + limits.DATA_DIR_LOCK_SECONDS_MAX
-    while time.monotonic() < deadline:
+def locked_in_time(descriptor: int) -> bool:
+    """Lock an open file for as long as it is open, unless somebody else goes on having its lock."""
+
+    def lock() -> bool:
         with suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+    return happens_in_time(lock)
+
+
+def happens_in_time(lock: Callable[[], bool]) -> bool:
+    """Try for a while: the processes of a server that was killed end one after the other."""
+    deadline = time.monotonic() + limits.LOCK_SECONDS_MAX
+    while time.monotonic() < deadline:
+        if lock():
             return True
         time.sleep(0.02)
     return False

@@ -209,6 +209,11 @@ VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
 # The stores.
 LEDGER_READERS = 4
+LEDGER_SILENT_SECONDS = (
+    30  # of a connection to PostgreSQL, until it asks whether we are still there
+)
+LEDGER_PROBES_MAX = 3  # which may stay unanswered until it is lost, and the owner's lock with it
+LEDGER_PROBE_SECONDS = 5
 LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10
 LEDGER_CACHE_BYTES_MAX = 64 * 1_048_576  # pages that the SQLite writer keeps in memory
@@ -289,7 +294,9 @@ KEEP_ALIVE_SECONDS_MAX = 75  # that a connection may idle; longer than clients k
 THREAD_SWITCH_MICROSECONDS = 1_000  # the longest that a working thread keeps the event loop waiting
 
 # Starting and stopping.
-DATA_DIR_LOCK_SECONDS_MAX = 3  # what is left of a server that was killed is gone by then
+LOCK_SECONDS_MAX = 3  # what is left of a server that was killed is gone by then
+LOCK_FILE_CHARS_MAX = 500
+OWNER_LOOK_SECONDS = 5  # between two looks at whether the ledger is still ours
 STOP_REQUESTS_SECONDS_MAX = 20
 STOP_DRAIN_SECONDS_MAX = 30
 WORKSHOP_END_SECONDS_MAX = 5

@@ -2,6 +2,7 @@
 
 What a reader may rely on:
 
+- It ends at once when another Meterhouse has taken its ledger over.
 - SIGTERM and SIGINT end it in order: it stops listening, finishes the requests in flight for at
   most `STOP_REQUESTS_SECONDS_MAX`, drains what is pending and closes both stores. A second signal
   ends the process at once; what was acknowledged is on disk.
@@ -9,11 +10,14 @@ What a reader may rely on:
 
 import asyncio
 import gc
+import logging
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 import uvicorn
 import uvloop
@@ -24,9 +28,14 @@ from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.connection import Connection, WebSocket
 from meterhouse.doors import Doors, Listening
+from meterhouse.errors import StoreError
+from meterhouse.ledger.engine import Ledger
 from meterhouse.logs import NoteRequest
 
+log = logging.getLogger("meterhouse.server")
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_OVERTAKEN = 1
 
 
 def run(
@@ -45,9 +54,17 @@ def run(
     """
     sys.setswitchinterval(limits.THREAD_SWITCH_MICROSECONDS / 1_000_000)
     meterhouse = Meterhouse(config, clock, note, doors.second)
+    Thread(target=_end_when_overtaken, args=(meterhouse.ledger,), daemon=True).start()
     pages = meterhouse.dashboard.open_path() if open_dashboard else "/dashboard"
+    url, *others = doors.urls
     listening = Listening(
-        doors.url, config.uds, config.data_dir, meterhouse.first_key, doors.url + pages
+        url,
+        config.uds,
+        config.data_dir,
+        meterhouse.first_key,
+        url + pages,
+        tuple(others),
+        open=not config.loopback,
     )
 
     def answering() -> None:
@@ -102,6 +119,15 @@ def _stop(loop: asyncio.AbstractEventLoop, server: uvicorn.Server) -> None:
     for number in _SIGNALS:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
+
+
+def _end_when_overtaken(ledger: Ledger) -> None:
+    """Look after the ledger until it has another owner, and leave everything to that one then."""
+    while not ledger.overtaken.wait(limits.OWNER_LOOK_SECONDS):
+        with suppress(StoreError):  # who does not answer now may answer later
+            ledger.look_after()
+    log.critical("another Meterhouse has taken the ledger over; this one ends at once")
+    os._exit(_OVERTAKEN)
 
 
 class _Server(uvicorn.Server):

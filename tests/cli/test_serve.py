@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shlex
@@ -99,6 +100,35 @@ def test_a_later_start_tells_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Test key" not in told
     assert "Try it with a test key of yours:\n" in told
     assert "sk_test_…" in told
+
+
+def test_a_port_for_every_machine_is_told_with_all_its_addresses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    serve.announce(listening("http://127.0.0.1:1"))
+    assert "Warning" not in capsys.readouterr().out
+    others = ("http://192.0.2.7:1", "http://[2001:db8::7]:1")
+    serve.announce(listening("http://127.0.0.1:1")._replace(others=others, open=True))
+    told = capsys.readouterr().out
+    assert (
+        "  Listening on  http://127.0.0.1:1\n"
+        "                http://192.0.2.7:1\n"
+        "                http://[2001:db8::7]:1\n"
+        "  Dashboard     http://127.0.0.1:1/dashboard\n"
+    ) in told
+    assert "Warning: the port is open to every machine that reaches it, without TLS." in told
+
+
+def test_a_server_on_every_address_is_reached_at_each_that_it_tells(tmp_path: Path) -> None:
+    with serving("--port", "0", "--host", "[::]", "--data-dir", tmp_path) as (process, said):
+        urls = re.findall(r"(?m)^  .{14}(http://\S+:\d+)$", said)
+        assert urls[0].startswith("http://[::1]:")
+        assert any(url.startswith("http://127.0.0.1:") for url in urls)
+        for url in urls:
+            assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+        door = json.loads((tmp_path / "server.json").read_text())
+        assert (door["url"], door["pid"]) == (urls[0], process.pid)
+        assert "Warning: the port is open" in said
 
 
 def test_the_stripe_cli_is_left_out_where_it_would_refuse_the_address() -> None:

@@ -7,26 +7,28 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from meterhouse.cli.output import remark
-from meterhouse.config import Config
+from meterhouse.config import Config, shown
 from meterhouse.errors import StoreError
 from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.ledger.owner import Owner
 
 
 @contextmanager
-def opened(config: Config, *, make: bool = False) -> Iterator[Ledger]:
-    """Open the ledger of `config`; one that does not exist is made only where `make` says so.
+def opened(config: Config, *, make: bool = False, owner: Owner | None = None) -> Iterator[Ledger]:
+    """Open the ledger of `config`, as its `owner` if that is told.
 
-    Raises `StoreError` when it does not exist or cannot be opened.
+    One that does not exist is made only where `make` says so. Raises `StoreError` when it does not
+    exist, cannot be opened or has another owner.
     """
     missing = _missing_file(config)
     if missing and not make:
         raise StoreError(
-            f"There is no ledger at {missing}. Start `meterhouse serve` once, or point --data-dir "
-            "at the folder of your server."
+            f"There is no ledger at {shown(missing)}. Start `meterhouse serve` once, or point "
+            "--data-dir at the folder of your server."
         )
     if missing:
-        remark(f"Making a new ledger at {missing}.")
-    with open_ledger(config.database_url) as ledger:
+        remark(f"Making a new ledger at {shown(missing)}.")
+    with open_ledger(config.database_url, owner) as ledger:
         yield ledger
 
 

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from meterhouse.cli.door import find_door
-from meterhouse.config import Config
+from meterhouse.config import Config, shown
 from meterhouse.errors import MeterhouseError, StoreError
 from meterhouse.limits import CONSISTENCY_WAIT_SECONDS_MAX
 
@@ -103,8 +103,8 @@ def find(target: Target) -> Address:
         door = find_door(config)
         if door is None:
             raise StoreError(
-                f"No server runs on {config.data_dir}. Start `meterhouse serve`, point --data-dir "
-                "at its folder, or say --url and --api-key."
+                f"No server runs on {shown(config.data_dir)}. Start `meterhouse serve`, point "
+                "--data-dir at its folder, or say --url and --api-key."
             )
     url = target.url or (door.url if door else "")
     secret = target.api_key or (door.token if door else "")

@@ -4,7 +4,7 @@ import os
 
 import msgspec
 
-from meterhouse.config import Config
+from meterhouse.config import Config, shown
 from meterhouse.errors import StoreError
 from meterhouse.folder import DOOR_FILE
 
@@ -24,7 +24,7 @@ def find_door(config: Config) -> Door | None:
         os.kill(door.pid, 0)
     except PermissionError as error:
         raise StoreError(
-            f"The server of {config.data_dir} belongs to another user; verify as that user."
+            f"The server of {shown(config.data_dir)} belongs to another user; verify as that user."
         ) from error
     except (OSError, msgspec.DecodeError):
         return None

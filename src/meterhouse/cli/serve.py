@@ -11,12 +11,16 @@ from rich.text import Text
 from meterhouse import __version__, logs, zones
 from meterhouse.cli.options import option
 from meterhouse.clock import SystemClock
-from meterhouse.config import SETTINGS, Config
+from meterhouse.config import SETTINGS, Config, shown
 from meterhouse.doors import Listening, opened
 from meterhouse.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
+_OPEN = """
+Warning: the port is open to every machine that reaches it, without TLS. Keys and passwords
+can be read on their way, unless a proxy with TLS stands before it. Without one, listen on
+127.0.0.1."""
 _STRIPE_CLI_HOSTS = ("http://127.0.0.1:", "http://[::1]:")  # the CLI takes no others
 
 
@@ -72,15 +76,19 @@ serve.__signature__ = Signature(  # type: ignore[attr-defined] # what typer make
 def announce(listening: Listening) -> None:
     """Tell on standard output where the server listens, and what to try."""
     console = Console(highlight=False, soft_wrap=True)
-    where = f"{listening.url} and {listening.uds}" if listening.uds else listening.url
-    facts = [("Listening on", where), ("Dashboard", listening.dashboard)]
-    facts.append(("Data in", str(listening.data_dir)))
+    where = [listening.url, *listening.others]
+    if listening.uds:
+        where[-1] += f" and {shown(listening.uds)}"
+    facts = [("Listening on", where[0]), *(("", other) for other in where[1:])]
+    facts += [("Dashboard", listening.dashboard), ("Data in", shown(listening.data_dir))]
     facts.append(("Time zones", f"{zones.rules().version} ({zones.rules().source})"))
     if listening.first_key:
         facts.append(("Test key", f"{listening.first_key}  (shown only this once)"))
     console.print(Text(f"Meterhouse {__version__}", style="bold"))
     for name, fact in facts:
         console.print(Text(f"  {name:<14}", style="dim"), Text(fact), sep="")
+    if listening.open:
+        console.print(Text(_OPEN, style="yellow"))
     if listening.first_key:
         console.print(Text("\nTry it:", style="bold"))
     else:

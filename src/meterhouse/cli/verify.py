@@ -23,6 +23,7 @@ from meterhouse.cli.output import CANNOT_RUN, FAILED, complain, print_table
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import MeterhouseError, StoreError
+from meterhouse.ledger.owner import Owner
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
 from meterhouse.pipeline.pair import open_usage
 from meterhouse.pipeline.process import store_left_behind
@@ -142,8 +143,9 @@ def _read(answer: httpx.Response) -> State:
 
 @asynccontextmanager
 async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
-    """Open the stores here and begin a verification."""
-    with books.opened(config) as ledger:
+    """Open the stores here and begin a verification, which finishes what a crash left behind."""
+    owner = Owner.here(config.data_dir, SystemClock().now())
+    with books.opened(config, owner=owner) as ledger:
         usage = open_usage(ledger, config.clickhouse_url)
         stores = Stores(ledger, lambda work, *args, **kwargs: work(usage, *args, **kwargs))
 

@@ -10,6 +10,8 @@ What a reader may rely on:
 - A `read()` sees one snapshot from its first statement to its last, and cannot write.
 - A database that does not answer is a `StoreError`, whatever the driver calls it. A broken
   constraint stays `sqlalchemy.exc.IntegrityError`: it is the caller's business.
+- Whoever opens a ledger as its owner is the only one who does, and writes over one connection,
+  which has the lock that makes it so; `ledger.owner` tells how. Others may open it beside it.
 - Every method may be called from any thread.
 """
 
@@ -17,28 +19,56 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from threading import Event
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
-from meterhouse.errors import StoreError
+from meterhouse.config import shown
+from meterhouse.errors import OvertakenError, StoreError
 from meterhouse.ledger.migrations import migrate
+from meterhouse.ledger.owner import (
+    Owner,
+    epoch_of,
+    file_locked,
+    lock_sessions,
+    take_over,
+    write_down,
+)
 from meterhouse.limits import (
     LEDGER_BUSY_SECONDS_MAX,
     LEDGER_CACHE_BYTES_MAX,
+    LEDGER_PROBE_SECONDS,
+    LEDGER_PROBES_MAX,
     LEDGER_READERS,
+    LEDGER_SILENT_SECONDS,
     LEDGER_STATEMENTS_CACHED_MAX,
     LEDGER_WAL_BYTES_MAX,
 )
 
 
-class Ledger:
-    """An open ledger. `close()` it, or use it as a context manager."""
+class _Engines(NamedTuple):
+    """The ways into a database: one for a writer at a time, one for readers."""
 
-    def __init__(self, writer: sa.Engine, reader: sa.Engine) -> None:
-        self._writer = writer
-        self._reader = reader
+    writer: sa.Engine
+    reader: sa.Engine
+
+
+class Ledger:
+    """An open ledger. `close()` it, or use it as a context manager.
+
+    `overtaken` is set once its owner has learnt that it is not the owner any more.
+    """
+
+    def __init__(self, engines: _Engines, opened: ExitStack, epoch: int | None) -> None:
+        self.overtaken = Event()
+        self._writer, self._reader = engines
+        self._opened = opened
+        self._epoch = epoch
+        self._closed = False
+        if epoch is not None:
+            event.listen(self._writer, "begin", self._check_epoch)
 
     def __enter__(self) -> Self:
         return self
@@ -48,8 +78,8 @@ class Ledger:
 
     @property
     def place(self) -> str:
-        """Where the ledger is, for people: its URL without the password."""
-        return self._writer.url.render_as_string(hide_password=True)
+        """Where the ledger is, for people: its file, or its URL without the password."""
+        return _place(self._writer.url)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -70,28 +100,49 @@ class Ledger:
         with _answering(), self._reader.begin() as connection:
             yield connection
 
+    def look_after(self) -> None:
+        """Make sure that this is the owner still, and take its lock anew where it was lost.
+
+        Raises `OvertakenError` when somebody else is the owner.
+        """
+        if self._closed:
+            return
+        with self.read() as connection:
+            self._check_epoch(connection, keep=False)
+        with self.write():
+            pass
+
     def close(self) -> None:
         """Close every connection. What was committed is on disk already."""
-        self._reader.dispose()
-        self._writer.dispose()
+        self._closed = True
+        self._opened.close()
+
+    def _check_epoch(self, connection: sa.Connection, *, keep: bool = True) -> None:
+        if epoch_of(connection, keep=keep) != self._epoch:
+            self.overtaken.set()
+            raise OvertakenError("Another Meterhouse has taken this ledger over.")
 
 
-def open_ledger(url: str) -> Ledger:
-    """Open the ledger at `url` and bring its tables up to date.
+def open_ledger(url: str, owner: Owner | None = None) -> Ledger:
+    """Open the ledger at `url` and bring its tables up to date; as its `owner`, if that is told.
 
     `url` is `sqlite:///<path>` (the file and its folder are made) or
-    `postgresql[+psycopg]://…`. Several processes may open one ledger at the same time.
-    Raises `StoreError` when the database cannot be reached, is not a ledger, or was written by a
-    newer Meterhouse.
+    `postgresql[+psycopg]://…`. Several processes may open one ledger at the same time, one of them
+    as its owner. Raises `StoreError` when the database cannot be reached, is not a ledger, was
+    written by a newer Meterhouse, or has another owner.
     """
     with _explained(url), ExitStack() as opened:
         target = sa.make_url(url)
-        connect = _sqlite if target.get_backend_name() == "sqlite" else _postgresql
-        ledger = opened.enter_context(connect(target))
-        with _alone(target), ledger.write() as connection:
+        if target.get_backend_name() == "sqlite":
+            engines = _sqlite(target, opened, owned=owner is not None)
+        else:
+            engines = _postgresql(target, opened, owned=owner is not None)
+        with _alone(target), _answering(), engines.writer.begin() as connection:
             migrate(connection)
-        opened.pop_all()
-    return ledger
+            epoch = take_over(connection, owner) if owner else None
+        if owner and target.get_backend_name() == "sqlite":
+            write_down(engines.writer)
+        return Ledger(engines, opened.pop_all(), epoch)
 
 
 @contextmanager
@@ -108,8 +159,15 @@ def _explained(url: str) -> Iterator[None]:
             f"PostgreSQL's driver is not installed ({error}). Install meterhouse[cluster]."
         ) from error
     except (exc.SQLAlchemyError, OSError, StoreError) as error:
-        name = sa.make_url(url).render_as_string(hide_password=True)
-        raise StoreError(f"The ledger at {name} cannot be opened. {_reason(error)}") from error
+        raise StoreError(
+            f"The ledger at {_place(sa.make_url(url))} cannot be opened. {_reason(error)}"
+        ) from error
+
+
+def _place(url: sa.URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return shown(Path(url.database or ""))
+    return url.render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -121,17 +179,29 @@ def _alone(url: sa.URL) -> Iterator[None]:
     if url.get_backend_name() != "sqlite":
         yield
         return
-    with Path(f"{url.database}-lock").open("wb") as lock:
+    with Path(f"{Path(url.database or '').resolve()}-lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _sqlite(url: sa.URL) -> Ledger:
-    if not url.database or url.database == ":memory:":
+def _sqlite(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
+    name = url.database
+    if not name or name == ":memory:" or name.startswith("file:"):
         raise StoreError("The ledger needs a file: write its URL as sqlite:///<path>.")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    path = Path(name).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if owned:
+        opened.enter_context(file_locked(path))
+    if path.exists() and path.stat().st_nlink > 1:
+        raise StoreError(
+            "Its file has a second name, a hard link. SQLite keeps what was written last beside "
+            "the name that a file was opened by, so by the other one it is missing. Remove the "
+            "second name, or copy the file."
+        )
     writer = _sqlite_engine(url, connections=1)
     reader = _sqlite_engine(url, connections=LEDGER_READERS)
+    opened.callback(writer.dispose)
+    opened.callback(reader.dispose)
     _on_connect(
         writer,
         f"PRAGMA busy_timeout={LEDGER_BUSY_SECONDS_MAX * 1_000}",
@@ -149,7 +219,7 @@ def _sqlite(url: sa.URL) -> Ledger:
     # A transaction that begins as a reader cannot always become a writer, so it says which it is.
     _on_begin(writer, "BEGIN IMMEDIATE")
     _on_begin(reader, "BEGIN")
-    return Ledger(writer, reader)
+    return _Engines(writer, reader)
 
 
 def _sqlite_engine(url: sa.URL, connections: int) -> sa.Engine:
@@ -169,25 +239,39 @@ def _sqlite_engine(url: sa.URL, connections: int) -> sa.Engine:
     )
 
 
-def _postgresql(url: sa.URL) -> Ledger:
-    writer = sa.create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=LEDGER_READERS + 1,
-        max_overflow=0,
-        pool_timeout=LEDGER_BUSY_SECONDS_MAX,
-        pool_pre_ping=True,
-        hide_parameters=True,  # as above
-        connect_args={"connect_timeout": LEDGER_BUSY_SECONDS_MAX},
+def _postgresql(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
+    reader = _postgresql_engine(url, connections=LEDGER_READERS).execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
+    writer = _postgresql_engine(url, connections=1)
+    opened.callback(writer.dispose)
+    opened.callback(reader.dispose)
     _on_connect(
         writer,
         f"SET lock_timeout = '{LEDGER_BUSY_SECONDS_MAX}s'",
         # A server or a role may be set up to answer before it has written.
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') = 'off'",
+        # Of a machine that is gone the server would not know for hours, and keep the owner's lock.
+        f"SET tcp_keepalives_idle = {LEDGER_SILENT_SECONDS}",
+        f"SET tcp_keepalives_interval = {LEDGER_PROBE_SECONDS}",
+        f"SET tcp_keepalives_count = {LEDGER_PROBES_MAX}",
     )
-    reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return Ledger(writer, reader)
+    if owned:
+        lock_sessions(writer, reader)
+    return _Engines(writer, reader)
+
+
+def _postgresql_engine(url: sa.URL, connections: int) -> sa.Engine:
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=LEDGER_BUSY_SECONDS_MAX,
+        pool_pre_ping=True,
+        hide_parameters=True,  # as above
+        connect_args={"connect_timeout": LEDGER_BUSY_SECONDS_MAX},
+    )
 
 
 def _on_connect(engine: sa.Engine, *statements: str) -> None:

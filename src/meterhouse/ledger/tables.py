@@ -100,6 +100,19 @@ store_identity = sa.Table(
     sa.CheckConstraint("id = 1", name="one_row"),
 )
 
+# One row, made with the table: who processes this ledger (`ledger.owner`). Epoch 0: nobody so far.
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("epoch", Whole64, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", Whole64, nullable=False),
+    sa.Column("data_dir", sa.Text, nullable=False),
+    sa.Column("since", Whole64, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
+)
+
 customers = sa.Table(
     "customers",
     metadata,

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.managers import BaseManager
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from meterhouse import limits, logs, zones
@@ -49,7 +49,10 @@ class Apart:
     """A `Workshop` elsewhere; its methods may be called from any thread."""
 
     def __init__(self, second: Second) -> None:
-        """Wait until the process is ready; raises the `StoreError` of a store that cannot open."""
+        """Wait until the process is ready; raises the `StoreError` of a store that cannot open.
+
+        The ledger has an owner by now.
+        """
         self._order = second.order
         self._lock = second.lock
         self._starting = Lock()
@@ -124,6 +127,7 @@ _Manager.register("workshop", exposed=_CALLS)
 
 def _reach(second: Second) -> _Running:
     """Wait until a process serves its workshop; where it does not, end it and tell why."""
+    second.proceed()
     told = second.told().rstrip("\n")
     if not told.startswith(_OPEN):
         second.end()
@@ -150,11 +154,12 @@ def _check_zone_rules(version: str) -> None:
         )
 
 
-def work(address: str, key: bytes, order: Order) -> None:
+def work(address: str, key: bytes, order: Order, may_proceed: Event) -> None:
     """Open the stores and serve one workshop, as long as the process lives."""
     logs.configure(order.log_format, order.log_level)
     with os.fdopen(os.dup(_STANDARD_OUTPUT), "w") as tell:
         try:
+            may_proceed.wait()
             ledger = open_ledger(order.database_url)
             usage = open_pair(ledger, order.clickhouse_url, order.mismatched_stores)
         except StoreError as error:

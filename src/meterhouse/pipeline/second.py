@@ -4,6 +4,8 @@ What a reader may rely on:
 
 - Next to nothing is imported here, so a server begins the process first of all, and both do their
   imports side by side. By the time that the server has done its own, the stores are open.
+- It opens the ledger only once it is told to `proceed`: by then the server has become the ledger's
+  owner and brought its tables up to date.
 - The process ends when its standard input does: it never outlives the server, not even one that
   was killed. Until then it keeps the lock of the data folder that it inherited.
 - Signals do not end it: the server decides when it is over.
@@ -17,7 +19,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from threading import Thread
+from threading import Event, Thread
 from typing import IO, NamedTuple, Self, cast
 
 from meterhouse import limits
@@ -67,17 +69,17 @@ class Second:
         )
         self._lifeline = cast("IO[bytes]", self.process.stdin)
         self._told = cast("IO[bytes]", self.process.stdout)
-        with suppress(BrokenPipeError):  # it has died already, which `told` is the one to tell
-            self._lifeline.write(
-                json.dumps([self.address, self.key.hex(), *order]).encode() + b"\n"
-            )
-            self._lifeline.flush()
+        self._tell(json.dumps([self.address, self.key.hex(), *order]).encode())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+    def proceed(self) -> None:
+        """Let the process open the ledger."""
+        self._tell(b"")
 
     def told(self) -> str:
         """Wait for the line that the process tells when its stores are open or cannot be opened.
@@ -86,6 +88,11 @@ class Second:
         """
         with self._told:
             return self._told.readline().decode()
+
+    def _tell(self, line: bytes) -> None:
+        with suppress(BrokenPipeError):  # it has died already, which `told` is the one to tell
+            self._lifeline.write(line + b"\n")
+            self._lifeline.flush()
 
     def end(self) -> None:
         """End the process, unless it has ended before."""
@@ -104,16 +111,22 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     address, key, *rest = json.loads(sys.stdin.readline())
-    Thread(target=_end_with_the_server, daemon=True).start()
+    may_proceed = Event()
+    Thread(target=_follow_the_server, args=(may_proceed,), daemon=True).start()
     gc.disable()  # what is imported stays
     from meterhouse.pipeline.apart import work  # noqa: PLC0415 - it would hold up a server
 
-    work(address, bytes.fromhex(key), Order(*rest))
+    work(address, bytes.fromhex(key), Order(*rest), may_proceed)
 
 
-def _end_with_the_server() -> None:
-    """Wait for the end of standard input, which comes however the server ends."""
-    sys.stdin.read()
+def _follow_the_server(may_proceed: Event) -> None:
+    """Wait for the line that lets us proceed, and for the end of standard input.
+
+    That comes however the server ends.
+    """
+    if sys.stdin.readline():
+        may_proceed.set()
+        sys.stdin.read()
     os._exit(0)
 
 

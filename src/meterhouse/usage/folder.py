@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path
 from shutil import rmtree
+from urllib.parse import unquote
 
 from meterhouse.errors import StoreError
 
@@ -24,7 +25,7 @@ log = logging.getLogger("meterhouse.usage")
 
 def path_of(url: str) -> Path | None:
     """Return the folder of the store at `url`, None where it is a server's."""
-    return Path(url.removeprefix(_CHDB)) if url.startswith(_CHDB) else None
+    return Path(unquote(url.removeprefix(_CHDB))) if url.startswith(_CHDB) else None
 
 
 def is_blank(url: str) -> bool:

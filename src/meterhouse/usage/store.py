@@ -17,21 +17,18 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 from queue import LifoQueue
 from threading import Event, Lock
 from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
-from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from meterhouse.errors import SlowError, StoreError, UnwrittenError
 from meterhouse.limits import (
     USAGE_ASKED_DIGESTS_MAX,
-    USAGE_CACHE_BYTES_MAX,
     USAGE_QUERY_BYTES_MAX,
     USAGE_READERS,
     USAGE_SPILL_BYTES,
@@ -45,6 +42,7 @@ from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.window import Window, window_of
 from meterhouse.usage import block, folder, queries, request_logs, schema, search, selection
+from meterhouse.usage.connect import Address
 from meterhouse.usage.request_logs import RequestLog
 from meterhouse.usage.search import Page, RejectedKind
 
@@ -62,13 +60,6 @@ SESSION_SETTINGS = {
     "output_format_json_quote_decimals": 1,
     "output_format_json_quote_64bit_integers": 0,
 }
-ENGINE_OPTIONS = {
-    "mark_cache_size": USAGE_CACHE_BYTES_MAX,
-    "index_mark_cache_size": USAGE_CACHE_BYTES_MAX,
-    "primary_index_cache_size": USAGE_CACHE_BYTES_MAX,
-}
-_IN_USE = "Error initializing EmbeddedServer"  # the engine has no other word for it
-TLS_SCHEMES = ("clickhouses", "https")
 
 T = TypeVar("T")
 
@@ -184,13 +175,11 @@ class UsageStore:
     did not write all that it took, `closed` once nothing more is asked of it.
     """
 
-    def __init__(
-        self, place: str, writer: Client, readers: list[Client], *, embedded: bool
-    ) -> None:
+    def __init__(self, address: Address, writer: Client, readers: list[Client]) -> None:
         self.unwritten = Event()
         self.closed = False
-        self.place = place
-        self._embedded = embedded
+        self.place = address.place
+        self._address = address
         self._writer = writer
         self._writing = Lock()
         self._readers = readers
@@ -205,17 +194,16 @@ class UsageStore:
         Raises `StoreError` when the store cannot be opened, for example because another process
         holds its folder.
         """
-        place = _place(url)
-        path = folder.path_of(url)
-        if path is not None:
-            folder.mend(path)
-        with contextlib.ExitStack() as opened, _trouble(f"The usage store at {place} cannot open"):
-            writer = opened.enter_context(contextlib.closing(_connect(url)))
-            readers = [
-                opened.enter_context(contextlib.closing(_connect(url)))
-                for _ in range(USAGE_READERS)
-            ]
-            store = cls(place, writer, readers, embedded=url.startswith("chdb://"))
+        address = Address(url)
+        if address.folder is not None:
+            folder.mend(address.folder)
+        with _opening(address), contextlib.ExitStack() as opened:
+            opened.callback(address.close)
+            writer, *readers = (
+                opened.enter_context(contextlib.closing(address.connect(SESSION_SETTINGS)))
+                for _ in range(1 + USAGE_READERS)
+            )
+            store = cls(address, writer, readers)
             store._begin()
             opened.pop_all()
         return store
@@ -241,7 +229,7 @@ class UsageStore:
         full, and only counts it. Nobody knows then what of a part there is, until another process
         opens the folder and every part is checked. Raises `UnwrittenError`, from then on always.
         """
-        if self._embedded and self._ask(queries.FAILED_WRITES, {}, _Failed):
+        if self._address.folder is not None and self._ask(queries.FAILED_WRITES, {}, _Failed):
             self.unwritten.set()
             raise UnwrittenError(
                 f"The usage store at {self.place} did not write all that it took; another process "
@@ -452,6 +440,7 @@ class UsageStore:
         self.closed = True
         for client in (*self._readers, self._writer):
             client.close()
+        self._address.close()
 
     def _begin(self) -> None:
         """Create what is missing, and tell of what was found broken."""
@@ -501,35 +490,20 @@ def _scope_values(scope: Scope) -> dict[str, Any]:
     return {"account": scope.account, "livemode": scope.livemode}
 
 
-def _place(url: str) -> str:
-    """Return where the store is, without the password that a URL may hold."""
-    scheme, _, rest = url.partition("://")
-    return rest if scheme == "chdb" else rest.rpartition("@")[2].partition("?")[0]
-
-
-def _connect(url: str) -> Client:
-    scheme, _, rest = url.partition("://")
-    if scheme != "chdb":
-        return get_client(
-            dsn=url,
-            secure=scheme in TLS_SCHEMES,
-            autogenerate_session_id=False,  # a session refuses two statements at a time
-            settings=SESSION_SETTINGS,
-        )
-    # The path is taken as it stands, as the driver does: %20 in it is no space.
-    if "?" in rest:
-        raise StoreError(f"The usage store cannot be at {rest}: the path holds a question mark.")
-    Path(rest).mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def _opening(address: Address) -> Iterator[None]:
+    """Tell who has the folder, where that is why it cannot be opened."""
     try:
-        return get_client(
-            interface="chdb", path=rest, chdb_options=ENGINE_OPTIONS, settings=SESSION_SETTINGS
-        )
-    except DriverError as error:
-        if _IN_USE not in str(error):
+        with _trouble(f"The usage store at {address.place} cannot open"):
+            yield
+    except StoreError as error:
+        user = address.user()
+        if user is None:
             raise
         raise StoreError(
-            f"The usage store at {rest} cannot open; a folder serves one process at a time, and "
-            f"another one seems to have it: {error}"
+            f"The usage store at {address.place} is in use by {user}, and a folder serves "
+            "one process at a time. Stop that one, or choose another folder with --clickhouse-url "
+            "or --data-dir."
         ) from error
 
 

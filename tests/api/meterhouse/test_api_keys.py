@@ -23,7 +23,7 @@ def make(house: House, **data: str) -> dict[str, Any]:
 
 
 def connected(house: House) -> str:
-    with house.meterhouse._ledger.write() as connection:
+    with house.meterhouse.ledger.write() as connection:
         return accounts.create_account(connection, "Shop", NOW * 1000).id
 
 

@@ -89,6 +89,6 @@ def test_refusals(house: House) -> None:
 
 
 def _secrets(house: House) -> list[Any]:
-    with house.meterhouse._ledger.read() as connection:
+    with house.meterhouse.ledger.read() as connection:
         found: list[Any] = connection.execute(sa.select(destinations.c.secrets)).scalar_one()
     return found

@@ -93,5 +93,5 @@ def test_a_platform_resends_what_happened_to_its_account(house: House, receiver:
 
 
 def _connected(house: House) -> str:
-    with house.meterhouse._ledger.write() as connection:
+    with house.meterhouse.ledger.write() as connection:
         return create_account(connection, None, now=1).id

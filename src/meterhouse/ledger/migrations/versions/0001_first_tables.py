@@ -18,6 +18,7 @@ def upgrade() -> None:
     _session_secret()
     _zone_rules()
     _store_identity()
+    _owner()
     _catalog()
     _journal()
     _adjustments()
@@ -121,6 +122,22 @@ def _store_identity() -> None:
         sa.CheckConstraint("id = 1", name="ck_store_identity_one_row"),
     )
     row = {"id": 1, "identity": secrets.token_hex(16), "awaited": "", "missing_events": 0}
+    op.bulk_insert(table, [row])
+
+
+def _owner() -> None:
+    table = op.create_table(
+        "owner",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("epoch", Whole64, nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", Whole64, nullable=False),
+        sa.Column("data_dir", sa.Text(), nullable=False),
+        sa.Column("since", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_owner"),
+        sa.CheckConstraint("id = 1", name="ck_owner_one_row"),
+    )
+    row = {"id": 1, "epoch": 0, "host": "", "pid": 0, "data_dir": "", "since": 0}
     op.bulk_insert(table, [row])
 
 

@@ -1,0 +1,150 @@
+"""One owner of a ledger: the one Meterhouse that processes it.
+
+What a reader may rely on:
+
+- A lock tells the owner from everybody else, and ends with its process, however that ends: on
+  PostgreSQL an advisory lock of the session that the owner writes in, on SQLite a lock on the
+  database's file itself, which is the same file whatever path or link leads to it.
+- A row of the ledger tells who the owner is. Its epoch grows whenever somebody takes the ledger
+  over, and the owner looks at it in each of its transactions. So even where a lock did not hold,
+  as on a file system that knows none, who was overtaken writes nothing more.
+- Who is not the owner may read, and write what the owner takes from the ledger: keys, accounts,
+  users.
+"""
+
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from meterhouse.config import shown
+from meterhouse.errors import StoreError
+from meterhouse.folder import happens_in_time, locked_in_time
+from meterhouse.ledger.tables import owner as owners
+
+# The number will do as long as nobody else locks it; the schema tells ledgers of a database apart.
+_TRY_LOCK = (
+    "SELECT pg_try_advisory_lock(1465404231, quote_ident(current_schema())::regnamespace::oid::int)"
+)
+_EPOCH = "SELECT epoch FROM owner"
+_FOUND = "SELECT host, pid, data_dir, since FROM owner WHERE epoch > 0"
+
+
+class Owner(NamedTuple):
+    """A Meterhouse that processes a ledger: where it runs, its data folder, and since when."""
+
+    host: str
+    pid: int
+    data_dir: str
+    since: int
+
+    @classmethod
+    def here(cls, data_dir: Path, now: int) -> Self:
+        """Return the owner that this process is."""
+        return cls(socket.gethostname(), os.getpid(), shown(data_dir), now)
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return (
+            f"that of the data folder {self.data_dir} on host {self.host}, process {self.pid}, "
+            f"since {since}"
+        )
+
+
+@contextmanager
+def file_locked(path: Path) -> Iterator[None]:
+    """Keep the lock of the SQLite database at `path`, which is made where it is missing.
+
+    No connection of this process to the database may be open before or after, for SQLite loses its
+    own locks when any descriptor of the file is closed. Raises `StoreError` that tells who has the
+    lock.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not locked_in_time(descriptor):
+            raise _refusal(_found_in_file(path))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock_sessions(writer: sa.Engine, reader: sa.Engine) -> None:
+    """Let no session of `writer` on PostgreSQL begin without the lock.
+
+    A session that is lost takes the lock with it, and the next one takes it anew. Connecting raises
+    `StoreError` that tells who has the lock.
+    """
+
+    def lock(connection: Any, _: object) -> None:
+        with ExitStack() as without:
+            without.callback(connection.close)
+            if not happens_in_time(lambda: bool(connection.execute(_TRY_LOCK).fetchone()[0])):
+                raise _refusal(_found(reader))
+            connection.commit()
+            without.pop_all()
+
+    event.listen(writer, "connect", lock)
+
+
+def take_over(connection: sa.Connection, owner: Owner) -> int:
+    """Become the owner; return the epoch that begins."""
+    statement = sa.update(owners).values(epoch=owners.c.epoch + 1, **owner._asdict())
+    epoch: int = connection.execute(statement.returning(owners.c.epoch)).scalar_one()
+    return epoch
+
+
+def epoch_of(connection: sa.Connection, *, keep: bool) -> int | None:
+    """Return the epoch; with `keep` it stays until the transaction ends, which must be a writer's.
+
+    On SQLite it does so anyway, for there is one writer at a time. The driver is asked itself: each
+    transaction of the owner begins like this, and SQLAlchemy would take several times as long.
+    """
+    locking = " FOR SHARE" if keep and connection.dialect.name == "postgresql" else ""
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(_EPOCH + locking)
+            row = cursor.fetchone()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise StoreError(f"The ledger does not answer: {error}") from error
+    return int(row[0]) if row else None
+
+
+def write_down(writer: sa.Engine) -> None:
+    """Bring what SQLite has in its log into the file, where `_found_in_file` looks."""
+    with suppress(sqlite3.Error), closing(writer.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA wal_checkpoint(FULL)")
+
+
+def _found(reader: sa.Engine) -> Owner | None:
+    with suppress(sa.exc.SQLAlchemyError), reader.begin() as connection:
+        row = connection.exec_driver_sql(_FOUND).first()
+        return Owner(*row) if row else None
+    return None
+
+
+def _found_in_file(path: Path) -> Owner | None:
+    """Return who the file alone says that it is.
+
+    SQLite keeps its log beside the name that a database was opened by, and `path` may be another.
+    """
+    url = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro&immutable=1"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(url, uri=True)) as database:
+        row = database.execute(_FOUND).fetchone()
+        return Owner(*row) if row else None
+    return None
+
+
+def _refusal(owner: Owner | None) -> StoreError:
+    whose = f": {owner}" if owner else ""
+    return StoreError(
+        f"Another Meterhouse processes this ledger{whose}. Stop that one, or choose another ledger "
+        "with --database-url or --data-dir."
+    )
