@@ -212,7 +212,7 @@ LEDGER_READERS = 4
 LEDGER_SILENT_SECONDS = (
     30  # of a connection to PostgreSQL, until it asks whether we are still there
 )
-LEDGER_PROBES_MAX = 3  # which may stay unanswered until it is lost, and the owner's lock with it
+LEDGER_PROBE_ATTEMPTS_MAX = 3  # that stay unanswered until it is lost, the lock of an owner with it
 LEDGER_PROBE_SECONDS = 5
 LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10

@@ -39,8 +39,8 @@ from meterhouse.ledger.owner import (
 from meterhouse.limits import (
     LEDGER_BUSY_SECONDS_MAX,
     LEDGER_CACHE_BYTES_MAX,
+    LEDGER_PROBE_ATTEMPTS_MAX,
     LEDGER_PROBE_SECONDS,
-    LEDGER_PROBES_MAX,
     LEDGER_READERS,
     LEDGER_SILENT_SECONDS,
     LEDGER_STATEMENTS_CACHED_MAX,
@@ -255,7 +255,7 @@ def _postgresql(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
         # Of a machine that is gone the server would not know for hours, and keep the owner's lock.
         f"SET tcp_keepalives_idle = {LEDGER_SILENT_SECONDS}",
         f"SET tcp_keepalives_interval = {LEDGER_PROBE_SECONDS}",
-        f"SET tcp_keepalives_count = {LEDGER_PROBES_MAX}",
+        f"SET tcp_keepalives_count = {LEDGER_PROBE_ATTEMPTS_MAX}",
     )
     if owned:
         lock_sessions(writer, reader)
