@@ -131,6 +131,13 @@ def test_parameters_of_a_post_may_stand_in_its_url(http: httpx.Client) -> None:
     assert (made.json()["metadata"], made.json()["name"]) == ({"a": "1", "b": "2"}, "B")
 
 
+def test_a_wrong_wish_for_exactness(http: httpx.Client) -> None:
+    answer = http.get("/v1/account", headers={"Meterhouse-Exact": "yes"})
+    assert error_of(answer, 400)["message"] == (
+        "Invalid Meterhouse-Exact: yes; must be one of true or false"
+    )
+
+
 def test_a_wrong_wish_for_consistency(http: httpx.Client) -> None:
     answer = http.get("/v1/account", headers={"Meterhouse-Consistency": "maybe"})
     assert error_of(answer, 400)["message"] == (

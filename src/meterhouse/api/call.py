@@ -44,8 +44,9 @@ class Call(msgspec.Struct, frozen=True):
     request has no body, else JSON. `headers` are those of the request as they came, their names in
     small letters. `connected` tells that the sender named the account to act for.
     `now` is when the request was received (milliseconds). `strong` tells whether a read must
-    include all that was acknowledged before. `key_hint` is the API key as an error may show it,
-    `embed` is what the embed token permits that the request came with.
+    include all that was acknowledged before, `exact` whether usage is wanted as text, too.
+    `key_hint` is the API key as an error may show it, `embed` is what the embed token permits that
+    the request came with.
     """
 
     house: House
@@ -60,6 +61,7 @@ class Call(msgspec.Struct, frozen=True):
     version: ApiVersion
     now: int
     strong: bool
+    exact: bool
     idempotency_key: str | None
     fingerprint: bytes
     headers: Mapping[bytes, bytes]

@@ -189,6 +189,7 @@ class Gate:
             request.version,
             house.clock.now(),
             _strong(request, livemode=scope.livemode),
+            _exact(request),
             key,
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
             request.headers,
@@ -298,6 +299,14 @@ def _strong(request: Request, *, livemode: bool) -> bool:
     if wish not in (None, "strong", "eventual"):
         raise envelope.invalid_consistency(wish)
     return not livemode if wish is None else wish == "strong"
+
+
+def _exact(request: Request) -> bool:
+    """Whether the request wants usage as text, too, because its JSON reader rounds numbers."""
+    wish = request.header(b"meterhouse-exact")
+    if wish not in (None, "true", "false"):
+        raise envelope.invalid_exact(wish)
+    return wish == "true"
 
 
 async def _send(send: Send, request: Request, answer: Answer) -> None:

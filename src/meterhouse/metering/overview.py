@@ -24,13 +24,14 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked: `query`, whose `customer` is None for all of them, and is not `together`.
 
     `top` is None where every group has rows of its own. `local` tells that rows also say what the
-    zone's clock shows.
+    zone's clock shows, `decimal` that JSON also says the value as a text.
     """
 
     query: MeterUsageQuery
     by_customer: bool = False
     top: int | None = None
     local: bool = False
+    decimal: bool = False
 
     @property
     def of_customers(self) -> bool:

@@ -61,7 +61,7 @@ def export(
     )
     with path.open("wb") as file:
         if format_ == "json":
-            _write_json(file, tables, about)
+            _write_json(file, tables, about, decimal=overview.decimal)
         elif format_ == "parquet":
             _write_parquet(file, tables, schema.with_metadata({"meterhouse": to_json(about)}))
         else:
@@ -160,23 +160,31 @@ def _shown(
     )
 
 
-def _write_json(file: IO[bytes], tables: Iterable[pa.Table], about: dict[str, Any]) -> None:
-    """Write a document whose `data` are the rows; they are written as they come."""
+def _write_json(
+    file: IO[bytes], tables: Iterable[pa.Table], about: dict[str, Any], *, decimal: bool
+) -> None:
+    """Write a document whose `data` are the rows; they are written as they come.
+
+    With `decimal` they also have their value as a text.
+    """
     head = to_json(about)
     file.write(head[:-1] + b',"data":[')
     between = b""
     for table in tables:
-        for row in _documents(table):
+        for row in _documents(table, decimal=decimal):
             file.write(between + to_json(row))
             between = b","
     file.write(b"]}")
 
 
-def _documents(table: pa.Table) -> Iterator[dict[str, Any]]:
+def _documents(table: pa.Table, *, decimal: bool) -> Iterator[dict[str, Any]]:
     names = table.column_names
     instants = {name: pc.divide(table[name].cast(pa.int64()), 1000) for name in INSTANTS}
     columns = [instants.get(name, table[name]).to_pylist() for name in names]
-    columns[-1] = list(map(number, columns[-1]))
+    texts = columns[-1]
+    columns[-1] = list(map(number, texts))
+    if decimal:
+        names, columns = [*names, "value_decimal"], [*columns, texts]
     for row in zip(*columns, strict=True):
         yield _nested(dict(zip(names, row, strict=True)))
 

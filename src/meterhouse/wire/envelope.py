@@ -149,6 +149,11 @@ def invalid_consistency(text: str) -> Refusal:
     )
 
 
+def invalid_exact(text: str) -> Refusal:
+    """Refuse a header `Meterhouse-Exact` that says neither `true` nor `false`."""
+    return Refusal(f"Invalid Meterhouse-Exact: {quote(text)}; must be one of true or false")
+
+
 def api_error() -> Refusal:
     """Own up to a fault of ours; the log has its cause under the request's id."""
     return Refusal(

@@ -131,6 +131,7 @@ def _overview(connection: sa.Connection, call: Call, params: UsageParams) -> Ove
         by_customer=params.group_by == "customer",
         top=params.top,
         local=params.timezone is not None,
+        decimal=call.exact,
     )
 
 

@@ -90,7 +90,7 @@ async def list_(call: Call) -> Answer:
     else:
         points = await stores.usage(UsageStore.summaries, query)
     rows, has_more = _page([(_id(query, question, point), point) for point in points], params)
-    data = [_summary(query, *row) for row in rows]
+    data = [_summary(query, *row, exact=call.exact) for row in rows]
     headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
     return Answer(200, to_json(list_object(call.path, data, has_more)), headers)
 
@@ -169,14 +169,17 @@ def _page(
     return before[-params.limit :], len(before) > params.limit
 
 
-def _summary(query: SummaryQuery, id_: str, point: SummaryPoint) -> dict[str, Any]:
+def _summary(query: SummaryQuery, id_: str, point: SummaryPoint, *, exact: bool) -> dict[str, Any]:
+    value = print_value(point.value)
     document = {
         "id": id_,
         "object": "billing.meter_event_summary",
-        "aggregated_value": number(print_value(point.value)),
+        "aggregated_value": number(value),
         "end_time": seconds(point.end),
         "livemode": query.scope.livemode,
         "meter": query.meter.id,
         "start_time": seconds(point.start),
     }
+    if exact:
+        document["aggregated_value_decimal"] = value
     return document | {"dimensions": point.dimensions} if point.dimensions else document

@@ -8,7 +8,7 @@ https://docs.stripe.com/billing/subscriptions/usage-based/analytics
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -182,29 +182,30 @@ def _body(call: Call, query: MeterUsageQuery, found: list[bytes], refreshed_at: 
     """Render an answer in the shape of the request's version."""
     rows = selection.rows(query, found)
     check_rows(rows)
+    told = (_told(query, row, exact=call.exact) for row in rows)
     shape, refreshed = call.version.meter_usage, seconds(refreshed_at)
     document: dict[str, Any] = {
         "object": "billing.analytics.meter_usage",
         "livemode": query.scope.livemode,
     }
     if shape == "rows":
-        data = _rows(query, rows, _Row, "billing.analytics.meter_usage_row")
+        data = _rows(_ids(query, rows), told, _Row, "billing.analytics.meter_usage_row")
         document["refreshed_at"] = refreshed
         document["rows"] = list_object(call.path, data, has_more=False) | {"total": len(data)}
     elif shape == "page":
         document["data_refreshed_at"] = refreshed
-        document["data"] = _points(query, rows)
+        document["data"] = [_Point(*one, *one[:3]) for one in told]
     else:
         document["object"] = "billing.meter_usage"
         document["data_refreshed_at"] = refreshed
-        document["data"] = _rows(query, rows, _FormerRow, "billing.meter_usage_row")
+        document["data"] = _rows(_ids(query, rows), told, _FormerRow, "billing.meter_usage_row")
     return to_json(document)
 
 
 # An answer may have thousands of rows. Structs are made and encoded several times faster than
 # dicts, and no collection looks through them.
 class _Row(msgspec.Struct, gc=False):
-    """A row; tenants are only told where they were asked for."""
+    """A row; tenants, and the value as text, are only told where they were asked for."""
 
     id: str
     object: str
@@ -214,6 +215,7 @@ class _Row(msgspec.Struct, gc=False):
     meter: str | None
     dimensions: dict[str, str] | None
     tenants: dict[str, str] | msgspec.UnsetType
+    value_decimal: str | msgspec.UnsetType
 
 
 class _FormerRow(msgspec.Struct, gc=False):
@@ -227,6 +229,7 @@ class _FormerRow(msgspec.Struct, gc=False):
     meter_id: str | None
     dimensions: dict[str, str] | None
     tenants: dict[str, str] | msgspec.UnsetType
+    value_decimal: str | msgspec.UnsetType
 
 
 class _Point(msgspec.Struct, gc=False):
@@ -238,6 +241,7 @@ class _Point(msgspec.Struct, gc=False):
     meter: str | None
     dimensions: dict[str, str] | None
     tenants: dict[str, str] | msgspec.UnsetType
+    value_decimal: str | msgspec.UnsetType
     bucket_start_time: int
     bucket_end_time: int
     bucket_value: msgspec.Raw
@@ -248,30 +252,30 @@ RowT = TypeVar("RowT", _Row, _FormerRow)
 
 # What is in a row, in the order of the fields of any shape.
 _Told = tuple[
-    int, int, msgspec.Raw, str | None, dict[str, str] | None, dict[str, str] | msgspec.UnsetType
+    int,
+    int,
+    msgspec.Raw,
+    str | None,
+    dict[str, str] | None,
+    dict[str, str] | msgspec.UnsetType,
+    str | msgspec.UnsetType,
 ]
 
 
-def _rows(
-    query: MeterUsageQuery, rows: Sequence[UsageRow], shape: type[RowT], kind: str
-) -> list[RowT]:
-    ids = _ids(query, rows)
-    return [shape(id_, kind, *_told(query, row)) for id_, row in zip(ids, rows, strict=True)]
+def _rows(ids: Iterable[str], told: Iterable[_Told], shape: type[RowT], kind: str) -> list[RowT]:
+    return [shape(id_, kind, *one) for id_, one in zip(ids, told, strict=True)]
 
 
-def _points(query: MeterUsageQuery, rows: Sequence[UsageRow]) -> list[_Point]:
-    told = (_told(query, row) for row in rows)
-    return [_Point(*one, *one[:3]) for one in told]
-
-
-def _told(query: MeterUsageQuery, row: UsageRow) -> _Told:
+def _told(query: MeterUsageQuery, row: UsageRow, *, exact: bool) -> _Told:
+    value = print_value(row.value)
     return (
         seconds(row.start),
         seconds(row.end),
-        number(print_value(row.value)),
+        number(value),
         _meter(query, row.question),
         row.dimensions or None,
         row.tenants or msgspec.UNSET,
+        value if exact else msgspec.UNSET,
     )
 
 
