@@ -64,19 +64,25 @@ class Meterhouse:
     """One running server: `asgi` answers requests between `start()` and `stop()`."""
 
     def __init__(
-        self, config: Config, clock: Clock, note: NoteRequest, second: Second | None = None
+        self,
+        config: Config,
+        clock: Clock,
+        note: NoteRequest,
+        second: Second | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """Open both stores; raises `StoreError` when one cannot be opened or is in use.
 
         `second` is a process for the usage store and the judge, which has the lock of the folder.
-        Without one they are in this process, which locks the folder.
+        Without one they are in this process, which locks the folder. `ledger` is one that has been
+        opened as its owner.
         """
         self.config = config
         with ExitStack() as opened:
             self._lock = second.lock if second else lock_folder(config.data_dir)
             opened.enter_context(self._lock)
             owner = Owner.here(config.data_dir, clock.now())
-            self.ledger = opened.enter_context(open_ledger(config.database_url, owner))
+            self.ledger = opened.enter_context(ledger or open_ledger(config.database_url, owner))
             self._workshop = Apart(second) if second else _workshop(config, self.ledger)
             opened.callback(self._workshop.close)
             self.first_key = _provision(self.ledger, config, clock)

@@ -1,10 +1,11 @@
-"""What a server has before anything of it is imported: its sockets, its folder, its second process.
+"""What a server has before it is imported: sockets, its folder, its second process, its ledger.
 
 What a reader may rely on:
 
-- A port or a folder in use is told at once, and a client that is early waits instead of being
-  turned away.
-- Next to nothing is imported here, so the second process begins at once, too.
+- A port, a folder or a ledger in use is told at once, and a client that is early waits instead of
+  being turned away.
+- Next to nothing is imported here, so the second process begins at once, too. It opens the stores
+  while the server is imported.
 - The Unix socket speaks the same HTTP as the TCP port. Its owner and group may connect to it.
 """
 
@@ -13,13 +14,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from meterhouse import limits
+from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.errors import ConfigError
 from meterhouse.folder import lock_folder
 from meterhouse.pipeline.second import Order, Second
+
+if TYPE_CHECKING:
+    from meterhouse.ledger.engine import Ledger
 
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a setting may say
 
@@ -47,21 +52,24 @@ class Listening(NamedTuple):
 
 
 class Doors(NamedTuple):
-    """Sockets that listen, the URLs of the first one, and the second process, which has begun.
+    """Sockets that listen, the URLs of the first one, the second process and the ledger.
 
-    The first URL is for this machine; others are of other addresses.
+    The first URL is for this machine; others are of other addresses. The process has begun, and we
+    are the owner of the ledger.
     """
 
     sockets: list[socket.socket]
     urls: tuple[str, ...]
     second: Second
+    ledger: "Ledger"
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[Doors]:
-    """Listen, lock the data folder and begin the second process; all of it ends with the block.
+def opened(config: Config, clock: Clock) -> Iterator[Doors]:
+    """Listen, lock the data folder, begin the second process and become the owner of the ledger.
 
-    Raises `ConfigError` when it cannot listen, `StoreError` when the folder cannot be used.
+    All of it ends with the block. Raises `ConfigError` when it cannot listen, `StoreError` when the
+    folder or the ledger cannot be used.
     """
     _allow_open_files()
     with ExitStack() as doors:
@@ -71,7 +79,17 @@ def opened(config: Config) -> Iterator[Doors]:
             sockets.append(doors.enter_context(_listen_on_path(config.uds)))
         lock = doors.enter_context(lock_folder(config.data_dir))
         second = doors.enter_context(Second(Order.of(config), lock))
-        yield Doors(sockets, _urls(port), second)
+        ledger = doors.enter_context(_owned_ledger(config, clock))
+        second.proceed()
+        yield Doors(sockets, _urls(port), second, ledger)
+
+
+def _owned_ledger(config: Config, clock: Clock) -> "Ledger":
+    # What a ledger needs is imported once the second process has begun.
+    from meterhouse.ledger.engine import open_ledger  # noqa: PLC0415
+    from meterhouse.ledger.owner import Owner  # noqa: PLC0415
+
+    return open_ledger(config.database_url, Owner.here(config.data_dir, clock.now()))
 
 
 def _listen(host: str, port: int) -> socket.socket:

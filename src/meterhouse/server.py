@@ -53,7 +53,7 @@ def run(
     a store cannot be opened.
     """
     sys.setswitchinterval(limits.THREAD_SWITCH_MICROSECONDS / 1_000_000)
-    meterhouse = Meterhouse(config, clock, note, doors.second)
+    meterhouse = Meterhouse(config, clock, note, doors.second, doors.ledger)
     Thread(target=_end_when_overtaken, args=(meterhouse.ledger,), daemon=True).start()
     pages = meterhouse.dashboard.open_path() if open_dashboard else "/dashboard"
     url, *others = doors.urls

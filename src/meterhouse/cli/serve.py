@@ -36,14 +36,15 @@ def serve(*, open_dashboard: bool = False, **options: str | None) -> None:
             f"--open-dashboard works on a loopback address only, and the server is to listen on "
             f"{config.host}. Make a user instead: meterhouse users create NAME --role admin."
         )
-    with opened(config) as doors:
-        gc.disable()  # what is imported stays
+    clock = SystemClock()
+    gc.disable()  # what is imported stays
+    with opened(config, clock) as doors:
         from meterhouse.server import run  # noqa: PLC0415 - the second process is to begin first
 
         gc.freeze()
         gc.enable()
         note = logs.configure(config.log_format, config.log_level)
-        run(config, doors, SystemClock(), note, announce, open_dashboard=open_dashboard)
+        run(config, doors, clock, note, announce, open_dashboard=open_dashboard)
 
 
 _OPEN_DASHBOARD = typer.Option(
