@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from meterhouse.api.routes import ROUTES, Route
+from meterhouse.config import Config
 from meterhouse.ledger.tables import metadata
 from meterhouse.metrics import Metrics
 
@@ -26,6 +27,8 @@ DECISION_LINES_MAX = 40
 _LINK = re.compile(r"\[[^\]]+\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 _CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _ENDPOINT = re.compile(r"^\| `([A-Z]+) (/\S+)` \|", re.MULTILINE)
+_CLIENT = re.compile(r"StripeClient\(.*?\)", re.DOTALL)
+_ADDRESS = re.compile(r"127\.0\.0\.1:([0-9]+)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -41,6 +44,20 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_client_that_is_shown_tries_again_and_asks_our_port(page: Path) -> None:
+    text = page.read_text()
+    for client in _CLIENT.findall(text):
+        assert "max_network_retries=2" in client
+    assert set(_ADDRESS.findall(text)) <= {str(Config.read({}, {}).port)}
+
+
+def test_both_commands_stand_at_the_top() -> None:
+    top = (ROOT / "README.md").read_text().partition("## What you get")[0]
+    (fence,) = _CODE.findall(top)
+    assert re.findall(r"^make \w+", fence, re.MULTILINE) == ["make serve", "make test"]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")

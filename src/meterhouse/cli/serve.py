@@ -108,7 +108,8 @@ def commands(listening: Listening) -> list[str]:
     )
     python = (
         f"python -c \"import stripe; print(stripe.StripeClient('{key}', "
-        f"base_addresses={{'api': '{url}'}}).v1.customers.create({{'name': 'Ada'}}))\""
+        f"base_addresses={{'api': '{url}'}}, max_network_retries=2)"
+        ".v1.customers.create({'name': 'Ada'}))\""
     )
     stripe_cli = f"stripe billing meters list --api-key {key} --api-base {url}"
     return [curl, python, stripe_cli] if url.startswith(_STRIPE_CLI_HOSTS) else [curl, python]

@@ -89,7 +89,8 @@ def calls(meter: dict[str, Any], url: str, customer: str) -> list[tuple[str, str
     curl = f'curl {url}/v1/billing/meter_events -u "$KEY:" \\\n  -d event_name={name}{fields}'
     python_call = (
         "import os, stripe\n\n"
-        f'client = stripe.StripeClient(os.environ["KEY"], base_addresses={{"api": "{url}"}})\n'
+        f'client = stripe.StripeClient(\n    os.environ["KEY"],\n'
+        f'    base_addresses={{"api": "{url}"}},\n    max_network_retries=2,\n)\n'
         f'client.v1.billing.meter_events.create({{\n    "event_name": "{name}",\n'
         f'    "payload": {{\n{python}    }},\n}})'
     )

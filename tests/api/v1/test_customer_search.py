@@ -64,6 +64,18 @@ def test_accounts_do_not_find_each_others_customers(server: Any, client: Any) ->
     assert client.v1.customers.search({"query": 'name:"ada"'}, other).data == []
 
 
+def test_what_a_sign_up_asks(client: stripe.StripeClient) -> None:
+    """The Stripe plugin of better-auth looks for a person, whatever the address has in it."""
+    email = 'o"neil\\@example.com'
+    person = make(client, email=email.upper(), metadata={"customerType": "user"})
+    make(client, email=email, metadata={"customerType": "organization", "organizationId": "org_1"})
+    escaped = email.replace("\\", "\\\\").replace('"', '\\"')
+    query = f'email:"{escaped}" AND -metadata["customerType"]:"organization"'
+    assert found(client, query) == [person]
+    query = 'metadata["organizationId"]:"org_1" AND metadata["customerType"]:"organization"'
+    assert len(found(client, query)) == 1
+
+
 @pytest.mark.parametrize(
     ("params", "message", "param"),
     [
