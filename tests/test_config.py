@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from meterhouse.config import RATE_LIMITS, SETTINGS, Config
+from meterhouse.api.routes import ROUTES
+from meterhouse.config import OWN_PATHS, RATE_LIMITS, SETTINGS, Config
 from meterhouse.errors import ConfigError
+from meterhouse.proxies import Proxies
 
 NOTHING: dict[str, str] = {}
 
@@ -31,6 +33,8 @@ def test_the_defaults_need_no_setting() -> None:
         values="decimal",
         private_destinations="auto",
         embed_origins="",
+        base_path="",
+        trusted_proxies=Proxies.read("127.0.0.0/8,::1,unix"),
         log_format="text",
         log_level="info",
     )
@@ -170,3 +174,29 @@ def test_every_setting_has_help_and_a_default_that_reads() -> None:
         assert setting.help.endswith("."), setting.name
         assert setting.variable == f"METERHOUSE_{setting.name.upper()}"
         assert not setting.choices or setting.default in setting.choices
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("", ""), ("//", ""), ("/metering", "/metering"), ("/a-b/c_d~/", "/a-b/c_d~")],
+)
+def test_a_base_path(text: str, path: str) -> None:
+    assert read(base_path=text).base_path == path
+
+
+@pytest.mark.parametrize(
+    "text", ["metering", "/a//b", "/a b", "/a?", "/..%2f", "/v1", "/v2/x", "/dashboard", "/é"]
+)
+def test_a_base_path_that_cannot_be(text: str) -> None:
+    with pytest.raises(ConfigError, match="METERHOUSE_BASE_PATH is"):
+        read(base_path=text)
+
+
+def test_no_base_path_begins_as_a_path_of_the_server() -> None:
+    assert {route.path.split("/")[1] for route in ROUTES} < set(OWN_PATHS)
+
+
+@pytest.mark.parametrize("text", ["proxy", "10.0.0.0/33", "::1,10.0.0.256", "unix none"])
+def test_trusted_proxies_that_cannot_be(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"holds '{text.rpartition(',')[2]}', but"):
+        read(trusted_proxies=text)

@@ -139,9 +139,9 @@ class Meterhouse:
             self._stores,
             clock,
             session_secret,
-            config.embed_origins,
+            config,
         )
-        self.asgi = compose(gate, self.dashboard)
+        self.asgi = below(config.base_path, compose(gate, self.dashboard))
 
     def _committed(self, _: int) -> None:
         self._processor.wake()
@@ -195,6 +195,21 @@ def compose(gate: Asgi, dashboard: Asgi) -> Asgi:
     async def answer(scope: AsgiScope, receive: Any, send: Any) -> None:
         pages = scope["type"] == "http" and _is_page(scope["path"])
         await (dashboard if pages else gate)(scope, receive, send)
+
+    return answer
+
+
+def below(base: str, asgi: Asgi) -> Asgi:
+    """Return a program that answers below the path `base` too, for a proxy that leaves it there."""
+    if not base:
+        return asgi
+
+    async def answer(scope: AsgiScope, receive: Any, send: Any) -> None:
+        path: str = scope["path"]
+        if path == base or path.startswith(base + "/"):
+            raw: bytes = scope.get("raw_path") or path.encode()
+            scope = {**scope, "path": path[len(base) :], "raw_path": raw[len(base) :]}
+        await asgi(scope, receive, send)
 
     return answer
 

@@ -14,8 +14,23 @@ from typing import Any, Literal, NamedTuple, cast
 
 from meterhouse.errors import ConfigError
 from meterhouse.limits import RATE_LIMIT_EVENTS_MAX
+from meterhouse.proxies import Proxies
 
 _ORIGIN = re.compile(r"https?://[\w.\-*\[\]:]+")
+_BASE_PATH = re.compile(r"(/[\w.~\-]+)+", re.ASCII)
+
+# What the server's paths begin with.
+OWN_PATHS = (
+    "dashboard",
+    "embed",
+    "healthz",
+    "meterhouse",
+    "metrics",
+    "readyz",
+    "subscribe",
+    "v1",
+    "v2",
+)
 
 Role = Literal["all", "api", "worker"]
 LimitsProfile = Literal["off", "stripe"]
@@ -140,6 +155,19 @@ SETTINGS: tuple[Setting, ...] = (
         "token. With spaces between them, such as `https://app.example.com` or "
         "`https://*.example.com`; `*` allows every one. Empty: none but the server's own.",
     ),
+    Setting(
+        "base_path",
+        "",
+        "Path below which a proxy shows the server, such as `/metering`: all links begin with it. "
+        "The proxy may take it away from requests or leave it there.",
+    ),
+    Setting(
+        "trusted_proxies",
+        "127.0.0.0/8,::1,unix",
+        "Addresses and networks of proxies, with commas between them, whose `X-Forwarded-Proto` "
+        "and `X-Forwarded-Host` are believed; `unix` stands for whoever uses the Unix socket, "
+        "`none` for nobody.",
+    ),
     Setting("log_format", "text", "How log lines are written.", choices=("text", "json")),
     Setting(
         "log_level",
@@ -169,6 +197,8 @@ class Config:
     values: Values
     private_destinations: PrivateDestinations
     embed_origins: str
+    base_path: str
+    trusted_proxies: Proxies
     log_format: LogFormat
     log_level: str
 
@@ -209,6 +239,8 @@ class Config:
             values=cast("Values", text["values"]),
             private_destinations=cast("PrivateDestinations", text["private_destinations"]),
             embed_origins=_origins(text["embed_origins"]),
+            base_path=_base_path(text["base_path"]),
+            trusted_proxies=_proxies(text["trusted_proxies"]),
             log_format=cast("LogFormat", text["log_format"]),
             log_level=text["log_level"],
         )
@@ -319,6 +351,26 @@ def _origins(text: str) -> str:
                 "https://app.example.com with spaces between them, or *."
             )
     return " ".join(text.split())
+
+
+def _base_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and (not _BASE_PATH.fullmatch(path) or path.split("/")[1] in OWN_PATHS):
+        raise ConfigError(
+            f"METERHOUSE_BASE_PATH is '{text}', but must be a path such as /metering that begins "
+            f"as none of the server's own do: {', '.join(OWN_PATHS)}."
+        )
+    return path
+
+
+def _proxies(text: str) -> Proxies:
+    try:
+        return Proxies.read(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"METERHOUSE_TRUSTED_PROXIES holds '{error}', but must be addresses and networks such "
+            "as 10.0.0.0/8 with commas between them, unix, or none."
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

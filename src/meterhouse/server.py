@@ -55,7 +55,8 @@ def run(
     sys.setswitchinterval(limits.THREAD_SWITCH_MICROSECONDS / 1_000_000)
     meterhouse = Meterhouse(config, clock, note, doors.second, doors.ledger)
     Thread(target=_end_when_overtaken, args=(meterhouse.ledger,), daemon=True).start()
-    pages = meterhouse.dashboard.open_path() if open_dashboard else "/dashboard"
+    dashboard = meterhouse.dashboard
+    pages = dashboard.open_path() if open_dashboard else dashboard.address.home
     url, *others = doors.urls
     listening = Listening(
         url,

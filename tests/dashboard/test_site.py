@@ -25,8 +25,9 @@ def visit(
     house: House, path: str, held: str, method: str = "GET", **details: Any
 ) -> httpx.Response:
     account = house.request("GET", "/v1/account").json()["id"]
-    at = f"/dashboard/{account}/{details.pop('mode', 'test')}{path}"
-    return house.request(method, at, headers={"cookie": f"{COOKIE}={held}"}, **details)
+    home, mode = details.pop("home", "/dashboard"), details.pop("mode", "test")
+    headers = {"cookie": f"{COOKIE}={held}"} | details.pop("more", {})
+    return house.request(method, f"{home}/{account}/{mode}{path}", headers=headers, **details)
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "/live/" not in path])

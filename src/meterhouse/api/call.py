@@ -42,11 +42,11 @@ class Call(msgspec.Struct, frozen=True):
 
     `ids` are the variable parts of the path. `parameters` are a form in API v1 and wherever a
     request has no body, else JSON. `headers` are those of the request as they came, their names in
-    small letters. `connected` tells that the sender named the account to act for.
-    `now` is when the request was received (milliseconds). `strong` tells whether a read must
-    include all that was acknowledged before, `exact` whether usage is wanted as text, too.
-    `key_hint` is the API key as an error may show it, `embed` is what the embed token permits that
-    the request came with.
+    small letters; `ip` is where the connection came from, empty on the Unix socket. `connected`
+    tells that the sender named the account to act for. `now` is when the request was received
+    (milliseconds). `strong` tells whether a read must include all that was acknowledged before,
+    `exact` whether usage is wanted as text, too. `key_hint` is the API key as an error may show it,
+    `embed` is what the embed token permits that the request came with.
     """
 
     house: House
@@ -65,6 +65,7 @@ class Call(msgspec.Struct, frozen=True):
     idempotency_key: str | None
     fingerprint: bytes
     headers: Mapping[bytes, bytes]
+    ip: str
     key_hint: str
     embed: Embed | None = None
 

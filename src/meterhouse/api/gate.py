@@ -193,6 +193,7 @@ class Gate:
             key,
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
             request.headers,
+            request.ip,
             credential.hint,
             credential.embed,
         )

@@ -53,9 +53,11 @@ async def show(visit: Visit) -> Response:
         return visit.page("_usage.html", here="meters", **found)
     customers = await visit.items("/v1/customers", [("limit", 1)])
     example = customers[0]["id"] if customers else "cus_…"
-    url = str(visit.request.base_url).rstrip("/")
     return visit.page(
-        "meter.html", here="meters", calls=calls(meter, url, example), **(found | {"meter": meter})
+        "meter.html",
+        here="meters",
+        calls=calls(meter, visit.url, example),
+        **(found | {"meter": meter}),
     )
 
 

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meterhouse import limits
 from meterhouse.clock import Clock
+from meterhouse.config import Config
 from meterhouse.dashboard import (
     assets,
     customers,
@@ -39,6 +40,7 @@ from meterhouse.dashboard import (
     signin,
     usage,
 )
+from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.attempts import Attempts
 from meterhouse.dashboard.client import Api, ApiError, Asgi, Space
 from meterhouse.dashboard.form import read_form
@@ -114,16 +116,17 @@ class Dashboard:
         stores: Stores,
         clock: Clock,
         secret: bytes,
-        origins: str,
+        config: Config,
     ) -> None:
         self.sessions = Sessions(stores, clock, secret)
         self.api = Api(api, operator_token)
         self.live = Live()
         self.clock = clock
-        self.templates = environment()
+        self.address = Address(config.trusted_proxies, config.base_path)
+        self.templates = environment(self.address)
         self._secret = secret
-        self._door = signin.Door(self.sessions, Attempts(clock), self.templates)
-        self._app = _guarded(Starlette(routes=self._routes()), origins)
+        self._door = signin.Door(self.sessions, Attempts(clock), self.templates, self.address)
+        self._app = _guarded(Starlette(routes=self._routes()), config.embed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -131,7 +134,7 @@ class Dashboard:
 
     def open_path(self) -> str:
         """Return the path of a link that signs in once."""
-        return f"/dashboard/open?token={self.sessions.make_link()}"
+        return f"{self.address.home}/open?token={self.sessions.make_link()}"
 
     def end(self) -> None:
         """Send those away who look at something live: the server stops."""
@@ -161,8 +164,9 @@ class Dashboard:
         self, answer: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
-            if not _same_origin(request):
-                return self._sorry(HTTPStatus.FORBIDDEN, _FOREIGN)
+            foreign = self.address.foreign(request)
+            if foreign:
+                return self._sorry(HTTPStatus.FORBIDDEN, foreign)
             try:
                 return await answer(request)
             except ApiError as error:
@@ -173,24 +177,24 @@ class Dashboard:
     async def _home(self, request: Request) -> Response:
         session = await self.sessions.read(request.cookies.get(COOKIE))
         if session is None:
-            return _to_sign_in(request)
+            return self._to_sign_in(request)
         accounts = (await self.api.get(Space("", False), "/meterhouse/v1/accounts"))["data"]
         first = next(one["id"] for one in accounts if one["platform"] is None)
-        return RedirectResponse(f"/dashboard/{first}/test", HTTPStatus.SEE_OTHER)
+        return RedirectResponse(f"{self.address.home}/{first}/test", HTTPStatus.SEE_OTHER)
 
     async def _nothing(self, request: Request) -> Response:
         if await self.sessions.read(request.cookies.get(COOKIE)) is None:
-            return _to_sign_in(request)
+            return self._to_sign_in(request)
         return self._sorry(HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def _page(self, row: Row) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             session = await self.sessions.read(request.cookies.get(COOKIE))
             if session is None:
-                return _to_sign_in(request)
+                return self._to_sign_in(request)
             try:
                 form = await read_form(request) if row.method == "POST" else FormData()
-                refused = _refused(row, request, session, form)
+                refused = self._refused(row, request, session, form)
                 if refused:
                     return self._sorry(HTTPStatus.FORBIDDEN, refused)
                 return await row.handler(await self._visit(request, session, form))
@@ -215,6 +219,7 @@ class Dashboard:
             self.live,
             self.clock,
             self.templates,
+            self.address,
             form,
             lambda: self._holds(request),
         )
@@ -223,35 +228,31 @@ class Dashboard:
         """Tell whether somebody who looks at something live is still signed in."""
         return await self.sessions.read(request.cookies.get(COOKIE)) is not None
 
+    def _refused(self, row: Row, request: Request, session: Session, form: FormData) -> str | None:
+        """Say why a request is refused, if it is."""
+        if session.refuses_live and request.path_params["mode"] != "test":
+            return session.refuses_live
+        if row.method == "GET":
+            return None
+        foreign = self.address.foreign(request)
+        if foreign:
+            return foreign
+        if not session.confirms(str(form.get("csrf") or request.headers.get("x-csrf-token", ""))):
+            return _FORGED
+        return None if session.may_change else "A viewer may look, but not change anything."
+
+    def _to_sign_in(self, request: Request) -> Response:
+        if request.method == "POST" or "text/event-stream" in request.headers.get("accept", ""):
+            return PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)
+        query = f"?{request.url.query}" if request.url.query else ""
+        here = quote(self.address.below(request.url.path) + query)
+        return RedirectResponse(f"{self.address.home}/sign-in?next={here}", HTTPStatus.SEE_OTHER)
+
     def _sorry(self, status: int, sentence: str) -> Response:
         return sorry(self.templates, status, sentence)
 
 
-_FOREIGN = "This request came from another site, so nothing was done."
-
-
-def _refused(row: Row, request: Request, session: Session, form: FormData) -> str | None:
-    """Say why a request is refused, if it is."""
-    if session.refuses_live and request.path_params["mode"] != "test":
-        return session.refuses_live
-    if row.method == "GET":
-        return None
-    token = form.get("csrf") or request.headers.get("x-csrf-token", "")
-    if not _same_origin(request) or not session.confirms(str(token)):
-        return _FOREIGN
-    return None if session.may_change else "A viewer may look, but not change anything."
-
-
-def _same_origin(request: Request) -> bool:
-    origin = request.headers.get("origin")
-    return origin is None or origin.partition("://")[2] == request.headers.get("host")
-
-
-def _to_sign_in(request: Request) -> Response:
-    if request.method == "POST" or "text/event-stream" in request.headers.get("accept", ""):
-        return PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/dashboard/sign-in?next={quote(here)}", HTTPStatus.SEE_OTHER)
+_FORGED = "This form is of no page of your session, so nothing was done. Load the page again."
 
 
 def sorry(templates: Environment, status: int, sentence: str) -> Response:

@@ -38,6 +38,10 @@ class Download(Response):
 
 
 def event_stream(request: Request, pieces: AsyncIterator[str]) -> Response:
-    """Answer with server-sent events; HEAD hears of none, and its answer ends."""
+    """Answer with server-sent events; HEAD hears of none, and its answer ends.
+
+    A proxy is asked to pass each on as it comes: nginx would wait until it has some kilobytes.
+    """
     sent = iter(()) if request.method == "HEAD" else pieces
-    return StreamingResponse(sent, media_type="text/event-stream")
+    unbuffered = {"x-accel-buffering": "no"}
+    return StreamingResponse(sent, headers=unbuffered, media_type="text/event-stream")

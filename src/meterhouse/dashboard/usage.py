@@ -125,7 +125,7 @@ async def _draw(visit: Visit, question: Question, meter: dict[str, Any]) -> dict
         "size": drawn_by(question, whole),
         "refreshed_at": answer["refreshed_at"],
         "span": whole,
-        "curl": curl(str(visit.request.base_url).rstrip("/"), question, whole),
+        "curl": curl(visit.url, question, whole),
     }
 
 

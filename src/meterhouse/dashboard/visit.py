@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.dashboard import assets, show
+from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.client import Api, ApiError, Pairs, Space, path_part
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import Session
@@ -30,7 +31,7 @@ _NAVIGATION = (
 )
 
 
-def environment() -> Environment:
+def environment(address: Address) -> Environment:
     """Return what renders templates: escaping always, and a name that is not there is an error."""
     made = Environment(
         loader=PackageLoader(__package__),
@@ -40,7 +41,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= show.FILTERS
-    made.globals["asset"] = assets.url
+    made.globals["asset"] = lambda name: address.below(assets.url(name))
+    made.globals["home"] = address.home
     return made
 
 
@@ -56,6 +58,7 @@ class Visit:
     live: Live
     clock: Clock
     templates: Environment
+    address: Address
     form: FormData
     holds: Callable[[], Awaitable[bool]]
 
@@ -85,7 +88,13 @@ class Visit:
             *((name, value) for name, value in more.items() if value not in {"", None}),
         ]
         query = f"?{urlencode(pairs)}" if pairs else ""
-        return f"/dashboard/{self.space.account}/{self.space.mode}/{page}".rstrip("/") + query
+        here = f"{self.address.home}/{self.space.account}/{self.space.mode}/{page}"
+        return here.rstrip("/") + query
+
+    @property
+    def url(self) -> str:
+        """The URL of the API, as whoever looks can reach it."""
+        return self.address.url(self.request)
 
     async def get(self, path: str, params: Pairs = ()) -> Any:
         """Ask the API."""

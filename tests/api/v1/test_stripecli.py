@@ -1,9 +1,10 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meterhouse import limits
-from tests.api.house import House
+from tests.api.house import House, housing
 from tests.api.samples import error_of
 from tests.api.websocket import Socket
 from tests.server import LIVE_KEY
@@ -28,10 +29,25 @@ def test_a_session_says_what_the_cli_needs(house: House) -> None:
     }
 
 
-def test_behind_a_proxy_the_websocket_is_encrypted(house: House) -> None:
-    headers = {"Host": "usage.example.com", "X-Forwarded-Proto": "https"}
-    session = house.create(PATH, data=LISTEN, headers=headers)
-    assert session["websocket_url"].startswith("wss://usage.example.com/subscribe/acct_")
+@pytest.mark.parametrize(
+    ("settings", "headers", "url"),
+    [
+        ({}, {"X-Forwarded-Proto": "https"}, "wss://usage.example.com/"),
+        ({}, {"X-Forwarded-Host": "a.test:8443"}, "ws://a.test:8443/"),
+        ({"base_path": "/metering"}, {}, "ws://usage.example.com/metering/"),
+        (
+            {"trusted_proxies": "10.0.0.0/8"},
+            {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.test"},
+            "ws://usage.example.com/",
+        ),
+    ],
+)
+def test_the_websocket_is_where_a_trusted_proxy_says(
+    tmp_path: Path, settings: dict[str, str], headers: dict[str, str], url: str
+) -> None:
+    with housing(tmp_path, **settings) as house:
+        session = house.create(PATH, data=LISTEN, headers={"Host": "usage.example.com"} | headers)
+        assert session["websocket_url"].startswith(f"{url}subscribe/acct_")
 
 
 def test_a_device_is_told_one_secret_in_each_mode(house: House) -> None:

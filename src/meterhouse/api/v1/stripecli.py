@@ -4,7 +4,6 @@
 `stripe listen --print-secret` ends here. No page describes it: see `wire.stripecli`.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, cast, get_args
 
 from meterhouse import limits
@@ -45,7 +44,7 @@ async def create(call: Call) -> Answer:
     return ok(
         {
             "websocket_id": listener.id,
-            "websocket_url": f"{_origin(call.headers)}/subscribe/{call.scope.account}",
+            "websocket_url": f"{_server(call)}/subscribe/{call.scope.account}",
             "websocket_authorized_feature": features[0],
             "secret": listener.device.secret,
             "reconnect_delay": limits.CLI_RECONNECT_SECONDS,
@@ -70,7 +69,8 @@ def _filters(text: str) -> LogFilters:
         raise invalid_object("filters") from None
 
 
-def _origin(headers: Mapping[bytes, bytes]) -> str:
+def _server(call: Call) -> str:
     """Return where the CLI has reached us, as it sees it: also on a socket or behind a proxy."""
-    scheme = "wss" if headers.get(b"x-forwarded-proto") == b"https" else "ws"
-    return f"{scheme}://{headers.get(b'host', b'127.0.0.1').decode('latin-1')}"
+    config = call.house.config
+    scheme, host = config.trusted_proxies.front(call.headers, call.ip)
+    return f"{'wss' if scheme == 'https' else 'ws'}://{host}{config.base_path}"

@@ -1,0 +1,68 @@
+"""Proxies in front of the server: whose word about a request is believed, and what it is.
+
+A proxy tells in `X-Forwarded-Proto` and `X-Forwarded-Host` how a client has reached it. Anybody can
+write such headers, so they count only where the connection comes from an address that is trusted.
+Of several values the last one counts: the nearest proxy has written it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
+
+_NOBODY = "none"
+_SOCKET = "unix"
+_HOST = re.compile(r"[\w.\-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?", re.ASCII)
+
+
+class Front(NamedTuple):
+    """How a client reaches the server: `http` or `https`, and a host, maybe with a port."""
+
+    scheme: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """Addresses that are trusted; `socket` tells whether whoever uses the Unix socket is, too."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    socket: bool
+
+    @classmethod
+    def read(cls, text: str) -> "Proxies":
+        """Read a list such as `10.0.0.0/8,::1,unix`; raises `ValueError` with what is wrong."""
+        items = [item for item in map(str.strip, text.split(",")) if item not in ("", _NOBODY)]
+        networks = tuple(map(_network, (item for item in items if item != _SOCKET)))
+        return cls(networks, _SOCKET in items)
+
+    def trust(self, peer: str) -> bool:
+        """Return whether a connection comes from a proxy; `peer` is empty on the Unix socket."""
+        if not peer:
+            return self.socket
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped  # a server that listens on :: sees IPv4 so
+        return any(address in network for network in self.networks)
+
+    def front(self, headers: Mapping[bytes, bytes], peer: str) -> Front:
+        """Return how the client has reached us; the names in `headers` are in small letters."""
+        told = headers if self.trust(peer) else {}
+        scheme = "https" if _last(told, b"x-forwarded-proto") == "https" else "http"
+        named = (_last(told, b"x-forwarded-host"), _last(headers, b"host"), "127.0.0.1")
+        return Front(scheme, next(host for host in named if _HOST.fullmatch(host)))
+
+
+def _network(item: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(item, strict=False)
+    except ValueError:
+        raise ValueError(item) from None
+
+
+def _last(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1").rpartition(",")[2].strip()
