@@ -50,6 +50,7 @@ from meterhouse.pipeline.request_logs import RequestLogs
 from meterhouse.pipeline.resend import Resender
 from meterhouse.pipeline.retain import Retention
 from meterhouse.pipeline.second import Second
+from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
@@ -92,26 +93,34 @@ class Meterhouse:
             opened.pop_all()  # they stay open until `stop`
         self._stores = Stores(self.ledger, self._workshop.usage)
         metrics = Metrics()
+        self._timekeeper = timekeeper = Timekeeper(self._stores, clock)
         identifiers = Identifiers(config.deduplication_days)
-        self._acceptor = Acceptor(self._stores, identifiers, clock, metrics, self._committed)
+        self._acceptor = Acceptor(self._stores, identifiers, timekeeper, metrics, self._committed)
         self._processor = Processor(
             self._stores, self._workshop, identifiers, self._acceptor, metrics
         )
         self._freshness = Freshness(self._stores, self._processor, clock)
         self._reporter = Reporter(self._stores, clock, self._processor.settle)
-        self._loader = Loader(self._stores, identifiers, clock, metrics)
-        self._retention = Retention(self._stores, identifiers, clock)
-        self._deliverer = Deliverer(self._stores, clock, metrics, Sender(config, clock))
+        self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
+        self._retention = Retention(self._stores, identifiers, timekeeper)
+        self._deliverer = Deliverer(self._stores, clock, timekeeper, metrics, Sender(config, clock))
         self._broadcast = Broadcast(self._stores, clock, metrics, session_secret)
         self._request_logs = RequestLogs(self._stores, metrics, self._broadcast.tell_logs)
         self._resender = Resender(
-            self._stores, identifiers, self._acceptor, self._processor, self._freshness, clock
+            self._stores,
+            identifiers,
+            self._acceptor,
+            self._processor,
+            self._freshness,
+            clock,
+            timekeeper,
         )
         self._rebuilder = Rebuilder(self._stores, self._processor, clock)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
         self.house = House(
             config,
             clock,
+            timekeeper,
             metrics,
             self._stores,
             identifiers,
@@ -148,9 +157,11 @@ class Meterhouse:
 
     async def start(self) -> None:
         """Finish what a crash left behind, then take events."""
+        await self._timekeeper.open()
         await self.house.identifiers.recover(self._stores)
         await self._processor.start()
         await self._broadcast.start()
+        self._timekeeper.start()
         self._loader.start()
         self._freshness.start()
         self._deliverer.start()
@@ -165,6 +176,7 @@ class Meterhouse:
         """Drain what is pending and close both stores; the requests have ended before."""
         await self._broadcast.stop()
         await self._request_logs.stop()
+        await self._timekeeper.stop()
         await self._loader.stop()
         await self._retention.stop()
         await self._freshness.stop()

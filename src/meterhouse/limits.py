@@ -137,6 +137,12 @@ RETAIN_INTERVAL_SECONDS = 60
 RETAIN_CHUNK_ROWS_MAX = 2_000
 REJECTED_EVENTS_DAYS = 35
 
+# The clock, and the time that is known to have been reached.
+CLOCK_APART_MINUTES_MAX = 5  # between the two, until the clock is doubted
+CLOCK_DOUBT_HOURS = 24  # that a clock which is ahead has to go on so until it is believed
+CLOCK_LOOK_SECONDS = 15  # between two looks at it
+CLOCK_UNSETTLED_LOOK_SECONDS = 1  # the same while events are refused, or the ledger takes nothing
+
 # Error reports. The window and the delay are those of every report that Stripe shows.
 REPORT_WINDOW_SECONDS = 10
 REPORT_DELAY_SECONDS = 2  # from the end of a window to its reports
@@ -167,6 +173,7 @@ DELIVERY_ERROR_CHARS_MAX = 300
 DELIVERY_SHOWN_ATTEMPTS_MAX = 20  # of one delivery, the newest; retries alone are up to 13
 DELIVERY_DESTINATION_ATTEMPTS_MAX = 8  # at one time, to one destination
 DELIVERY_ATTEMPTS_MAX = 1_000  # at one time, to all of them
+DELIVERY_DOUBT_WAIT_SECONDS = 3_600  # between attempts that only a doubted clock calls too late
 DELIVERY_CANCEL_ROWS_MAX = 1_000  # of a destination that is gone, in one transaction
 DELIVERY_LOOK_SECONDS_MAX = 5  # between two looks at what is due
 DELIVERY_RETRY_SECONDS = 1  # until the ledger is asked again after it failed
@@ -205,6 +212,7 @@ DEMO_POLL_MILLISECONDS = 200  # between two looks at what is not judged yet
 DEMO_SETTLE_SECONDS_MAX = 60  # that what was sent is waited for
 
 VERIFY_IDENTIFIERS_ROWS_MAX = 20  # that count twice and are named
+VERIFY_PIECE_EVENTS = 4_000_000  # whose identifiers are compared in one statement
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
 # The stores.
@@ -305,6 +313,8 @@ STOP_DELIVERIES_SECONDS_MAX = 5
 assert PAGE_LIMIT_DEFAULT <= PAGE_LIMIT_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= ACCEPT_WAITING_EVENTS_MAX <= JOURNAL_LAG_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
+# While the clock is believed, a timestamp that is true is not too far in its future.
+assert CLOCK_APART_MINUTES_MAX <= EVENT_FUTURE_MINUTES_MAX
 assert REQUEST_BODY_SMALL_BYTES < EVENT_BODY_BYTES_MAX < REQUEST_BODY_BYTES_MAX
 assert REQUEST_BODY_BYTES_MAX < STREAM_BODY_BYTES_MAX < REQUEST_BODY_DISCARD_BYTES_MAX
 assert STREAM_BODY_BYTES_MAX < REQUEST_BODIES_BYTES_MAX

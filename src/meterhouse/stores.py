@@ -4,17 +4,20 @@
   is on disk when the call returns.
 - Ledger reads and usage-store calls have small pools of their own, so a slow query never delays
   an acknowledgement.
+- `trouble` tells why the ledger takes nothing at the moment.
 - Whoever listens to the outbox is called after every `write` that put something there.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.errors import StoreError
 from meterhouse.ledger import outbox
 from meterhouse.ledger.engine import Ledger
 from meterhouse.usage.store import UsageStore
@@ -34,6 +37,15 @@ class Stores:
         self._readers = ThreadPoolExecutor(limits.LEDGER_READERS, "ledger-reader")
         self._queries = ThreadPoolExecutor(limits.USAGE_READERS, "usage")
         self._listeners: list[Callable[[], None]] = []
+        self._trouble: str | None = None
+
+    def trouble(self) -> str | None:
+        """Return why the last write of the ledger failed; None since one is known to be on disk."""
+        return self._trouble
+
+    def mended(self) -> None:
+        """Tell that a write has put rows on disk: one that changes nothing may succeed anyhow."""
+        self._trouble = None
 
     def listen(self, told: Callable[[], None]) -> None:
         """Call `told` on the event loop whenever the outbox has something new on disk."""
@@ -49,7 +61,7 @@ class Stores:
         loop = asyncio.get_running_loop()
 
         def run() -> T:
-            with self._ledger.write() as connection:
+            with self._troubled(), self._ledger.write() as connection:
                 result = work(connection, *args, **kwargs)
                 stirred = outbox.stirred(connection)
             if stirred:
@@ -68,7 +80,7 @@ class Stores:
         """Write, and call `then` with the result once it is on disk, before anybody else writes."""
 
         def run() -> T:
-            with self._ledger.write() as connection:
+            with self._troubled(), self._ledger.write() as connection:
                 result = work(connection, *args, **kwargs)
             then(result)
             return result
@@ -106,6 +118,14 @@ class Stores:
             return result
 
         return await asyncio.get_running_loop().run_in_executor(self._queries, run)
+
+    @contextmanager
+    def _troubled(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            self._trouble = str(error)
+            raise
 
     def _tell(self) -> None:
         for told in self._listeners:

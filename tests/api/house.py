@@ -45,6 +45,11 @@ class House:
 
         return self._runner.run(wait())
 
+    def later(self, milliseconds: int) -> None:
+        """Let time pass, in which the server goes on; a clock that jumps is `clock`'s business."""
+        self.clock.advance(milliseconds)
+        self.run(self.meterhouse.house.timekeeper.look(milliseconds))
+
     def request(self, method: str, path: str, **details: Any) -> httpx.Response:
         """Answer one request; `details` are those of httpx, `key` is the API key."""
         return self.run(self.ask(method, path, **details))

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meterhouse.clock import ManualClock
+from meterhouse.clock import Clock, ManualClock
 from meterhouse.config import Config
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.deliver import Deliverer
@@ -129,13 +129,19 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, **settings: str) -> AsyncIterator[Desk]:
-    """Open a desk on the ledger of a folder; the deliverer works until the block ends."""
+async def desk(
+    folder: Path, timekeeper: Clock | None = None, **settings: str
+) -> AsyncIterator[Desk]:
+    """Open a desk on the ledger of a folder; the deliverer works until the block ends.
+
+    The timekeeper is the clock itself, unless another one is given.
+    """
     config = Config.read({"data_dir": str(folder), **settings}, {})
     clock = ManualClock(NOW)
+    timekeeper = timekeeper or clock
     with open_ledger(blank_ledger(folder)) as ledger:
         stores = Stores(ledger, no_usage)
-        deliverer = Deliverer(stores, clock, Metrics(), Sender(config, clock))
+        deliverer = Deliverer(stores, clock, timekeeper, Metrics(), Sender(config, clock))
         deliverer.start()
         try:
             yield Desk(stores, clock, deliverer)

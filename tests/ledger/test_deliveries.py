@@ -11,6 +11,7 @@ from meterhouse.wire.page import PageParams
 from tests.ledger.samples import connected, destination, snapshot, two_scopes
 
 NOW = 1_795_262_400_000
+LATER = 2 * NOW  # the clock is believed
 FAILED = Attempt(at=1_500, status=500, duration_ms=12, error=None, response="no\N{SNOWMAN}")
 REFUSED = Attempt(at=1_600, status=None, duration_ms=1, error="connection refused", response="")
 
@@ -29,13 +30,18 @@ def owe(ledger: Ledger, scope: int, event: str, *to: str, now: int = 1_000) -> l
 
 
 def step(
-    ledger: Ledger, delivery: str, status: Status, attempt: Attempt | None, due: int | None
+    ledger: Ledger,
+    delivery: str,
+    status: Status,
+    attempt: Attempt | None,
+    due: int | None,
+    reached: int = LATER,
 ) -> None:
     with ledger.write() as connection:
         owed = deliveries.find_delivery(connection, 1, delivery)
         assert owed is not None
         debt = Debt(delivery, owed.next_attempt_at or 0)
-        deliveries.record(connection, [Step(debt, attempt, status, due)])
+        deliveries.record(connection, [Step(debt, attempt, status, due)], reached)
 
 
 def find(ledger: Ledger, scope: int, delivery: str) -> Delivery:
@@ -75,9 +81,9 @@ def test_what_is_asked_for_again_is_a_new_debt(ledger: Ledger) -> None:
         deliveries.owe_again(connection, "evt_1", "we_1", debt.due)
         (again,) = deliveries.debts(connection, "we_1", 9)
         assert again.due < debt.due
-        deliveries.record(connection, [Step(debt, arrived, "delivered", None)])
+        deliveries.record(connection, [Step(debt, arrived, "delivered", None)], LATER)
         assert deliveries.debts(connection, "we_1", 9) == [again]
-        deliveries.record(connection, [Step(again, arrived, "delivered", None)])
+        deliveries.record(connection, [Step(again, arrived, "delivered", None)], LATER)
     paid = find(ledger, test, one)
     assert (paid.status, paid.attempts, paid.next_attempt_at) == ("delivered", 2, None)
 
@@ -144,6 +150,31 @@ def test_a_destination_to_which_nothing_arrives_for_days_is_disabled(
     assert other == destination(test, "we_2")
 
 
+@pytest.mark.parametrize(("reached", "enabled"), [(5 * DAY - 1, True), (5 * DAY, False)])
+def test_a_destination_is_not_disabled_by_a_clock_that_is_ahead(
+    ledger: Ledger, reached: int, enabled: bool
+) -> None:
+    test, _ = two_scopes(ledger)
+    (one,) = owe(ledger, test, "evt_1", "we_1")
+    step(ledger, one, "pending", msgspec.structs.replace(FAILED, at=NOW), NOW)
+    jumped = msgspec.structs.replace(FAILED, at=NOW + 180 * DAY)
+    step(ledger, one, "failed", jumped, None, NOW + reached)
+    with ledger.read() as connection:
+        found = destinations.find_destination(connection, test, "we_1")
+    assert found is not None
+    assert found.enabled == enabled
+
+
+def test_what_a_clock_that_was_ahead_put_off_is_recalled(ledger: Ledger) -> None:
+    test, _ = two_scopes(ledger)
+    soon, late = owe(ledger, test, "evt_1", "we_1", "we_2")
+    step(ledger, soon, "pending", FAILED, NOW - 1)
+    step(ledger, late, "pending", FAILED, NOW + 180 * DAY)
+    with ledger.write() as connection:
+        deliveries.recall(connection, NOW)
+    assert [find(ledger, test, one).next_attempt_at for one in (soon, late)] == [NOW - 1, NOW]
+
+
 def test_what_arrives_with_the_last_failure_keeps_a_destination(ledger: Ledger) -> None:
     test, _ = two_scopes(ledger)
     debts = [
@@ -151,9 +182,9 @@ def test_what_arrives_with_the_last_failure_keeps_a_destination(ledger: Ledger) 
     ]
     first, last = (msgspec.structs.replace(FAILED, at=NOW + days * DAY) for days in (0, 6))
     with ledger.write() as connection:
-        deliveries.record(connection, [Step(debts[0], first, "pending", NOW)])
+        deliveries.record(connection, [Step(debts[0], first, "pending", NOW)], LATER)
         steps = [Step(debts[0], last, "failed", None), Step(debts[1], last, "delivered", None)]
-        assert deliveries.record(connection, steps) == []
+        assert deliveries.record(connection, steps, LATER) == []
 
 
 def test_what_is_due(ledger: Ledger) -> None:
@@ -248,7 +279,7 @@ def test_deliveries_go_with_their_notification(ledger: Ledger) -> None:
         connection.execute(sa.text("DELETE FROM notifications WHERE id = 'evt_1'"))
         debts = [Debt(gone, 61_500), Debt(kept, 1_000)]
         steps = [Step(debt, REFUSED, "failed", None) for debt in debts]
-        deliveries.record(connection, steps)
+        deliveries.record(connection, steps, LATER)
         assert deliveries.find_delivery(connection, test, gone) is None
         assert connection.scalars(sa.select(attempts.c.delivery)).all() == [kept]
     assert find(ledger, test, kept).status == "failed"

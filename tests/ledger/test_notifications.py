@@ -27,7 +27,7 @@ def owe(ledger: Ledger, scope: int, event_id: str, status: Status) -> None:
         deliveries.owe(connection, event_id, ["ed_1"], 1_000)
         (debt,) = deliveries.debts(connection, "ed_1", 10)
         due = debt.due if status == "pending" else None
-        deliveries.record(connection, [Step(debt, None, status, due)])
+        deliveries.record(connection, [Step(debt, None, status, due)], 1_000)
 
 
 def ids(ledger: Ledger, scope: int, wanted: Filter, **page: Any) -> list[str]:

@@ -8,6 +8,8 @@ from meterhouse.ledger.engine import Ledger
 from meterhouse.metering.report import NO_METER, WINDOW, RejectionLine, Sample
 from tests.ledger.samples import snapshot, thin, two_scopes
 
+LATEST = 100 * WINDOW
+
 
 @pytest.fixture
 def scope(ledger: Ledger) -> int:
@@ -46,14 +48,16 @@ def test_lines_add_up_and_keep_the_first_samples(ledger: Ledger, scope: int) -> 
 
 def test_what_is_taken_is_gone(ledger: Ledger, scope: int) -> None:
     with ledger.read() as connection:
-        assert rejections.first_window(connection) is None
+        assert rejections.due_window(connection, WINDOW, LATEST) is None
     add(ledger, line(scope, "a", 1), line(scope, "a", 2, window=WINDOW))
     with ledger.read() as connection:
-        assert rejections.first_window(connection) == 0
+        assert rejections.due_window(connection, WINDOW, LATEST) == 0
     assert take(ledger) == [[line(scope, "a", 1)]]
     assert take(ledger) == []
     with ledger.read() as connection:
-        assert rejections.first_window(connection) == WINDOW
+        assert rejections.due_window(connection, WINDOW, LATEST) == WINDOW
+        assert rejections.due_window(connection, WINDOW - 1, LATEST) is None
+        assert rejections.due_window(connection, 0, WINDOW - 1) == WINDOW  # far in the future
     add(ledger, line(scope, "a", 7, "late"))
     assert take(ledger) == [[line(scope, "a", 7, "late")]]
 

@@ -13,7 +13,7 @@ import msgspec
 from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
-from meterhouse.ledger import accounts, tallies
+from meterhouse.ledger import accounts, tallies, timekeeping
 from meterhouse.logs import note_nothing
 from tests.blank import blank_ledger
 from tests.metering.samples import NOW
@@ -50,6 +50,13 @@ class House:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def move_to(self, instant: int) -> None:
+        """Set the clock, forwards or back, and have it believed at once."""
+        self.clock.set(instant)
+        stores, timekeeper = self._meterhouse._stores, self._meterhouse.house.timekeeper
+        self._await(stores.write(timekeeping.settle, instant))
+        self._await(timekeeper.look())
 
     def open_account(self) -> str:
         """Make a connected account, whose books are empty; return its id."""

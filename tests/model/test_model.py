@@ -126,7 +126,7 @@ class Service(RuleBasedStateMachine):
 
     @initialize(start=st.sampled_from(STARTS), of=st.tuples(shapes, shapes, shapes))
     def open_books(self, start: int, of: tuple[Shape, ...]) -> None:
-        self.house.clock.set(start)
+        self.house.move_to(start)
         self.account = self.house.open_account()
         self.oracle = Oracle(combinations_max=COMBINATIONS_MAX)
         self.customers: list[str] = []
@@ -156,7 +156,7 @@ class Service(RuleBasedStateMachine):
 
     @rule(stride=st.sampled_from(STRIDES))
     def advance(self, stride: int) -> None:
-        self.house.clock.advance(stride)
+        self.house.move_to(self.house.clock.now() + stride)
 
     @rule(events=st.lists(sent_events, min_size=2, max_size=6))
     def send(self, events: list[Sent]) -> None:

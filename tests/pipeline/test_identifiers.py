@@ -103,8 +103,8 @@ def test_a_claim_holds_by_days(day: int, holds: bool) -> None:
     for instant in (TODAY * DAY, NOW, (TODAY + 1) * DAY - 1):
         assert identifiers.holds(day, instant) == holds
         assert identifiers.taken([A, B], instant) == ({A} if holds else set())
-    assert identifiers.stand_against({TODAY: [B, A]}) == holds
-    assert not identifiers.stand_against({TODAY: [B]})
+    assert identifiers.stand_against({TODAY: [B, A]}, TODAY) == holds
+    assert not identifiers.stand_against({TODAY: [B]}, TODAY)
 
 
 # ---- Holds ----

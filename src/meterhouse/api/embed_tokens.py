@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 
+from meterhouse import limits
 from meterhouse.api.authentication import Credential
 from meterhouse.metering.model import Scope
 from meterhouse.wire import embed, envelope, refusals
 from meterhouse.wire.credentials import mask
 from meterhouse.wire.embed import Embed
+
+_LASTS_MAX = limits.EMBED_TOKEN_SECONDS_MAX * 1000 + limits.CLOCK_APART_MINUTES_MAX * 60_000
 
 
 class EmbedTokens:
@@ -24,7 +27,7 @@ class EmbedTokens:
         permitted = embed.unseal(token, self._secret)
         if permitted is None:
             raise envelope.invalid_api_key(mask(token))
-        if permitted.expires_at <= now:
+        if not now < permitted.expires_at <= now + _LASTS_MAX:  # nor was it made by a clock ahead
             raise refusals.embed_token_expired()
         return permitted
 

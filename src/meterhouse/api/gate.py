@@ -164,6 +164,8 @@ class Gate:
         self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
     ) -> Answer:
         house = self._house
+        if route.sends and house.timekeeper.behind() is not None:  # credentials go by it, too
+            raise envelope.clock_behind()
         on_behalf = request.header(b"stripe-context") or request.header(b"stripe-account") or ""
         account = on_behalf.rpartition("/")[2] or on_behalf  # a context without an end is refused
         credential = await self._credential(route, request, account)

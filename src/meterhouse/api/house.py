@@ -21,6 +21,7 @@ from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.rebuild import Rebuilder
 from meterhouse.pipeline.request_logs import RequestLogs
 from meterhouse.pipeline.resend import Resender
+from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.pipeline.verify import Verification
 from meterhouse.stores import Stores
 
@@ -31,6 +32,7 @@ class House:
 
     config: Config
     clock: Clock
+    timekeeper: Timekeeper
     metrics: Metrics
     stores: Stores
     identifiers: Identifiers
@@ -52,10 +54,10 @@ class House:
     note: NoteRequest
 
     def ready(self) -> str | None:
-        """Return None when events can be taken, else why not."""
+        """Return None when events can be taken and judged, else why not."""
         if self.acceptor.overloaded() is not None:
-            return "too many events wait to be processed"
-        return None
+            return "Too many events wait to be processed."
+        return self.timekeeper.behind() or self.stores.trouble() or self.processor.trouble()
 
 
 def is_operator(house: House, secret: str) -> bool:

@@ -45,7 +45,7 @@ async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> An
     def work(connection: sa.Connection) -> Answer:
         before = adjustments.find(connection, call.scope.id, event.position)
         if before is None:
-            if not cancellable(event.received_at, call.now):
+            if not cancellable(event.received_at, call.house.timekeeper.now()):
                 raise refusals.too_late_to_cancel(identifier)
             before = _append(connection, call, event)
         return ok(show(before))
@@ -61,13 +61,17 @@ async def _claimed(call: Call, event_name: str, identifier: str) -> _Found | Non
     While a claim holds there is no newer one. Else a newer one may be on its way.
     """
     claim = await _claim(call, identifier)
-    if claim is None or not call.house.identifiers.holds(claim.day, call.now):
+    if claim is None or not _holds(call, claim):
         await _settle(call)
         claim = await _claim(call, identifier)
     if claim is None:
         return None
     named = await call.house.stores.read(meters.all_by_name, call.scope.id, event_name)
     return _Found(claim, named)
+
+
+def _holds(call: Call, claim: Claim) -> bool:
+    return call.house.identifiers.holds(claim.day, call.house.timekeeper.now())
 
 
 async def _claim(call: Call, identifier: str) -> Claim | None:

@@ -64,7 +64,7 @@ def _find(connection: sa.Connection, call: Call, key: str) -> Record | None:
 
 
 def _kept(before: Record, call: Call) -> bool:
-    return before.expires_at > call.now
+    return before.expires_at > call.house.timekeeper.now()
 
 
 def record(call: Call, key: str, answer: Answer) -> Record:

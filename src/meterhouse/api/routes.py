@@ -58,9 +58,9 @@ class Route(NamedTuple):
     takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own
-    extensions. `json` takes a JSON body outside of API v2. `body_bytes_max` bounds the body. The
-    operator, who is the dashboard and the command line of the same machine, is let in everywhere;
-    `operator_only` lets in nobody else.
+    extensions. Those with `sends` are turned away while the clock is wrong. `json` takes a JSON
+    body outside of API v2. `body_bytes_max` bounds the body. The operator, who is the dashboard and
+    the command line of the same machine, is let in everywhere; `operator_only` lets in nobody else.
     """
 
     method: str
@@ -73,6 +73,7 @@ class Route(NamedTuple):
     embed: bool = False
     limit: Limit | None = "basic"
     logged: bool = False
+    sends: bool = False
     json: bool = False
     body_bytes_max: int = limits.REQUEST_BODY_BYTES_MAX
     operator_only: bool = False
@@ -107,13 +108,13 @@ _DESTINATION = "/v2/core/event_destinations/{id}"
 ROUTES: tuple[Route, ...] = (
     _route(
         "POST", "/v1/billing/meter_events", "billing_meter_events", meter_events.create
-    )._replace(limit="meter_events"),
+    )._replace(limit="meter_events", sends=True),
     _route(
         "POST",
         "/v1/billing/meter_event_adjustments",
         "billing_meter_event_adjustments",
         meter_event_adjustments.create,
-    ),
+    )._replace(sends=True),
     _route("POST", "/v1/billing/meters", "billing_meters", meters.create),
     _route("GET", "/v1/billing/meters", "billing_meters", meters.list_),
     _route("GET", _METER, "billing_meters", meters.retrieve),
@@ -157,16 +158,22 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route(
         "POST", "/v2/billing/meter_event_stream", "billing_meter_events", meter_event_stream.create
-    )._replace(session=True, limit=None, logged=False, body_bytes_max=limits.STREAM_BODY_BYTES_MAX),
+    )._replace(
+        session=True,
+        limit=None,
+        logged=False,
+        sends=True,
+        body_bytes_max=limits.STREAM_BODY_BYTES_MAX,
+    ),
     _route(
         "POST", "/v2/billing/meter_events", "billing_meter_events", v2_meter_events.create
-    )._replace(limit="meter_events"),
+    )._replace(limit="meter_events", sends=True),
     _route(
         "POST",
         "/v2/billing/meter_event_adjustments",
         "billing_meter_event_adjustments",
         v2_meter_event_adjustments.create,
-    ),
+    )._replace(sends=True),
     _route("POST", "/v2/core/event_destinations", "event_destinations", event_destinations.create),
     _route("GET", "/v2/core/event_destinations", "event_destinations", event_destinations.list_),
     _route("GET", _DESTINATION, "event_destinations", event_destinations.retrieve),
@@ -197,7 +204,7 @@ ROUTES: tuple[Route, ...] = (
         "/meterhouse/v1/invalid_meter_events/resend",
         "billing_meter_events",
         resends.create,
-    )._replace(json=True),
+    )._replace(json=True, sends=True),
     _route("GET", "/meterhouse/v1/resends/{id}", "billing_meter_events", resends.retrieve),
     _route("GET", "/meterhouse/v1/request_logs", "request_logs", request_logs.list_),
     _route("GET", _DIMENSIONS, "billing_meters", dimensions.retrieve),

@@ -9,6 +9,7 @@ from meterhouse.wire.envelope_v2 import session_expired
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.session import Session, seal, unseal
 
+_APART = limits.CLOCK_APART_MINUTES_MAX * 60_000
 _LASTS = limits.SESSION_MINUTES * 60_000
 
 
@@ -37,7 +38,7 @@ class Sessions:
         made for another account than the `account` that is named.
         """
         expires_at, credential = self._genuine.get(token) or self._unseal(token)
-        if expires_at <= now:
+        if not now < expires_at <= now + _LASTS + _APART:  # nor was it made by a clock ahead
             raise session_expired()
         if account and account != credential.scope.account:
             raise envelope.account_denied(credential.hint, account)

@@ -23,6 +23,7 @@ _COMMANDS = (
     "events",
     "keys",
     "accounts",
+    "clock",
     "users",
 )
 

@@ -34,7 +34,7 @@ class Attempts:
     def _count(self, who: str, most: int) -> bool:
         now = self._clock.now()
         began, count = self._counts.pop(who, (now, 0))
-        if now >= began + _WINDOW:
+        if not began <= now < began + _WINDOW:  # before it, where the clock has been set back
             began, count = now, 0
         self._counts[who] = (began, count + 1)
         if len(self._counts) > limits.SIGN_IN_KEYS_MAX:

@@ -6,6 +6,8 @@
   only after an attempt that failed: however slow or dead a destination is, no other waits for it.
 - What came of attempts is recorded in one transaction for all that ended meanwhile.
 - What is due for a destination that is disabled or deleted by then is cancelled.
+- Nothing is given up because of a clock that is doubted (`timekeeper`, which is late rather than
+  wrong): it is tried again, once in `DELIVERY_DOUBT_WAIT_SECONDS`, until the clock is believed.
 - A destination is disabled when a delivery to it is given up and nothing has arrived there for
   `DESTINATION_FAILING_DAYS_MAX` days.
 """
@@ -46,10 +48,13 @@ class Due(NamedTuple):
 class Deliverer(Background):
     """Delivers from `start()` to `stop()`."""
 
-    def __init__(self, stores: Stores, clock: Clock, metrics: Metrics, sender: Sender) -> None:
+    def __init__(
+        self, stores: Stores, clock: Clock, timekeeper: Clock, metrics: Metrics, sender: Sender
+    ) -> None:
         super().__init__()
         self._stores = stores
         self._clock = clock
+        self._timekeeper = timekeeper
         self._metrics = metrics
         self._sender = sender
         self._work = asyncio.Event()
@@ -113,7 +118,7 @@ class Deliverer(Background):
         free = limits.DELIVERY_ATTEMPTS_MAX - sum(map(len, under_way.values()))
         due = await self._stores.read(_due, now, under_way, frozenset(self._failing), free)
         if due.cancelled:
-            await self._stores.write(deliveries.record, due.cancelled)
+            await self._stores.write(deliveries.record, due.cancelled, now)
             self.wake()
         for owed in due.attempts:
             self._under_way.setdefault(owed.destination.id, set()).add(owed.delivery.id)
@@ -136,16 +141,24 @@ class Deliverer(Background):
                 error="a fault of the sender's; its log tells more",
                 response="",
             )
-        self._ended.append((owed, _step(owed, attempt, self._clock.now())))
+        self._ended.append((owed, self._step(owed, attempt)))
         async with self._recording:
             while self._ended:  # whoever comes first records for all who came meanwhile
                 await self._record()
+
+    def _step(self, owed: Owed, attempt: Attempt) -> Step:
+        """Say what an attempt makes of its delivery."""
+        if attempt.status in _OK:
+            return Step(owed.debt, attempt, "delivered", None)
+        again = _again(owed, self._clock.now(), self._timekeeper.now())
+        return Step(owed.debt, attempt, "failed" if again is None else "pending", again)
 
     async def _record(self) -> None:
         ended, self._ended = self._ended, []
         try:
             steps = [step for _, step in ended]
-            disabled = await self._stores.write(deliveries.record, steps)
+            reached = self._timekeeper.now()
+            disabled = await self._stores.write(deliveries.record, steps, reached)
         except Exception:
             log.exception("what came of deliveries could not be recorded, and will be recorded")
             self._ended = ended + self._ended
@@ -172,15 +185,18 @@ class Deliverer(Background):
             log.warning("gave up the delivery %s to %s", step.debt.delivery, destination)
 
 
-def _step(owed: Owed, attempt: Attempt, now: int) -> Step:
-    """Say what an attempt makes of its delivery."""
-    delivery = owed.delivery
-    if attempt.status in _OK:
-        return Step(owed.debt, attempt, "delivered", None)
-    again = next_attempt(
-        delivery.attempts + 1, livemode=owed.origin.livemode, created=delivery.created, now=now
-    )
-    return Step(owed.debt, attempt, "failed" if again is None else "pending", again)
+def _again(owed: Owed, now: int, reached: int) -> int | None:
+    """Return when to try again what failed `now`; None where it is given up.
+
+    `reached` is earlier than `now` while the clock is doubted.
+    """
+    delivery, attempts = owed.delivery, owed.delivery.attempts + 1
+    livemode, created = owed.origin.livemode, delivery.created
+    again = next_attempt(attempts, livemode=livemode, created=created, now=now)
+    if again is not None or reached >= now:
+        return again
+    late = next_attempt(attempts, livemode=livemode, created=created, now=max(reached, created))
+    return None if late is None else now + limits.DELIVERY_DOUBT_WAIT_SECONDS * 1000
 
 
 def _due(

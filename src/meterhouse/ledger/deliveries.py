@@ -199,7 +199,7 @@ _works = (
 )
 _disable = (
     sa.update(destinations_table)
-    .where(_tried, destinations_table.c.failing_since <= sa.bindparam("moment") - _FAILING_MAX)
+    .where(_tried, destinations_table.c.failing_since <= sa.bindparam("since") - _FAILING_MAX)
     .values(enabled=False, updated=sa.bindparam("moment"))
     .returning(destinations_table.c.id)
 )
@@ -264,6 +264,13 @@ def owe_again(
         owe(connection, notification_id, [destination_id], now)
 
 
+def recall(connection: sa.Connection, now: int) -> None:
+    """Make everything due that waits for a later instant: a clock that was ahead has put it off."""
+    connection.execute(
+        sa.update(deliveries).where(deliveries.c.next_attempt_at > now).values(next_attempt_at=now)
+    )
+
+
 def waiting(connection: sa.Connection) -> list[Waiting]:
     """Return each destination that is owed something."""
     rows = connection.execute(_waiting)
@@ -293,13 +300,14 @@ def owed(connection: sa.Connection, wanted: Sequence[Debt]) -> list[Owed]:
     ]
 
 
-def record(connection: sa.Connection, steps: Sequence[Step]) -> list[str]:
+def record(connection: sa.Connection, steps: Sequence[Step], reached: int) -> list[str]:
     """Record what became of debts; a delivery that is no longer there is passed over.
 
     A delivery that was asked for again since its debt was read stays pending.
 
     Returns the destinations that this disables, because a delivery to them was given up after
-    nothing had arrived for `DESTINATION_FAILING_DAYS_MAX` days.
+    nothing had arrived for `DESTINATION_FAILING_DAYS_MAX` days. `reached` is the latest instant
+    that such an attempt is surely not earlier than, whatever the clock says of it.
     """
     settled = [
         {
@@ -320,15 +328,19 @@ def record(connection: sa.Connection, steps: Sequence[Step]) -> list[str]:
     if made:
         connection.execute(_count_attempt, [{"tried": one["delivery"]} for one in made])
         connection.execute(sa.insert(attempts), made)
-    return _judge_destinations(connection, [step for step in steps if step.debt.delivery in there])
+    known = [step for step in steps if step.debt.delivery in there]
+    return _judge_destinations(connection, known, reached)
 
 
-def _judge_destinations(connection: sa.Connection, steps: Sequence[Step]) -> list[str]:
+def _judge_destinations(
+    connection: sa.Connection, steps: Sequence[Step], reached: int
+) -> list[str]:
     """Note whether destinations fail or work; disable those that have failed for too long."""
     moments: dict[Status, list[dict[str, Any]]] = {"delivered": [], "failed": [], "pending": []}
     for step in steps:
         if step.attempt is not None:
-            moment = {"tried": step.debt.delivery, "moment": step.attempt.at}
+            at = step.attempt.at
+            moment = {"tried": step.debt.delivery, "moment": at, "since": min(at, reached)}
             moments[step.status].append(moment)
     if failed := moments["pending"] + moments["failed"]:
         connection.execute(_fails, failed)

@@ -27,7 +27,12 @@ _near = _lines.where(
     any_of(rejections.c.meter, "meters"),
     any_of(rejections.c.window_start, "windows"),
 )
-_first_window = sa.select(sa.func.min(rejections.c.window_start))
+_due_window = sa.select(sa.func.min(rejections.c.window_start)).where(
+    sa.or_(
+        rejections.c.window_start <= sa.bindparam("newest"),
+        rejections.c.window_start > sa.bindparam("latest"),
+    )
+)
 _of_window = (
     sa.select(rejections.c.scope, rejections.c.meter)
     .where(rejections.c.window_start == sa.bindparam("window"))
@@ -73,9 +78,15 @@ def add(connection: sa.Connection, lines: Sequence[RejectionLine]) -> None:
     connection.execute(statement, rows)
 
 
-def first_window(connection: sa.Connection) -> int | None:
-    """Return the start of the oldest window that waits for reports, None when none does."""
-    start: int | None = connection.execute(_first_window).scalar_one()
+def due_window(connection: sa.Connection, newest: int, latest: int) -> int | None:
+    """Return the start of the oldest window that is due for reports, None when none is.
+
+    Those are due that begin at `newest` or before; and those after `latest`, which a clock that was
+    ahead has brought about.
+    """
+    start: int | None = connection.execute(
+        _due_window, {"newest": newest, "latest": latest}
+    ).scalar_one()
     return start
 
 

@@ -113,6 +113,18 @@ owner = sa.Table(
     sa.CheckConstraint("id = 1", name="one_row"),
 )
 
+# One row, from the first look at the clock on: see `ledger.timekeeping`.
+timekeeping = sa.Table(
+    "timekeeping",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("reached", Whole64, nullable=False),
+    sa.Column("furthest", Whole64, nullable=False),
+    sa.Column("doubted_ms", Whole64, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
+    sa.CheckConstraint("furthest >= reached", name="furthest"),
+)
+
 customers = sa.Table(
     "customers",
     metadata,

@@ -219,6 +219,8 @@ class Acceptor:
             self._unsure = True
             _fail(group, error)
             return
+        if committed.events:
+            self._stores.mended()
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         self._metrics.commit_events.observe(committed.events)
         self._metrics.events.labels("acknowledged", "").inc(committed.events)

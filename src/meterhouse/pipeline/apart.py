@@ -79,6 +79,11 @@ class Apart:
         verdict: Verdict = self._call("conclude", taken)
         return verdict
 
+    def ended(self) -> bool:
+        """Tell whether the process has ended, so that the next call has to start another."""
+        running = self._running
+        return running is None or running.second.process.poll() is not None
+
     def close(self) -> None:
         """Close the usage store and end the process."""
         with self._starting:

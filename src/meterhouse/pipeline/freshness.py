@@ -110,6 +110,9 @@ class Freshness(Background):
 
     def _passed(self) -> int:
         """Forget the looks whose positions are stored; return the newest instant that holds."""
+        now = self._clock.now()
         while self._looks and self._looks[0].position <= self._processor.stored_position:
-            self._instant = max(self._instant, self._looks.popleft().instant)
+            instant = self._looks.popleft().instant
+            # What lies ahead was said by a clock that has been set back since.
+            self._instant = instant if self._instant > now else max(self._instant, instant)
         return self._instant

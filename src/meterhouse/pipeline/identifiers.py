@@ -10,8 +10,9 @@ there are two things more:
   After a start all are suspects, until the filter knows what is stored (`pipeline.load`).
 
 What a reader may rely on: an identifier is taken from the commit that claims it until the end of
-the day that lies `deduplication_days` after that of its receipt. Claims are made on the ledger's
-writer thread, right after their commit; so work on that thread sees all of them.
+the day that lies `deduplication_days` after that of its receipt, by a clock that is late rather
+than wrong (`pipeline.timekeeper`). Claims are made on the ledger's writer thread, right after their
+commit; so work on that thread sees all of them.
 """
 
 from collections import deque
@@ -23,6 +24,7 @@ from threading import Lock
 import numpy as np
 import sqlalchemy as sa
 
+from meterhouse import limits
 from meterhouse.ledger import blocks, journal
 from meterhouse.metering.identifier import identifier_digest
 from meterhouse.metering.window import MILLISECONDS
@@ -103,10 +105,13 @@ class Identifiers:
         """Return those digests on which a claim kept here stands against an event received then."""
         return {day[0] for day in self._days_of(digests) if self.holds(day[1], received_at)}
 
-    def stand_against(self, claimed: Claimed) -> bool:
-        """Tell whether a claim that is kept here stands against any of these new ones."""
+    def stand_against(self, claimed: Claimed, today: int) -> bool:
+        """Tell whether a claim that is kept here stands against any of these new ones.
+
+        Those of a day after `today` are measured against that one (`pipeline.timekeeper`).
+        """
         return any(
-            before >= day - self._days
+            before >= min(day, today) - self._days
             for day, digests in claimed.items()
             for _, before in self._days_of(digests)
         )
@@ -163,6 +168,11 @@ class Identifiers:
 def day_of(instant: int) -> int:
     """Return the UTC day of an instant, counted from the epoch."""
     return instant // MILLISECONDS["day"]
+
+
+def latest_day(reached: int) -> int:
+    """Return the latest day that it may be when time is known to have reached an instant."""
+    return day_of(reached + limits.CLOCK_APART_MINUTES_MAX * MILLISECONDS["minute"])
 
 
 def _firsts(digests: Sequence[bytes]) -> Digests:

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, journal, meters, tallies
+from meterhouse.ledger import accounts, journal, meters, tallies, timekeeping
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.journal import Cancellation, Entry
@@ -30,13 +31,15 @@ from meterhouse.metering.validation import by_kind, judge
 from meterhouse.pipeline.catalog import CatalogReader
 from meterhouse.pipeline.deduplicate import deduplicate
 from meterhouse.pipeline.dimension import Admission, Combination, Combinations
-from meterhouse.pipeline.identifiers import day_of
+from meterhouse.pipeline.identifiers import day_of, latest_day
 from meterhouse.pipeline.judged import Judged
 from meterhouse.pipeline.known_customers import KnownCustomers
 from meterhouse.pipeline.resent import without_own
 from meterhouse.usage import block
 from meterhouse.usage.slots import slots
 from meterhouse.usage.store import UsageStore
+
+_NEVER = 2**31  # a day that never comes
 
 log = logging.getLogger("meterhouse.judge")
 
@@ -45,10 +48,12 @@ class Verdict(NamedTuple):
     """What one batch comes to: what to commit, and up to which position.
 
     `claims` are the digests, by day, that the blocks bring to the usage store; `new_claims` are
-    the ones among them that nobody has made yet.
+    the ones among them that nobody has made yet. `today` is the day that time had reached: claims
+    that stood against an event which was received on a later one are the same as on that day.
     """
 
     last: int
+    today: int
     blocks: list[Block]
     counts: dict[tallies.Line, int]
     activity: list[ActivityLine]
@@ -64,6 +69,7 @@ class _Batch(NamedTuple):
 
     first: int
     last: int
+    today: int
     judged: Judged
     admission: Admission
     rejected: list[RejectedEvent]
@@ -106,7 +112,8 @@ class Judge:
             raise StoreError("The batch that was begun is gone; it must be judged anew.")
         judged, rows = batch.judged, batch.judged.rows
         taken = without_own(taken, judged.resent, self._usage.claims)
-        outcome = deduplicate(judged.digests, judged.days, taken, self._days, batch.admission)
+        received = np.minimum(judged.days, batch.today)
+        outcome = deduplicate(judged.digests, received, taken, self._days, batch.admission)
         counted = judged.without([*outcome.duplicates, *outcome.refused])
         kept = rows if counted.all() else rows.filter(counted)
         duplicates = rows.take(pa.array(outcome.duplicates, pa.int64()))
@@ -117,6 +124,7 @@ class Judge:
         claims = _all_claims(new, alone, rejected)
         return Verdict(
             batch.last,
+            batch.today,
             _blocks(batch, kept, duplicates, rejected, cancelled, claims),
             tallies.of(activity),
             activity,
@@ -136,6 +144,7 @@ class Judge:
             after,
         )
         scopes = accounts.scopes_by_id(connection)
+        known = timekeeping.read(connection)
         judged, admission = Judged(scopes), Admission(self._combinations)
         self._customers.refresh(connection)
         catalogs = CatalogReader(connection, self._customers.look_up)
@@ -162,6 +171,7 @@ class Judge:
         return _Batch(
             first,
             last,
+            _NEVER if known is None else latest_day(known.reached),
             judged,
             admission,
             rejected,

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import happens
+from meterhouse.errors import StoreError
 from meterhouse.ledger import activity, adjustments, blocks, journal, rejections, tallies
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
@@ -67,6 +68,17 @@ class Processor:
         self._kept: list[Verdict] = []  # whose blocks are stored, and kept by the ledger still
         self._committed = 0  # the last position of the newest batch that may be committed
         self.stored_position = 0
+        self._trouble: str | None = None
+
+    def trouble(self) -> str | None:
+        """Return why nothing is processed, None when it is.
+
+        That the second process has ended is found out here, and it is started again.
+        """
+        if self._trouble is None and self._workshop.ended():
+            self.wake()
+            return "The process of the usage store has ended and is started again."
+        return self._trouble
 
     async def start(self) -> None:
         """Finish what a crash left behind, then process from now on."""
@@ -135,11 +147,13 @@ class Processor:
                 self._work.set()
                 if isinstance(error, ConflictError):
                     continue
+                self._trouble = _reason(error)
                 self._metrics.process_failures.inc()
                 log.exception("a batch failed and will be tried again (failure %d)", failures)
                 await asyncio.sleep(_retry_seconds(failures))
                 continue
             failures = 0
+            self._trouble = None
             if worked:
                 self._work.set()
                 self._metrics.batch_seconds.observe(time.perf_counter() - started)
@@ -285,6 +299,12 @@ def _retry_seconds(failures: int) -> float:
     return min(0.05 * 2.0**doublings, limits.PROCESS_RETRY_SECONDS_MAX)
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, StoreError):
+        return str(error)
+    return "Events are acknowledged, but cannot be processed; the log tells why."
+
+
 def _settled_position(connection: sa.Connection) -> int:
     first = journal.first_position(connection)
     return journal.last_position(connection) if first is None else first - 1
@@ -293,7 +313,7 @@ def _settled_position(connection: sa.Connection) -> int:
 def _commit(
     connection: sa.Connection, verdict: Verdict, stored: list[str], identifiers: Identifiers
 ) -> None:
-    if identifiers.stand_against(verdict.new_claims):
+    if identifiers.stand_against(verdict.new_claims, verdict.today):
         raise ConflictError
     tallies.add(connection, verdict.counts)
     activity.add(connection, verdict.activity)

@@ -20,6 +20,7 @@ from meterhouse.clock import Clock
 from meterhouse.ledger import accounts, outbox, rejections
 from meterhouse.metering import report
 from meterhouse.metering.report import RejectionLine
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.stores import Stores
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.notification import Notification
@@ -29,6 +30,7 @@ log = logging.getLogger("meterhouse.report")
 
 Settle = Callable[[float], Awaitable[bool]]
 
+_APART = limits.CLOCK_APART_MINUTES_MAX * MILLISECONDS["minute"]
 _DUE = (limits.REPORT_WINDOW_SECONDS + limits.REPORT_DELAY_SECONDS) * 1000
 
 
@@ -73,9 +75,12 @@ def _next_due(now: int) -> int:
 
 
 def _emit_due(connection: sa.Connection, newest: int, now: int) -> int:
-    """Emit reports of the oldest window, if it begins at `newest` or before; return how many."""
-    window = rejections.first_window(connection)
-    if window is None or window > newest:
+    """Emit reports of the oldest window that begins at `newest` or before; return how many.
+
+    A window that lies far ahead of `now` was brought about by a wrong clock, and is due as well.
+    """
+    window = rejections.due_window(connection, newest, now + _APART)
+    if window is None:
         return 0
     taken = rejections.take(connection, window, limits.REPORT_CHUNK_ROWS_MAX)
     scopes = accounts.scopes_by_id(connection)

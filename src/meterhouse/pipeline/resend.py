@@ -35,9 +35,11 @@ from meterhouse.pipeline.catalog import CatalogReader
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers, day_of
 from meterhouse.pipeline.process import Processor
+from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.stores import Stores
 from meterhouse.usage.search import Page
 from meterhouse.usage.store import UsageStore
+from meterhouse.wire import envelope
 
 log = logging.getLogger("meterhouse.resend")
 
@@ -62,6 +64,7 @@ class Resender(Worker):
         processor: Processor,
         freshness: Freshness,
         clock: Clock,
+        timekeeper: Timekeeper,
     ) -> None:
         super().__init__()
         self._stores = stores
@@ -70,6 +73,7 @@ class Resender(Worker):
         self._processor = processor
         self._freshness = freshness
         self._clock = clock
+        self._timekeeper = timekeeper
 
     async def _run(self) -> None:
         while True:
@@ -94,6 +98,8 @@ class Resender(Worker):
 
     async def _step(self, resend: Resend) -> None:
         """Bring a resend one chunk further."""
+        if self._timekeeper.behind() is not None:
+            raise envelope.clock_behind()
         if resend.matched is None:
             resend = await self._counted(resend)
         chunk = await self._chunk(resend)
@@ -131,7 +137,7 @@ class Resender(Worker):
 
     async def _left(self, resend: Resend, events: list[FoundEvent]) -> list[FoundEvent]:
         """Leave out those events that count already, though their identifiers may be free again."""
-        now = self._clock.now()
+        now = self._timekeeper.now()
         old = [one for one in events if not self._identifiers.holds(day_of(one.received_at), now)]
         if not old:
             return events
@@ -209,7 +215,7 @@ class Resender(Worker):
         """Return the claims on those identifiers that are taken, when all are settled."""
         digests = {identifier_digest(scope, name): name for name in names}
         found = await self._stores.usage(UsageStore.claims, list(digests))
-        now = self._clock.now()
+        now = self._timekeeper.now()
         return {
             digests[digest]: claim
             for digest, claim in found.items()

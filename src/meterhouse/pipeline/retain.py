@@ -1,10 +1,11 @@
-"""Retain: what is over its time leaves both stores, by the program's own clock.
+"""Retain: what is over its time leaves both stores, by a clock that is late rather than wrong.
 
 Idempotency records leave the ledger when they expire; notifications, resends and activity after
 their days.
 Each transaction deletes few rows, so that no acknowledgement waits long behind it. The usage store
 drops whole partitions: of identifiers after the deduplication window, of rejected events,
-duplicates and request logs after their days.
+duplicates and request logs after their days. Nothing of this can be taken back, so the clock is
+the timekeeper's (`pipeline.timekeeper`).
 """
 
 import asyncio

@@ -23,11 +23,19 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, adjustments, journal, meters, rejections, tallies
+from meterhouse.ledger import (
+    accounts,
+    adjustments,
+    journal,
+    meters,
+    rejections,
+    tallies,
+    timekeeping,
+)
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.stores import Stores
-from meterhouse.usage.store import Counts, UsageStore
+from meterhouse.usage.store import Counts, Twice, UsageStore
 
 # As long as this every rejected event is in the usage store, and in a report or waiting for one.
 _KEPT = min(limits.REJECTED_EVENTS_DAYS, limits.NOTIFICATIONS_DAYS) * MILLISECONDS["day"]
@@ -45,6 +53,7 @@ class Books(NamedTuple):
     reported: dict[int, int]
     meters: list[Meter]
     since: int
+    furthest: int | None  # that retention may ever have gone by
 
 
 class Verification:
@@ -108,7 +117,8 @@ class Verification:
         books = await self._stores.read(read_books)
         self._step = "Counting the usage store"
         counts = await self._stores.usage(UsageStore.counts)
-        exact = books.since > self._clock.now() - _KEPT
+        furthest = self._clock.now() if books.furthest is None else books.furthest
+        exact = books.since > furthest - _KEPT
         for scope in books.scopes.values():
             line, problems = check_scope(
                 books, scope, counts.get((scope.account, scope.livemode), Counts()), exact=exact
@@ -116,24 +126,30 @@ class Verification:
             if line is not None:
                 self._lines.append(line)
             self._problems += problems
-        await self._check_identifiers()
+        await self._check_identifiers(sum(count.accepted for count in counts.values()))
         await self._check_meters(books, counts)
 
-    async def _check_identifiers(self) -> None:
+    async def _check_identifiers(self, events: int) -> None:
         """Name identifiers that count twice; there are none, unless something is wrong with us."""
-        self._step = "Looking for identifiers that count twice"
-        twice = await self._stores.usage(
-            UsageStore.counted_twice, self._days, limits.VERIFY_IDENTIFIERS_ROWS_MAX
-        )
+        pieces = events // limits.VERIFY_PIECE_EVENTS + 1
+        self._step, self._done, self._total = "Looking for repeated identifiers", 0, pieces
+        most = limits.VERIFY_IDENTIFIERS_ROWS_MAX
+        twice: list[Twice] = []
+        for piece in range(pieces):
+            if len(twice) < most:
+                twice += await self._stores.usage(
+                    UsageStore.counted_twice, self._days, most - len(twice), piece, pieces
+                )
+            self._done += 1
         self._problems += [
             f"{one.account} {mode(one.livemode)}: {one.times} accepted events have the identifier "
             f"{one.identifier!r}."
-            for one in twice
+            for one in sorted(twice, key=lambda one: (one.account, one.livemode, one.identifier))
         ]
 
     async def _check_meters(self, books: Books, counts: dict[tuple[str, bool], Counts]) -> None:
         """Add the usage of each meter up anew from the payloads of its events."""
-        self._step, self._total = "Adding up the usage of each meter", len(books.meters)
+        self._step, self._done, self._total = "Adding up each meter", 0, len(books.meters)
         events: defaultdict[tuple[str, bool], int] = defaultdict(int)
         for meter in books.meters:
             scope = books.scopes[meter.scope]
@@ -172,6 +188,7 @@ def mode(livemode: bool) -> str:
 def read_books(connection: sa.Connection) -> Books:
     """Read what the ledger says, in one view."""
     scopes = accounts.scopes_by_id(connection)
+    known = timekeeping.read(connection)
     return Books(
         scopes,
         tallies.read(connection),
@@ -180,6 +197,7 @@ def read_books(connection: sa.Connection) -> Books:
         rejections.accounted(connection),
         meters.all_meters(connection),
         min((account.created for account in accounts.list_accounts(connection)), default=0),
+        None if known is None else known.furthest,
     )
 
 

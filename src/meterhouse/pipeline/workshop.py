@@ -39,6 +39,10 @@ class Workshop:
         """End it, as `Judge.conclude` does."""
         return self._judge.conclude(taken)
 
+    def ended(self) -> bool:
+        """Tell whether the next call has to start it anew: never, as long as this process lives."""
+        return False
+
     def close(self) -> None:
         """Close the usage store."""
         self._usage.close()

@@ -274,32 +274,33 @@ GROUP BY account, livemode
 """
 
 
-# Identifiers that several accepted events have, two of them no more than so many days apart.
-# Only positions whose digest was claimed more than once are looked at; most of those were rejected
-# first, and resent.
-COUNTED_TWICE = """
+# Numbers that stand for the identifiers which several accepted events have: a piece of all numbers
+# at a time, so that those of any number of events find room. The events themselves are compared,
+# whatever is claimed.
+_REPEATED = """
+SELECT cityHash64(account, livemode, identifier) AS number
+FROM events
+WHERE sign = 1 AND number % {pieces:UInt64} = {piece:UInt64}
+GROUP BY number
+HAVING count() > 1
+"""
+ANY_REPEATED = f"SELECT count() AS rows FROM ({_REPEATED})"
+
+# Such identifiers, where two of their events are no more than so many days apart.
+COUNTED_TWICE = f"""
 SELECT account, livemode, identifier, count() AS times
 FROM events
 WHERE sign = 1
-    AND position IN (
-        SELECT arrayJoin(positions)
-        FROM (
-            SELECT groupArray(position) AS positions
-            FROM identifiers
-            GROUP BY high, low
-            HAVING count() > 1
-        )
-    )
+    AND cityHash64(account, livemode, identifier) IN ({_REPEATED})
 GROUP BY account, livemode, identifier
 HAVING arrayExists(
-    gap -> gap <= {days:UInt32},
+    gap -> gap <= {{days:UInt32}},
     arrayPopFront(arrayDifference(arraySort(groupArray(
         intDiv(toUnixTimestamp64Milli(received_at), 86400000)
     ))))
 )
 ORDER BY account, livemode, identifier
-LIMIT {rows_max:UInt32}
-SETTINGS optimize_aggregation_in_order = 1
+LIMIT {{rows_max:UInt32}}
 """
 
 

@@ -354,13 +354,18 @@ class UsageStore:
         values = _scope_values(scope) | {"meter": meter.id, "version": meter.dimension_version}
         return self._ask(queries.UNLIKE_SLOTS, values, Unlike)
 
-    def counted_twice(self, days: int, rows_max: int) -> list[Twice]:
+    def counted_twice(self, days: int, rows_max: int, piece: int, pieces: int) -> list[Twice]:
         """Return identifiers that count more than once, though they may only once in so many days.
 
-        It goes by the claims, which both stores have for as long as an identifier may count once.
+        All accepted events are looked at, and one of `pieces` of their identifiers.
         """
-        values = {"days": days, "rows_max": rows_max}
-        return self._ask(queries.COUNTED_TWICE, values, Twice)
+        values = {"piece": piece, "pieces": pieces}
+        [repeated] = self._ask(queries.ANY_REPEATED, values, _Held)
+        if not repeated.rows:
+            return []
+        return self._ask(
+            queries.COUNTED_TWICE, values | {"days": days, "rows_max": rows_max}, Twice
+        )
 
     def search(
         self, wanted: EventSearch, page: Page, *, seconds_max: float = 0

@@ -174,6 +174,16 @@ def unavailable() -> Refusal:
     )
 
 
+def clock_behind() -> Refusal:
+    """Turn events away while the server's clock is wrong; they may be sent again."""
+    return Refusal(
+        "The server takes no events until its clock is right again. Please try again shortly.",
+        status=503,
+        type="api_error",
+        headers={"Stripe-Should-Retry": "true"},
+    )
+
+
 # ---- Objects ----
 
 

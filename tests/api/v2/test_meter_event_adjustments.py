@@ -70,7 +70,7 @@ def test_an_event_that_cannot_be_cancelled(house: House) -> None:
         "message": "No meter event found with identifier nobody.",
     }
     done(post(house, EVENTS, event(customer, identifier="a")))
-    house.clock.advance(24 * HOUR * 1000 + 1)
+    house.later(24 * HOUR * 1000 + 1)
     error = refused(post(house, ADJUSTMENTS, cancel()), 400)
     assert error["code"] == "invalid_cancel_configuration"
     assert "more than 24 hours ago" in error["message"]

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _zone_rules()
     _store_identity()
     _owner()
+    _timekeeping()
     _catalog()
     _journal()
     _adjustments()
@@ -139,6 +140,19 @@ def _owner() -> None:
     )
     row = {"id": 1, "epoch": 0, "host": "", "pid": 0, "data_dir": "", "since": 0}
     op.bulk_insert(table, [row])
+
+
+def _timekeeping() -> None:
+    op.create_table(
+        "timekeeping",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("reached", Whole64, nullable=False),
+        sa.Column("furthest", Whole64, nullable=False),
+        sa.Column("doubted_ms", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_timekeeping"),
+        sa.CheckConstraint("id = 1", name="ck_timekeeping_one_row"),
+        sa.CheckConstraint("furthest >= reached", name="ck_timekeeping_furthest"),
+    )
 
 
 def _catalog() -> None:
