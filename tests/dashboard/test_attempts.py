@@ -87,3 +87,12 @@ def test_as_many_are_remembered_as_may_be_those_that_tried_last(
     for number in range(3):
         attempts.admit(f"name {number}", "10.0.0.9")
     assert "name bob" not in attempts._counts
+
+
+def test_attempts_of_a_clock_that_was_ahead_are_forgotten(
+    clock: ManualClock, attempts: Attempts
+) -> None:
+    clock.advance(1000 * WINDOW)
+    assert admitted(attempts, NAME + 1) == NAME
+    clock.advance(-1000 * WINDOW)
+    assert admitted(attempts, NAME + 1) == NAME

@@ -8,6 +8,7 @@ from tests.api.house import House
 MINUTE = 60_000
 SECRET = b"s" * 32
 LINK = limits.DASHBOARD_LINK_MINUTES_MAX * MINUTE
+APART = limits.CLOCK_APART_MINUTES_MAX * MINUTE
 LASTING = limits.DASHBOARD_SESSION_HOURS_MAX * 60 * MINUTE
 
 
@@ -70,8 +71,12 @@ def test_the_session_of_a_link_ends_with_the_server(house: House) -> None:
     assert not reads(house, sessions(house), cookie)
 
 
-@pytest.mark.parametrize(("passed", "holds"), [(LASTING, True), (LASTING + 1, False)])
+@pytest.mark.parametrize(
+    ("passed", "holds"),
+    [(LASTING, True), (LASTING + 1, False), (-APART, True), (-APART - 1, False)],
+)
 def test_a_session_lasts_for_hours(house: House, passed: int, holds: bool) -> None:
+    """One from the future was made by a clock that was ahead, and would last too long."""
     made = sessions(house)
     cookie = made.open_link(made.make_link())
     house.clock.advance(passed)

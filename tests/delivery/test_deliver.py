@@ -11,6 +11,7 @@ import pytest
 import stripe
 
 from meterhouse import limits
+from meterhouse.clock import ManualClock
 from meterhouse.errors import StoreError
 from meterhouse.ledger import deliveries, destinations, outbox
 from meterhouse.ledger.deliveries import Delivery, Owed, Status
@@ -413,4 +414,33 @@ def test_attempts_that_end_during_the_stop_are_recorded(tmp_path: Path) -> None:
 
     with receiving() as receiver:
         receiver.reply = receiver.hold
+        asyncio.run(body())
+
+
+def test_a_clock_that_jumps_ahead_gives_nothing_up(tmp_path: Path) -> None:
+    """Given a jump by months, then an attempt that fails is made again; when it is believed, not.
+
+    What waited for an instant of that clock is due when it is back.
+    """
+
+    async def body() -> None:
+        reached = ManualClock(NOW)
+        async with desk(tmp_path, reached, private_destinations="open") as at:
+            await at.listen("we_1", receiver.url, livemode=True)
+            await at.emit(livemode=True)
+            await at.until(tried(1))
+            await at.advance(180 * DAY)
+            (found,) = await at.until(tried(2))
+            assert found.next_attempt_at == at.clock.now() + HOUR
+            at.clock.set(NOW + 2 * MINUTE)
+            await at.stores.write(deliveries.recall, at.clock.now())
+            await at.advance(0)
+            (found,) = await at.until(tried(3))
+            assert found.next_attempt_at == NOW + 3 * MINUTE
+            reached.set(NOW + 180 * DAY)
+            await at.advance(180 * DAY)
+            await at.until(have("failed"))
+
+    with receiving() as receiver:
+        receiver.reply = failing
         asyncio.run(body())

@@ -97,6 +97,15 @@ def test_looks_do_not_pile_up() -> None:
     assert reach(freshness) == (False, limits.FRESHNESS_LOOKS_KEPT + 10)
 
 
+def test_a_clock_that_comes_back_takes_what_it_said_with_it() -> None:
+    clock = ManualClock(1_000)
+    freshness = fresh(Journal(7, 7), clock)
+    clock.set(9_000_000)
+    assert reach(freshness) == (False, 9_000_000)
+    clock.set(2_000)
+    assert reach(freshness) == (False, 2_000)
+
+
 async def look_once(freshness: Freshness, stores: Journal) -> None:
     """Let it look by itself when it starts, and no more."""
     freshness.start()

@@ -105,6 +105,7 @@ def test_a_claim_holds_by_days(day: int, holds: bool) -> None:
         assert identifiers.taken([A, B], instant) == ({A} if holds else set())
     assert identifiers.stand_against({TODAY: [B, A]}, TODAY) == holds
     assert not identifiers.stand_against({TODAY: [B]}, TODAY)
+    assert identifiers.stand_against({TODAY + 180: [A]}, TODAY) == holds
 
 
 # ---- Holds ----

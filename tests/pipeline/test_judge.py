@@ -7,6 +7,7 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
+from meterhouse.ledger import timekeeping
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.ledger.tallies import Line
@@ -98,6 +99,22 @@ def test_a_claim_that_is_over_stands_against_nobody(pipeline: Pipeline, judge: J
     judge.judge(anew=False)
     [a] = digests("a")
     assert judge.conclude({a: TODAY - DAYS - 1}).new_claims == {TODAY: [a]}
+
+
+@pytest.mark.parametrize(
+    ("reached", "counts"), [(None, 1), (TODAY + 180, 1), (TODAY + 1, 1), (TODAY, 0), (TODAY - 9, 0)]
+)
+def test_a_claim_is_over_when_time_has_reached_its_end(
+    pipeline: Pipeline, judge: Judge, reached: int | None, counts: int
+) -> None:
+    """Given an event that a clock far ahead has received, then its day alone frees nothing."""
+    write_journal(pipeline, streamed("a", day=TODAY + 180))
+    if reached is not None:
+        with pipeline.stores._ledger.write() as connection:
+            timekeeping.settle(connection, reached * DAY)
+    (digest,) = judge.judge() or []
+    verdict = judge.conclude({digest: TODAY - DAYS})
+    assert verdict.counts.get(Line(1, "accepted"), 0) == counts
 
 
 def test_claims_of_several_days_are_blocks_of_their_own(pipeline: Pipeline, judge: Judge) -> None:

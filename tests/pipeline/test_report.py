@@ -282,3 +282,10 @@ def test_a_report_that_fails_is_tried_again(desk: Desk, monkeypatch: pytest.Monk
 
     asyncio.run(body())
     assert tries == 2
+
+
+def test_a_window_that_a_clock_ahead_has_brought_about_is_reported_at_once(desk: Desk) -> None:
+    desk.add(desk.line(), desk.line(window=NOW + 180 * 86_400_000))
+    assert desk.run() == 1
+    desk.clock.advance(DUE)
+    assert desk.run() == 1

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import IO, NamedTuple, Self, cast
 
 from meterhouse import limits
@@ -99,11 +99,10 @@ class Second:
         with suppress(OSError):
             self._lifeline.close()
         self._told.close()
-        try:
-            self.process.wait(limits.WORKSHOP_END_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        late = Timer(limits.WORKSHOP_END_SECONDS_MAX, self.process.kill)
+        late.start()
+        self.process.wait()  # with a timeout it would be a loop of naps
+        late.cancel()
 
 
 def main() -> None:

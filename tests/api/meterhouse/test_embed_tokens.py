@@ -97,6 +97,15 @@ def test_it_is_over_in_time(house: House) -> None:
     assert refused["message"] == "The embed token has expired; make a new one."
 
 
+def test_one_that_a_clock_ahead_has_made_does_not_outlast_it(house: House) -> None:
+    meter, customer = house.meter(), house.customer()
+    house.clock.advance(180 * 86_400_000)
+    token = make(house, customer, meter)["token"]
+    assert ask(house, token, customer, meter).status_code == 200
+    house.clock.advance(-180 * 86_400_000)
+    error_of(ask(house, token, customer, meter), 401)
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
