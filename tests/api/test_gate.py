@@ -75,7 +75,7 @@ def test_the_sdk_shows_the_id(client: stripe.StripeClient) -> None:
         ("GET", "/v1"),
         ("GET", "/v1/no"),
         ("GET", "/v1/customers/"),
-        ("GET", "/v1/customers/cus_x/sources"),
+        ("GET", "/v1/customers/cus_x/cards"),
         ("GET", "/v1/billing/meter_events"),
         ("PUT", "/v1/customers"),
         ("PATCH", "/v1/customers/cus_x"),
