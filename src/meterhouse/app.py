@@ -87,7 +87,7 @@ class Meterhouse:
             self._workshop = Apart(second) if second else _workshop(config, self.ledger)
             opened.callback(self._workshop.close)
             self.first_key = _provision(self.ledger, config, clock)
-            _tell_zone_rules(self.ledger, clock)
+            _tell_zone_rules(self.ledger)
             with self.ledger.read() as connection:
                 session_secret = sessions.read_secret(connection)
             opened.pop_all()  # they stay open until `stop`
@@ -235,11 +235,11 @@ def _workshop(config: Config, ledger: Ledger) -> Workshop:
     return Workshop(ledger, usage, config.deduplication_days)
 
 
-def _tell_zone_rules(ledger: Ledger, clock: Clock) -> None:
+def _tell_zone_rules(ledger: Ledger) -> None:
     """Log which rules of time zones are in use, and warn where they differ from the last ones."""
     version, source = zones.rules().version, zones.rules().source
     with ledger.write() as connection:
-        before = zone_rules.use(connection, version, clock.now())
+        before = zone_rules.use(connection, version)
     log.info("days of time zones are cut by rules %s (%s)", version, source)
     if before not in (None, version):
         log.warning(

@@ -3,13 +3,13 @@ from meterhouse.ledger.engine import Ledger
 
 
 def test_a_start_hears_which_rules_the_one_before_used(ledger: Ledger) -> None:
-    def use(version: str, now: int) -> str | None:
+    def use(version: str) -> str | None:
         with ledger.write() as connection:
-            return zone_rules.use(connection, version, now)
+            return zone_rules.use(connection, version)
 
-    assert use("2025b", 1) is None
-    assert use("2025b", 2) == "2025b"
-    assert use("2026f", 3) == "2025b"
-    assert use("2026f", 4) == "2026f"
-    assert use("2025b", 5) == "2026f"
-    assert use("2026f", 6) == "2025b"
+    assert use("2025b") is None
+    assert use("2025b") == "2025b"
+    assert use("2026f") == "2025b"
+    assert use("2026f") == "2026f"
+    assert use("2025b") == "2026f"
+    assert use("2026f") == "2025b"

@@ -81,12 +81,13 @@ session_secret = sa.Table(
     sa.CheckConstraint("id = 1", name="one_row"),
 )
 
-# The versions of the rules of time zones that were in use, each with when a start used it last.
+# One row, from the first start on: the version of the rules of time zones that the last one used.
 zone_rules = sa.Table(
     "zone_rules",
     metadata,
-    sa.Column("version", sa.Text, primary_key=True),
-    sa.Column("used_at", Whole64, nullable=False),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
 )
 
 # One row: what this ledger and its usage store are known by (`ledger.identity`).

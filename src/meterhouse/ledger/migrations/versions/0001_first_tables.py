@@ -106,9 +106,10 @@ def _session_secret() -> None:
 def _zone_rules() -> None:
     op.create_table(
         "zone_rules",
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
-        sa.Column("used_at", Whole64, nullable=False),
-        sa.PrimaryKeyConstraint("version", name="pk_zone_rules"),
+        sa.PrimaryKeyConstraint("id", name="pk_zone_rules"),
+        sa.CheckConstraint("id = 1", name="ck_zone_rules_one_row"),
     )
 
 
