@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import secrets
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,6 +51,7 @@ from meterhouse.pipeline.request_logs import RequestLogs
 from meterhouse.pipeline.resend import Resender
 from meterhouse.pipeline.retain import Retention
 from meterhouse.pipeline.second import Second
+from meterhouse.pipeline.snapshot import Snapshots
 from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
@@ -116,6 +118,7 @@ class Meterhouse:
             timekeeper,
         )
         self._rebuilder = Rebuilder(self._stores, self._processor, clock)
+        self._snapshots = Snapshots(self._stores, self._unchanging, config)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
         self.house = House(
             config,
@@ -128,6 +131,7 @@ class Meterhouse:
             self._processor,
             self._freshness,
             Verification(self._stores, self._processor.still, clock, config.deduplication_days),
+            self._snapshots,
             Authentication(self._stores, clock),
             Sessions(session_secret),
             EmbedTokens(session_secret),
@@ -155,9 +159,15 @@ class Meterhouse:
     def _committed(self, _: int) -> None:
         self._processor.wake()
 
+    @asynccontextmanager
+    async def _unchanging(self) -> AsyncIterator[None]:
+        async with self._rebuilder.paused(), self._processor.still():
+            yield
+
     async def start(self) -> None:
         """Finish what a crash left behind, then take events."""
         await self._timekeeper.open()
+        await self._snapshots.clear()
         await self.house.identifiers.recover(self._stores)
         await self._processor.start()
         await self._broadcast.start()
@@ -183,6 +193,7 @@ class Meterhouse:
         await self._reporter.stop()
         await self._resender.stop()
         await self._rebuilder.stop()
+        await self._snapshots.drop()
         await self._acceptor.drain()
         await self._processor.stop(limits.STOP_DRAIN_SECONDS_MAX)
         await self._deliverer.stop()

@@ -20,6 +20,7 @@ from meterhouse import limits
 from meterhouse.errors import StoreError
 from meterhouse.ledger import outbox
 from meterhouse.ledger.engine import Ledger
+from meterhouse.ledger.snapshot import LedgerSnapshot
 from meterhouse.usage.store import UsageStore
 
 P = ParamSpec("P")
@@ -100,6 +101,11 @@ class Stores:
                 return work(connection, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def snapshot(self) -> LedgerSnapshot:
+        """Hold the ledger as it is now, to be copied."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._ledger.snapshot)
 
     async def usage(
         self,

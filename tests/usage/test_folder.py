@@ -53,6 +53,12 @@ def leave_out_folders_too(path: Path, copy: Path) -> None:
     (copy / "data" / "default" / "events").unlink()
 
 
+def empty(path: Path, copy: Path) -> None:
+    leave_out(path, copy)
+    (copy / "metadata" / "default").mkdir()
+    (copy / "data" / "default" / "events").mkdir()
+
+
 def lead_away(path: Path, copy: Path) -> None:
     copytree(path, copy, symlinks=True)
     (copy / "metadata" / "default").unlink()
@@ -64,7 +70,8 @@ def keep(path: Path, copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "copied", [follow_all, follow_metadata, leave_out, leave_out_folders_too, lead_away, keep]
+    "copied",
+    [follow_all, follow_metadata, leave_out, leave_out_folders_too, empty, lead_away, keep],
 )
 def test_links_that_were_lost_are_put_back(tmp_path: Path, copied: object) -> None:
     assert callable(copied)
@@ -90,6 +97,7 @@ def other_size(copy: Path) -> None:
 
 def table_without_definition(copy: Path) -> None:
     (copy / "data" / "default" / "strange").mkdir()
+    (copy / "data" / "default" / "strange" / "data.bin").write_text("1")
 
 
 def rows_that_are_gone(copy: Path) -> None:

@@ -21,9 +21,12 @@ from meterhouse.pipeline.process import Processor
 from meterhouse.pipeline.rebuild import Rebuilder
 from meterhouse.pipeline.request_logs import RequestLogs
 from meterhouse.pipeline.resend import Resender
+from meterhouse.pipeline.snapshot import Snapshots
 from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.pipeline.verify import Verification
 from meterhouse.stores import Stores
+from meterhouse.wire import envelope
+from meterhouse.wire.credentials import mask, read_authorization
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class House:
     processor: Processor
     freshness: Freshness
     verification: Verification
+    snapshots: Snapshots
     authentication: Authentication
     sessions: Sessions
     embed_tokens: EmbedTokens
@@ -63,3 +67,10 @@ class House:
 def is_operator(house: House, secret: str) -> bool:
     """Tell whether a request shows the token that the server wrote into its data folder."""
     return hmac.compare_digest(secret.encode(), house.operator_token.encode())
+
+
+def require_operator(house: House, authorization: str | None) -> None:
+    """Raise the refusal of a request that does not show this token."""
+    token = read_authorization(authorization)
+    if not is_operator(house, token):
+        raise envelope.invalid_api_key(mask(token))

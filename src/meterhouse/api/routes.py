@@ -12,6 +12,7 @@ from meterhouse.api.meterhouse import (
     accounts,
     activity,
     api_keys,
+    backup,
     deliveries,
     destinations,
     dimensions,
@@ -222,6 +223,9 @@ ROUTES: tuple[Route, ...] = (
     _open("GET", "/metrics", health.metrics),
     _open("POST", "/meterhouse/v1/verification", verification.start),
     _open("GET", "/meterhouse/v1/verification", verification.retrieve),
+    _open("POST", "/meterhouse/v1/backup", backup.start),
+    _open("GET", "/meterhouse/v1/backup", backup.retrieve),
+    _open("DELETE", "/meterhouse/v1/backup", backup.delete),
 )
 
 

@@ -16,6 +16,22 @@ class Door(msgspec.Struct):
     url: str
     token: str
 
+    @property
+    def uds(self) -> str | None:
+        """The path of the Unix socket that the server listens on best, if it has one."""
+        path = self.url.removeprefix("unix://")
+        return path if path != self.url else None
+
+    @property
+    def base_url(self) -> str:
+        """What paths of the API are added to; on a Unix socket the host is only a name."""
+        return self.url if self.uds is None else "http://meterhouse"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What shows the server that we are its operator."""
+        return {"Authorization": f"Bearer {self.token}"}
+
 
 def find_door(config: Config) -> Door | None:
     """Return where the server of this data folder listens; None when no server lives there."""

@@ -17,6 +17,8 @@ from meterhouse.cli.output import TellsErrors
 _COMMANDS = (
     "serve",
     "verify",
+    "backup",
+    "restore",
     "demo",
     "version",
     "settings",

@@ -1,11 +1,14 @@
 """How the command line speaks: colours and boxes for people, plain lines for everything else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
+from rich import filesize
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -56,3 +59,41 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def show_time(milliseconds: int) -> str:
     """Return an instant as people read it, in UTC."""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def show_bytes(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    return filesize.decimal(size)
+
+
+@contextmanager
+def following() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar on a terminal; what is yielded takes the step, how much is done and of how much.
+
+    A total of 0 is not known.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as shown:
+        task = shown.add_task("", total=None)
+
+        def told(step: str, done: int, total: int) -> None:
+            shown.update(task, description=step, completed=done, total=total or None)
+
+        yield told
+
+
+@contextmanager
+def counting(step: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal; what is yielded takes how much more is done."""
+    done = 0
+    with following() as told:
+
+        def more(count: int) -> None:
+            nonlocal done
+            done += count
+            told(step, done, total)
+
+        yield more

@@ -110,12 +110,10 @@ async def _follow(ask: Ask) -> State:
 @asynccontextmanager
 async def _asking_server(door: Door) -> AsyncIterator[Ask | None]:
     """Begin a verification in the server; yield None when nobody listens at its door any more."""
-    path = door.url.removeprefix("unix://")
-    unix = path != door.url
     async with httpx.AsyncClient(
-        base_url="http://meterhouse" if unix else door.url,
-        transport=httpx.AsyncHTTPTransport(uds=path if unix else None),
-        headers={"Authorization": f"Bearer {door.token}"},
+        base_url=door.base_url,
+        transport=httpx.AsyncHTTPTransport(uds=door.uds),
+        headers=door.headers,
     ) as client:
 
         async def ask() -> State:

@@ -36,6 +36,7 @@ from meterhouse.ledger.owner import (
     take_over,
     write_down,
 )
+from meterhouse.ledger.snapshot import LedgerSnapshot
 from meterhouse.limits import (
     LEDGER_BUSY_SECONDS_MAX,
     LEDGER_CACHE_BYTES_MAX,
@@ -111,6 +112,10 @@ class Ledger:
             self._check_epoch(connection, keep=False)
         with self.write():
             pass
+
+    def snapshot(self) -> LedgerSnapshot:
+        """Hold the ledger as it is now, to be copied; raises `StoreError` unless it is a file."""
+        return LedgerSnapshot(self._reader.url)
 
     def close(self) -> None:
         """Close every connection. What was committed is on disk already."""

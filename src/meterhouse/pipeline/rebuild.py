@@ -13,7 +13,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 import msgspec
 import sqlalchemy as sa
@@ -48,6 +49,16 @@ class Rebuilder(Worker):
         self._stores = stores
         self._processor = processor
         self._clock = clock
+        self._writing = asyncio.Lock()  # held while the stores say different things of a month
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Change nothing in either store, once the month is done that is being made.
+
+        Whoever wants the processor still as well stops it after this.
+        """
+        async with self._writing:
+            yield
 
     async def _run(self) -> None:
         while True:
@@ -84,8 +95,9 @@ class Rebuilder(Worker):
         """Take away the slots of months that were begun and not finished."""
         for one in await self._stores.read(dimensions.months, change):
             if one.begun:
-                await self._stores.usage(clear_month, slots, one.month)
-                await self._stores.write(dimensions.forget_month, change, one.month)
+                async with self._writing:
+                    await self._stores.usage(clear_month, slots, one.month)
+                    await self._stores.write(dimensions.forget_month, change, one.month)
 
     async def _pass(self, change: DimensionChange, slots: Slots, after: int) -> int:
         """Add what is stored; return the position up to which that is. It is done up to `after`."""
@@ -98,15 +110,22 @@ class Rebuilder(Worker):
         for month in found:
             before = known.get(month.number) or RebuiltMonth(month.number, 0, 0, begun=False)
             if before.position < last:
-                begun = msgspec.structs.replace(before, begun=True)
-                await self._stores.write(dimensions.save_months, change, [begun])
-                among = Positions(before.position, last)
-                await self._stores.usage(add_month, slots, month.number, among)
                 # Of a month that has slots already only newer events are counted here.
                 events = month.events + (before.events if after else 0)
                 done = RebuiltMonth(month.number, last, events, begun=False)
-                await self._stores.write(dimensions.save_months, change, [done])
+                async with self._writing:
+                    await self._add(change, slots, before, done)
         return last
+
+    async def _add(
+        self, change: DimensionChange, slots: Slots, before: RebuiltMonth, done: RebuiltMonth
+    ) -> None:
+        """Add to a month what came up to a position."""
+        begun = msgspec.structs.replace(before, begun=True)
+        await self._stores.write(dimensions.save_months, change, [begun])
+        among = Positions(before.position, done.position)
+        await self._stores.usage(add_month, slots, done.month, among)
+        await self._stores.write(dimensions.save_months, change, [done])
 
     async def _last_pass(self, change: DimensionChange, slots: Slots, after: int) -> None:
         """Add what came since, and all cancellations; the switch alone ends it."""
@@ -132,13 +151,14 @@ class Rebuilder(Worker):
         if change is None or change.completed_at is None or change.completed_at > before:
             return
         _, slots = await self._stores.read(_slots, change)
-        await self._stores.usage(clear_former, slots)
-        chunk = limits.RETAIN_CHUNK_ROWS_MAX
-        while chunk == limits.RETAIN_CHUNK_ROWS_MAX:
-            chunk = await self._stores.write(
-                dimensions.forget_combinations, change, limits.RETAIN_CHUNK_ROWS_MAX
-            )
-        await self._stores.write(dimensions.clear, change)
+        async with self._writing:
+            await self._stores.usage(clear_former, slots)
+            chunk = limits.RETAIN_CHUNK_ROWS_MAX
+            while chunk == limits.RETAIN_CHUNK_ROWS_MAX:
+                chunk = await self._stores.write(
+                    dimensions.forget_combinations, change, limits.RETAIN_CHUNK_ROWS_MAX
+                )
+            await self._stores.write(dimensions.clear, change)
 
 
 def _slots(connection: sa.Connection, change: DimensionChange) -> tuple[bool, Slots]:

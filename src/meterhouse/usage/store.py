@@ -17,6 +17,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from queue import LifoQueue
 from threading import Event, Lock
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
+from meterhouse.config import shown
 from meterhouse.errors import SlowError, StoreError, UnwrittenError
 from meterhouse.limits import (
     USAGE_ASKED_DIGESTS_MAX,
@@ -195,8 +197,10 @@ class UsageStore:
         holds its folder.
         """
         address = Address(url)
-        if address.folder is not None:
-            folder.mend(address.folder)
+        for link in folder.mend(address.folder) if address.folder is not None else ():
+            log.warning(
+                "%s was lost by a copy, or became a folder; it is a link again", shown(link)
+            )
         with _opening(address), contextlib.ExitStack() as opened:
             opened.callback(address.close)
             writer, *readers = (
@@ -207,6 +211,11 @@ class UsageStore:
             store._begin()
             opened.pop_all()
         return store
+
+    @property
+    def path(self) -> Path | None:
+        """The folder of the engine inside this process; None where a server has the store."""
+        return self._address.folder
 
     def insert(self, destination: str, body: bytes, token: str) -> None:
         """Insert a block that was not inserted before.

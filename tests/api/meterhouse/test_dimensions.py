@@ -250,3 +250,32 @@ def test_a_month_that_a_crash_left_half_done_is_made_again(books: Books, *, begu
     assert grouped(books, meter, "region") == {"eu": 1, "us": 4}
     found = slots_of(books)
     assert (found[2, ("eu",)], found[2, ("us",)]) == ((1, 1), (1, 4))
+
+
+def test_a_rebuild_that_is_paused_begins_no_month(books: Books) -> None:
+    """Given a rebuild, when it is paused, then no store says of a month what the other does not."""
+    meter = books.meter()
+    house = books.house.meterhouse.house
+    books.send(0, "1", region="eu")
+    books.rows(meter)
+    books.house.run(house.rebuilder.stop())
+    new = dimensions.DimensionChange(
+        scope=1, meter=meter, version=2, keys=("region",), created=NOW * 1000
+    )
+    books.house.run(house.stores.write(dimensions.begin, new))
+
+    async def go_on() -> None:
+        async with house.rebuilder.paused():
+            house.rebuilder.wake()
+            house.rebuilder.start()
+            change = await house.stores.read(dimensions.oldest_running)
+            # That it has counted what is to do comes just before the first month.
+            while change is not None and change.events_total is None:
+                change = await house.stores.read(dimensions.oldest_running)
+            assert change is not None
+            await house.rebuilder.finish(0.1)
+            assert await house.stores.read(dimensions.months, change) == []
+        await house.rebuilder.finish(30)
+
+    books.house.run(go_on())
+    assert grouped(books, meter, "region") == {"eu": 1}

@@ -5,25 +5,17 @@ its data folder at start.
 """
 
 from meterhouse.api.call import Answer, ok
-from meterhouse.api.house import House, is_operator
-from meterhouse.wire import envelope
-from meterhouse.wire.credentials import mask, read_authorization
-
-
-def _require_operator(house: House, authorization: str | None) -> None:
-    token = read_authorization(authorization)
-    if not is_operator(house, token):
-        raise envelope.invalid_api_key(mask(token))
+from meterhouse.api.house import House, require_operator
 
 
 async def start(house: House, authorization: str | None) -> Answer:
     """Begin a verification, or join the one that is running."""
-    _require_operator(house, authorization)
+    require_operator(house, authorization)
     house.verification.start()
     return ok(house.verification.state())
 
 
 async def retrieve(house: House, authorization: str | None) -> Answer:
     """Tell how far the verification is, and what it found."""
-    _require_operator(house, authorization)
+    require_operator(house, authorization)
     return ok(house.verification.state())

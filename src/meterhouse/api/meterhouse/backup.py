@@ -1,0 +1,28 @@
+"""`/meterhouse/v1/backup`: the operator's wish for a snapshot of both stores.
+
+Only the command line of the same machine may ask: it reads the snapshot, which is in the data
+folder, and puts it into an archive.
+"""
+
+from meterhouse.api.call import Answer, ok
+from meterhouse.api.house import House, require_operator
+
+
+async def start(house: House, authorization: str | None) -> Answer:
+    """Begin a snapshot; one that there is goes."""
+    require_operator(house, authorization)
+    await house.snapshots.start()
+    return ok(house.snapshots.state())
+
+
+async def retrieve(house: House, authorization: str | None) -> Answer:
+    """Tell how far the snapshot is, and where."""
+    require_operator(house, authorization)
+    return ok(house.snapshots.state())
+
+
+async def delete(house: House, authorization: str | None) -> Answer:
+    """Let the snapshot go."""
+    require_operator(house, authorization)
+    await house.snapshots.drop()
+    return ok(house.snapshots.state())
