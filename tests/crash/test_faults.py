@@ -43,7 +43,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing_and_heals_when_there_is_room(tmp_path: Path, disk: Path) -> None:
-    """Given a full disk, then senders hear 503; when there is room, then everything goes on."""
+    """Given a full disk, then senders hear 503 and the server is not ready, and says why.
+
+    When there is room, then everything goes on, and the server finds out without an event.
+    """
     ballast = disk / "ballast"
 
     async def fill(server: Server) -> None:
@@ -57,7 +60,13 @@ def test_a_full_disk_loses_nothing_and_heals_when_there_is_room(tmp_path: Path, 
         await asyncio.sleep(FULL_SECONDS)
         _fill(ballast)  # a store may have found room in the meantime
         await _hears_503(Client(server.socket))
+        client = Client(server.socket)
+        ready = await client.get("/readyz")
+        client.close()
+        assert ready.status == 503
+        assert "disk is full" in ready.document["reason"]
         ballast.unlink()
+        await _hears_200(Client(server.socket), "/readyz")
         await asyncio.sleep(LOAD_SECONDS)
 
     async def body() -> Books:
@@ -129,11 +138,11 @@ def _fill(ballast: Path) -> None:
     os.close(handle)
 
 
-async def _hears_200(client: Client) -> None:
-    """Ask something that the usage store answers until there is an answer."""
+async def _hears_200(client: Client, path: str = "/meterhouse/v1/request_logs") -> None:
+    """Ask until there is an answer; what is asked for first the usage store answers."""
     async with asyncio.timeout(HEALED_SECONDS_MAX):
         while True:
-            reply = await client.get("/meterhouse/v1/request_logs")
+            reply = await client.get(path)
             if reply.status == 200:
                 break
     client.close()
