@@ -215,7 +215,6 @@ BACKUP_LEDGER_BYTES = 8_388_608  # that are copied at a time, between two looks 
 BACKUP_ANSWER_SECONDS_MAX = 60  # that the server takes for one answer about a snapshot
 BACKUP_POLL_MILLISECONDS = 100  # between two looks of the command line at how far it is
 VERIFY_IDENTIFIERS_ROWS_MAX = 20  # that count twice and are named
-VERIFY_PIECE_EVENTS = 4_000_000  # whose identifiers are compared in one statement
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
 # The stores.

@@ -199,12 +199,8 @@ def test_each_way_in_which_the_usage_store_may_disagree_is_found(
     assert problems(filled) == found
 
 
-@pytest.mark.parametrize("piece_events", [limits.VERIFY_PIECE_EVENTS, 1])
-def test_identifiers_that_count_twice_are_named(
-    filled: Pipeline, monkeypatch: pytest.MonkeyPatch, piece_events: int
-) -> None:
+def test_identifiers_that_count_twice_are_named(filled: Pipeline) -> None:
     """The events themselves are compared: nothing of their claims need be left."""
-    monkeypatch.setattr(limits, "VERIFY_PIECE_EVENTS", piece_events)
     filled.tamper("TRUNCATE TABLE identifiers")
 
     def again(position: int, days_later: int) -> None:

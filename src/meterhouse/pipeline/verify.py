@@ -35,7 +35,7 @@ from meterhouse.ledger import (
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.stores import Stores
-from meterhouse.usage.store import Counts, Twice, UsageStore
+from meterhouse.usage.store import Counts, UsageStore
 
 # As long as this every rejected event is in the usage store, and in a report or waiting for one.
 _KEPT = min(limits.REJECTED_EVENTS_DAYS, limits.NOTIFICATIONS_DAYS) * MILLISECONDS["day"]
@@ -126,30 +126,24 @@ class Verification:
             if line is not None:
                 self._lines.append(line)
             self._problems += problems
-        await self._check_identifiers(sum(count.accepted for count in counts.values()))
+        await self._check_identifiers()
         await self._check_meters(books, counts)
 
-    async def _check_identifiers(self, events: int) -> None:
+    async def _check_identifiers(self) -> None:
         """Name identifiers that count twice; there are none, unless something is wrong with us."""
-        pieces = events // limits.VERIFY_PIECE_EVENTS + 1
-        self._step, self._done, self._total = "Looking for repeated identifiers", 0, pieces
-        most = limits.VERIFY_IDENTIFIERS_ROWS_MAX
-        twice: list[Twice] = []
-        for piece in range(pieces):
-            if len(twice) < most:
-                twice += await self._stores.usage(
-                    UsageStore.counted_twice, self._days, most - len(twice), piece, pieces
-                )
-            self._done += 1
+        self._step = "Looking for identifiers that count twice"
+        twice = await self._stores.usage(
+            UsageStore.counted_twice, self._days, limits.VERIFY_IDENTIFIERS_ROWS_MAX
+        )
         self._problems += [
             f"{one.account} {mode(one.livemode)}: {one.times} accepted events have the identifier "
             f"{one.identifier!r}."
-            for one in sorted(twice, key=lambda one: (one.account, one.livemode, one.identifier))
+            for one in twice
         ]
 
     async def _check_meters(self, books: Books, counts: dict[tuple[str, bool], Counts]) -> None:
         """Add the usage of each meter up anew from the payloads of its events."""
-        self._step, self._done, self._total = "Adding up each meter", 0, len(books.meters)
+        self._step, self._total = "Adding up the usage of each meter", len(books.meters)
         events: defaultdict[tuple[str, bool], int] = defaultdict(int)
         for meter in books.meters:
             scope = books.scopes[meter.scope]

@@ -274,13 +274,12 @@ GROUP BY account, livemode
 """
 
 
-# Numbers that stand for the identifiers which several accepted events have: a piece of all numbers
-# at a time, so that those of any number of events find room. The events themselves are compared,
-# whatever is claimed.
+# Numbers that stand for the identifiers which several accepted events have. The events themselves
+# are compared, whatever is claimed; numbers of more events than find room go to disk.
 _REPEATED = """
 SELECT cityHash64(account, livemode, identifier) AS number
 FROM events
-WHERE sign = 1 AND number % {pieces:UInt64} = {piece:UInt64}
+WHERE sign = 1
 GROUP BY number
 HAVING count() > 1
 """

@@ -363,18 +363,15 @@ class UsageStore:
         values = _scope_values(scope) | {"meter": meter.id, "version": meter.dimension_version}
         return self._ask(queries.UNLIKE_SLOTS, values, Unlike)
 
-    def counted_twice(self, days: int, rows_max: int, piece: int, pieces: int) -> list[Twice]:
+    def counted_twice(self, days: int, rows_max: int) -> list[Twice]:
         """Return identifiers that count more than once, though they may only once in so many days.
 
-        All accepted events are looked at, and one of `pieces` of their identifiers.
+        It goes by all accepted events, whatever is left of their claims.
         """
-        values = {"piece": piece, "pieces": pieces}
-        [repeated] = self._ask(queries.ANY_REPEATED, values, _Held)
+        [repeated] = self._ask(queries.ANY_REPEATED, {}, _Held)
         if not repeated.rows:
             return []
-        return self._ask(
-            queries.COUNTED_TWICE, values | {"days": days, "rows_max": rows_max}, Twice
-        )
+        return self._ask(queries.COUNTED_TWICE, {"days": days, "rows_max": rows_max}, Twice)
 
     def search(
         self, wanted: EventSearch, page: Page, *, seconds_max: float = 0
