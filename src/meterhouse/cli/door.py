@@ -40,7 +40,7 @@ def find_door(config: Config) -> Door | None:
         os.kill(door.pid, 0)
     except PermissionError as error:
         raise StoreError(
-            f"The server of {shown(config.data_dir)} belongs to another user; verify as that user."
+            f"The server of {shown(config.data_dir)} belongs to another user; do this as that user."
         ) from error
     except (OSError, msgspec.DecodeError):
         return None
