@@ -141,10 +141,9 @@ def test_what_is_no_store_yet_stays_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "begun").rglob("*")] == ["store"]
 
 
-def test_a_url_tells_whether_there_is_a_folder(tmp_path: Path) -> None:
+def test_a_url_tells_the_folder(tmp_path: Path) -> None:
     assert folder.path_of(f"chdb://{tmp_path}") == tmp_path
-    assert folder.is_blank(f"chdb://{tmp_path}")
+    assert folder.is_blank(tmp_path)
     make(tmp_path / "made")
-    assert not folder.is_blank(f"chdb://{tmp_path}/made")
+    assert not folder.is_blank(tmp_path / "made")
     assert folder.path_of("clickhouse://default@nowhere") is None
-    assert not folder.is_blank("clickhouse://default@nowhere")

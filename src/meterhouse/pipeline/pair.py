@@ -16,7 +16,7 @@ import logging
 import secrets
 from contextlib import ExitStack
 
-from meterhouse.config import MismatchedStores
+from meterhouse.config import MismatchedStores, shown
 from meterhouse.errors import StoreError
 from meterhouse.ledger import blocks, identity, journal
 from meterhouse.ledger.engine import Ledger
@@ -52,8 +52,11 @@ def open_pair(ledger: Ledger, url: str, mismatched: MismatchedStores) -> UsageSt
 
 
 def _open(ledger: Ledger, url: str, mismatched: MismatchedStores, *, weigh: bool) -> UsageStore:
-    if mismatched == "refuse" and folder.is_blank(url) and _ours(ledger).awaited is None:
-        raise StoreError(f"{_gone(ledger, url)} {_ADVICE}")  # before a folder is made there
+    path = folder.path_of(url)
+    known = _ours(ledger).awaited is None
+    if known and mismatched == "refuse" and path is not None and folder.is_blank(path):
+        # It is told before a folder is made there.
+        raise StoreError(f"{_gone(ledger, shown(path))} {_ADVICE}")
     with ExitStack() as opened:
         usage = UsageStore.open(url)
         opened.callback(usage.close)

@@ -26,10 +26,9 @@ def path_of(url: str) -> Path | None:
     return Path(unquote(url.removeprefix(_CHDB))) if url.startswith(_CHDB) else None
 
 
-def is_blank(url: str) -> bool:
-    """Tell whether a store that is a folder would have to be made first."""
-    folder = path_of(url)
-    return folder is not None and not (folder / "store").exists()
+def is_blank(folder: Path) -> bool:
+    """Tell whether a store would have to be made first."""
+    return not (folder / "store").exists()
 
 
 def mend(folder: Path) -> list[Path]:
