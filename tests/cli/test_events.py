@@ -6,9 +6,12 @@ import httpx
 import pytest
 from typer.testing import Result
 
+from meterhouse.cli.output import one_line
 from meterhouse.folder import DOOR_FILE
+from tests import odd as odd_ones
 from tests.api.samples import connect, make_customer, make_meter, new_account, new_key
 from tests.cli.samples import meterhouse
+from tests.receiver import Reply, receiving
 from tests.server import TEST_KEY, Server
 
 VERSION = {"Stripe-Version": "2026-10-28.endive"}
@@ -93,6 +96,84 @@ def test_a_key_opens_its_own_account(server: Server, account: str, tmp_path: Pat
     refused = meterhouse("events", "show", "b", *asked)
     assert refused.exit_code == 1
     assert refused.stderr == "Error: No such meter event: 'b'\n"
+
+
+@pytest.fixture(scope="module")
+def odd(server: Server) -> str:
+    """Return an account that has an event of each odd identifier."""
+    account = new_account(server)
+    for at in range(0, len(odd_ones.IDENTIFIERS), 100):
+        some = odd_ones.IDENTIFIERS[at : at + 100]
+        payload = {"stripe_customer_id": "..", "value": "1"}
+        sent = [{"event_name": "cals", "identifier": one, "payload": payload} for one in some]
+        stream(server, account, *sent)
+    return account
+
+
+@pytest.mark.parametrize("identifier", odd_ones.FEW)
+def test_whatever_was_taken_is_found_again(server: Server, odd: str, identifier: str) -> None:
+    options = ("--data-dir", server.data_dir, "--account", odd)
+    told = dict(lines(meterhouse("events", "show", *options, "--", identifier))[1:])
+    assert (told["identifier"], told["outcome"]) == (one_line(identifier), "rejected")
+
+
+def test_odd_identifiers_are_searched_for_listed_and_resent(server: Server, odd: str) -> None:
+    options = ("--data-dir", server.data_dir, "--account", odd)
+    (_, row) = lines(meterhouse("events", "list", *options, "--identifier", "--help"))
+    assert row[-1] == "--help"
+    every = lines(meterhouse("events", "list", *options, "--limit", "1000"))
+    assert {row[-1] for row in every[1:]} == set(map(one_line, odd_ones.IDENTIFIERS))
+    resent = meterhouse("events", "resend", *options, "--dry-run", "--", *odd_ones.IDENTIFIERS)
+    assert lines(resent)[1][0] == str(len(odd_ones.IDENTIFIERS))
+
+
+@pytest.mark.parametrize(
+    ("identifier", "code", "sentence"),
+    [
+        ("no/such/event", 1, "Error: No such meter event: 'no/such/event'\n"),
+        ("\x1b[2J", 1, "Error: No such meter event: '\\x1b[2J'\n"),
+        ("", 1, "Error: "),
+        ("\udcff", 2, "Error: An argument is no text: its bytes are not UTF-8.\n"),
+    ],
+)
+def test_what_is_not_there(
+    server: Server, odd: str, identifier: str, code: int, sentence: str
+) -> None:
+    options = ("--data-dir", server.data_dir, "--account", odd)
+    told = meterhouse("events", "show", *options, "--", identifier)
+    assert told.exit_code == code
+    assert told.stderr.startswith(sentence)
+    assert told.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (("--url", "{url}", "--api-key", "é"), 2, "No API key and no account has characters"),
+        (("--account", "\udcff"), 2, "No API key and no account has characters"),
+        (("--url", "http://[::1", "--api-key", "sk"), 2, "--url is 'http://[::1', which is no URL"),
+        (("--url", "{url}/none", "--api-key", "sk"), 1, "Unrecognized request URL"),
+    ],
+)
+def test_an_odd_target_is_a_sentence(
+    server: Server, options: tuple[str, ...], code: int, sentence: str
+) -> None:
+    where = [option.format(url=server.url) for option in options]
+    told = meterhouse("events", "show", "a", "--data-dir", server.data_dir, *where)
+    assert told.exit_code == code
+    assert told.stderr.startswith(f"Error: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"[]"), (200, b"null"), (200, b"<html>"), (404, b"{}"), (404, b'{"error": "no"}')],
+)
+def test_another_server_is_not_taken_for_this_one(status: int, body: bytes) -> None:
+    with receiving() as receiver:
+        receiver.reply = lambda _: Reply(status, body)
+        told = meterhouse("events", "show", "a", "--url", receiver.url, "--api-key", "sk")
+    assert told.exit_code == 1
+    assert told.stderr.startswith(("Error: The server gave no answer", "Error: What answers there"))
 
 
 def test_live_mode_is_apart(server: Server, account: str) -> None:

@@ -16,6 +16,25 @@ def test_a_table_is_lines_of_fields_for_a_script(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "id\tname\nacct_1\t[bold]Ada[/bold]\nacct_2\t\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nc", r"a\tb\nc"),
+        ("\x1b[31m\x07\x9b", r"\x1b[31m\x07\x9b"),
+        ("\u2028\udcff", r"\u2028\udcff"),
+        ("Löwe 🎩 \\ [bold]", "Löwe 🎩 \\ [bold]"),
+    ],
+)
+def test_no_text_breaks_a_line_or_commands_a_terminal(
+    capsys: pytest.CaptureFixture[str], text: str, shown: str
+) -> None:
+    output.print_table(("text", "next"), [(text, "x")])
+    output.complain(text)
+    captured = capsys.readouterr()
+    assert captured.out == f"text\tnext\n{shown}\tx\n"
+    assert shown.partition(r"\n")[0] in captured.err
+
+
 def test_a_table_has_columns_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(output, "Console", lambda: Console(file=terminal, width=60, no_color=True))

@@ -77,7 +77,7 @@ def _pages(page: Page, server: Server) -> dict[str, str]:
         "customers": f"{home}/customers",
         "customer": customer,
         "events": f"{home}/events",
-        "event": first("events?outcome=rejected", "/events/"),
+        "event": first("events?outcome=rejected", "/event?"),
         "errors": f"{home}/errors",
         "resend": first("errors", "errors/resend"),
         "logs": f"{home}/developers/logs",

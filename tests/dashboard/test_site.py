@@ -1,17 +1,26 @@
 import re
+from html import unescape
 from typing import Any
 
 import httpx
 import pytest
+from markupsafe import escape
 
 from meterhouse import limits
 from meterhouse.dashboard.session import COOKIE
 from meterhouse.dashboard.site import ROWS
 from meterhouse.ledger import users
 from tests.api.house import House
+from tests.api.meterhouse.samples import stream, wrong
+from tests.odd import FEW
 from tests.server import LIVE_KEY, TEST_KEY
 
-PAGES = [row.path for row in ROWS if row.method == "GET" and "{" not in row.path]
+_OF_ONE = {"/customer", "/event"}  # which a parameter names
+PAGES = [
+    row.path
+    for row in ROWS
+    if row.method == "GET" and "{" not in row.path and row.path not in _OF_ONE
+]
 CHANGES = [row.path for row in ROWS if row.method == "POST"]
 
 
@@ -75,6 +84,29 @@ def test_the_link_works_once_and_shows_no_live_data(house: House) -> None:
     assert refused.status_code == 403
     for told in (page, refused):
         assert "meterhouse users create NAME --role admin" in told.text
+
+
+def test_an_odd_identifier_is_searched_for_shown_and_resent(house: House) -> None:
+    """The links are followed as a browser does, which takes `..` out of a path."""
+    held = cookie(house)
+    token = house.run(house.meterhouse.dashboard.sessions.read(held))
+    assert token is not None
+    cookies = {"cookie": f"{COOKIE}={held}"}
+    stream(house, *(wrong(one, "..") for one in FEW))
+    for one in FEW:
+        page = visit(house, "/events", held, params={"identifier": one}).text
+        to_event, to_customer = map(unescape, re.findall(r'<td><a class="cut" href="(.*?)"', page))
+        shown = house.request("GET", to_event, headers=cookies)
+        assert f'<h1 class="break">{escape(one)}</h1>' in shown.text
+        nobody = house.request("GET", to_customer, headers=cookies)
+        assert nobody.status_code == 404
+        assert "No such customer: &#39;..&#39;" in nobody.text
+        form = visit(house, "/errors/resend", held, params={"identifier": one}).text
+        action = re.search(r'method="post" action="(\S*/errors/resend\S*)"', form)
+        assert action is not None
+        said = {"csrf": token.csrf, "preview": "1"}
+        preview = house.request("POST", unescape(action[1]), headers=cookies, data=said)
+        assert "<b>0</b> of 1 would count" in preview.text
 
 
 def test_a_viewer_looks_and_changes_nothing(house: House) -> None:

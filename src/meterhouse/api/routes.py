@@ -199,6 +199,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/activity", "billing_meter_events", activity.list_),
     _route("GET", "/meterhouse/v1/customers", "customers", customers_by_text.list_),
     _route("GET", "/meterhouse/v1/meter_events", "billing_meter_events", raw_events.list_),
+    _route("GET", "/meterhouse/v1/meter_event", "billing_meter_events", raw_events.retrieve),
     _route("GET", "/meterhouse/v1/meter_events/{id}", "billing_meter_events", raw_events.retrieve),
     _route(
         "POST",

@@ -14,7 +14,7 @@ import typer
 
 from meterhouse.cli.door import find_door
 from meterhouse.config import Config, shown
-from meterhouse.errors import MeterhouseError, StoreError
+from meterhouse.errors import ConfigError, MeterhouseError, StoreError
 from meterhouse.limits import CONSISTENCY_WAIT_SECONDS_MAX
 
 Url = Annotated[
@@ -74,12 +74,17 @@ class Client:
     def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **content)
-            document: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+            document = answer.json()
+        except UnicodeEncodeError as error:
+            raise ConfigError("An argument is no text: its bytes are not UTF-8.") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise StoreError(f"The server gave no answer that can be read: {error}") from error
-        if answer.is_error:
-            raise MeterhouseError(document["error"]["message"])
-        return document
+        match document:
+            case {"error": {"message": str(message)}} if answer.is_error:
+                raise MeterhouseError(message)
+            case dict() if not answer.is_error:
+                return document
+        raise StoreError(f"What answers there, with {answer.status_code}, is not Meterhouse.")
 
 
 @contextmanager
@@ -116,4 +121,10 @@ def find(target: Target) -> Address:
     }
     if target.account is not None:
         headers["Stripe-Account"] = target.account
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"--url is '{url}', which is no URL: {error}.") from error
+    if not "".join(headers.values()).isascii():
+        raise ConfigError("No API key and no account has characters outside of ASCII.")
     return Address("http://meterhouse" if unix else url, path if unix else None, headers)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -21,8 +20,10 @@ app = typer.Typer(
 )
 
 _EVENTS = "/meterhouse/v1/meter_events"
+_EVENT = "/meterhouse/v1/meter_event"
 _RESEND = "/meterhouse/v1/invalid_meter_events/resend"
 _RESENDS = "/meterhouse/v1/resends"
+_DASH = "One that begins with a dash stands behind --, after all options."
 _INSTANT = "2026-11-21T12:00:00Z, or unix seconds"
 
 Meter = Annotated[str | None, typer.Option(metavar="MTR", help="Of this meter.")]
@@ -88,7 +89,7 @@ def list_events(
 
 @app.command()
 def show(
-    identifier: Annotated[str, typer.Argument(metavar="IDENTIFIER")],
+    identifier: Annotated[str, typer.Argument(metavar="IDENTIFIER", help=f"Which event. {_DASH}")],
     *,
     data_dir: DataDir = None,
     url: Url = None,
@@ -99,14 +100,15 @@ def show(
     """Tell the life of a meter event, and why it does not count."""
     target = Target(data_dir=data_dir, url=url, api_key=api_key, account=account, live=live)
     with connected(target) as client:
-        event = client.get(f"{_EVENTS}/{quote(identifier, safe='')}")
+        event = client.get(_EVENT, {"identifier": identifier})
     print_table(("what", "is"), list(_told(event)))
 
 
 @app.command()
 def resend(
     identifiers: Annotated[
-        list[str] | None, typer.Argument(metavar="IDENTIFIER", help="Which events to resend.")
+        list[str] | None,
+        typer.Argument(metavar="IDENTIFIER", help=f"Which events to resend. {_DASH}"),
     ] = None,
     *,
     meter: Meter = None,

@@ -1,5 +1,10 @@
-"""How the command line speaks: colours and boxes for people, plain lines for everything else."""
+r"""How the command line speaks: colours and boxes for people, plain lines for everything else.
 
+What a sender chose may be any text. Characters that would break a line, or command a terminal, are
+shown as escapes, such as `\n`.
+"""
+
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +19,8 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from meterhouse.errors import ConfigError, MeterhouseError
+
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 FAILED = 1
 CANNOT_RUN = 2
@@ -33,8 +40,9 @@ class TellsErrors(TyperGroup):
 
 def complain(problem: object) -> None:
     """Say on standard error what went wrong."""
+    lines = "\n".join(map(one_line, str(problem).split("\n")))
     Console(stderr=True).print(
-        Text("Error: ", style="bold red"), Text(str(problem)), sep="", soft_wrap=True
+        Text("Error: ", style="bold red"), Text(lines), sep="", soft_wrap=True
     )
 
 
@@ -48,12 +56,17 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console()
     if not console.is_terminal:
         for row in (headers, *rows):
-            typer.echo("\t".join(row))
+            typer.echo("\t".join(map(one_line, row)))
         return
     table = Table(*headers, box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(Text, map(one_line, row)))
     console.print(table)
+
+
+def one_line(text: str) -> str:
+    """Return a text in which nothing but the characters that can be seen are as they were."""
+    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def show_time(milliseconds: int) -> str:

@@ -34,7 +34,7 @@ async def list_(visit: Visit) -> Response:
 
 async def show(visit: Visit) -> Response:
     """Show a customer: a chart, the totals of every meter, the latest events."""
-    id_ = visit.part("id")
+    id_ = visit.named("id")
     customer, meters = await asyncio.gather(visit.get(f"{_PATH}/{path_part(id_)}"), visit.meters())
     drawing = usage.section(visit, meters, f"customers/{id_}", customer=id_)
     if visit.request.headers.get("x-fragment"):

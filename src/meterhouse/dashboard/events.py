@@ -5,11 +5,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from meterhouse.dashboard.client import ApiError, path_part
+from meterhouse.dashboard.client import ApiError
 from meterhouse.dashboard.streaming import event_stream
 from meterhouse.dashboard.visit import Visit, question
 
 _PATH = "/meterhouse/v1/meter_events"
+_LIFE = "/meterhouse/v1/meter_event"
 _FILTERS = ("identifier", "customer", "meter", "event_name", "outcome", "code")
 _TIMES = (("since", "received[gte]"), ("until", "received[lt]"))
 _ROWS = 50
@@ -56,8 +57,7 @@ async def live(visit: Visit) -> Response:
 
 async def show(visit: Visit) -> Response:
     """Tell the life of an event: why it counts, or why it does not."""
-    identifier = visit.part("identifier")
-    event = await visit.get(f"{_PATH}/{path_part(identifier)}")
+    event = await visit.get(_LIFE, [("identifier", visit.named("identifier"))])
     meters = {one["id"]: one for one in await visit.meters()}
     return visit.page(
         "event.html",

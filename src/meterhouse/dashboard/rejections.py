@@ -31,7 +31,7 @@ async def prepare(visit: Visit) -> Response:
 
 async def resend(visit: Visit) -> Response:
     """Preview what would count, or send the events again."""
-    about = {name: visit.said(name) for name in (*_FILTERS, "identifier") if visit.said(name)}
+    about = dict(question(visit.request.query_params, (*_FILTERS, "identifier")))
     corrections = {
         name: visit.said(name) for name in ("new_event_name", "new_timestamp", "key", "value")
     }

@@ -31,6 +31,9 @@ _NAVIGATION = (
 )
 
 
+_EXACT = frozenset({"customer", "event_name", "identifier"})  # any text, with spaces at its ends
+
+
 def environment(address: Address) -> Environment:
     """Return what renders templates: escaping always, and a name that is not there is an error."""
     made = Environment(
@@ -71,6 +74,13 @@ class Visit:
         """Return a variable part of the path."""
         found: str = self.request.path_params[name]
         return found
+
+    def named(self, name: str) -> str:
+        """Return what the page is about: a part of the path, or a parameter, which can be any text.
+
+        A browser takes `.` and `..` out of a path, however they are escaped.
+        """
+        return self.part(name) if name in self.request.path_params else self.asked(name)
 
     def asked(self, name: str, default: str = "") -> str:
         """Return a parameter of the query."""
@@ -149,4 +159,6 @@ class Visit:
 
 def question(params: Mapping[str, str], names: Iterable[str]) -> list[tuple[str, str]]:
     """Return the parameters that are not empty, of those that are named."""
-    return [(name, params[name].strip()) for name in names if params.get(name, "").strip()]
+    given = [(name, params.get(name, "")) for name in names]
+    asked = [(name, text if name in _EXACT else text.strip()) for name, text in given]
+    return [(name, text) for name, text in asked if text]

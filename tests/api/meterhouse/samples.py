@@ -6,6 +6,7 @@ from tests.api.house import House
 from tests.api.v2.samples import STREAM, done, post
 
 EVENTS = "/meterhouse/v1/meter_events"
+LIFE = "/meterhouse/v1/meter_event"
 RESEND = "/meterhouse/v1/invalid_meter_events/resend"
 
 
@@ -37,7 +38,7 @@ def names(house: House, **params: Any) -> list[str]:
 
 def life(house: House, identifier: str) -> dict[str, Any]:
     """Return the life of an event."""
-    told: dict[str, Any] = done(house.request("GET", f"{EVENTS}/{identifier}"))
+    told: dict[str, Any] = done(house.request("GET", LIFE, params={"identifier": identifier}))
     return told
 
 

@@ -1,13 +1,15 @@
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import stripe
 
 from meterhouse import limits
 from tests.api.house import HOUR, NOW, House
-from tests.api.meterhouse.samples import EVENTS, find, life, names, stream, wrong
+from tests.api.meterhouse.samples import EVENTS, LIFE, find, life, names, stream, wrong
 from tests.api.samples import connect, error_of, make_customer, make_meter, new_account, send
 from tests.api.v2.samples import HERE, at, event
+from tests.odd import FEW, IDENTIFIERS
 from tests.server import LIVE_KEY, Server
 
 
@@ -223,8 +225,30 @@ def test_a_report_that_comes_late(house: House, event_name: str) -> None:
 
 
 def test_an_identifier_that_never_came(house: House) -> None:
-    refused = error_of(house.request("GET", f"{EVENTS}/nothing"), 404)
-    assert refused["message"] == "No such meter event: 'nothing'"
+    for path in (f"{EVENTS}/no", f"{LIFE}?identifier=no"):
+        refused = error_of(house.request("GET", path), 404)
+        assert refused["message"] == "No such meter event: 'no'"
+
+
+def test_a_life_of_nobody(house: House) -> None:
+    refused = error_of(house.request("GET", LIFE), 400)
+    assert refused["message"] == "Missing required param: identifier."
+    assert error_of(house.request("GET", f"{LIFE}?identifier="), 400)["param"] == "identifier"
+
+
+def test_odd_identifiers_are_found(house: House) -> None:
+    house.meter()
+    by_v1, by_stream = IDENTIFIERS[::2], IDENTIFIERS[1::2]
+    for one in by_v1:
+        data = {"event_name": "calls", "payload[value]": "1", "identifier": one}
+        assert house.create("/v1/billing/meter_events", data=data)["identifier"] == one
+    stream(house, *(event("..", identifier=one) for one in by_stream))
+    for one in IDENTIFIERS:
+        assert life(house, one)["identifier"] == one
+        assert names(house, identifier=one) == [one]
+    for one in {*FEW} - {".", ".."}:  # which clients take out of a path
+        path = f"{EVENTS}/{quote(one, safe='')}"
+        assert house.request("GET", path).json()["identifier"] == one
 
 
 def test_pending_events_are_found(house: House) -> None:

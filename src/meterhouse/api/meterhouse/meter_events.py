@@ -1,4 +1,4 @@
-"""`/meterhouse/v1/meter_events`: raw events, whatever became of them, and the life of one.
+"""`/meterhouse/v1/meter_events`: raw events, whatever became of them; `/meter_event`: one's life.
 
 An event is found as long as the usage store keeps it: one that was accepted for good, another for
 `REJECTED_EVENTS_DAYS` days. An identifier may have come several times; each is an event of its own,
@@ -48,6 +48,12 @@ class MeterEventList(PageParams):
     timestamp: TimeRange | None = None
 
 
+class MeterEventRetrieve(RequestParams):
+    """The parameter that names an event; no path could carry each identifier, such as `..`."""
+
+    identifier: str
+
+
 async def list_(call: Call) -> Answer:
     """Search events, newest first."""
     params = call.params(MeterEventList)
@@ -61,10 +67,9 @@ async def list_(call: Call) -> Answer:
 
 
 async def retrieve(call: Call) -> Answer:
-    """Tell the life of the event with an identifier."""
-    check_expand(call.params(RequestParams).expand)
+    """Tell the life of the event with an identifier, which is a parameter or in the path."""
+    identifier = _identifier(call)
     settled = await _settled(call)
-    identifier = call.ids[0]
     search = EventSearch(scope=call.scope, identifiers=(identifier,))
     found = await _find(call, search, Page(*_EVERY_POSITION, limits.LIFE_EVENTS_MAX))
     if not found:
@@ -72,6 +77,15 @@ async def retrieve(call: Call) -> Answer:
     event = min(found, key=lambda one: _RANK.index(one.outcome))
     [document] = await documents(call, [event])
     return _answer(document | await life(call, event, found), settled=settled)
+
+
+def _identifier(call: Call) -> str:
+    if call.ids:
+        check_expand(call.params(RequestParams).expand)
+        return call.ids[0]
+    params = call.params(MeterEventRetrieve)
+    check_expand(params.expand)
+    return params.identifier
 
 
 async def _settled(call: Call) -> bool:
