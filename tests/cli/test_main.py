@@ -1,5 +1,8 @@
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from meterhouse import __version__
 from tests.cli.samples import meterhouse
@@ -27,6 +30,24 @@ def test_a_command_that_is_misspelled_is_told_what_it_may_be() -> None:
     result = meterhouse("serv")
     assert result.exit_code == 2
     assert "No such command 'serv'. Did you mean 'serve'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("accounts", "create", "--name"),
+        ("keys", "create", "--name"),
+        ("users", "delete"),
+        ("users", "create"),
+    ],
+)
+def test_an_argument_that_is_no_text(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    made = meterhouse("accounts", "create", "--name", "first", "--data-dir", tmp_path)
+    assert made.exit_code == 0, made.output
+    told = meterhouse(*arguments, "\udcff", "--data-dir", tmp_path)
+    assert told.exit_code == 2
+    assert told.stderr.startswith("Error: ")
+    assert told.stderr.count("\n") == 1
 
 
 def test_no_command_waits_for_what_only_another_one_needs() -> None:

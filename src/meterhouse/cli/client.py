@@ -75,8 +75,8 @@ class Client:
         try:
             answer = self._http.request(method, path, **content)
             document = answer.json()
-        except UnicodeEncodeError as error:
-            raise ConfigError("An argument is no text: its bytes are not UTF-8.") from error
+        except UnicodeEncodeError:
+            raise  # `output.TellsErrors` knows what it means
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise StoreError(f"The server gave no answer that can be read: {error}") from error
         match document:

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from meterhouse.errors import ConfigError, MeterhouseError
 
 _UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BYTES = re.compile(r"[\udc80-\udcff]")  # what Python makes of bytes that are no text
 
 FAILED = 1
 CANNOT_RUN = 2
@@ -36,6 +37,11 @@ class TellsErrors(TyperGroup):
         except MeterhouseError as error:
             complain(error)
             raise typer.Exit(CANNOT_RUN if isinstance(error, ConfigError) else FAILED) from error
+        except UnicodeEncodeError as error:
+            if not _BYTES.match(error.object, error.start):
+                raise
+            complain("An argument is no text: its bytes are not UTF-8.")
+            raise typer.Exit(CANNOT_RUN) from error
 
 
 def complain(problem: object) -> None:
