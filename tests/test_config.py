@@ -41,21 +41,18 @@ def test_the_defaults_need_no_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "host", "in_test", "in_live"),
+    ("setting", "local", "in_test", "in_live"),
     [
-        ("auto", "127.0.0.1", True, False),
-        ("auto", "::1", True, False),
-        ("auto", "localhost", True, False),
-        ("auto", "::", False, False),
-        ("auto", "meters.internal", False, False),
-        ("open", "::", True, True),
-        ("closed", "127.0.0.1", False, False),
+        ("auto", True, True, False),
+        ("auto", False, False, False),
+        ("open", False, True, True),
+        ("closed", True, False, False),
     ],
 )
-def test_private_destinations(setting: str, host: str, in_test: bool, in_live: bool) -> None:
-    config = Config.read({"private_destinations": setting, "host": host}, NOTHING)
-    assert config.private_destinations_open(livemode=False) == in_test
-    assert config.private_destinations_open(livemode=True) == in_live
+def test_private_destinations(setting: str, local: bool, in_test: bool, in_live: bool) -> None:
+    config = Config.read({"private_destinations": setting}, NOTHING)
+    assert config.private_destinations_open(livemode=False, local=local) == in_test
+    assert config.private_destinations_open(livemode=True, local=local) == in_live
 
 
 def test_an_option_wins_over_the_environment() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from meterhouse.proxies import Front, Proxies
+from meterhouse.proxies import Front, Proxies, comes_straight
 
 TLS = {b"host": b"a.test", b"x-forwarded-proto": b"https", b"x-forwarded-host": b"b.test:8443"}
 
@@ -48,3 +48,34 @@ def test_what_a_proxy_says(headers: dict[bytes, bytes], front: Front) -> None:
 
 def test_nobody_else_is_believed() -> None:
     assert Proxies.read("10.0.0.1").front(TLS, "10.0.0.2") == Front("http", "a.test")
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "version", "straight"),
+    [
+        ("127.0.0.1", {b"host": b"127.0.0.1:12111"}, "1.1", True),
+        ("127.0.0.1", {b"host": b"localhost"}, "1.1", True),
+        ("127.0.0.1", {b"host": b"api.localhost:12111"}, "1.1", True),
+        ("::1", {b"host": b"[::1]:12111"}, "1.1", True),
+        ("::1", {b"host": b"[::1]"}, "1.1", True),
+        ("::ffff:127.0.0.1", {b"host": b"localhost:1"}, "1.1", True),
+        ("", {b"host": b"localhost"}, "1.1", True),
+        ("192.0.2.1", {b"host": b"localhost"}, "1.1", False),
+        ("testclient", {b"host": b"localhost"}, "1.1", False),
+        ("127.0.0.1", {b"host": b"meters.example.com"}, "1.1", False),
+        ("127.0.0.1", {b"host": b"localhost.example.com"}, "1.1", False),
+        ("127.0.0.1", {b"host": b"192.168.1.1:80"}, "1.1", False),
+        ("127.0.0.1", {b"host": b""}, "1.1", False),
+        ("127.0.0.1", {}, "1.1", False),
+        ("127.0.0.1", {b"host": b"127.0.0.1:12111"}, "1.0", False),
+        ("127.0.0.1", {b"host": b"localhost", b"x-forwarded-for": b"192.0.2.1"}, "1.1", False),
+        ("127.0.0.1", {b"host": b"localhost", b"x-forwarded-proto": b"https"}, "1.1", False),
+        ("127.0.0.1", {b"host": b"localhost", b"x-real-ip": b"192.0.2.1"}, "1.1", False),
+        ("127.0.0.1", {b"host": b"localhost", b"forwarded": b"for=192.0.2.1"}, "1.1", False),
+        ("127.0.0.1", {b"host": b"localhost", b"via": b"1.1 proxy"}, "1.1", False),
+    ],
+)
+def test_who_comes_straight_from_this_machine(
+    peer: str, headers: dict[bytes, bytes], version: str, straight: bool
+) -> None:
+    assert comes_straight(headers, peer, version) == straight

@@ -144,8 +144,8 @@ SETTINGS: tuple[Setting, ...] = (
         "private_destinations",
         "auto",
         "Whether events may be delivered to loopback and private addresses: `open`, `closed`, or "
-        "`auto`, which is open in test mode while `host` is a loopback address. Where they are "
-        "closed, live events go to `https` URLs only.",
+        "`auto`, which is open for a destination in test mode whose URL came straight from this "
+        "machine, through no proxy. Where they are closed, live events go to `https` URLs only.",
         choices=("auto", "closed", "open"),
     ),
     Setting(
@@ -250,10 +250,13 @@ class Config:
         """Whether only this machine reaches the server."""
         return _is_loopback(self.host)
 
-    def private_destinations_open(self, *, livemode: bool) -> bool:
-        """Whether deliveries of a mode may go to private addresses, and over plain `http`."""
+    def private_destinations_open(self, *, livemode: bool, local: bool) -> bool:
+        """Whether deliveries of a mode may go to private addresses, and over plain `http`.
+
+        `local` tells that whoever named the URL asked straight from this machine.
+        """
         if self.private_destinations == "auto":
-            return not livemode and self.loopback
+            return local and not livemode
         return self.private_destinations == "open"
 
 

@@ -3,6 +3,9 @@
 A proxy tells in `X-Forwarded-Proto` and `X-Forwarded-Host` how a client has reached it. Anybody can
 write such headers, so they count only where the connection comes from an address that is trusted.
 Of several values the last one counts: the nearest proxy has written it.
+
+Whether there is a proxy at all can only be guessed: nobody is suspected of one who comes from this
+machine itself, asks for it by a name of its own, and as no proxy would.
 """
 
 import re
@@ -13,6 +16,9 @@ from typing import NamedTuple
 
 _NOBODY = "none"
 _SOCKET = "unix"
+_LOCALHOST = "localhost"
+_FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
+_FORMER = "1.0"  # which nginx speaks to servers unless it is told otherwise, and no client does
 _HOST = re.compile(r"[\w.\-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?", re.ASCII)
 
 
@@ -55,6 +61,30 @@ class Proxies:
         scheme = "https" if _last(told, b"x-forwarded-proto") == "https" else "http"
         named = (_last(told, b"x-forwarded-host"), _last(headers, b"host"), "127.0.0.1")
         return Front(scheme, next(host for host in named if _HOST.fullmatch(host)))
+
+
+def comes_straight(headers: Mapping[bytes, bytes], peer: str, version: str) -> bool:
+    """Return whether a request comes from this machine, as far as one can tell through no proxy.
+
+    `peer` is empty on the Unix socket, `version` that of HTTP.
+    """
+    near = not peer or _is_loopback(peer)
+    if not near or version == _FORMER or any(name.startswith(_FORWARDED) for name in headers):
+        return False
+    host = _last(headers, b"host")
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return _is_loopback(name.strip("[]"))
+
+
+def _is_loopback(name: str) -> bool:
+    if name == _LOCALHOST or name.endswith("." + _LOCALHOST):
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _network(item: str) -> IPv4Network | IPv6Network:

@@ -60,7 +60,7 @@ class House:
         """Answer one request, from within the event loop."""
         transport = httpx.ASGITransport(self.meterhouse.asgi)
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://meterhouse", auth=(key, "")
+            transport=transport, base_url="http://localhost", auth=(key, "")
         ) as client:
             return await client.request(method, path, **details)
 

@@ -217,7 +217,8 @@ async def _raw(
         sent.append(message)
 
     key = (b"authorization", f"Bearer {TEST_KEY}".encode())
-    await house.meterhouse.asgi({**request, "headers": [key, *headers]}, receive, send)
+    scope = {**request, "http_version": "1.1", "headers": [key, *headers]}
+    await house.meterhouse.asgi(scope, receive, send)
     start, content = sent
     return start["status"], json.loads(content["body"])
 

@@ -15,11 +15,11 @@ PUBLIC = {"origin": "https://meters.example.com", "x-forwarded-host": "meters.ex
     ("headers", "status"),
     [
         ({}, 303),  # no browser that knows what an origin is
-        ({"origin": "http://meterhouse"}, 303),
-        ({"origin": "https://meterhouse"}, 303),  # behind a proxy that passes Host on
-        ({"origin": "http://meterhouse:81"}, 403),
+        ({"origin": "http://localhost"}, 303),
+        ({"origin": "https://localhost"}, 303),  # behind a proxy that passes Host on
+        ({"origin": "http://localhost:81"}, 403),
         ({"origin": "https://evil.example"}, 403),
-        ({"origin": "meterhouse"}, 403),
+        ({"origin": "localhost"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "http://["}, 403),
         ({"origin": ""}, 403),
@@ -32,7 +32,7 @@ PUBLIC = {"origin": "https://meters.example.com", "x-forwarded-host": "meters.ex
         ({"origin": "https://meters.example.com", "sec-fetch-site": "same-origin"}, 303),
         ({"sec-fetch-site": "none"}, 303),
         ({"sec-fetch-site": "same-site"}, 403),
-        ({"origin": "http://meterhouse", "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "http://localhost", "sec-fetch-site": "cross-site"}, 403),
         (PUBLIC | {"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": ""}, 403),
     ],
@@ -48,7 +48,7 @@ def test_a_form_comes_from_our_own_pages(
 def test_a_refusal_says_what_a_proxy_has_to_pass_on(house: House) -> None:
     headers = {"origin": "https://meters.example.com"}
     told = house.request("POST", "/dashboard/sign-in", headers=headers).text
-    assert "is of https://meters.example.com, and the server was asked as meterhouse." in told
+    assert "is of https://meters.example.com, and the server was asked as localhost." in told
     for name in ("header Host", "X-Forwarded-Host", "trusted_proxies"):
         assert name in told
 

@@ -286,20 +286,20 @@ def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "livemode", "status"),
+    ("settings", "livemode", "local", "status"),
     [
-        ({}, False, 200),
-        ({}, True, None),
-        ({"host": "localhost"}, False, 200),
-        ({"host": "::"}, False, None),
-        ({"private_destinations": "closed"}, False, None),
-        ({"private_destinations": "open"}, True, 200),
-        ({"private_destinations": "open", "host": "::"}, False, 200),
+        ({}, False, True, 200),
+        ({}, False, False, None),
+        ({}, True, True, None),
+        ({"private_destinations": "closed"}, False, True, None),
+        ({"private_destinations": "open"}, True, False, 200),
     ],
 )
-def test_private_addresses(settings: dict[str, str], livemode: bool, status: int | None) -> None:
+def test_private_addresses(
+    settings: dict[str, str], livemode: bool, local: bool, status: int | None
+) -> None:
     with receiving() as receiver:
-        made = attempt(owed(receiver.url, livemode=livemode), **settings)
+        made = attempt(owed(receiver.url, livemode=livemode, local=local), **settings)
         assert len(receiver.heard) == (1 if status else 0)
     assert made.status == status
     if status is None:

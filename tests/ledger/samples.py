@@ -59,6 +59,7 @@ def destination(scope: int, destination_id: str, **more: Any) -> Destination:
         "name": "",
         "description": "",
         "url": "https://example.com/hook",
+        "local": True,
         "payload": "snapshot",
         "enabled_events": ["*"],
         "events_from": ["@self"],

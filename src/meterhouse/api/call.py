@@ -1,6 +1,6 @@
 """One request on its way through the api room, and its answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -42,7 +42,8 @@ class Call(msgspec.Struct, frozen=True):
 
     `ids` are the variable parts of the path. `parameters` are a form in API v1 and wherever a
     request has no body, else JSON. `headers` are those of the request as they came, their names in
-    small letters; `ip` is where the connection came from, empty on the Unix socket. `connected`
+    small letters; `ip` is where the connection came from, empty on the Unix socket; `local` tells
+    whether that was this machine, with no proxy in between. `connected`
     tells that the sender named the account to act for. `now` is when the request was received
     (milliseconds). `strong` tells whether a read must include all that was acknowledged before,
     `exact` whether usage is wanted as text, too. `key_hint` is the API key as an error may show it,
@@ -66,6 +67,7 @@ class Call(msgspec.Struct, frozen=True):
     fingerprint: bytes
     headers: Mapping[bytes, bytes]
     ip: str
+    local: Callable[[], bool]
     key_hint: str
     embed: Embed | None = None
 

@@ -30,7 +30,7 @@ def check(
     """Refuse a URL or types of events that a destination cannot have; None is not checked."""
     if url is not None:
         livemode = call.scope.livemode
-        private = call.house.config.private_destinations_open(livemode=livemode)
+        private = call.house.config.private_destinations_open(livemode=livemode, local=call.local())
         try:
             check_url(url, livemode=livemode, private=private)
         except ForbiddenError as error:
@@ -62,8 +62,11 @@ def change(
 ) -> Destination:
     """Change a destination, unless the change is none; return what it has become.
 
-    One that is enabled or disabled starts anew: what failed before does not count.
+    One that is enabled or disabled starts anew: what failed before does not count. A URL is as
+    local as the request that names it.
     """
+    if "url" in new:
+        new["local"] = call.local()
     changed = msgspec.structs.replace(before, **new)
     if changed == before:
         return before

@@ -27,6 +27,7 @@ from meterhouse.api.routes import Route, Routes
 from meterhouse.api.subscribe import Receive, Scope, Send, subscribe
 from meterhouse.errors import Refusal, StoreError
 from meterhouse.logs import WITHIN, AnsweredRequest
+from meterhouse.proxies import comes_straight
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import read_authorization
 from meterhouse.wire.document import read_include
@@ -53,7 +54,9 @@ class Request:
         "encoding",
         "headers",
         "held",
+        "http_version",
         "id",
+        "inside",
         "ip",
         "livemode",
         "method",
@@ -62,7 +65,6 @@ class Request:
         "raw_path",
         "route",
         "version",
-        "within",
     )
 
     def __init__(self, scope: Scope) -> None:
@@ -81,7 +83,14 @@ class Request:
         self.version: ApiVersion = DEFAULT_VERSION
         self.account = ""
         self.livemode: bool | None = None
-        self.within = WITHIN in scope.get("extensions", ())  # our own pages ask
+        self.http_version: str = scope["http_version"]
+        self.inside: dict[str, bool] | None = scope.get("extensions", {}).get(WITHIN)
+
+    def local(self) -> bool:
+        """Tell whether it comes straight from this machine; for our pages, who asked for them."""
+        if self.inside is not None:
+            return self.inside["local"]
+        return comes_straight(self.headers, self.ip, self.http_version)
 
     def header(self, name: bytes) -> str | None:
         """Return a request header as text, None when it is absent."""
@@ -196,6 +205,7 @@ class Gate:
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
             request.headers,
             request.ip,
+            request.local,
             credential.hint,
             credential.embed,
         )
@@ -223,7 +233,7 @@ class Gate:
         path = route.path if route else "unrecognized"
         method = request.method if route else "any"  # a sender must not add to the labels
         house.metrics.note_request(method, path, answer.status, seconds)
-        if request.within:
+        if request.inside is not None:  # our own pages ask
             return
         answered = AnsweredRequest(
             house.clock.now(),

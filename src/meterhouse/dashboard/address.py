@@ -7,7 +7,7 @@ be the host that was asked, as `Host` or a trusted proxy names it.
 
 from starlette.requests import Request
 
-from meterhouse.proxies import Front, Proxies
+from meterhouse.proxies import Front, Proxies, comes_straight
 
 _OURS = ("same-origin", "none")  # none: a person, by a bookmark or the bar of addresses
 _FOREIGN = "This request came from another site, so nothing was done."
@@ -33,6 +33,11 @@ class Address:
     def secure(self, request: Request) -> bool:
         """Tell whether the browser speaks TLS."""
         return self._front(request).scheme == "https"
+
+    def local(self, request: Request) -> bool:
+        """Tell whether the browser is on this machine, with no proxy in between."""
+        peer = request.client.host if request.client else ""
+        return comes_straight(dict(request.scope["headers"]), peer, request.scope["http_version"])
 
     def foreign(self, request: Request) -> str:
         """Say why a request is not taken for one of our own pages'; empty where it is."""

@@ -70,10 +70,16 @@ class Api:
         headers = [*self._headers(space), ("content-type", _FORM)]
         return await self._ask(_scope("POST", path, (), headers), urlencode(list(form)).encode())
 
-    async def post_json(self, space: Space, path: str, document: Any) -> Any:
-        """POST a JSON document and return the JSON that is answered; raises `ApiError`."""
+    async def post_json(
+        self, space: Space, path: str, document: Any, *, local: bool = False
+    ) -> Any:
+        """POST a JSON document and return the JSON that is answered; raises `ApiError`.
+
+        `local` tells that whoever asked for it did so straight from this machine.
+        """
         headers = [*self._headers(space), ("content-type", "application/json")]
-        return await self._ask(_scope("POST", path, (), headers), json.dumps(document).encode())
+        scope = _scope("POST", path, (), headers, local=local)
+        return await self._ask(scope, json.dumps(document).encode())
 
     async def delete(self, space: Space, path: str) -> Any:
         """DELETE and return the JSON that is answered; raises `ApiError`."""
@@ -120,7 +126,7 @@ def _bearer(token: str) -> list[tuple[str, str]]:
     return [("authorization", f"Bearer {token}"), ("stripe-version", DEFAULT_VERSION.text)]
 
 
-def _scope(method: str, path: str, params: Pairs, headers: Pairs) -> Scope:
+def _scope(method: str, path: str, params: Pairs, headers: Pairs, *, local: bool = False) -> Scope:
     return {
         "type": "http",
         "method": method,
@@ -129,7 +135,8 @@ def _scope(method: str, path: str, params: Pairs, headers: Pairs) -> Scope:
         "query_string": urlencode([pair for pair in params if pair[1] is not None]).encode(),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
         "client": None,
-        "extensions": {WITHIN: {}},
+        "http_version": "1.1",
+        "extensions": {WITHIN: {"local": local}},
     }
 
 

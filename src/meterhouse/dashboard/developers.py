@@ -57,7 +57,9 @@ async def create_destination(visit: Visit) -> Response:
     if document["event_payload"] == "snapshot":
         document["snapshot_api_version"] = visit.said("api_version") or None
     try:
-        made = await visit.api.post_json(visit.space, _DESTINATIONS, document)
+        made = await visit.api.post_json(
+            visit.space, _DESTINATIONS, document, local=visit.address.local(visit.request)
+        )
     except ApiError as error:
         return await _destinations(visit, str(error))
     return await _destination(visit, made["id"], made["webhook_endpoint"]["signing_secret"])

@@ -1,13 +1,14 @@
 """Where deliveries may go: no request of ours reaches a private network by accident.
 
 A name is resolved once, and the connection goes to the very addresses that were looked at, so a
-name that changes its meaning in between leads nowhere else.
+name that changes its meaning in between leads nowhere else. What is public is a list of our own, so
+it is the same with every version of Python.
 """
 
 import asyncio
 import re
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx
 
@@ -16,8 +17,44 @@ Address = IPv4Address | IPv6Address
 _PORT_MAX = 65_535
 _HOST = re.compile(rb"[0-9A-Za-z._:-]+")  # a name or an address, as it is looked up
 
-# IPv6 addresses that stand for an IPv4 address which a translator reaches: NAT64 and 6to4.
-_TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("2002::/16"))
+# What is not public of IPv4: all that IANA has given a special purpose
+# (https://www.iana.org/assignments/iana-ipv4-special-registry), multicast, and where else
+# clouds answer their own machines.
+_SPECIAL_4 = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "168.63.129.16/32",  # Azure's platform
+            "169.254.0.0/16",  # most clouds' metadata
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.31.196.0/24",
+            "192.52.193.0/24",
+            "192.88.99.0/24",
+            "192.168.0.0/16",
+            "192.175.48.0/24",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/3",  # multicast, what is reserved, and the broadcast
+        ),
+    )
+)
+
+# IPv6 is public where addresses are given out, but for what has a special purpose there
+# (https://www.iana.org/assignments/iana-ipv6-special-registry). 6to4 leads to any IPv4 address.
+_PUBLIC_6 = IPv6Network("2000::/3")
+_SPECIAL_6 = tuple(
+    map(
+        IPv6Network,
+        ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
 
 
 class ForbiddenError(Exception):
@@ -65,9 +102,8 @@ async def resolve(host: str, port: int, *, private: bool) -> list[str]:
 
 def is_public(address: Address) -> bool:
     """Return whether an address belongs to the public internet."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(address.ipv4_mapped)
-        if any(address in network for network in _TRANSLATED):
-            return False
-    return address.is_global and not address.is_multicast
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _SPECIAL_4)
+    if address.ipv4_mapped is not None:
+        return is_public(address.ipv4_mapped)
+    return address in _PUBLIC_6 and not any(address in network for network in _SPECIAL_6)

@@ -88,7 +88,8 @@ class Sender:
 
     async def _post(self, owed: Owed, at: int) -> httpx.Response:
         livemode = owed.origin.livemode
-        private = self._config.private_destinations_open(livemode=livemode)
+        local = owed.destination.local
+        private = self._config.private_destinations_open(livemode=livemode, local=local)
         url = check_url(owed.destination.url, livemode=livemode, private=private)
         host = url.raw_host.decode("ascii")
         addresses = await resolve(host, url.port or _PORTS[url.scheme], private=private)

@@ -32,8 +32,9 @@ class Secret(NamedTuple):
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """A destination; its secrets are the newest first. `deleted_at` is None while it exists.
 
-    `failing_since` is the first of the attempts that failed since one arrived or since somebody
-    enabled it. One that is disabled and has it was disabled for that.
+    `local` tells that whoever named the URL asked straight from this machine. `failing_since` is
+    the first of the attempts that failed since one arrived or since somebody enabled it; one that
+    is disabled and has it was disabled for that.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     url: str
+    local: bool
     payload: Payload
     enabled_events: list[str]
     events_from: list[Source]

@@ -108,6 +108,7 @@ def _know(connection: sa.Connection, forward: Forward) -> None:
             "name": f"Stripe CLI on {forward.device}",
             "description": "",
             "url": "",
+            "local": False,
             "payload": "snapshot",
             "enabled_events": [],
             "events_from": [],

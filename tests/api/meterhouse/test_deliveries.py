@@ -59,6 +59,30 @@ def attempted(house: House, attempts: int = 1, **params: Any) -> dict[str, Any]:
     raise AssertionError(one)
 
 
+def test_a_url_from_behind_a_proxy_leads_to_no_private_address(
+    house: House, receiver: Receiver
+) -> None:
+    proxied = {"x-forwarded-for": "192.0.2.1"}
+    data = {"url": receiver.url, "enabled_events[]": "customer.*"}
+    made = house.create("/v1/webhook_endpoints", data=data, headers=proxied)
+    house.customer()
+    (attempt,) = attempted(house)["attempts"]
+    assert "not public" in attempt["error"]
+    # Only what a URL is named by counts: another change takes nothing away, and gives nothing.
+    path = f"/v1/webhook_endpoints/{made['id']}"
+    house.create(path, data={"description": "Mine"})
+    house.customer()
+    assert not receiver.heard
+    house.create(path, data={"url": receiver.url})
+    house.create(path, data={"description": "Ours"}, headers=proxied)
+    house.customer()
+    for _ in range(2_000):
+        if receiver.heard:
+            break
+        deliveries(house)
+    assert receiver.heard
+
+
 def test_a_delivery(house: House, receiver: Receiver) -> None:
     endpoint = listen(house, receiver)
     customer = house.customer()

@@ -2,7 +2,7 @@ import httpx
 import pytest
 
 from tests.api.house import House
-from tests.api.v2.samples import EVENTS, HERE, SESSION, STREAM, done, event, post, refused
+from tests.api.v2.samples import EVENTS, HERE, SESSION, done, event, post, refused
 from tests.server import TEST_KEY
 
 
@@ -23,7 +23,7 @@ def test_errors_have_the_shape_of_v2(house: House) -> None:
     unknown = refused(post(house, SESSION, key="sk_test_unknown_key"), 401)
     assert unknown["type"] == "invalid_request_error"
     assert unknown["message"] == "Invalid API Key provided: sk_test_****_key"
-    large = refused(post(house, STREAM, {"events": ["x" * 2_000_000]}), 413)
+    large = refused(post(house, EVENTS, {"event_name": "x" * 3_000_000}), 413)
     assert (large["code"], large["type"]) == ("request_too_large", "invalid_request_error")
 
 

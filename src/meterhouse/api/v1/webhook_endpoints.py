@@ -60,6 +60,7 @@ async def create(call: Call) -> Answer:
         name=urlsplit(params.url).hostname or params.url,
         description=params.description or "",
         url=params.url,
+        local=call.local(),
         payload="snapshot",
         enabled_events=params.enabled_events,
         events_from=["@accounts" if params.connect else "@self"],

@@ -216,6 +216,7 @@ def _new(call: Call, sent: DestinationCreate) -> Destination:
         name=sent.name,
         description=sent.description,
         url=url,
+        local=call.local(),
         payload=sent.event_payload,
         enabled_events=sent.enabled_events,
         events_from=_sources(sent.events_from or ["@self"]),

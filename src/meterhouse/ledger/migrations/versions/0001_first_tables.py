@@ -379,6 +379,11 @@ def _deliveries() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
+        sa.Column(
+            "local",
+            sa.Boolean(create_constraint=True, name="ck_destinations_local"),
+            nullable=False,
+        ),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("enabled_events", sa.JSON(), nullable=False),
         sa.Column("events_from", sa.JSON(), nullable=False),
