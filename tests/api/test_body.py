@@ -95,8 +95,8 @@ UNKNOWN = "Invalid Content-Encoding: br; must be identity, or up to 3 of gzip, d
     ("encoding", "body", "status", "code", "message"),
     [
         ("gzip", b"plain", 400, "invalid_fields", NOT_GZIP),
-        ("gzip", gzip.compress(b"{}", mtime=0)[:-1], 400, "invalid_fields", NOT_GZIP),
-        ("gzip", gzip.compress(b"{}", mtime=0) + b"more", 400, "invalid_fields", NOT_GZIP),
+        ("gzip", gzip.compress(b"{}")[:-1], 400, "invalid_fields", NOT_GZIP),
+        ("gzip", gzip.compress(b"{}") + b"more", 400, "invalid_fields", NOT_GZIP),
         ("br", b"anything", 415, "unsupported_media_type", UNKNOWN),
         ("gzip", GROWS, 413, "request_too_large", LARGER),
     ],
