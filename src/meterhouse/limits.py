@@ -117,6 +117,9 @@ PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 2
 PROCESS_AHEAD_EVENTS = 10_000  # in the journal, which are judged while a batch is committed
 PROCESS_BATCH_ROWS_MAX = 10_000  # journal rows in one batch; each cancellation is a row
 PROCESS_LINGER_MILLISECONDS = 200  # the least time between two batches when nobody waits
+PROCESS_HELD_MILLISECONDS_MAX = 10_000  # that events wait in the journal when nobody asks
+PROCESS_HELD_EVENTS_MAX = 1_000  # beyond which they do not
+PROCESS_ASKED_MILLISECONDS = 500  # after a question, in which nothing is held back
 PROCESS_RETRY_SECONDS_MAX = 5
 PROCESS_RETRY_DOUBLINGS_MAX = 10  # of the wait between failures in a row
 DIMENSION_CACHE_COMBINATIONS_MAX = 1_000_000
@@ -315,6 +318,8 @@ STOP_DELIVERIES_SECONDS_MAX = 5
 assert PAGE_LIMIT_DEFAULT <= PAGE_LIMIT_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= ACCEPT_WAITING_EVENTS_MAX <= JOURNAL_LAG_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
+assert PROCESS_HELD_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
+assert PROCESS_LINGER_MILLISECONDS < PROCESS_ASKED_MILLISECONDS
 # While the clock is believed, a timestamp that is true is not too far in its future.
 assert CLOCK_APART_MINUTES_MAX <= EVENT_FUTURE_MINUTES_MAX
 assert REQUEST_BODY_SMALL_BYTES < EVENT_BODY_BYTES_MAX < REQUEST_BODY_BYTES_MAX

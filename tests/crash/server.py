@@ -33,11 +33,10 @@ class Server:
 
     async def spawn(self, *trap: str) -> None:
         """Start the program; with a trap (see `tests.crash.trap`) if one is given."""
-        module = "tests.crash.child" if trap else "meterhouse"
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", module, *trap, "serve"),
+                *("-m", "tests.crash.child", *trap, "serve"),
                 *("--data-dir", str(self.data), "--uds", str(self.socket), "--port", "0"),
                 *("--log-level", "warning"),
                 env=_environment(),

@@ -23,17 +23,20 @@ class Journal:
     settles: bool = True
     oldest: tuple[int, int] | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    busy: asyncio.Event = field(default_factory=asyncio.Event)
+    looks: int = 0
 
     async def read(self, what: Any) -> Any:
         if what is journal.oldest:
             return self.oldest
         self.asked.set()
+        self.looks += 1
         return self.last
 
-    async def settle(self, _: float) -> bool:
-        if self.settles:
+    async def reach(self, *, strong: bool) -> bool:
+        if strong and self.settles:
             self.stored_position = self.last
-        return self.settles
+        return strong and self.settles
 
 
 def fresh(stores: Journal, clock: ManualClock) -> Freshness:
@@ -119,6 +122,25 @@ def test_it_looks_by_itself() -> None:
     asyncio.run(look_once(freshness, stores))
     stores.stored_position = 1
     assert freshness._passed() == 1_000
+
+
+def test_it_looks_no_more_while_nothing_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FRESHNESS_LOOK_MILLISECONDS", 0)
+    stores = Journal(1, 0)
+    freshness = fresh(stores, ManualClock(1_000))
+
+    async def body() -> None:
+        freshness.start()
+        await asyncio.wait_for(stores.asked.wait(), 5)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert stores.looks == 1
+        stores.asked.clear()
+        stores.busy.set()
+        await asyncio.wait_for(stores.asked.wait(), 5)
+        await freshness.stop()
+
+    asyncio.run(body())
 
 
 def test_what_was_left_behind_bounds_it_until_it_is_stored() -> None:

@@ -310,6 +310,7 @@ def test_a_batch_is_judged_while_the_one_before_is_committed(
     """Whatever fails, or stands still, in between: every identifier counts once."""
     monkeypatch.setattr(limits, "PROCESS_BATCH_EVENTS_MAX", 4)
     monkeypatch.setattr(limits, "PROCESS_AHEAD_EVENTS", 1)
+    monkeypatch.setattr(limits, "PROCESS_HELD_EVENTS_MAX", 1)
     judge, write_then = pipeline.workshop.judge, pipeline.stores.write_then
     failures = iter([False, True, False, False, True])
     judged_after: list[int] = []
@@ -438,7 +439,11 @@ def test_a_stop_waits_only_so_long(pipeline: Pipeline, monkeypatch: pytest.Monke
     async def stop() -> None:
         await pipeline.processor.start()
         await accept(pipeline, "a")
+        settling = asyncio.create_task(pipeline.processor.settle(30))
+        while not pipeline.rows(tables.blocks):  # noqa: ASYNC110 - the ledger tells nobody
+            await asyncio.sleep(0)
         await pipeline.processor.stop(seconds=0.05)
+        settling.cancel()
 
     asyncio.run(stop())
     assert pipeline.stored() == 0
@@ -467,6 +472,156 @@ def test_settling_hurries_a_batch_that_gathers(
 
     assert pipeline.run(body) < 60
     assert usage(pipeline) == 6
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold events back until somebody asks."""
+    monkeypatch.setattr(limits, "PROCESS_HELD_MILLISECONDS_MAX", 60_000)
+
+
+async def held(pipeline: Pipeline) -> None:
+    """Wait until the processor holds back what there is."""
+    while not pipeline.processor._holds_back():  # noqa: ASYNC110 - nobody is told
+        await asyncio.sleep(0)
+
+
+async def stored(pipeline: Pipeline, position: int) -> None:
+    """Wait, without asking, until everything up to a position is stored."""
+    processor = pipeline.processor
+    async with asyncio.timeout(30), processor._moved:
+        await processor._moved.wait_for(lambda: processor.stored_position >= position)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("strong", [False, True])
+def test_a_few_events_wait_until_somebody_asks(pipeline: Pipeline, strong: object) -> None:
+    async def body() -> None:
+        await accept(pipeline, "a", "b")
+        await held(pipeline)
+        assert pipeline.books()["pending"] == 2
+        assert not pipeline.processor.busy.is_set()
+        assert await pipeline.processor.reach(strong=bool(strong)) is strong
+        assert usage(pipeline) == 2
+        assert await pipeline.processor.reach(strong=False) is False
+        assert pipeline.books()["pending"] == 0
+
+    pipeline.run(body)
+
+
+@pytest.mark.usefixtures("patient")
+def test_enough_events_do_not_wait(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PROCESS_HELD_EVENTS_MAX", 3)
+
+    async def body() -> None:
+        await accept(pipeline, "a", "b")
+        await held(pipeline)
+        assert usage(pipeline) == 0
+        await accept(pipeline, "c")
+        await stored(pipeline, 3)
+
+    pipeline.run(body)
+    assert usage(pipeline) == 3
+
+
+def test_no_event_waits_for_long(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PROCESS_HELD_MILLISECONDS_MAX", 10)
+
+    async def body() -> None:
+        await accept(pipeline, "a")
+        await stored(pipeline, 1)
+
+    pipeline.run(body)
+
+
+@pytest.mark.usefixtures("patient")
+def test_nothing_waits_while_somebody_asks_again_and_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROCESS_ASKED_MILLISECONDS", 60_000)
+
+    async def body() -> None:
+        await pipeline.processor.reach(strong=False)
+        for position, name in enumerate("abc", 1):
+            await accept(pipeline, name)
+            await stored(pipeline, position)
+            assert not pipeline.processor._holds_back()
+
+    pipeline.run(body)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_question_waits_for_a_held_batch_that_is_under_way(pipeline: Pipeline) -> None:
+    """Somebody else has asked, so the batch has begun; it is stored some time later."""
+
+    async def body() -> None:
+        await accept(pipeline, "a")
+        await held(pipeline)
+        asked = [asyncio.create_task(pipeline.processor.reach(strong=False)) for _ in range(3)]
+        await pipeline.processor.busy.wait()
+        await pipeline.processor.reach(strong=False)
+        assert usage(pipeline) == 1
+        await asyncio.gather(*asked)
+
+    pipeline.run(body)
+
+
+@pytest.mark.usefixtures("patient", "impatient")
+def test_a_question_does_not_wait_for_what_fails(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 60)
+
+    def judge(*_: object, **__: object) -> None:
+        raise StoreError("the ledger went away")
+
+    async def body() -> None:
+        await accept(pipeline, "a")
+        await held(pipeline)
+        with monkeypatch.context() as broken:
+            broken.setattr(pipeline.workshop, "judge", judge)
+            async with asyncio.timeout(30):
+                await pipeline.processor.reach(strong=False)
+        assert usage(pipeline) == 0
+        await stored(pipeline, 1)
+
+    pipeline.run(body)
+    assert usage(pipeline) == 1
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_question_waits_on_when_a_held_batch_is_judged_anew(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = iter([True])
+    monkeypatch.setattr(pipeline.identifiers, "stand_against", lambda *_: next(taken, False))
+
+    async def body() -> None:
+        await stream(pipeline, msgspec.structs.replace(submission("a").event, meter=None))
+        await held(pipeline)
+        await pipeline.processor.reach(strong=False)
+        assert usage(pipeline) == 1
+
+    pipeline.run(body)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_question_is_answered_while_both_stores_stand_still(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 60)
+
+    async def body() -> None:
+        await accept(pipeline, "a")
+        await held(pipeline)
+        async with pipeline.processor.still():
+            async with asyncio.timeout(30):
+                assert await pipeline.processor.reach(strong=False) is False
+            assert usage(pipeline) == 0
+        await pipeline.processor.reach(strong=False)
+        assert usage(pipeline) == 1
+
+    pipeline.run(body)
 
 
 def test_settling_gives_up_in_time(pipeline: Pipeline) -> None:

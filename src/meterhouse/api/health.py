@@ -20,5 +20,6 @@ async def ready(house: House, _: str | None) -> Answer:
 
 
 async def metrics(house: House, _: str | None) -> Answer:
-    """Answer with Prometheus' text format."""
+    """Answer with Prometheus' text format, once what was held back is judged."""
+    await house.processor.reach(strong=False)
     return Answer(200, house.metrics.text(), content_type=CONTENT_TYPE)

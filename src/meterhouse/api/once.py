@@ -23,7 +23,11 @@ async def once(call: Call, work: Work) -> Answer:
 
     A refusal raised by `work` undoes what it wrote. In API v1 it is itself the answer that is kept;
     in v2 nothing is kept of it.
+
+    A write may change the catalog: what was acknowledged before it, and is held back because nobody
+    asks, is judged by the catalog that its sender knew.
     """
+    await call.house.processor.reach(strong=False)
     if call.idempotency_key is None:
         return await call.house.stores.write(work)
     return await call.house.stores.write(_recorded, call, call.idempotency_key, work)

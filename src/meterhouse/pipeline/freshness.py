@@ -49,7 +49,7 @@ class _Receiving:
 
 
 class Freshness(Background):
-    """Looks once in a while, and whenever it is asked."""
+    """Looks once in a while, when events are on their way, and whenever it is asked."""
 
     def __init__(self, stores: Stores, processor: Processor, clock: Clock) -> None:
         super().__init__()
@@ -71,10 +71,8 @@ class Freshness(Background):
         A `strong` reader waits for it, `CONSISTENCY_WAIT_SECONDS_MAX` at most.
         """
         look = await self._look()
-        settled = strong and (
-            self._processor.stored_position >= look.position
-            or await self._processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
-        )
+        settled = strong and self._processor.stored_position >= look.position
+        settled = settled or await self._processor.reach(strong=strong)
         return settled, self._passed()
 
     async def _run(self) -> None:
@@ -87,6 +85,8 @@ class Freshness(Background):
                 log.exception("the last position could not be read")
             self._passed()
             await asyncio.sleep(limits.FRESHNESS_LOOK_MILLISECONDS / 1000)
+            # Else a reader's own look is enough: nothing is on its way, or readers wait for it.
+            await self._processor.busy.wait()
 
     async def _look_back(self) -> None:
         """Look at what was received before the start."""

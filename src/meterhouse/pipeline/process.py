@@ -9,12 +9,14 @@ commit of a later batch, or by one of their own when there is none.
 - A block is inserted at least once and counts exactly once: the usage store is asked whether it has
   a block that may have been inserted before. Blocks that a crash left behind go first.
 - A step that fails changes nothing and is tried again, later and later, for as long as it takes.
+- A few events wait in the journal until somebody asks; whoever asks waits for them (`reach`).
 """
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import sqlalchemy as sa
@@ -42,7 +44,10 @@ class ConflictError(Exception):
 
 
 class Processor:
-    """Moves the journal into the usage store, one batch after the other."""
+    """Moves the journal into the usage store, one batch after the other.
+
+    `busy` is set while it does so: neither when nothing is left nor while events are held back.
+    """
 
     def __init__(
         self,
@@ -59,6 +64,9 @@ class Processor:
         self._metrics = metrics
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._wanted = asyncio.Event()  # what is held back
+        self._asked = -math.inf  # when somebody asked last
+        self._readers = 0  # that wait
         self._moved = asyncio.Condition()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +74,10 @@ class Processor:
         self._storing: asyncio.Task[None] | None = None
         self._ahead: asyncio.Task[list[bytes] | None] | None = None  # the next batch's judgement
         self._kept: list[Verdict] = []  # whose blocks are stored, and kept by the ledger still
+        self.busy = asyncio.Event()
         self._committed = 0  # the last position of the newest batch that may be committed
+        self._still = False
+        self._held_to = 0.0  # the last position that was held back, infinite while nobody knows it
         self.stored_position = 0
         self._trouble: str | None = None
 
@@ -93,8 +104,7 @@ class Processor:
         if self._task is None:
             return
         self._stopping = True
-        self.wake()
-        self._hurry.set()
+        self._hurry_up()
         done, _ = await asyncio.wait({self._task}, timeout=seconds)
         if not done:
             self._task.cancel()
@@ -103,6 +113,22 @@ class Processor:
     def wake(self) -> None:
         """Tell that the journal has new rows."""
         self._work.set()
+        if self._acceptor.journal_events >= limits.PROCESS_HELD_EVENTS_MAX:
+            self._wanted.set()
+
+    async def reach(self, *, strong: bool) -> bool:
+        """Wait until a question may be answered; return if all that was acknowledged can be read.
+
+        A `strong` one waits for all of it, any other for what was held back because nobody asked;
+        `CONSISTENCY_WAIT_SECONDS_MAX` at most.
+        """
+        seconds = limits.CONSISTENCY_WAIT_SECONDS_MAX
+        if strong:
+            return await self.settle(seconds)
+        self._ask()
+        if self._holds_back():
+            await self._waited(seconds, lambda: not self._holds_back())
+        return False
 
     async def settle(self, seconds: float) -> bool:
         """Wait until all that was acknowledged before this call can be read; False if time ran out.
@@ -112,14 +138,8 @@ class Processor:
         target = await self._stores.read(journal.last_position)
         if self.stored_position >= target:
             return True
-        self._hurry.set()
-        self.wake()
-        try:
-            async with asyncio.timeout(seconds), self._moved:
-                await self._moved.wait_for(lambda: self.stored_position >= target)
-        except TimeoutError:
-            return False
-        return True
+        self._hurry_up()
+        return await self._waited(seconds, lambda: self.stored_position >= target)
 
     @asynccontextmanager
     async def still(self) -> AsyncIterator[None]:
@@ -129,13 +149,41 @@ class Processor:
             if self._storing is not None:
                 await asyncio.wait({self._storing})
             await self._store_left_behind()
-            yield
+            await self._stand(still=True)
+            try:
+                yield
+            finally:
+                await self._stand(still=False)
+
+    async def _waited(self, seconds: float, until: Callable[[], bool]) -> bool:
+        """Wait for batches until something holds; False if time ran out."""
+        self._readers += 1
+        try:
+            async with asyncio.timeout(seconds), self._moved:
+                await self._moved.wait_for(until)
+        except TimeoutError:
+            return False
+        finally:
+            self._readers -= 1
+        return True
+
+    def _ask(self) -> None:
+        self._asked = time.perf_counter()
+        self._wanted.set()
+
+    def _hurry_up(self) -> None:
+        self._ask()
+        self._work.set()
+        self._hurry.set()
 
     async def _run(self) -> None:
         failures = 0
         while True:
             await self._work.wait()
+            if not failures:
+                await self._hold_back()
             self._work.clear()
+            self.busy.set()
             started = time.perf_counter()
             try:
                 async with self._stepping:
@@ -148,6 +196,7 @@ class Processor:
                 if isinstance(error, ConflictError):
                     continue
                 self._trouble = _reason(error)
+                await self._let_go(0)  # nobody waits for what fails
                 self._metrics.process_failures.inc()
                 log.exception("a batch failed and will be tried again (failure %d)", failures)
                 await asyncio.sleep(_retry_seconds(failures))
@@ -158,7 +207,9 @@ class Processor:
                 self._work.set()
                 self._metrics.batch_seconds.observe(time.perf_counter() - started)
                 await self._linger(started)
-            elif self._stopping and not self._work.is_set():
+                continue
+            self.busy.clear()
+            if self._stopping and not self._work.is_set():
                 return
 
     async def _recover(self) -> None:
@@ -175,6 +226,36 @@ class Processor:
         """Let the ledger keep no block at all."""
         self._identifiers.stored(await store_left_behind(self._stores))
         self._kept.clear()
+
+    async def _hold_back(self) -> None:
+        """Leave events in the journal, where they are safe, until somebody asks or there are some.
+
+        A batch costs much the same for one event as for a thousand. Who has just asked may do so
+        again, and need not wait then.
+        """
+        self._wanted.clear()
+        just_now = time.perf_counter() - limits.PROCESS_ASKED_MILLISECONDS / 1000
+        asked = self._readers > 0 or self._asked > just_now
+        some = self._acceptor.journal_events >= limits.PROCESS_HELD_EVENTS_MAX
+        if not asked and not some and not self._stopping:
+            self._held_to = math.inf
+            self.busy.clear()
+            await happens(self._wanted, limits.PROCESS_HELD_MILLISECONDS_MAX / 1000)
+
+    def _holds_back(self) -> bool:
+        """Tell whether a reader would miss what was held back, and can wait for it."""
+        return not self._still and self.stored_position < self._held_to
+
+    async def _stand(self, *, still: bool) -> None:
+        async with self._moved:
+            self._still = still
+            self._moved.notify_all()
+
+    async def _let_go(self, position: int) -> None:
+        """Tell up to where events were held back, now that this is known."""
+        async with self._moved:
+            self._held_to = min(self._held_to, position)
+            self._moved.notify_all()
 
     async def _linger(self, started: float) -> None:
         """Let a batch gather, unless somebody waits for what is in it.
@@ -198,10 +279,12 @@ class Processor:
             await self._stored()
             await self._release()
             await self._move_to(await self._stores.read(_settled_position))
+            await self._let_go(0)
             return False
         taken = await self._identifiers.find(self._stores, digests)
         verdict = await asyncio.to_thread(self._workshop.conclude, taken)
         self._committed = verdict.last
+        await self._let_go(verdict.last)
         events = sum(verdict.counts.values())
         if self._acceptor.journal_events - events >= limits.PROCESS_AHEAD_EVENTS:
             self._ahead = asyncio.create_task(asyncio.to_thread(self._workshop.judge, verdict.last))

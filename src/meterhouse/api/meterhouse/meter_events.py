@@ -89,7 +89,7 @@ def _identifier(call: Call) -> str:
 
 
 async def _settled(call: Call) -> bool:
-    return call.strong and await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
+    return await call.house.processor.reach(strong=call.strong)
 
 
 def _answer(document: Any, *, settled: bool) -> Answer:

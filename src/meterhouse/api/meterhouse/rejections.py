@@ -40,7 +40,7 @@ async def list_(call: Call) -> Answer:
         code=params.code,
         received=params.received.window() if params.received else (None, None),
     )
-    settled = call.strong and await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
+    settled = await call.house.processor.reach(strong=call.strong)
     kinds, samples = await call.house.stores.usage(
         UsageStore.kinds_of_rejections, search, params.limit + 1
     )

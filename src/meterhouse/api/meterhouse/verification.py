@@ -11,6 +11,7 @@ from meterhouse.api.house import House, require_operator
 async def start(house: House, authorization: str | None) -> Answer:
     """Begin a verification, or join the one that is running."""
     require_operator(house, authorization)
+    await house.processor.reach(strong=False)
     house.verification.start()
     return ok(house.verification.state())
 

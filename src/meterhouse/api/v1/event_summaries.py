@@ -75,7 +75,7 @@ async def list_(call: Call) -> Answer:
     customer = await stores.read(customers.find_customer, call.scope.id, params.customer)
     if customer is None:
         raise envelope.no_such("customer", params.customer, "customer")
-    settled = call.strong and await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
+    settled = await call.house.processor.reach(strong=call.strong)
     question = _question(meter, params)
     query = SummaryQuery(
         call.scope,
