@@ -107,7 +107,9 @@ class Meterhouse:
         self._retention = Retention(self._stores, identifiers, timekeeper)
         self._deliverer = Deliverer(self._stores, clock, timekeeper, metrics, Sender(config, clock))
         self._broadcast = Broadcast(self._stores, clock, metrics, session_secret)
-        self._request_logs = RequestLogs(self._stores, metrics, self._broadcast.tell_logs)
+        self._request_logs = RequestLogs(
+            self._stores, metrics, self._broadcast.tell_logs, self._broadcast.hears_logs
+        )
         self._resender = Resender(
             self._stores,
             identifiers,

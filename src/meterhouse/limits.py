@@ -270,7 +270,8 @@ LOG_PATHS_CACHED_MAX = 1_024
 
 # The log of requests that a sender can read.
 REQUEST_LOG_WAITING_ROWS_MAX = 2_000  # noted between two inserts; what is beyond it is not kept
-REQUEST_LOG_INSERT_MILLISECONDS = 1_000  # from one insert to the next
+REQUEST_LOG_HELD_SECONDS_MAX = 10  # from one insert to the next, when nobody asks or listens
+REQUEST_LOG_HELD_ROWS_MAX = 200  # that are noted; from then on an insert follows within a second
 REQUEST_LOG_DAYS = 7
 
 # The Stripe CLI.

@@ -26,7 +26,10 @@ class Gathered:
         self.told: list[RequestLog] = []
         self.stored: list[list[str]] = []
         self.broken = False
-        self.logs = RequestLogs(cast("Stores", self), self.metrics, self._tell)
+        self.listeners = 0
+        self.logs = RequestLogs(
+            cast("Stores", self), self.metrics, self._tell, lambda: self.listeners > 0
+        )
 
     def _tell(self, logs: Sequence[RequestLog]) -> None:
         self.told += logs
@@ -106,6 +109,50 @@ def test_a_block_that_is_not_taken_is_counted(caplog: pytest.LogCaptureFixture) 
     assert gathered.stored == [["req_2"]]
     assert gathered.dropped == 1
     assert "the log of 1 requests was not stored" in caplog.text
+
+
+def test_a_few_wait_until_somebody_asks() -> None:
+    gathered = Gathered()
+
+    async def run() -> None:
+        gathered.note(1)
+        await gathered.logs.look()
+        assert gathered.stored == []
+        await gathered.logs.reach(strong=False)
+        assert gathered.stored == [["req_1"]]
+        gathered.note(2)
+        await gathered.logs.reach(strong=False)
+        assert gathered.stored == [["req_1"]]  # a block a second is enough
+        await gathered.logs.reach(strong=True)
+        assert gathered.stored == [["req_1"], ["req_2"]]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("looks", "rows", "listeners", "blocks"),
+    [
+        (1, 1, 0, 0),
+        (1, 1, 1, 1),
+        (1, limits.REQUEST_LOG_HELD_ROWS_MAX - 1, 0, 0),
+        (1, limits.REQUEST_LOG_HELD_ROWS_MAX, 0, 1),
+        (limits.REQUEST_LOG_HELD_SECONDS_MAX - 1, 1, 0, 0),
+        (limits.REQUEST_LOG_HELD_SECONDS_MAX, 1, 0, 1),
+    ],
+)
+def test_when_a_block_is_made(looks: int, rows: int, listeners: int, blocks: int) -> None:
+    """There is a look a second."""
+    gathered = Gathered()
+    gathered.listeners = listeners
+
+    async def run() -> None:
+        for number in range(rows):
+            gathered.note(number)
+        for _ in range(looks):
+            await gathered.logs.look()
+
+    asyncio.run(run())
+    assert len(gathered.stored) == blocks
 
 
 def test_what_waits_is_stored_at_the_end() -> None:

@@ -94,9 +94,13 @@ class Broadcast:
         """Tell whoever listens to `scope` of an event again; `account` is its connected account."""
         self._offer(Event(event, account), scope.account, scope.livemode)
 
+    def hears_logs(self) -> bool:
+        """Tell whether somebody listens to the requests that are answered."""
+        return any("request_logs" in one.features for one in self._listeners.values())
+
     def tell_logs(self, logs: Sequence[RequestLog]) -> None:
         """Tell of requests that were answered."""
-        if any("request_logs" in one.features for one in self._listeners.values()):
+        if self.hears_logs():
             for one in logs:
                 self._offer(one, one.account, one.livemode)
 

@@ -1,4 +1,4 @@
-"""The log of requests on its way: from the gate into the usage store, in a block a second.
+"""The log of requests on its way: from the gate into the usage store, in a block now and then.
 
 What a reader may rely on:
 
@@ -6,6 +6,8 @@ What a reader may rely on:
   in another thread.
 - No more than `REQUEST_LOG_WAITING_ROWS_MAX` wait for the next block. What is beyond that is not
   kept, and neither is a block that the store does not take; a metric counts both.
+- A block is made a second after the one before, where somebody asks, listens, or there are
+  `REQUEST_LOG_HELD_ROWS_MAX`; else after `REQUEST_LOG_HELD_SECONDS_MAX`.
 - `tell` is called with each block's logs before they are stored.
 """
 
@@ -44,17 +46,23 @@ _REFUSED = msgspec.json.Decoder(_Refused)
 
 
 class RequestLogs(Background):
-    """Gathers the log between `start()` and `stop()`."""
+    """Gathers the log between `start()` and `stop()`; `heard` tells if somebody listens."""
 
     def __init__(
-        self, stores: Stores, metrics: Metrics, tell: Callable[[Sequence[RequestLog]], None]
+        self,
+        stores: Stores,
+        metrics: Metrics,
+        tell: Callable[[Sequence[RequestLog]], None],
+        heard: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._stores = stores
         self._dropped = metrics.dropped.labels("request_logs")
         self._tell = tell
+        self._heard = heard
         self._waiting: list[_Noted] = []
         self._storing = asyncio.Lock()
+        self._seconds = 0  # since the block before
 
     def note(self, request: AnsweredRequest, version: str, ip: str, refused: bytes) -> None:
         """Note a request of a known account; `refused` is the answer's body if it is an error."""
@@ -68,9 +76,18 @@ class RequestLogs(Background):
         await super().stop()
         await self.store()
 
+    async def reach(self, *, strong: bool) -> None:
+        """Wait until a question may be answered: a `strong` one sees all that was noted before it.
+
+        Any other sees what was noted more than a second or two ago.
+        """
+        if strong or self._seconds > 0:
+            await self.store()
+
     async def store(self) -> None:
         """Store what was noted before this call, so that it can be read."""
         async with self._storing:
+            self._seconds = 0
             noted, self._waiting = self._waiting, []
             if not noted:
                 return
@@ -80,6 +97,16 @@ class RequestLogs(Background):
                 log.exception("the log of %d requests was not stored", len(noted))
                 self._dropped.inc(len(noted))
 
+    async def look(self) -> None:
+        """Make a block if it is time: asked once a second."""
+        self._seconds += 1
+        if (
+            self._seconds >= limits.REQUEST_LOG_HELD_SECONDS_MAX
+            or len(self._waiting) >= limits.REQUEST_LOG_HELD_ROWS_MAX
+            or self._heard()
+        ):
+            await self.store()
+
     async def _store(self, noted: list[_Noted]) -> None:
         logs, body = await asyncio.to_thread(_make, noted)
         self._tell(logs)
@@ -88,8 +115,8 @@ class RequestLogs(Background):
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(limits.REQUEST_LOG_INSERT_MILLISECONDS / 1000)
-            await self.store()
+            await asyncio.sleep(1)
+            await self.look()
 
 
 def _make(noted: list[_Noted]) -> tuple[list[RequestLog], bytes]:

@@ -1,7 +1,7 @@
 """The log of requests, for who sent them: `/meterhouse/v1/request_logs` and `stripe logs tail`.
 
 It is kept for `REQUEST_LOG_DAYS` days (`pipeline.retain`). Unlike usage it is no record that books
-depend on: what the last second before a crash has noted may be missing.
+depend on: what the last seconds before a crash have noted may be missing.
 """
 
 # ruff: noqa: S608 - the statements are put together from the constants of this module alone
