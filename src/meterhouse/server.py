@@ -24,6 +24,7 @@ import uvloop
 
 from meterhouse import limits
 from meterhouse.app import Meterhouse
+from meterhouse.background import happens
 from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.connection import Connection, WebSocket
@@ -114,9 +115,9 @@ async def _serve(
         await meterhouse.stop()
 
 
-def _stop(loop: asyncio.AbstractEventLoop, server: uvicorn.Server) -> None:
+def _stop(loop: asyncio.AbstractEventLoop, server: "_Server") -> None:
     """Take the first signal, and give the next one back to the system, which ends the process."""
-    server.should_exit = True
+    server.stop()
     for number in _SIGNALS:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
@@ -143,10 +144,21 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._answering = answering
         self._ending = ending
+        self._stopping = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """Tick once a second, which the date of answers needs, instead of ten times."""
+        while not await self.on_tick(0):
+            await happens(self._stopping, 1)
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self.should_exit = True
+        self._stopping.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

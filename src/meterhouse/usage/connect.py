@@ -18,13 +18,15 @@ from clickhouse_connect.driver.client import Client
 
 from meterhouse.config import shown
 from meterhouse.errors import StoreError
-from meterhouse.limits import USAGE_CACHE_BYTES_MAX
+from meterhouse.limits import USAGE_CACHE_BYTES_MAX, USAGE_MEMORY_LOOK_MILLISECONDS
 from meterhouse.usage.folder import path_of
 
 ENGINE_OPTIONS = {
     "mark_cache_size": USAGE_CACHE_BYTES_MAX,
     "index_mark_cache_size": USAGE_CACHE_BYTES_MAX,
     "primary_index_cache_size": USAGE_CACHE_BYTES_MAX,
+    # Twenty looks a second, as it comes, are a third of what an idle server costs.
+    "memory_worker_period_ms": USAGE_MEMORY_LOOK_MILLISECONDS,
 }
 TLS_SCHEMES = ("clickhouses", "https")
 
