@@ -28,6 +28,7 @@ _HELP = {
     "meters": "meters that a stream is about",
     "steady_seconds": "length of the steady stream",
     "history": "events that are stored before the stream is measured again",
+    "trickle_seconds": "length of each measurement of a trickle",
 }
 
 

@@ -26,7 +26,8 @@ class Sizes:
 
     `seconds` is the length of one measurement; `connections`, `events` (of one request),
     `customers` and `meters` are those of the stream; `steady_seconds` is the length of the steady
-    stream, `history` the number of events that are stored before the stream is measured again.
+    stream, `history` the number of events that are stored before the stream is measured again,
+    `trickle_seconds` the length of each measurement of a trickle.
     """
 
     seconds: float = 5.0
@@ -36,6 +37,7 @@ class Sizes:
     meters: int = 5
     steady_seconds: float = 20.0
     history: int = 2_000_000
+    trickle_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def table(rows: list[Row]) -> Table:
             _number(row.p50, "{:,.2f}"),
             _number(row.p99, "{:,.2f}"),
             _number(row.share, "{:.0%}"),
-            _number(row.server_cores, "{:.2f}"),
+            _number(row.server_cores, "{:.3f}"),
             _number(row.generator_cores, "{:.2f}"),
             _number(row.memory_bytes and row.memory_bytes / MEGABYTE, "{:,.0f} MB"),
             _number(row.disk_bytes_per_event, "{:,.0f} B"),

@@ -17,6 +17,7 @@ from benchmarks.rows import (
     start_up,
     steady,
     stream,
+    trickle,
 )
 
 Measure = Callable[[Bench], AsyncIterator[Row]]
@@ -31,4 +32,5 @@ ROWS: dict[str, Measure] = {
     "history": history.measure,
     "overload": overload.measure,
     "rejections": rejections.measure,
+    "trickle": trickle.measure,
 }
