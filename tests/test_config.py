@@ -35,6 +35,7 @@ def test_the_defaults_need_no_setting() -> None:
         embed_origins="",
         base_path="",
         trusted_proxies=Proxies.read("127.0.0.0/8,::1,unix"),
+        metrics="local",
         log_format="text",
         log_level="info",
     )

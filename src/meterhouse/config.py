@@ -37,6 +37,7 @@ LimitsProfile = Literal["off", "stripe"]
 Values = Literal["decimal", "whole"]
 PrivateDestinations = Literal["auto", "closed", "open"]
 LogFormat = Literal["text", "json"]
+MetricsFor = Literal["local", "open"]
 MismatchedStores = Literal["refuse", "accept"]
 
 
@@ -168,6 +169,13 @@ SETTINGS: tuple[Setting, ...] = (
         "and `X-Forwarded-Host` are believed; `unix` stands for whoever uses the Unix socket, "
         "`none` for nobody.",
     ),
+    Setting(
+        "metrics",
+        "local",
+        "Who may read `/metrics`: `local` is this machine, through no proxy, and who shows an "
+        "unrestricted secret key of the default account; `open` is everybody.",
+        choices=("local", "open"),
+    ),
     Setting("log_format", "text", "How log lines are written.", choices=("text", "json")),
     Setting(
         "log_level",
@@ -199,6 +207,7 @@ class Config:
     embed_origins: str
     base_path: str
     trusted_proxies: Proxies
+    metrics: MetricsFor
     log_format: LogFormat
     log_level: str
 
@@ -241,6 +250,7 @@ class Config:
             embed_origins=_origins(text["embed_origins"]),
             base_path=_base_path(text["base_path"]),
             trusted_proxies=_proxies(text["trusted_proxies"]),
+            metrics=cast("MetricsFor", text["metrics"]),
             log_format=cast("LogFormat", text["log_format"]),
             log_level=text["log_level"],
         )

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from meterhouse import zones
-from tests.api.house import House
+from meterhouse.ledger import accounts
+from tests.api.house import NOW, House, housing
+from tests.server import LIVE_KEY, TEST_KEY
 
 
 def test_probes_need_no_key(http: httpx.Client) -> None:
@@ -35,3 +39,45 @@ def test_metrics_tell_what_happened(house: House) -> None:
     assert samples["meterhouse_events_total", "", "acknowledged"] == 1
     assert samples["meterhouse_journal_events",] == 0
     assert "secret" not in answer.text
+
+
+PROXIED = {"x-forwarded-for": "192.0.2.1"}
+
+
+def read_metrics(house: House, authorization: str | None = None, **more: str) -> int:
+    headers = more | ({"authorization": authorization} if authorization else {})
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(house.meterhouse.asgi)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return (await client.get("/metrics", headers=headers)).status_code
+
+    return house.run(ask())
+
+
+def test_metrics_are_for_this_machine_and_for_who_may_see_all_accounts(house: House) -> None:
+    with house.meterhouse.ledger.write() as connection:
+        account = accounts.create_account(connection, "Theirs", NOW * 1000).id
+
+    def make_key(headers: dict[str, str], **data: str) -> str:
+        operator = house.meterhouse.house.operator_token
+        path = "/meterhouse/v1/api_keys"
+        made = house.create(path, key=operator, headers=headers, data={"name": "one"} | data)
+        secret: str = made["secret"]
+        return secret
+
+    other = make_key({"Stripe-Account": account})
+    restricted = make_key({}, **{"permissions[customers]": "write"})
+    assert read_metrics(house) == 200
+    assert read_metrics(house, **PROXIED) == 401
+    assert read_metrics(house, host="meters.example.com") == 401
+    assert read_metrics(house, f"Bearer {TEST_KEY}", **PROXIED) == 200
+    assert read_metrics(house, f"Bearer {LIVE_KEY}", **PROXIED) == 200
+    assert read_metrics(house, "Bearer sk_test_nobodys", **PROXIED) == 401
+    assert read_metrics(house, f"Bearer {other}", **PROXIED) == 403
+    assert read_metrics(house, f"Bearer {restricted}", **PROXIED) == 403
+
+
+def test_metrics_are_open_where_a_setting_says_so(tmp_path: Path) -> None:
+    with housing(tmp_path, metrics="open") as house:
+        assert read_metrics(house, **PROXIED) == 200

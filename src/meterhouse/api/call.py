@@ -37,6 +37,13 @@ def ok(document: Any) -> Answer:
     return Answer(200, to_json(document))
 
 
+class OpenRequest(NamedTuple):
+    """A request of whoever comes: its `Authorization` header, and whether it is of this machine."""
+
+    authorization: str | None
+    local: Callable[[], bool]
+
+
 class Call(msgspec.Struct, frozen=True):
     """A request that has passed the gate: authenticated, its parameters not yet read.
 

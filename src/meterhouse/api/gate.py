@@ -18,7 +18,7 @@ from typing import IO
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
 from meterhouse.api.body import Bodies, Disconnected
-from meterhouse.api.call import Answer, Call
+from meterhouse.api.call import Answer, Call, OpenRequest
 from meterhouse.api.cors import Cors
 from meterhouse.api.house import House, is_operator
 from meterhouse.api.idempotency import METHODS, fingerprint
@@ -152,7 +152,8 @@ class Gate:
             raise envelope.unrecognized_url(request.method, request.path)
         request.route = route
         if route.open is not None:
-            return await route.open(self._house, request.header(b"authorization"))
+            opened = OpenRequest(request.header(b"authorization"), request.local)
+            return await route.open(self._house, opened)
         return await self._handle(route, ids, request, body)
 
     def _preflight(self, request: Request) -> Answer:

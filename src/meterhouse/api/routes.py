@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from meterhouse import limits
 from meterhouse.api import health
-from meterhouse.api.call import Answer, Call
+from meterhouse.api.call import Answer, Call, OpenRequest
 from meterhouse.api.house import House
 from meterhouse.api.meterhouse import (
     accounts,
@@ -49,13 +49,13 @@ from meterhouse.api.v2 import meter_events as v2_meter_events
 from meterhouse.wire.credentials import Access
 
 Handler = Callable[[Call], Awaitable[Answer]]
-OpenHandler = Callable[[House, str | None], Awaitable[Answer]]
+OpenHandler = Callable[[House, OpenRequest], Awaitable[Answer]]
 
 
 class Route(NamedTuple):
     """One row. A part of the path in braces stands for any one part and is handed to the handler.
 
-    `open` answers without an API key; it is handed the `Authorization` header as it came. `session`
+    `open` answers without an API key, unless it asks for one by itself. `session`
     takes the token of a session as well, `embed` an embed token. `limit` is what a request counts
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own

@@ -259,6 +259,15 @@ def operator_only() -> Refusal:
     )
 
 
+def no_metrics(masked: str) -> Refusal:
+    """Refuse a key that is not for all accounts of the installation."""
+    return Refusal(
+        f"The metrics tell of all accounts, so the key '{quote(masked)}' cannot open them: show an "
+        "unrestricted secret key of the default account.",
+        status=403,
+    )
+
+
 # ---- Too much at once: https://docs.stripe.com/rate-limits ----
 
 

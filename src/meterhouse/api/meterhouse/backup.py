@@ -4,25 +4,25 @@ Only the command line of the same machine may ask: it reads the snapshot, which 
 folder, and puts it into an archive.
 """
 
-from meterhouse.api.call import Answer, ok
+from meterhouse.api.call import Answer, OpenRequest, ok
 from meterhouse.api.house import House, require_operator
 
 
-async def start(house: House, authorization: str | None) -> Answer:
+async def start(house: House, request: OpenRequest) -> Answer:
     """Begin a snapshot; one that there is goes."""
-    require_operator(house, authorization)
+    require_operator(house, request.authorization)
     await house.snapshots.start()
     return ok(house.snapshots.state())
 
 
-async def retrieve(house: House, authorization: str | None) -> Answer:
+async def retrieve(house: House, request: OpenRequest) -> Answer:
     """Tell how far the snapshot is, and where."""
-    require_operator(house, authorization)
+    require_operator(house, request.authorization)
     return ok(house.snapshots.state())
 
 
-async def delete(house: House, authorization: str | None) -> Answer:
+async def delete(house: House, request: OpenRequest) -> Answer:
     """Let the snapshot go."""
-    require_operator(house, authorization)
+    require_operator(house, request.authorization)
     await house.snapshots.drop()
     return ok(house.snapshots.state())
