@@ -6,10 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TOOLS := $(VENV)/tools
 CLIENTS := .cache/clients
+PYTHON_CLIENTS := stripe-11 stripe-12.5 stripe-16.1.0b1
+NODE_CLIENTS := node-23 node-20 stripe-cli axe
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+  --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format bench bench-queries crash docs pictures clean
+.PHONY: help serve test lint format bench bench-queries crash docs pictures lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,32 +50,43 @@ pictures: $(TOOLS) ## Take the pictures of docs/dashboard.md anew; needs chromiu
 docs: $(READY) ## Make docs/settings.md from the table of settings
 	$(BIN)/meterhouse settings > docs/settings.md
 
+lock: $(TOOLS) ## Renew the versions and hashes in requirements/ by which everything is installed
+	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/serve.txt
+	$(COMPILE) pyproject.toml requirements/build.in --group dev --extra cluster \
+	  --constraint requirements/serve.txt --output-file requirements/dev.txt
+	for name in $(PYTHON_CLIENTS); do \
+	  $(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
+	done
+	for name in $(NODE_CLIENTS); do \
+	  rm -f requirements/$$name/package-lock.json && \
+	  npm install --silent --no-fund --no-audit --ignore-scripts --package-lock-only \
+	    --omit-lockfile-registry-resolved --prefix requirements/$$name || exit 1; \
+	done
+
 clean: ## Remove .venv and what tools leave behind; keeps data folders
 	rm -rf $(VENV) dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml requirements/serve.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Meterhouse needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable .
+	$(INSTALL) --require-hashes --requirement requirements/serve.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(TOOLS): $(READY)
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+$(TOOLS): $(READY) requirements/dev.txt
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
 	@touch $@
 
 # Stripe's clients, each in a folder of its own, with which tests drive the server; and axe-core.
-$(CLIENTS): Makefile
+$(CLIENTS): $(READY) $(wildcard requirements/stripe-*.txt requirements/*/package-lock.json)
 	rm -rf $@
-	$(BIN)/python -m pip install --quiet --target $@/stripe-11 'stripe>=11,<12'
-	$(BIN)/python -m pip install --quiet --target $@/stripe-12.5 'stripe>=12.5,<12.6'
-	$(BIN)/python -m pip install --quiet --target $@/stripe-16.1.0b1 'stripe==16.1.0b1'
-	if command -v npm >/dev/null; then \
-	  npm install --silent --no-fund --no-audit --prefix $@/node-23 stripe@23 && \
-	  npm install --silent --no-fund --no-audit --prefix $@/node-20 stripe@20 && \
-	  npm install --silent --no-fund --no-audit --prefix $@/stripe-cli @stripe/cli@1.52 && \
-	  npm install --silent --no-fund --no-audit --prefix $@/axe axe-core@4; \
-	fi
+	for name in $(PYTHON_CLIENTS); do \
+	  $(INSTALL) --require-hashes --requirement requirements/$$name.txt --target $@/$$name || exit 1; \
+	done
+	if command -v npm >/dev/null; then for name in $(NODE_CLIENTS); do \
+	  mkdir -p $@/$$name && cp requirements/$$name/*.json $@/$$name && \
+	  npm ci --silent --no-fund --no-audit --ignore-scripts --prefix $@/$$name || exit 1; \
+	done; fi
 	@touch $@
