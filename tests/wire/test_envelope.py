@@ -142,6 +142,7 @@ OURS = dict.fromkeys(
     (
         "account",
         "choices",
+        "known",
         "noun",
         "operator",
         "param",

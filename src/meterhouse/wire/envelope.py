@@ -112,8 +112,8 @@ def unknown_encoding(header: str, known: Sequence[str]) -> Refusal:
 def broken_encoding(name: str) -> Refusal:
     """Refuse a body that is not what its header says, that breaks off, or that goes on too long."""
     return Refusal(
-        f"Invalid request: the body is not valid {name}, which the header Content-Encoding says "
-        "it is."
+        f"Invalid request: the body is not valid {quote(name)}, which the header Content-Encoding "
+        "says it is."
     )
 
 
