@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from rich.progress import track
 
-from tests.dashboard.test_browser import ARGUMENTS, CHROMIUM, PASSWORD, make_user, sign_in
+from tests.dashboard.browser import PASSWORD, browsing, make_user, sign_in
 from tests.server import TEST_KEY, Server, serving
 
 EVENTS = 200_000
@@ -30,12 +30,11 @@ COLORS = 240  # of a picture, which halves its size
 def main(folder: Path) -> None:
     """Fill a server, look at every page, and write the pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as started:
+    with tempfile.TemporaryDirectory() as temporary, browsing() as browser:
         data_dir = Path(temporary)
         make_user(data_dir)
         with serving(data_dir) as server:
             _fill(server)
-            browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             page = browser.new_page()
             state = _state(page, server)
             pages = _pages(page, server)

@@ -4,8 +4,6 @@ The server is the real one. Each test ends with a console that has told of no er
 """
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,24 +12,13 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.dashboard.browser import CHROMIUM, PASSWORD, browsing, make_user, sign_in
 from tests.receiver import receiving
 from tests.server import TEST_KEY, Server, serving
 
-CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parents[2] / ".cache/clients/axe/node_modules/axe-core/axe.min.js"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-expect.set_options(timeout=20_000)  # chromium and the server may share one core
-PASSWORD = "correct horse battery"
 VERSION = {"Stripe-Version": "2026-10-28.endive"}
 PING = "v2.core.event_destination.ping"
 
@@ -79,10 +66,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with browsing() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -125,23 +110,6 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     yield opened
     context.close()
     assert wrong == []
-
-
-def make_user(data_dir: Path) -> None:
-    create = ["users", "create", "ada", "--role", "admin", "--password-stdin"]
-    subprocess.run(
-        [sys.executable, "-m", "meterhouse", *create, "--data-dir", str(data_dir)],
-        input=PASSWORD + "\n",
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-
-
-def sign_in(page: Page, password: str) -> None:
-    page.get_by_label("Name").fill("ada")
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
 
 
 def drawn(page: Page) -> None:

@@ -46,7 +46,10 @@ function follow(part) {
   source.onopen = () => say(true, 'Live');
   source.onmessage = (event) => {
     say(true, 'Live');
-    if (!part.contains(document.activeElement)) show(part, JSON.parse(event.data));
+    const html = JSON.parse(event.data);
+    if (part.dataset.first !== undefined) {
+      if (html.trim()) location.reload(); // there was nothing to show when the page was made
+    } else if (!part.contains(document.activeElement)) show(part, html);
   };
   source.onerror = () => say(false, 'Reconnecting…');
   addEventListener('pagehide', () => source.close());
