@@ -1,6 +1,11 @@
-"""The data folder: its lock, which one server has, and the file that tells where that listens."""
+"""The data folder: its lock, which one server has, and the file that tells where that listens.
+
+Nobody but the user that a server runs as may look into it. It holds what signs sessions and what
+customers have used.
+"""
 
 import fcntl
+import logging
 import os
 import socket
 import time
@@ -13,8 +18,29 @@ from meterhouse import limits
 from meterhouse.config import shown
 from meterhouse.errors import StoreError
 
+log = logging.getLogger("meterhouse.folder")
+
 DOOR_FILE = "server.json"
 _LOCK_FILE = "lock"
+_OTHERS = 0o077
+
+
+def be_private() -> None:
+    """Let nobody else read or write the files that this process makes from now on."""
+    os.umask(_OTHERS)
+
+
+def close_to_others(path: Path) -> bool:
+    """Take a file or folder away from other users; return whether it was open to them.
+
+    One that belongs to somebody else stays as it is.
+    """
+    mode = path.stat().st_mode & 0o777
+    if not mode & _OTHERS:
+        return False
+    with suppress(PermissionError):
+        path.chmod(mode & ~_OTHERS)
+    return True
 
 
 def lock_folder(data_dir: Path) -> IO[str]:
@@ -38,11 +64,26 @@ def lock_folder(data_dir: Path) -> IO[str]:
             f"The data folder {shown(data_dir)} is in use by another Meterhouse"
             f"{whose and f' ({whose})'}. Stop that one, or choose another folder with --data-dir."
         )
+    _close_folder(data_dir)
     with suppress(OSError):  # the disk may be full
         file.truncate(0)
         file.write(f"process {os.getpid()} on host {socket.gethostname()}\n")
         file.flush()
     return file
+
+
+def _close_folder(data_dir: Path) -> None:
+    """Close a folder that is open to others, and all that it holds: copies of it keep the modes."""
+    if not close_to_others(data_dir):
+        return
+    for folder, folders, files in os.walk(data_dir):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if not path.is_symlink():
+                close_to_others(path)
+    log.warning(
+        "the data folder %s was open to other users of this machine, and is closed to them now",
+        shown(data_dir),
+    )
 
 
 def locked_in_time(descriptor: int) -> bool:

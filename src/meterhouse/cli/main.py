@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from meterhouse.cli.output import TellsErrors
+from meterhouse.folder import be_private
 
 _COMMANDS = (
     "serve",
@@ -52,6 +53,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.callback(cls=Commands, no_args_is_help=True)
 def meterhouse() -> None:
     """Usage metering that speaks Stripe's metering API on the wire."""
+    be_private()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from sqlalchemy import event
 
 from meterhouse.config import shown
 from meterhouse.errors import StoreError
-from meterhouse.folder import happens_in_time, locked_in_time
+from meterhouse.folder import close_to_others, happens_in_time, locked_in_time
 from meterhouse.ledger.tables import owner as owners
 
 # The number will do as long as nobody else locks it; the schema tells ledgers of a database apart.
@@ -67,8 +67,9 @@ def file_locked(path: Path) -> Iterator[None]:
     own locks when any descriptor of the file is closed. Raises `StoreError` that tells who has the
     lock.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        close_to_others(path)  # SQLite gives the mode of the file to those beside it
         if not locked_in_time(descriptor):
             raise _refusal(_found_in_file(path))
         yield
