@@ -28,6 +28,20 @@ def test_who_is_trusted(text: str, peer: str, trusted: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "elsewhere"),
+    [
+        ("127.0.0.0/8,::1,unix", False),
+        ("none", False),
+        ("127.0.0.1,10.0.0.0/8", True),
+        ("2001:db8::7", True),
+        ("0.0.0.0/0", True),
+    ],
+)
+def test_whether_a_proxy_is_on_another_machine(text: str, elsewhere: bool) -> None:
+    assert Proxies.read(text).elsewhere == elsewhere
+
+
+@pytest.mark.parametrize(
     ("headers", "front"),
     [
         (TLS, Front("https", "b.test:8443")),

@@ -34,7 +34,7 @@ class Listening(NamedTuple):
 
     `dashboard` is where people look; a link that signs in once, where that was asked for. `others`
     are URLs beside `url`, of other addresses of this machine. `open` tells that other machines
-    reach the port.
+    reach the port, and that none of them is known as a proxy.
     """
 
     url: str

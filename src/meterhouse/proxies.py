@@ -43,6 +43,11 @@ class Proxies:
         networks = tuple(map(_network, (item for item in items if item != _SOCKET)))
         return cls(networks, _SOCKET in items)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a proxy on another machine is trusted."""
+        return not all(network.is_loopback for network in self.networks)
+
     def trust(self, peer: str) -> bool:
         """Return whether a connection comes from a proxy; `peer` is empty on the Unix socket."""
         if not peer:

@@ -66,7 +66,7 @@ def run(
         meterhouse.first_key,
         url + pages,
         tuple(others),
-        open=not config.loopback,
+        open=not config.loopback and not config.trusted_proxies.elsewhere,
     )
 
     def answering() -> None:

@@ -19,8 +19,8 @@ app = typer.Typer(add_completion=False)
 
 _OPEN = """
 Warning: the port is open to every machine that reaches it, without TLS. Keys and passwords
-can be read on their way, unless a proxy with TLS stands before it. Without one, listen on
-127.0.0.1."""
+can be read on their way. Put a proxy with TLS before it and name that with --trusted-proxies, or
+listen on 127.0.0.1."""
 _STRIPE_CLI_HOSTS = ("http://127.0.0.1:", "http://[::1]:")  # the CLI takes no others
 
 
