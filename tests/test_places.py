@@ -48,12 +48,17 @@ def test_the_ledger_is_in_the_folder_that_was_named(tmp_path: Path, name: str) -
     assert entries(tmp_path / name) == ["ledger.db", "ledger.db-lock"]
 
 
+# One client of the engine, and one table: all of them would take seconds.
 PROGRAM = """
-import os, sys
+import sys
 from meterhouse.config import Config
-from meterhouse.usage.store import UsageStore
+from meterhouse.usage.connect import Address
 for folder in sys.argv[1:]:
-    UsageStore.open(Config.read({"data_dir": folder}, {}).clickhouse_url).close()
+    address = Address(Config.read({"data_dir": folder}, {}).clickhouse_url)
+    client = address.connect({})
+    client.command("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
+    client.close()
+    address.close()
 """
 
 
@@ -63,7 +68,7 @@ def test_the_usage_store_is_in_the_folder_that_was_named(tmp_path: Path) -> None
     assert entries(tmp_path) == sorted(NAMES)
     for folder in folders:
         assert entries(Path(folder)) == ["usage"]
-        assert {"data", "metadata", "store"} <= set(entries(Path(folder, "usage")))
+        assert Path(folder, "usage", "metadata", "default", "t.sql").exists()
 
 
 @pytest.mark.parametrize(
