@@ -97,7 +97,8 @@ def run(tmp_path: Path) -> Iterator[Callable[[Callable[[Station], Awaitable[None
             asyncio.run(on())
 
         yield go
-        station.stores.close()
+        for pool in (station.stores._writer, station.stores._readers, station.stores._queries):
+            pool.shutdown()
 
 
 async def hear(one: Listener, connection: int) -> Item:

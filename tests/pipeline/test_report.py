@@ -94,7 +94,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     with open_ledger(blank_ledger(tmp_path)) as ledger:
         stores = Stores(ledger, no_usage_store)
         yield Desk(stores)
-        stores.close()
+        for pool in (stores._writer, stores._readers, stores._queries):
+            pool.shutdown()
 
 
 def test_the_report_of_a_meter(desk: Desk) -> None:

@@ -28,6 +28,7 @@ from meterhouse.metering.model import Meter
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.value import print_value
 from meterhouse.metering.window import Alignment, is_aligned
+from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.body import number, to_json
@@ -69,8 +70,9 @@ async def list_(call: Call) -> Answer:
     params = call.params(SummaryList)
     check_expand(params.expand)
     _check_range(params)
-    meter = await call.read(meters.find, call)
-    customer = await call.read(customers.find_customer, call.scope.id, params.customer)
+    stores = call.house.stores
+    meter = await stores.read(meters.find, call)
+    customer = await stores.read(customers.find_customer, call.scope.id, params.customer)
     if customer is None:
         raise envelope.no_such("customer", params.customer, "customer")
     settled = await call.house.processor.reach(strong=call.strong)
@@ -84,9 +86,9 @@ async def list_(call: Call) -> Answer:
         params.value_grouping_window,
     )
     if question.groups or question.filters:
-        points = await _points(call, query, question)
+        points = await _points(stores, query, question)
     else:
-        points = await call.usage(UsageStore.summaries, query)
+        points = await stores.usage(UsageStore.summaries, query)
     rows, has_more = _page([(_id(query, question, point), point) for point in points], params)
     data = [_summary(query, *row, exact=call.exact) for row in rows]
     headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
@@ -107,7 +109,9 @@ def _question(meter: Meter, params: SummaryList) -> MeterQuestion:
     )
 
 
-async def _points(call: Call, query: SummaryQuery, question: MeterQuestion) -> list[SummaryPoint]:
+async def _points(
+    stores: Stores, query: SummaryQuery, question: MeterQuestion
+) -> list[SummaryPoint]:
     """Summarize by groups, or what filters let through; the newest first."""
     check_windows(query.start, query.end, query.window)
     asked = MeterUsageQuery(
@@ -119,7 +123,7 @@ async def _points(call: Call, query: SummaryQuery, question: MeterQuestion) -> l
         window=query.window,
         exact=True,
     )
-    rows = await call.usage(UsageStore.meter_usage, asked)
+    rows = await stores.usage(UsageStore.meter_usage, asked)
     check_rows(rows)
     rows.sort(key=lambda row: row.start, reverse=True)
     return [SummaryPoint(row.start, row.end, row.value, row.dimensions) for row in rows]
