@@ -38,34 +38,57 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         lock_folder(tmp_path / "file" / "data")
 
 
-def open_to_others(folder: Path) -> list[Path]:
-    """Return what others may read or write of a folder, itself included."""
-    return [path for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077]
-
-
-def without_links(paths: list[Path]) -> list[Path]:
-    return [path for path in paths if not path.is_symlink()]
+def open_to_others(*places: Path) -> list[Path]:
+    """Return what others may read or write of places and of what they hold; links apart."""
+    found = [path for place in places for path in (place, *place.rglob("*"))]
+    return [path for path in found if path.lstat().st_mode & 0o077 and not path.is_symlink()]
 
 
 def test_nobody_else_looks_into_the_folder_whatever_the_umask(tmp_path: Path) -> None:
-    """Given a folder and a ledger elsewhere that are open, when a server has run, then none is."""
-    data_dir, ledger = tmp_path / "data", tmp_path / "elsewhere.db"
+    """Given open places, when a server has run, then what it has made and found there is closed."""
+    data_dir, ledger, usage = (tmp_path / name for name in ("data", "elsewhere.db", "usage"))
+    settings = {"database_url": f"sqlite:///{ledger}", "clickhouse_url": f"chdb://{usage}"}
     umask = os.umask(0)
     try:
         (data_dir / "exports").mkdir(parents=True)
         (data_dir / "exports" / "left.csv").touch()
+        (data_dir / "of somebody else").touch()
+        usage.mkdir()
         ledger.touch()
-        with serving(data_dir, database_url=f"sqlite:///{ledger}") as server:
+        with serving(data_dir, **settings) as server:
             answer = httpx.post(f"{server.url}/v1/customers", auth=(TEST_KEY, ""), trust_env=False)
             assert answer.status_code == 200
-            beside = [path for path in tmp_path.iterdir() if path.name.startswith(ledger.name)]
+            others = {data_dir / "of somebody else", server.log_file}
+            beside = list(tmp_path.glob(f"{ledger.name}*"))
             assert len(beside) > 1
-            assert [path for path in beside if open_to_others(path)] == []
-            assert without_links(open_to_others(data_dir)) == []
-        assert "was open to other users" in server.log()
-        with serving(data_dir, database_url=f"sqlite:///{ledger}") as server:
+            assert {*open_to_others(data_dir, usage, *beside)} == others
+        for place in (data_dir, ledger, usage):
+            assert f"{place} was open to other users" in server.log()
+        with serving(data_dir, **settings) as server:
             pass
-        assert without_links(open_to_others(data_dir)) == []
-        assert "was open to other users" not in server.log()
+        assert {*open_to_others(data_dir, usage)} == others
+        assert "open to other users" not in server.log()
     finally:
         os.umask(umask)
+
+
+def test_what_lies_open_in_a_folder_that_is_closed_is_closed_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever gets a copy of a file gets its mode."""
+    tmp_path.chmod(0o700)
+    for name in ("ledger.db", "ledger.db-wal", "usage/store/1.bin", "unrelated"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch(0o644)
+    (tmp_path / "exports").symlink_to(tmp_path / "unrelated")
+    lock_folder(tmp_path).close()
+    assert open_to_others(tmp_path) == [tmp_path / "unrelated"]
+    assert caplog.messages == [f"{tmp_path} was open to other users, and is closed to them now"]
+    lock_folder(tmp_path).close()
+    assert len(caplog.messages) == 1
+
+
+def test_a_folder_that_is_everybody_s_on_purpose_stays_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    lock_folder(tmp_path).close()
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777

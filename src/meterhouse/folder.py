@@ -8,8 +8,9 @@ import fcntl
 import logging
 import os
 import socket
+import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -24,23 +25,53 @@ DOOR_FILE = "server.json"
 _LOCK_FILE = "lock"
 _OTHERS = 0o077
 
+# What a server and the commands make in the folder. It may hold other things, which are not ours.
+_OURS = (
+    "backup.lock",
+    "exports",
+    "ledger.db*",
+    _LOCK_FILE,
+    "restoring",
+    DOOR_FILE,
+    "snapshot",
+    "usage",
+)
+
 
 def be_private() -> None:
     """Let nobody else read or write the files that this process makes from now on."""
     os.umask(_OTHERS)
 
 
-def close_to_others(path: Path) -> bool:
-    """Take a file or folder away from other users; return whether it was open to them.
+def close_to_others(place: Path, held: Iterable[Path]) -> None:
+    """Take a place, and what it holds, away from other users; tell in the log what was open.
 
-    One that belongs to somebody else stays as it is.
+    A folder among `held` is closed with everything in it, unless it is closed itself already.
     """
-    mode = path.stat().st_mode & 0o777
-    if not mode & _OTHERS:
+    opened = [path for path in (place, *held) if _is_open(path)]
+    if not opened:
+        return
+    try:
+        for one in opened:
+            for path in (one, *(() if one == place else one.rglob("*"))):
+                if _is_open(path):
+                    path.chmod(path.lstat().st_mode & ~_OTHERS)
+    except PermissionError:
+        log.warning("%s is open to other users, and belongs to somebody else", shown(place))
+    else:
+        log.warning("%s was open to other users, and is closed to them now", shown(place))
+
+
+def _is_open(path: Path) -> bool:
+    """Tell whether others may do something with a file or folder.
+
+    A link is as open as what it leads to; a folder with the sticky bit, as /tmp, is so on purpose.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
         return False
-    with suppress(PermissionError):
-        path.chmod(mode & ~_OTHERS)
-    return True
+    return bool(mode & _OTHERS) and not stat.S_ISLNK(mode) and not mode & stat.S_ISVTX
 
 
 def lock_folder(data_dir: Path) -> IO[str]:
@@ -64,26 +95,12 @@ def lock_folder(data_dir: Path) -> IO[str]:
             f"The data folder {shown(data_dir)} is in use by another Meterhouse"
             f"{whose and f' ({whose})'}. Stop that one, or choose another folder with --data-dir."
         )
-    _close_folder(data_dir)
+    close_to_others(data_dir, [path for name in _OURS for path in data_dir.glob(name)])
     with suppress(OSError):  # the disk may be full
         file.truncate(0)
         file.write(f"process {os.getpid()} on host {socket.gethostname()}\n")
         file.flush()
     return file
-
-
-def _close_folder(data_dir: Path) -> None:
-    """Close a folder that is open to others, and all that it holds: copies of it keep the modes."""
-    if not close_to_others(data_dir):
-        return
-    for folder, folders, files in os.walk(data_dir):
-        for path in (Path(folder, name) for name in (*folders, *files)):
-            if not path.is_symlink():
-                close_to_others(path)
-    log.warning(
-        "the data folder %s was open to other users of this machine, and is closed to them now",
-        shown(data_dir),
-    )
 
 
 def locked_in_time(descriptor: int) -> bool:

@@ -37,13 +37,13 @@ def serve(*, open_dashboard: bool = False, **options: str | None) -> None:
             f"{config.host}. Make a user instead: meterhouse users create NAME --role admin."
         )
     clock = SystemClock()
+    note = logs.configure(config.log_format, config.log_level)
     gc.disable()  # what is imported stays
     with opened(config, clock) as doors:
         from meterhouse.server import run  # noqa: PLC0415 - the second process is to begin first
 
         gc.freeze()
         gc.enable()
-        note = logs.configure(config.log_format, config.log_level)
         run(config, doors, clock, note, announce, open_dashboard=open_dashboard)
 
 

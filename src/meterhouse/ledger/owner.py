@@ -69,7 +69,8 @@ def file_locked(path: Path) -> Iterator[None]:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        close_to_others(path)  # SQLite gives the mode of the file to those beside it
+        # SQLite gives the mode of the file to those that it makes beside it.
+        close_to_others(path, (Path(f"{path}-wal"), Path(f"{path}-shm")))
         if not locked_in_time(descriptor):
             raise _refusal(_found_in_file(path))
         yield

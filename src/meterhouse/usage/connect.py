@@ -18,6 +18,7 @@ from clickhouse_connect.driver.client import Client
 
 from meterhouse.config import shown
 from meterhouse.errors import StoreError
+from meterhouse.folder import close_to_others
 from meterhouse.limits import USAGE_CACHE_BYTES_MAX, USAGE_MEMORY_LOOK_MILLISECONDS
 from meterhouse.usage.folder import path_of
 
@@ -66,6 +67,7 @@ class Address:
                 settings=settings,
             )
         self.folder.mkdir(parents=True, exist_ok=True)
+        close_to_others(self.folder, self.folder.iterdir())
         return get_client(
             interface="chdb",
             path=self._engine_path(self.folder),
