@@ -29,8 +29,7 @@ def stores(usage: UsageStore, tmp_path: Path) -> Iterator[Stores]:
     with open_ledger(blank_ledger(tmp_path)) as ledger:
         opened = Stores(ledger, lambda work, *args: work(usage, *args))
         yield opened
-        for pool in (opened._writer, opened._readers, opened._queries):
-            pool.shutdown()
+        opened.close()
 
 
 def test_writes_go_one_after_the_other_in_order(stores: Stores) -> None:
@@ -89,8 +88,8 @@ def test_a_read_cannot_write(stores: Stores) -> None:
     asyncio.run(body())
 
 
-def test_slow_questions_hold_no_write_up(stores: Stores) -> None:
-    """Given every reader and every question at work, then a write goes through."""
+def test_slow_questions_hold_no_write_up_and_no_look_up(stores: Stores) -> None:
+    """Given every reader and every question at work, then a write, and a look-up, go through."""
     done = threading.Event()
 
     def wait(*_: object) -> bool:
@@ -101,6 +100,7 @@ def test_slow_questions_hold_no_write_up(stores: Stores) -> None:
         slow += [stores.usage(wait) for _ in range(limits.USAGE_READERS)]
         waiting = asyncio.gather(*slow)
         await stores.write(journal.reserve, 1)
+        assert await stores.ask_ledger("look_up", journal.last_position) == 1
         done.set()
         return await waiting
 
@@ -157,3 +157,36 @@ def test_closing_finishes_what_has_begun(tmp_path: Path, usage: UsageStore) -> N
         asyncio.run(body())
         with ledger.read() as connection:
             assert journal.last_position(connection) == 5
+
+
+ENDLESS = "SELECT count() FROM numbers_mt(1000000000000) WHERE NOT ignore(sipHash64(number))"
+NUMBERS = (
+    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers"
+    " WHERE n < 2000000000) SELECT count(*) FROM numbers"
+)
+
+
+def count(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(NUMBERS)
+
+
+def test_a_question_that_nobody_waits_for_any_more_is_ended(stores: Stores) -> None:
+    """Given every slow reader at work, then each is free when its asker has been cancelled."""
+
+    async def body() -> None:
+        for _ in range(2):
+            asking = [stores.ask_ledger("slow", count) for _ in range(limits.SLOW_READERS)]
+            wanted = [
+                stores.ask_usage("slow", UsageStore.columns, ENDLESS, {})
+                for _ in range(limits.SLOW_READERS)
+            ]
+            tasks = [asyncio.create_task(one) for one in (*asking, *wanted)]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(one, asyncio.CancelledError) for one in ended)
+        assert await stores.ask_ledger("slow", journal.last_position) == 0
+        assert await stores.ask_usage("slow", UsageStore.claim_days, 0) == []
+
+    asyncio.run(body())

@@ -20,6 +20,7 @@ from meterhouse.api.embed_tokens import EmbedTokens
 from meterhouse.api.gate import Gate
 from meterhouse.api.house import House
 from meterhouse.api.idempotency import KeysInUse
+from meterhouse.api.questions import Questions
 from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.routes import ROUTES, Routes
 from meterhouse.api.sessions import Sessions
@@ -128,6 +129,7 @@ class Meterhouse:
             timekeeper,
             metrics,
             self._stores,
+            Questions(self._stores),
             identifiers,
             self._acceptor,
             self._processor,

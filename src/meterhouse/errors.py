@@ -4,6 +4,7 @@
 MeterhouseError
 ├── ConfigError      a setting is wrong; the program does not start
 ├── ApiError         the dashboard's question to the API was refused
+├── CrowdedError     somebody waits for more than one may
 ├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
 │   ├── OvertakenError  another Meterhouse has taken the ledger over
@@ -28,6 +29,10 @@ class MeterhouseError(Exception):
 
 class ConfigError(MeterhouseError):
     """A setting has a value that cannot work."""
+
+
+class CrowdedError(MeterhouseError):
+    """Somebody waits for more of what all share than one may; later there may be room."""
 
 
 class ExportError(MeterhouseError):

@@ -184,7 +184,6 @@ DELIVERY_RETRY_SECONDS = 1  # until the ledger is asked again after it failed
 # The search for raw events, and resending what was rejected.
 SEARCH_STRETCH_EVENTS = 1_000_000  # looked through at once; if the page is not full, more are
 SEARCH_STRETCH_DOUBLINGS = 4  # of a stretch, from one to the next
-SEARCH_STATEMENT_SECONDS_MAX = 5  # of each stretch; then who asks is told to narrow the search
 SEARCH_PENDING_EVENTS_MAX = 20_000  # the oldest of the journal, that a search looks through
 REJECTION_SAMPLE_EVENTS_MAX = 3  # of each kind of rejected events
 LIFE_EVENTS_MAX = 100  # of one identifier, that its life is told from
@@ -220,8 +219,21 @@ BACKUP_POLL_MILLISECONDS = 100  # between two looks of the command line at how f
 VERIFY_IDENTIFIERS_ROWS_MAX = 20  # that count twice and are named
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
 
-# The stores.
+# The stores, and the lanes to them (`lanes`).
 LEDGER_READERS = 4
+LOOK_UP_READERS = 1
+QUICK_READERS = 4
+SLOW_READERS = 2
+WORK_STATEMENT_SECONDS_MAX = 3_600  # of what the server does by itself, such as a verification
+QUICK_STATEMENT_MILLISECONDS_MAX = 500  # of what a sender asks; then it is begun anew, as slow
+SLOW_STATEMENT_SECONDS_MAX = 10
+EXPORT_STATEMENT_SECONDS_MAX = 300
+QUICK_SENDER_READERS_MAX = 3  # that one sender has at a time; its other questions wait
+SLOW_SENDER_READERS_MAX = 1
+QUICK_SENDER_WAITING_MAX = 1_000  # beyond it the sender hears 429
+SLOW_SENDER_WAITING_MAX = 8
+LEDGER_LOOK_INSTRUCTIONS = 100_000  # of SQLite, some milliseconds, between two looks at the time
+INTERRUPT_MILLISECONDS = 200  # until a question that nobody waits for is ended once more
 LEDGER_SILENT_SECONDS = (
     30  # of a connection to PostgreSQL, until it asks whether we are still there
 )
@@ -231,7 +243,7 @@ LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10
 LEDGER_CACHE_BYTES_MAX = 64 * 1_048_576  # pages that the SQLite writer keeps in memory
 LEDGER_WAL_BYTES_MAX = 64 * 1_048_576  # what SQLite's log shrinks to once it was read back
-USAGE_READERS = 4
+USAGE_READERS = 4  # of the server's own work
 USAGE_TOKENS_KEPT = 1_000  # of the newest inserts; an insert repeated under one of them is dropped
 USAGE_QUERY_BYTES_MAX = 1_024 * 1_048_576  # memory of one query; a larger grouping goes to disk
 USAGE_SPILL_BYTES = 256 * 1_048_576  # memory from which on a grouping goes to disk

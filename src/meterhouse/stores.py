@@ -3,25 +3,31 @@
 - The ledger has one writer thread: writes happen one after the other, each in a transaction that
   is on disk when the call returns.
 - Ledger reads and usage-store calls have small pools of their own, so a slow query never delays
-  an acknowledgement.
+  an acknowledgement; one for each of the `lanes`, so that it delays nobody in another one.
+- A question whose asker is cancelled ends before the cancellation goes on.
 - `trouble` tells why the ledger takes nothing at the moment.
 - Whoever listens to the outbox is called after every `write` that put something there.
 """
 
 import asyncio
+import logging
+import secrets
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from meterhouse import limits
+from meterhouse import lanes, limits
 from meterhouse.errors import StoreError
+from meterhouse.lanes import Interrupt, LaneName
 from meterhouse.ledger import outbox
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.snapshot import LedgerSnapshot
 from meterhouse.usage.store import UsageStore
+
+log = logging.getLogger("meterhouse.stores")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,8 +41,14 @@ class Stores:
         self._ledger = ledger
         self._usage = usage
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
-        self._readers = ThreadPoolExecutor(limits.LEDGER_READERS, "ledger-reader")
-        self._queries = ThreadPoolExecutor(limits.USAGE_READERS, "usage")
+        self._readers = {
+            name: ThreadPoolExecutor(lane.readers, f"ledger-{name}")
+            for name, lane in lanes.LEDGER.items()
+        }
+        self._queries = {
+            name: ThreadPoolExecutor(lane.readers, f"usage-{name}")
+            for name, lane in lanes.USAGE.items()
+        }
         self._listeners: list[Callable[[], None]] = []
         self._trouble: str | None = None
 
@@ -95,17 +107,28 @@ class Stores:
         **kwargs: P.kwargs,
     ) -> T:
         """Run `work(connection, …)` on a consistent view of the ledger."""
+        return await self.ask_ledger("work", work, *args, **kwargs)
+
+    async def ask_ledger(
+        self,
+        lane: LaneName,
+        work: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do what `read` does by another lane; raises `SlowError` when it takes longer there."""
+        interrupt = Interrupt()
 
         def run() -> T:
-            with self._ledger.read() as connection:
+            with self._ledger.read(lane, interrupt) as connection:
                 return work(connection, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        return await _ending(self._readers[lane].submit(run), interrupt.come)
 
     async def snapshot(self) -> LedgerSnapshot:
         """Hold the ledger as it is now, to be copied."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._ledger.snapshot)
+        return await loop.run_in_executor(self._readers["work"], self._ledger.snapshot)
 
     async def usage(
         self,
@@ -123,7 +146,26 @@ class Stores:
             result: T = self._usage(work, *args, **kwargs)
             return result
 
-        return await asyncio.get_running_loop().run_in_executor(self._queries, run)
+        return await asyncio.get_running_loop().run_in_executor(self._queries["work"], run)
+
+    async def ask_usage(
+        self,
+        lane: LaneName,
+        work: Callable[Concatenate[UsageStore, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do what `usage` does by another lane; raises `SlowError` when it takes longer there."""
+        question = secrets.token_hex(8)
+
+        def run() -> T:
+            result: T = self._usage(UsageStore.ask, question, lane, work, *args, **kwargs)
+            return result
+
+        def end() -> None:
+            self._usage(UsageStore.end, question)
+
+        return await _ending(self._queries[lane].submit(run), end)
 
     @contextmanager
     def _troubled(self) -> Iterator[None]:
@@ -139,5 +181,25 @@ class Stores:
 
     def close(self) -> None:
         """Finish what the threads have begun."""
-        for pool in (self._writer, self._readers, self._queries):
+        for pool in (self._writer, *self._readers.values(), *self._queries.values()):
             pool.shutdown(wait=True)
+
+
+async def _ending(running: Future[T], end: Callable[[], None]) -> T:
+    """Wait for a question; if whoever waits is cancelled, call `end` until it has ended."""
+    try:
+        return await asyncio.wrap_future(running)
+    except asyncio.CancelledError:
+        if not running.done():
+            await asyncio.to_thread(_end, running, end)
+        raise
+
+
+def _end(running: Future[T], end: Callable[[], None]) -> None:
+    """Once may not be enough: the question may not have begun, or be between two statements."""
+    while not running.done():
+        try:
+            end()
+        except StoreError as error:
+            log.warning("a question that nobody waits for goes on: %s", error)
+        wait((running,), limits.INTERRUPT_MILLISECONDS / 1_000)

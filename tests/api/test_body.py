@@ -13,7 +13,8 @@ import pytest
 import stripe
 
 from meterhouse import limits
-from meterhouse.api.body import Bodies, Body, Disconnected
+from meterhouse.api.body import Bodies, Body
+from meterhouse.api.gone import Disconnected
 from meterhouse.api.routes import ROUTES
 from meterhouse.errors import Refusal
 from meterhouse.metrics import Metrics

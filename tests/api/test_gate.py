@@ -152,7 +152,7 @@ def test_a_fault_of_ours(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError("secret detail")
 
     house.request("GET", "/v1/account")
-    monkeypatch.setattr(house.meterhouse.house.stores, "read", read)
+    monkeypatch.setattr(house.meterhouse.house.questions, "read", read)
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     monkeypatch.setattr(handler, "emit", records.append)
@@ -175,7 +175,7 @@ def test_a_store_that_does_not_answer(house: House, monkeypatch: pytest.MonkeyPa
         raise StoreError("The ledger does not answer.")
 
     house.request("GET", "/v1/account")
-    monkeypatch.setattr(house.meterhouse.house.stores, "read", read)
+    monkeypatch.setattr(house.meterhouse.house.questions, "read", read)
     monkeypatch.setattr(logging.getLogger("meterhouse.request"), "disabled", True)
     answer = house.request("GET", "/v1/account")
     assert error_of(answer, 503)["type"] == "api_error"

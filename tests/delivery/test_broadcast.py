@@ -97,8 +97,7 @@ def run(tmp_path: Path) -> Iterator[Callable[[Callable[[Station], Awaitable[None
             asyncio.run(on())
 
         yield go
-        for pool in (station.stores._writer, station.stores._readers, station.stores._queries):
-            pool.shutdown()
+        station.stores.close()
 
 
 async def hear(one: Listener, connection: int) -> Item:

@@ -8,12 +8,19 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from meterhouse.errors import StoreError
+from meterhouse.errors import SlowError, StoreError
+from meterhouse.lanes import Interrupt
 from meterhouse.ledger import engine
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.tables import accounts, journal_head
 
 ACCOUNT = {"id": "acct_1", "platform": None, "name": None, "created": 1}
+
+
+ENDLESS = sa.text(
+    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers"
+    " WHERE n < 2000000000) SELECT count(*) FROM numbers"
+)
 
 
 def names(ledger: Ledger) -> list[str]:
@@ -194,3 +201,42 @@ def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path: Path)
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     with open_ledger(f"sqlite:///{tmp_path / 'a' / 'b' / 'ledger.db'}"):
         assert (tmp_path / "a" / "b" / "ledger.db").exists()
+
+
+def test_a_statement_that_takes_too_long_for_its_lane_is_ended(ledger: Ledger) -> None:
+    with pytest.raises(SlowError), ledger.read("quick") as connection:
+        connection.execute(ENDLESS)
+    with ledger.read("quick") as connection:
+        assert connection.execute(sa.select(1)).scalar_one() == 1
+
+
+def test_a_question_is_ended_from_another_thread(ledger: Ledger) -> None:
+    """Given one that runs, then only it is ended, and what would follow it under its interrupt."""
+    interrupt, begun, ended = Interrupt(), threading.Event(), threading.Event()
+
+    def ask() -> None:
+        with ledger.read("slow", interrupt) as connection:
+            begun.set()
+            connection.execute(ENDLESS)
+
+    def end() -> None:
+        begun.wait()
+        while not ended.is_set():  # it may come between two statements
+            interrupt.come()
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    with pytest.raises(StoreError):
+        ask()
+    ended.set()
+    ender.join()
+    with ledger.read("slow") as connection:
+        assert connection.execute(sa.select(1)).scalar_one() == 1
+    with pytest.raises(StoreError, match="Nobody waits"):
+        ask()
+
+
+def test_readers_of_one_lane_do_not_wait_for_those_of_another(ledger: Ledger) -> None:
+    with ledger.read("look_up") as first, ledger.read("work") as second:
+        one, other = (line.execute(sa.select(1)).scalar_one() for line in (first, second))
+    assert one == other == 1

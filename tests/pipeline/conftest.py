@@ -30,8 +30,7 @@ def pipeline(usage: UsageStore, tmp_path: Path) -> Iterator[Pipeline]:
         workshop = Workshop(ledger, usage, DAYS)
         stores = Stores(ledger, workshop.usage)
         yield Pipeline(stores, workshop)
-        for pool in (stores._writer, stores._readers, stores._queries):
-            pool.shutdown()
+        stores.close()
 
 
 @pytest.fixture

@@ -94,8 +94,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     with open_ledger(blank_ledger(tmp_path)) as ledger:
         stores = Stores(ledger, no_usage_store)
         yield Desk(stores)
-        for pool in (stores._writer, stores._readers, stores._queries):
-            pool.shutdown()
+        stores.close()
 
 
 def test_the_report_of_a_meter(desk: Desk) -> None:

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse import limits
-from meterhouse.errors import SlowError
 from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope
 from meterhouse.metering.search import EventSearch, FoundEvent, filled
 from meterhouse.metering.window import Window
@@ -80,13 +79,6 @@ def test_every_outcome_is_found_newest_first(store: UsageStore, scope: Scope) ->
     )
     positions = [one.position for one in store.search(EventSearch(scope=scope), EVERYTHING)]
     assert positions == sorted(positions, reverse=True)
-
-
-def test_a_search_that_takes_too_long_is_given_up(store: UsageStore, scope: Scope) -> None:
-    put(store, scope, accepted(scope, identifier="a"))
-    with pytest.raises(SlowError, match="gave no answer in time"):
-        store.search(EventSearch(scope=scope), EVERYTHING, seconds_max=1e-6)
-    assert ask(store, scope) == ["a"]
 
 
 names = st.sampled_from(["a", "b", "c'\\", "{first:UInt64}"])

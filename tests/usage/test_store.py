@@ -3,13 +3,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from meterhouse.errors import StoreError
+from meterhouse.errors import SlowError, StoreError
 from meterhouse.limits import (
     EVENT_PAYLOAD_KEYS_MAX,
     EVENT_PAYLOAD_VALUE_CHARS_MAX,
@@ -359,3 +360,37 @@ def test_what_cannot_be_opened(tmp_path: Path, url: str, sentence: str) -> None:
     with pytest.raises(StoreError, match=sentence) as refused:
         UsageStore.open(url.format(folder=tmp_path))
     assert "secret" not in str(refused.value)
+
+
+ENDLESS = "SELECT count() FROM numbers_mt(1000000000000) WHERE NOT ignore(sipHash64(number))"
+
+
+TRICKLE = "SELECT number, sleepEachRow(0.01) FROM numbers(1000000) SETTINGS max_block_size = 1"
+
+
+@pytest.mark.parametrize("statement", [ENDLESS, TRICKLE])
+def test_a_question_that_takes_too_long_for_its_lane_is_ended(
+    store: UsageStore, statement: str
+) -> None:
+    """And what it had answered so far comes before no other answer."""
+    with pytest.raises(SlowError, match="gave no answer in time"):
+        store.ask("question", "quick", UsageStore.columns, statement, {})
+    assert store.ask("question", "quick", UsageStore.columns, "SELECT 1 AS n", {}).num_rows == 1
+
+
+def test_a_question_is_ended_from_another_thread(store: UsageStore) -> None:
+    """Given one that runs and is ended, then it fails long before its time, and no other does."""
+
+    def ask() -> None:
+        with pytest.raises(StoreError) as failed:
+            store.ask("question", "slow", UsageStore.columns, ENDLESS, {})
+        found.append(failed.value)
+
+    found: list[StoreError] = []
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while asking.is_alive():
+        store.end("question")
+        assert store.ask("another", "slow", UsageStore.claim_days, 0) is not None
+    assert not isinstance(found[0], SlowError)
+    store.end("question")

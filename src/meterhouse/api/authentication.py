@@ -18,17 +18,26 @@ from meterhouse.wire import envelope
 from meterhouse.wire.credentials import Access, Permissions, digest, mask, permits
 from meterhouse.wire.embed import Embed
 
+_OPERATOR = 0  # whose share is nobody else's; scopes are numbered from 1
+
 
 class Credential(NamedTuple):
     """What a key opens: a scope, wholly (`permissions` is None) or in part.
 
-    `embed` bounds an embed token further: to a customer, meters and dimensions.
+    `embed` bounds an embed token further: to a customer, meters and dimensions. `own_scope` is that
+    of a key which acts for another account.
     """
 
     scope: Scope
     permissions: Permissions | None
     hint: str
     embed: Embed | None = None
+    own_scope: int | None = None
+
+    @property
+    def sender(self) -> int:
+        """Whose share of the stores is used."""
+        return self.scope.id if self.own_scope is None else self.own_scope
 
     def require(self, resource: str, access: Access) -> None:
         """Refuse with 403 unless the key may `access` the `resource`."""
@@ -57,7 +66,7 @@ class Authentication:
             and known[0] <= now < known[0] + limits.CREDENTIAL_CACHE_SECONDS * 1000
         ):
             return known[1]
-        credential = await self._stores.read(_look_up, secret, account)
+        credential = await self._stores.ask_ledger("look_up", _look_up, secret, account)
         if len(self._known) >= limits.CREDENTIAL_CACHE_KEYS_MAX:
             self._known.clear()
         self._known[secret, account] = (now, credential)
@@ -72,7 +81,7 @@ class Authentication:
 
         Without an account it is the default one. Refuses with 403 an account that does not exist.
         """
-        return await self._stores.read(_operator, account, livemode)
+        return await self._stores.ask_ledger("look_up", _operator, account, livemode)
 
 
 def _operator(connection: sa.Connection, account: str, livemode: bool) -> Credential:
@@ -80,7 +89,7 @@ def _operator(connection: sa.Connection, account: str, livemode: bool) -> Creden
     scope = accounts.scope_of(connection, known, livemode)
     if scope is None:
         raise envelope.account_denied("operator", account)
-    return Credential(scope, None, "operator")
+    return Credential(scope, None, "operator", own_scope=_OPERATOR)
 
 
 def _look_up(connection: sa.Connection, secret: str, account: str) -> Credential:
@@ -93,4 +102,4 @@ def _look_up(connection: sa.Connection, secret: str, account: str) -> Credential
     scope = accounts.connected_scope(connection, key.scope, account)
     if scope is None:
         raise envelope.account_denied(key.hint, account)
-    return Credential(scope, permissions, key.hint)
+    return Credential(scope, permissions, key.hint, own_scope=key.scope.id)

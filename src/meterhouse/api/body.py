@@ -15,15 +15,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from meterhouse import limits
-from meterhouse.api.subscribe import Receive
+from meterhouse.api.gone import Disconnected, Receive
 from meterhouse.errors import Refusal
 from meterhouse.metrics import Metrics
 from meterhouse.wire.encoding import Unpacker
 from meterhouse.wire.envelope import body_too_large, overloaded
-
-
-class Disconnected(Exception):  # noqa: N818 - not an error: the client went away
-    """The client went away before its request was complete."""
 
 
 class Body(NamedTuple):

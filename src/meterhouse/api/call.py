@@ -1,13 +1,16 @@
 """One request on its way through the api room, and its answer."""
 
 from collections.abc import Callable, Mapping
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
+import sqlalchemy as sa
 
+from meterhouse.api.gone import Receive
 from meterhouse.api.house import House
 from meterhouse.errors import NO_HEADERS
 from meterhouse.metering.model import Scope
+from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import to_json
 from meterhouse.wire.document import DocumentT, read_document
 from meterhouse.wire.embed import Embed
@@ -16,6 +19,8 @@ from meterhouse.wire.params import RequestParams, read_params
 from meterhouse.wire.query import QueryT, read_query
 from meterhouse.wire.version import Api, ApiVersion
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ParamsT = TypeVar("ParamsT", bound=RequestParams)
 
 
@@ -54,7 +59,8 @@ class Call(msgspec.Struct, frozen=True):
     tells that the sender named the account to act for. `now` is when the request was received
     (milliseconds). `strong` tells whether a read must include all that was acknowledged before,
     `exact` whether usage is wanted as text, too. `key_hint` is the API key as an error may show it,
-    `embed` is what the embed token permits that the request came with.
+    `embed` is what the embed token permits that the request came with. `sender` is who has a share
+    of the stores, and `receive`, where the request only reads, tells when the client goes away.
     """
 
     house: House
@@ -76,7 +82,29 @@ class Call(msgspec.Struct, frozen=True):
     ip: str
     local: Callable[[], bool]
     key_hint: str
+    sender: int
+    receive: Receive | None = None
     embed: Embed | None = None
+
+    async def read(
+        self,
+        work: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `work(connection, …)` on a consistent view of the ledger; it may run twice."""
+        questions = self.house.questions
+        return await questions.read(self.sender, self.receive, work, *args, **kwargs)
+
+    async def usage(
+        self,
+        work: Callable[Concatenate[UsageStore, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `work(usage store, …)`; it may run twice."""
+        questions = self.house.questions
+        return await questions.usage(self.sender, self.receive, work, *args, **kwargs)
 
     def params(self, cls: type[ParamsT]) -> ParamsT:
         """Read the parameters as a `cls`; refuse what is not in order."""

@@ -17,15 +17,16 @@ from typing import IO
 
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
-from meterhouse.api.body import Bodies, Disconnected
+from meterhouse.api.body import Bodies
 from meterhouse.api.call import Answer, Call, OpenRequest
 from meterhouse.api.cors import Cors
+from meterhouse.api.gone import Disconnected
 from meterhouse.api.house import House, is_operator
 from meterhouse.api.idempotency import METHODS, fingerprint
 from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
 from meterhouse.api.subscribe import Receive, Scope, Send, subscribe
-from meterhouse.errors import Refusal, StoreError
+from meterhouse.errors import CrowdedError, Refusal, SlowError, StoreError
 from meterhouse.logs import WITHIN, AnsweredRequest
 from meterhouse.proxies import comes_straight
 from meterhouse.wire import envelope
@@ -131,6 +132,11 @@ class Gate:
             return await self._route(request, receive)
         except Refusal as refusal:
             return refused(refusal, request.api)
+        except CrowdedError:
+            self._house.metrics.overloads.labels("questions").inc()
+            return refused(envelope.rate_limited("endpoint-concurrency"), request.api)
+        except SlowError:
+            return refused(envelope.too_slow(), request.api)
         except StoreError as error:
             # Its sentence tells all. Tracebacks of everyone who tries again would fill the disk.
             log.error("request %s: %s", request.id, error)  # noqa: TRY400 - see above
@@ -154,7 +160,7 @@ class Gate:
         if route.open is not None:
             opened = OpenRequest(request.header(b"authorization"), request.local)
             return await route.open(self._house, opened)
-        return await self._handle(route, ids, request, body)
+        return await self._handle(route, ids, request, body, receive)
 
     def _preflight(self, request: Request) -> Answer:
         """Tell a browser whether a page may ask with an embed token; nothing else has options."""
@@ -171,7 +177,7 @@ class Gate:
         return answer._replace(headers={**shared, **answer.headers})
 
     async def _handle(
-        self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
+        self, route: Route, ids: tuple[str, ...], request: Request, body: bytes, receive: Receive
     ) -> Answer:
         house = self._house
         if route.sends and house.timekeeper.behind() is not None:  # credentials go by it, too
@@ -208,6 +214,8 @@ class Gate:
             request.ip,
             request.local,
             credential.hint,
+            credential.sender,
+            receive if route.access == "read" else None,
             credential.embed,
         )
         if route.access == "read":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from meterhouse.api.authentication import Authentication
 from meterhouse.api.embed_tokens import EmbedTokens
 from meterhouse.api.idempotency import KeysInUse
+from meterhouse.api.questions import Questions
 from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
@@ -38,6 +39,7 @@ class House:
     timekeeper: Timekeeper
     metrics: Metrics
     stores: Stores
+    questions: Questions
     identifiers: Identifiers
     acceptor: Acceptor
     processor: Processor

@@ -54,7 +54,7 @@ async def accept(call: Call, event: MeterEvent, document: dict[str, Any]) -> Ans
     """
     if call.house.rate_limits is None:
         return await _accept(call, event, document)
-    meter, customer = await call.house.stores.read(_aim, event)
+    meter, customer = await call.read(_aim, event)
     with call.house.rate_limits.hold(call.scope, meter, customer) as free:
         if not free:
             raise envelope.lock_timeout() if call.api == "v1" else too_many_concurrent_requests()

@@ -66,7 +66,7 @@ async def _claimed(call: Call, event_name: str, identifier: str) -> _Found | Non
         claim = await _claim(call, identifier)
     if claim is None:
         return None
-    named = await call.house.stores.read(meters.all_by_name, call.scope.id, event_name)
+    named = await call.read(meters.all_by_name, call.scope.id, event_name)
     return _Found(claim, named)
 
 
@@ -76,7 +76,7 @@ def _holds(call: Call, claim: Claim) -> bool:
 
 async def _claim(call: Call, identifier: str) -> Claim | None:
     digest = identifier_digest(call.scope.id, identifier)
-    found = await call.house.stores.usage(UsageStore.claims, [digest])
+    found = await call.usage(UsageStore.claims, [digest])
     return found.get(digest)
 
 
@@ -85,9 +85,7 @@ async def _stored(call: Call, found: _Found) -> StoredEvent | None:
     if call.house.processor.stored_position < found.claim.position:
         await _settle(call)
     for meter in found.meters:
-        event = await call.house.stores.usage(
-            UsageStore.find, call.scope, meter.id, found.claim.position
-        )
+        event = await call.usage(UsageStore.find, call.scope, meter.id, found.claim.position)
         if event is not None:
             return event
     return None

@@ -40,7 +40,7 @@ async def replay_or_refuse(call: Call, refusal: Refusal) -> Answer:
     been in order, and its retry must hear so.
     """
     key = call.idempotency_key
-    before = None if key is None else await call.house.stores.read(_find, call, key)
+    before = None if key is None else await call.read(_find, call, key)
     if before is None or not _kept(before, call):
         raise refusal
     return replay(before, call)

@@ -6,6 +6,7 @@ the log and the request logs of the account leave them out. Numbers are exact: a
 answer is a `Decimal`, never a float.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from decimal import Decimal
@@ -141,7 +142,12 @@ def _scope(method: str, path: str, params: Pairs, headers: Pairs, *, local: bool
 
 
 def _receiver(body: bytes) -> Receive:
+    """Hand out the body of a request whose client never goes away; its task may be cancelled."""
+    pieces = [body]
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": body}
+        if not pieces:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": pieces.pop()}
 
     return receive

@@ -101,7 +101,7 @@ class Sessions:
         if ticket.run:
             known = hmac.compare_digest(ticket.run, self._run)
             return Session(ticket.name, "admin", ticket.csrf, test_only=True) if known else None
-        user = await self._stores.read(users.find_user, ticket.name)
+        user = await self._stores.ask_ledger("look_up", users.find_user, ticket.name)
         if user is None or user.password_set_at > ticket.at:
             return None
         return Session(user.name, user.role, ticket.csrf)

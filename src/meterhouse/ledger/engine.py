@@ -7,7 +7,8 @@ What a reader may rely on:
 - On SQLite there is one writer at a time: a `write()` takes the lock when it begins, so it never
   fails half-way because another process wrote first. On PostgreSQL rows are locked as they are
   written. Whoever waits for a lock waits `LEDGER_BUSY_SECONDS_MAX` at most.
-- A `read()` sees one snapshot from its first statement to its last, and cannot write.
+- A `read()` sees one snapshot from its first statement to its last, and cannot write. It waits for
+  nobody but those of its own lane, and none of its statements takes longer than the lane lets it.
 - A database that does not answer is a `StoreError`, whatever the driver calls it. A broken
   constraint stays `sqlalchemy.exc.IntegrityError`: it is the caller's business.
 - Whoever opens a ledger as its owner is the only one who does, and writes over one connection,
@@ -16,7 +17,9 @@ What a reader may rely on:
 """
 
 import fcntl
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
@@ -25,8 +28,10 @@ from typing import Any, NamedTuple, Self
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
+from meterhouse import lanes
 from meterhouse.config import shown
-from meterhouse.errors import OvertakenError, StoreError
+from meterhouse.errors import OvertakenError, SlowError, StoreError
+from meterhouse.lanes import Interrupt, Lane, LaneName
 from meterhouse.ledger.migrations import migrate
 from meterhouse.ledger.owner import (
     Owner,
@@ -40,20 +45,23 @@ from meterhouse.ledger.snapshot import LedgerSnapshot
 from meterhouse.limits import (
     LEDGER_BUSY_SECONDS_MAX,
     LEDGER_CACHE_BYTES_MAX,
+    LEDGER_LOOK_INSTRUCTIONS,
     LEDGER_PROBE_ATTEMPTS_MAX,
     LEDGER_PROBE_SECONDS,
-    LEDGER_READERS,
     LEDGER_SILENT_SECONDS,
     LEDGER_STATEMENTS_CACHED_MAX,
     LEDGER_WAL_BYTES_MAX,
+    WORK_STATEMENT_SECONDS_MAX,
 )
+
+_QUERY_CANCELED = "57014"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 
 class _Engines(NamedTuple):
-    """The ways into a database: one for a writer at a time, one for readers."""
+    """The ways into a database: one for a writer at a time, one for the readers of each lane."""
 
     writer: sa.Engine
-    reader: sa.Engine
+    readers: Mapping[LaneName, sa.Engine]
 
 
 class Ledger:
@@ -64,7 +72,7 @@ class Ledger:
 
     def __init__(self, engines: _Engines, opened: ExitStack, epoch: int | None) -> None:
         self.overtaken = Event()
-        self._writer, self._reader = engines
+        self._writer, self._readers = engines
         self._opened = opened
         self._epoch = epoch
         self._closed = False
@@ -93,13 +101,20 @@ class Ledger:
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """Open a transaction that sees one snapshot and cannot write.
+    def read(
+        self, lane: LaneName = "work", interrupt: Interrupt | None = None
+    ) -> Iterator[sa.Connection]:
+        """Open a transaction that sees one snapshot and cannot write; `interrupt` ends it early.
 
-        Raises `StoreError` when the database does not answer in time or went away.
+        Raises `SlowError` when a statement takes longer than it may, and `StoreError` when the
+        database does not answer or went away.
         """
-        with _answering(), self._reader.begin() as connection:
-            yield connection
+        with _answering(), self._readers[lane].begin() as connection:
+            if interrupt is None:
+                yield connection
+                return
+            with interrupt.stops(_stop(connection)):
+                yield connection
 
     def look_after(self) -> None:
         """Make sure that this is the owner still, and take its lock anew where it was lost.
@@ -115,7 +130,7 @@ class Ledger:
 
     def snapshot(self) -> LedgerSnapshot:
         """Hold the ledger as it is now, to be copied; raises `StoreError` unless it is a file."""
-        return LedgerSnapshot(self._reader.url)
+        return LedgerSnapshot(self._writer.url)
 
     def close(self) -> None:
         """Close every connection. What was committed is on disk already."""
@@ -204,9 +219,7 @@ def _sqlite(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
             "second name, or copy the file."
         )
     writer = _sqlite_engine(url, connections=1)
-    reader = _sqlite_engine(url, connections=LEDGER_READERS)
     opened.callback(writer.dispose)
-    opened.callback(reader.dispose)
     _on_connect(
         writer,
         f"PRAGMA busy_timeout={LEDGER_BUSY_SECONDS_MAX * 1_000}",
@@ -216,15 +229,45 @@ def _sqlite(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
         f"PRAGMA journal_size_limit={LEDGER_WAL_BYTES_MAX}",
         f"PRAGMA cache_size=-{LEDGER_CACHE_BYTES_MAX // 1_024}",
     )
+    # A transaction that begins as a reader cannot always become a writer, so it says which it is.
+    _on_begin(writer, "BEGIN IMMEDIATE")
+    _bound_statements(writer, WORK_STATEMENT_SECONDS_MAX)
+    readers = {name: _sqlite_reader(url, lane) for name, lane in lanes.LEDGER.items()}
+    for reader in readers.values():
+        opened.callback(reader.dispose)
+    return _Engines(writer, readers)
+
+
+def _sqlite_reader(url: sa.URL, lane: Lane) -> sa.Engine:
+    reader = _sqlite_engine(url, lane.readers)
     _on_connect(
         reader,
         f"PRAGMA busy_timeout={LEDGER_BUSY_SECONDS_MAX * 1_000}",
         "PRAGMA query_only=ON",
     )
-    # A transaction that begins as a reader cannot always become a writer, so it says which it is.
-    _on_begin(writer, "BEGIN IMMEDIATE")
     _on_begin(reader, "BEGIN")
-    return _Engines(writer, reader)
+    _bound_statements(reader, lane.seconds_max)
+    return reader
+
+
+def _bound_statements(engine: sa.Engine, seconds_max: float) -> None:
+    """End what SQLite still works on so long after a transaction began.
+
+    A short statement never comes to a look at the time.
+    """
+
+    def prepare(connection: Any, record: Any) -> None:
+        info = record.info
+        info["deadline"] = math.inf
+        connection.set_progress_handler(
+            lambda: time.monotonic() > info["deadline"], LEDGER_LOOK_INSTRUCTIONS
+        )
+
+    def begin(connection: sa.Connection) -> None:
+        connection.info["deadline"] = time.monotonic() + seconds_max
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
 
 
 def _sqlite_engine(url: sa.URL, connections: int) -> sa.Engine:
@@ -245,15 +288,14 @@ def _sqlite_engine(url: sa.URL, connections: int) -> sa.Engine:
 
 
 def _postgresql(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
-    reader = _postgresql_engine(url, connections=LEDGER_READERS).execution_options(
-        isolation_level="REPEATABLE READ", postgresql_readonly=True
-    )
+    readers = {name: _postgresql_reader(url, lane) for name, lane in lanes.LEDGER.items()}
     writer = _postgresql_engine(url, connections=1)
-    opened.callback(writer.dispose)
-    opened.callback(reader.dispose)
+    for engine in (writer, *readers.values()):
+        opened.callback(engine.dispose)
     _on_connect(
         writer,
         f"SET lock_timeout = '{LEDGER_BUSY_SECONDS_MAX}s'",
+        f"SET statement_timeout = '{WORK_STATEMENT_SECONDS_MAX}s'",
         # A server or a role may be set up to answer before it has written.
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') = 'off'",
@@ -263,8 +305,14 @@ def _postgresql(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
         f"SET tcp_keepalives_count = {LEDGER_PROBE_ATTEMPTS_MAX}",
     )
     if owned:
-        lock_sessions(writer, reader)
-    return _Engines(writer, reader)
+        lock_sessions(writer, readers["work"])
+    return _Engines(writer, readers)
+
+
+def _postgresql_reader(url: sa.URL, lane: Lane) -> sa.Engine:
+    reader = _postgresql_engine(url, lane.readers)
+    _on_connect(reader, f"SET statement_timeout = '{lane.seconds_max * 1_000:.0f}ms'")
+    return reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def _postgresql_engine(url: sa.URL, connections: int) -> sa.Engine:
@@ -297,12 +345,29 @@ def _on_begin(engine: sa.Engine, statement: str) -> None:
     event.listen(engine, "begin", begin)
 
 
+def _stop(connection: sa.Connection) -> Callable[[], None]:
+    """Return what ends the statement that a connection runs, from another thread."""
+    driver: Any = connection.connection.driver_connection
+    stop: Callable[[], None]
+    stop = driver.interrupt if connection.dialect.name == "sqlite" else driver.cancel_safe
+    return stop
+
+
 @contextmanager
 def _answering() -> Iterator[None]:
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        if _ended(error):
+            raise SlowError("The ledger was asked for more than it may take time for.") from error
         raise StoreError(f"The ledger does not answer: {_reason(error)}") from error
+
+
+def _ended(error: Exception) -> bool:
+    """Tell whether a statement was ended because it took too long, or because nobody waited."""
+    driver = error.orig if isinstance(error, exc.DBAPIError) else None
+    names = (getattr(driver, "sqlite_errorname", None), getattr(driver, "sqlstate", None))
+    return names[0] == "SQLITE_INTERRUPT" or names[1] == _QUERY_CANCELED
 
 
 def _reason(error: Exception) -> str:

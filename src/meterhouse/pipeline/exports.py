@@ -38,7 +38,7 @@ class Exports:
         path = self._folder / secrets.token_hex(8)
         try:
             async with self._turns:
-                await self._stores.usage(export, overview, path, format_, about)
+                await self._stores.ask_usage("export", export, overview, path, format_, about)
             return path.open("rb")
         finally:
             path.unlink(missing_ok=True)

@@ -6,21 +6,21 @@ What a reader may rely on:
   The statements are the same.
 - `insert` takes a block whole or not at all, and has it on disk once `confirm` has returned, too.
 - Answers are exact, and hold every block whose insert had returned before the question.
-- A store may be used from several threads: writes go one after the other, and up to
-  `USAGE_READERS` questions are answered side by side.
+- A store may be used from several threads: writes go one after the other, and questions wait for
+  nobody but those of their own lane. None takes longer than the lane lets it.
 - Whatever goes wrong is a `StoreError` that tells what and where, but nothing of the data.
 """
 
 import contextlib
+import copy
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from queue import LifoQueue
 from threading import Event, Lock
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -29,12 +29,13 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from meterhouse.config import shown
 from meterhouse.errors import SlowError, StoreError, UnwrittenError
+from meterhouse.lanes import Interrupt, LaneName
 from meterhouse.limits import (
     USAGE_ASKED_DIGESTS_MAX,
     USAGE_QUERY_BYTES_MAX,
-    USAGE_READERS,
     USAGE_SPILL_BYTES,
     USAGE_SPILL_LEFT_BYTES,
+    WORK_STATEMENT_SECONDS_MAX,
 )
 from meterhouse.metering import meter_usage
 from meterhouse.metering.identifier import Claim
@@ -45,6 +46,7 @@ from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.window import Window, window_of
 from meterhouse.usage import block, folder, queries, request_logs, schema, search, selection
 from meterhouse.usage.connect import Address
+from meterhouse.usage.readers import Readers
 from meterhouse.usage.request_logs import RequestLog
 from meterhouse.usage.search import Page, RejectedKind
 
@@ -61,8 +63,12 @@ SESSION_SETTINGS = {
     # Decimals leave as text. Integers do not, which former servers would do unasked.
     "output_format_json_quote_decimals": 1,
     "output_format_json_quote_64bit_integers": 0,
+    # A server goes on for nobody otherwise, when our process is gone.
+    "cancel_http_readonly_queries_on_client_close": 1,
+    "max_execution_time": WORK_STATEMENT_SECONDS_MAX,
 }
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logging.getLogger("meterhouse.usage")
@@ -177,17 +183,17 @@ class UsageStore:
     did not write all that it took, `closed` once nothing more is asked of it.
     """
 
-    def __init__(self, address: Address, writer: Client, readers: list[Client]) -> None:
+    def __init__(self, address: Address, writer: Client) -> None:
         self.unwritten = Event()
         self.closed = False
         self.place = address.place
         self._address = address
         self._writer = writer
         self._writing = Lock()
-        self._readers = readers
-        self._idle: LifoQueue[Client] = LifoQueue()
-        for reader in readers:
-            self._idle.put(reader)
+        self._readers = Readers(lambda settings: address.connect(SESSION_SETTINGS | settings))
+        self._asked: dict[str, Interrupt] = {}
+        self._lane: LaneName = "work"
+        self._interrupt = Interrupt()
 
     @classmethod
     def open(cls, url: str) -> "UsageStore":
@@ -203,11 +209,9 @@ class UsageStore:
             )
         with _opening(address), contextlib.ExitStack() as opened:
             opened.callback(address.close)
-            writer, *readers = (
-                opened.enter_context(contextlib.closing(address.connect(SESSION_SETTINGS)))
-                for _ in range(1 + USAGE_READERS)
-            )
-            store = cls(address, writer, readers)
+            writer = opened.enter_context(contextlib.closing(address.connect(SESSION_SETTINGS)))
+            store = cls(address, writer)
+            opened.callback(store._readers.close)
             store._begin()
             opened.pop_all()
         return store
@@ -216,6 +220,29 @@ class UsageStore:
     def path(self) -> Path | None:
         """The folder of the engine inside this process; None where a server has the store."""
         return self._address.folder
+
+    def ask(
+        self,
+        question: str,
+        lane: LaneName,
+        work: "Callable[Concatenate[UsageStore, P], T]",
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `work(store, …)`, whose questions go by a lane; `end(question)` ends it early."""
+        interrupt = self._asked[question] = Interrupt()
+        asking = copy.copy(self)
+        vars(asking).update(_lane=lane, _interrupt=interrupt)
+        try:
+            return work(asking, *args, **kwargs)
+        finally:
+            del self._asked[question]
+
+    def end(self, question: str) -> None:
+        """End a question, if it has begun and is not over."""
+        interrupt = self._asked.get(question)
+        if interrupt is not None:
+            interrupt.come()
 
     def insert(self, destination: str, body: bytes, token: str) -> None:
         """Insert a block that was not inserted before.
@@ -343,7 +370,7 @@ class UsageStore:
     def change(self, sql: str, values: dict[str, Any], settings: dict[str, Any]) -> None:
         """Run a statement of this room that changes rows, beside what inserts and asks."""
         sentence = f"The usage store at {self.place} changed nothing"
-        with self._reader() as reader, _trouble(sentence):
+        with _trouble(sentence), self._reader() as reader:
             reader.command(sql, parameters=values, settings=settings)
         self.confirm()
 
@@ -373,22 +400,18 @@ class UsageStore:
             return []
         return self._ask(queries.COUNTED_TWICE, {"days": days, "rows_max": rows_max}, Twice)
 
-    def search(
-        self, wanted: EventSearch, page: Page, *, seconds_max: float = 0
-    ) -> list[FoundEvent]:
+    def search(self, wanted: EventSearch, page: Page) -> list[FoundEvent]:
         """Return the events that a search is for, whatever became of them, in a page's order.
 
         Of rejected events `customer` is empty and `value` None; `metering.search.filled` reads
-        them. Raises `SlowError` when one of its statements takes longer than `seconds_max`, unless
-        that is 0.
+        them.
         """
-        settings = {"max_execution_time": seconds_max}
         found: list[FoundEvent] = []
         if wanted.outcome == "pending":
             return found
         for stretch in search.pages(page, whole=wanted.named):
             rest = stretch._replace(rows_max=page.rows_max - len(found))
-            found += self._ask(*search.find(wanted, rest), FoundEvent, settings)
+            found += self._ask(*search.find(wanted, rest), FoundEvent)
             if len(found) == page.rows_max:
                 break
         return found
@@ -449,8 +472,8 @@ class UsageStore:
     def close(self) -> None:
         """Finish what has begun and let the folder go."""
         self.closed = True
-        for client in (*self._readers, self._writer):
-            client.close()
+        self._readers.close()
+        self._writer.close()
         self._address.close()
 
     def _begin(self) -> None:
@@ -465,36 +488,21 @@ class UsageStore:
                 one.part,
             )
 
-    def _ask(
-        self,
-        sql: str,
-        values: dict[str, Any],
-        row: type[T],
-        settings: dict[str, Any] | None = None,
-    ) -> list[T]:
+    def _ask(self, sql: str, values: dict[str, Any], row: type[T]) -> list[T]:
         """Run a statement on a reader that is idle, and read its answer as rows."""
-        answer = self._read(sql, values, "JSONEachRow", settings)
+        answer = self._read(sql, values, "JSONEachRow")
         return msgspec.json.Decoder(row).decode_lines(answer)
 
-    def _read(
-        self,
-        sql: str,
-        values: dict[str, Any],
-        format_: str,
-        settings: dict[str, Any] | None = None,
-    ) -> bytes:
+    def _read(self, sql: str, values: dict[str, Any], format_: str) -> bytes:
         sentence = f"The usage store at {self.place} gave no answer"
-        with self._reader() as reader, _trouble(sentence):
-            return reader.raw_query(sql, parameters=values, fmt=format_, settings=settings)
+        with _trouble(sentence), self._reader() as reader:
+            return reader.raw_query(sql, parameters=values, fmt=format_)
 
     @contextlib.contextmanager
     def _reader(self) -> Iterator[Client]:
-        """Wait for a reader that is idle, and keep it for a while."""
-        reader = self._idle.get()
-        try:
-            yield reader
-        finally:
-            self._idle.put(reader)
+        """Wait for a reader of our lane, and keep it for one statement, which may be ended."""
+        with self._readers.one(self._lane) as (client, stop), self._interrupt.stops(stop):
+            yield client
 
 
 def _scope_values(scope: Scope) -> dict[str, Any]:

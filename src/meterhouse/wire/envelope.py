@@ -174,6 +174,17 @@ def unavailable() -> Refusal:
     )
 
 
+def too_slow() -> Refusal:
+    """Refuse a question that would take longer than any may; asking again would not help."""
+    return Refusal(
+        "The answer would take too long. Please ask for less: a shorter time range, a narrower "
+        "search, or fewer groups.",
+        status=503,
+        type="api_error",
+        headers={"Stripe-Should-Retry": "false"},
+    )
+
+
 def clock_behind() -> Refusal:
     """Turn events away while the server's clock is wrong; they may be sent again."""
     return Refusal(

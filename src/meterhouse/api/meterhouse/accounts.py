@@ -15,7 +15,7 @@ async def list_(call: Call) -> Answer:
     """List accounts, newest first; the one without a platform is the default account."""
     params = call.params(PageParams)
     check_expand(params.expand)
-    page = await call.house.stores.read(accounts.page_of_accounts, params)
+    page = await call.read(accounts.page_of_accounts, params)
     if page is None:
         raise envelope.no_such("account", params.cursor, params.cursor_param)
     found, has_more = page

@@ -51,7 +51,7 @@ async def list_(call: Call) -> Answer:
     if question.start > question.end:
         raise refusals.invalid_time_range()
     settled = await call.house.processor.reach(strong=call.strong)
-    rows = await call.house.stores.read(activity.count, question, limits.ACTIVITY_ROWS_MAX + 1)
+    rows = await call.read(activity.count, question, limits.ACTIVITY_ROWS_MAX + 1)
     if len(rows) > limits.ACTIVITY_ROWS_MAX:
         raise refusals.too_many_rows(limits.ACTIVITY_ROWS_MAX, "window")
     data = [_row(question, row) for row in rows]

@@ -38,7 +38,7 @@ async def list_(call: Call) -> Answer:
     """List keys without their secrets, newest first, the revoked ones too."""
     params = call.params(PageParams)
     check_expand(params.expand)
-    page = await call.house.stores.read(keys.page_of_keys, call.scope.id, params)
+    page = await call.read(keys.page_of_keys, call.scope.id, params)
     if page is None:
         raise envelope.no_such("API key", params.cursor, params.cursor_param)
     found, has_more = page

@@ -29,7 +29,7 @@ async def retrieve(call: Call) -> Answer:
     def work(connection: sa.Connection) -> dict[str, Any]:
         return _shown(connection, call, _find(connection, call))
 
-    return ok(await call.house.stores.read(work))
+    return ok(await call.read(work))
 
 
 async def redeliver(call: Call) -> Answer:
@@ -65,7 +65,7 @@ async def list_(call: Call) -> Answer:
         rows, has_more = page
         return ok(list_object(call.path, _all_shown(connection, call, rows), has_more))
 
-    return await call.house.stores.read(work)
+    return await call.read(work)
 
 
 def _find(connection: sa.Connection, call: Call) -> Delivery:

@@ -37,7 +37,7 @@ class DimensionsUpdate(RequestParams):
 async def retrieve(call: Call) -> Answer:
     """Show the dimensions of a meter, and how far their last change is."""
     check_expand(call.params(RequestParams).expand)
-    return ok(await call.house.stores.read(_document, call))
+    return ok(await call.read(_document, call))
 
 
 async def update(call: Call) -> Answer:
@@ -69,7 +69,7 @@ async def update(call: Call) -> Answer:
     answer = await once(call, work)
     call.house.rebuilder.wake()
     await call.house.rebuilder.finish(limits.REBUILD_ANSWER_SECONDS_MAX)
-    document = await call.house.stores.read(_document, call)
+    document = await call.read(_document, call)
     return answer._replace(body=ok(document).body)
 
 

@@ -36,7 +36,7 @@ async def create(call: Call) -> Answer:
     """Make a token; it is told only now."""
     params = call.params(EmbedTokenCreate)
     check_expand(params.expand)
-    permitted = await call.house.stores.read(_permitted, call, params)
+    permitted = await call.read(_permitted, call, params)
     return ok(
         {
             "object": "meterhouse.embed_token",

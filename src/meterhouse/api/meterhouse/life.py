@@ -36,7 +36,7 @@ class _Told(NamedTuple):
 
 async def life(call: Call, event: FoundEvent, found: Sequence[FoundEvent]) -> dict[str, Any]:
     """Return what has happened to an event; `found` are all those with its identifier."""
-    told = await call.house.stores.read(_told, call, event)
+    told = await call.read(_told, call, event)
     counts = event.outcome == "accepted" and told.adjustment is None
     others = [one for one in found if one is not event]
     return {
@@ -81,9 +81,7 @@ async def _summary_window(call: Call, event: FoundEvent, meter: Meter) -> dict[s
     window = window_of(event.timestamp, size)
     overwritten_by = None
     if meter.event_time_window is not None:
-        overwritten_by = await call.house.stores.usage(
-            UsageStore.overwritten_by, call.scope, event, window
-        )
+        overwritten_by = await call.usage(UsageStore.overwritten_by, call.scope, event, window)
     return {
         "end_time": seconds(window.end),
         "overwritten_by": overwritten_by,

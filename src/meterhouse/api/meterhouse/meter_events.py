@@ -100,7 +100,7 @@ def _answer(document: Any, *, settled: bool) -> Answer:
 async def _search(call: Call, params: MeterEventList) -> EventSearch:
     keys = [DEFAULT_CUSTOMER_KEY]
     if params.customer is not None:
-        keys += await call.house.stores.read(meters.customer_keys, call.scope.id)
+        keys += await call.read(meters.customer_keys, call.scope.id)
     return EventSearch(
         scope=call.scope,
         meter=params.meter,
@@ -131,14 +131,11 @@ def _page(params: MeterEventList) -> Page:
 
 async def _find(call: Call, search: EventSearch, page: Page) -> list[FoundEvent]:
     """Return a page of events, in its order; what is judged meanwhile is told as it was judged."""
-    stores = call.house.stores
-    last = await stores.read(journal.last_position)  # beyond it there is nothing to look through
-    pending = await stores.read(find_pending, search)
+    last = await call.read(journal.last_position)  # beyond it there is nothing to look through
+    pending = await call.read(find_pending, search)
     reached = page._replace(end=min(page.end, last + 1))
     try:
-        stored = await stores.usage(
-            UsageStore.search, search, reached, seconds_max=limits.SEARCH_STATEMENT_SECONDS_MAX
-        )
+        stored = await call.usage(UsageStore.search, search, reached)
     except SlowError:
         raise refusals.search_too_slow() from None
     found = {event.position: event for event in pending if page.first <= event.position < page.end}
@@ -148,7 +145,7 @@ async def _find(call: Call, search: EventSearch, page: Page) -> list[FoundEvent]
 
 async def documents(call: Call, events: list[FoundEvent]) -> list[dict[str, Any]]:
     """Render events as they are shown."""
-    named, cancelled = await call.house.stores.read(_about, events)
+    named, cancelled = await call.read(_about, events)
     return [
         _document(
             filled(event, named.get(event.meter)),

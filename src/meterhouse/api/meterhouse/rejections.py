@@ -41,9 +41,7 @@ async def list_(call: Call) -> Answer:
         received=params.received.window() if params.received else (None, None),
     )
     settled = await call.house.processor.reach(strong=call.strong)
-    kinds, samples = await call.house.stores.usage(
-        UsageStore.kinds_of_rejections, search, params.limit + 1
-    )
+    kinds, samples = await call.usage(UsageStore.kinds_of_rejections, search, params.limit + 1)
     shown = {
         event.position: document
         for event, document in zip(samples, await documents(call, samples), strict=True)

@@ -52,7 +52,7 @@ async def list_(call: Call) -> Answer:
     check_expand(params.expand)
     await call.house.request_logs.reach(strong=call.strong)
     query = await _at_cursor(call, params, params.query(call.scope))
-    logs = await call.house.stores.usage(UsageStore.request_logs, query)
+    logs = await call.usage(UsageStore.request_logs, query)
     shown = logs[1:] if query.before and len(logs) > params.limit else logs[: params.limit]
     data = [_shown(log) for log in shown]
     return ok(list_object(call.path, data, has_more=len(logs) > params.limit))
@@ -62,7 +62,7 @@ async def _at_cursor(call: Call, params: RequestLogList, query: Query) -> Query:
     """Return `query`, cut at the log that the cursor names."""
     if not params.cursor:
         return query
-    named = await call.house.stores.usage(UsageStore.find_request_log, call.scope, params.cursor)
+    named = await call.usage(UsageStore.find_request_log, call.scope, params.cursor)
     if named is None:
         raise envelope.no_such("request log", params.cursor, params.cursor_param)
     place = (named.created, named.request)

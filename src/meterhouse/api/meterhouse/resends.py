@@ -94,14 +94,14 @@ async def create(call: Call) -> Answer:
     call.house.resender.wake()
     await call.house.resender.finish(limits.RESEND_ANSWER_SECONDS_MAX)
     begun = msgspec.json.decode(answer.body)["id"]
-    resend = await call.house.stores.read(_find, call, begun)
+    resend = await call.read(_find, call, begun)
     return answer._replace(body=ok(_document(resend)).body)
 
 
 async def retrieve(call: Call) -> Answer:
     """Tell how far a resend is."""
     check_expand(call.params(RequestParams).expand)
-    return ok(_document(await call.house.stores.read(_find, call, call.ids[0])))
+    return ok(_document(await call.read(_find, call, call.ids[0])))
 
 
 def _find(connection: sa.Connection, call: Call, resend_id: str) -> Resend:

@@ -18,7 +18,7 @@ async def retrieve(call: Call) -> Answer:
     check_expand(call.params(RequestParams).expand)
     _, complete_until = await call.house.freshness.reach(strong=False)
     books: Counter[str] = Counter()
-    for line, events in (await call.house.stores.read(tallies.read, call.scope.id)).items():
+    for line, events in (await call.read(tallies.read, call.scope.id)).items():
         books[line.outcome] += events
     acknowledged = books["acknowledged"]
     judged = books["accepted"] + books["duplicate"] + books["rejected"]

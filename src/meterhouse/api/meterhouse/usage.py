@@ -98,10 +98,10 @@ async def _write(
     switched to other dimensions is in the slots of the new version alone. Those of the former one
     do not stay for as long as a file may take, so the answer is made again if a meter has changed.
     """
-    overview = await call.house.stores.read(_overview, call, params)
+    overview = await call.read(_overview, call, params)
     while True:
         file = await call.house.exports.write(overview, format_, about)
-        asked, overview = overview, await call.house.stores.read(_overview, call, params)
+        asked, overview = overview, await call.read(_overview, call, params)
         if overview == asked:
             return file
         file.close()

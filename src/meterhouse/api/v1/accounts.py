@@ -33,9 +33,7 @@ async def list_(call: Call) -> Answer:
     params = call.params(AccountList)
     check_expand(params.expand)
     created = params.created.window() if params.created else (None, None)
-    page = await call.house.stores.read(
-        accounts.connected_accounts, call.scope.account, params, created
-    )
+    page = await call.read(accounts.connected_accounts, call.scope.account, params, created)
     if page is None:
         raise envelope.no_such("account", params.cursor, params.cursor_param)
     found, has_more = page
@@ -44,7 +42,7 @@ async def list_(call: Call) -> Answer:
 
 async def _show(call: Call, account_id: str) -> Answer:
     check_expand(call.params(RequestParams).expand)
-    account = await call.house.stores.read(accounts.find_account, account_id)
+    account = await call.read(accounts.find_account, account_id)
     if account is None or call.scope.account not in (account.id, account.platform):
         raise envelope.account_denied(call.key_hint, account_id)
     return ok(render.account(account))

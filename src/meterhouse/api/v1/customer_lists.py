@@ -33,7 +33,7 @@ async def tax_ids(call: Call) -> Answer:
 
 async def _nothing(call: Call, params: PageParams, noun: str) -> Answer:
     """Answer with no objects; whatever would be in them may be expanded."""
-    customer = await call.house.stores.read(customers.find_customer, call.scope.id, call.ids[0])
+    customer = await call.read(customers.find_customer, call.scope.id, call.ids[0])
     if customer is None or customer.deleted_at is not None:
         raise envelope.no_such("customer", call.ids[0])
     if params.cursor:

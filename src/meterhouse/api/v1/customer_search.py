@@ -17,9 +17,7 @@ async def search(call: Call) -> Answer:
     check_expand(params.expand, EXPANDABLE_IN_LIST | {_TOTAL})
     wanted = read_search(params.query, "customers", FIELDS)
     count = _TOTAL in params.expand
-    found = await call.house.stores.read(
-        search_customers, call.scope.id, wanted, params.cut(), count=count
-    )
+    found = await call.read(search_customers, call.scope.id, wanted, params.cut(), count=count)
     if found is None:
         raise bad_search_page(params.page or "")
     data = shown(call, found.customers, params)

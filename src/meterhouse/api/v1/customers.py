@@ -214,7 +214,7 @@ async def retrieve(call: Call) -> Answer:
     """Show a customer; one that was deleted shows little more than that."""
     params = call.params(RequestParams)
     check_expand(params.expand, _EXPANDABLE)
-    customer = await call.house.stores.read(customers.find_customer, call.scope.id, call.ids[0])
+    customer = await call.read(customers.find_customer, call.scope.id, call.ids[0])
     if customer is None:
         raise envelope.no_such("customer", call.ids[0])
     return _shown(call, customer, params)
@@ -262,7 +262,7 @@ async def list_(call: Call) -> Answer:
 
 async def list_those(call: Call, params: PageParams, **filters: Any) -> Answer:
     """List the customers that pass the filters of `ledger.customers.list_customers`."""
-    page = await call.house.stores.read(customers.list_customers, call.scope.id, params, **filters)
+    page = await call.read(customers.list_customers, call.scope.id, params, **filters)
     if page is None:
         raise envelope.no_such("customer", params.cursor, params.cursor_param)
     rows, has_more = page

@@ -35,7 +35,7 @@ async def create(call: Call) -> Answer:
     target = params.webhook_endpoint
     if target is None and not params.for_stripecli:
         raise missing_param("webhook_endpoint")
-    event, origin = await call.house.stores.read(_find, call, params.account)
+    event, origin = await call.read(_find, call, params.account)
 
     def work(connection: sa.Connection) -> Answer:
         if target is not None:

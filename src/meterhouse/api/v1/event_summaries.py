@@ -28,7 +28,6 @@ from meterhouse.metering.model import Meter
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.value import print_value
 from meterhouse.metering.window import Alignment, is_aligned
-from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.body import number, to_json
@@ -70,9 +69,8 @@ async def list_(call: Call) -> Answer:
     params = call.params(SummaryList)
     check_expand(params.expand)
     _check_range(params)
-    stores = call.house.stores
-    meter = await stores.read(meters.find, call)
-    customer = await stores.read(customers.find_customer, call.scope.id, params.customer)
+    meter = await call.read(meters.find, call)
+    customer = await call.read(customers.find_customer, call.scope.id, params.customer)
     if customer is None:
         raise envelope.no_such("customer", params.customer, "customer")
     settled = await call.house.processor.reach(strong=call.strong)
@@ -86,9 +84,9 @@ async def list_(call: Call) -> Answer:
         params.value_grouping_window,
     )
     if question.groups or question.filters:
-        points = await _points(stores, query, question)
+        points = await _points(call, query, question)
     else:
-        points = await stores.usage(UsageStore.summaries, query)
+        points = await call.usage(UsageStore.summaries, query)
     rows, has_more = _page([(_id(query, question, point), point) for point in points], params)
     data = [_summary(query, *row, exact=call.exact) for row in rows]
     headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
@@ -109,9 +107,7 @@ def _question(meter: Meter, params: SummaryList) -> MeterQuestion:
     )
 
 
-async def _points(
-    stores: Stores, query: SummaryQuery, question: MeterQuestion
-) -> list[SummaryPoint]:
+async def _points(call: Call, query: SummaryQuery, question: MeterQuestion) -> list[SummaryPoint]:
     """Summarize by groups, or what filters let through; the newest first."""
     check_windows(query.start, query.end, query.window)
     asked = MeterUsageQuery(
@@ -123,7 +119,7 @@ async def _points(
         window=query.window,
         exact=True,
     )
-    rows = await stores.usage(UsageStore.meter_usage, asked)
+    rows = await call.usage(UsageStore.meter_usage, asked)
     check_rows(rows)
     rows.sort(key=lambda row: row.start, reverse=True)
     return [SummaryPoint(row.start, row.end, row.value, row.dimensions) for row in rows]

@@ -41,7 +41,7 @@ async def retrieve(call: Call) -> Answer:
             raise envelope.no_such("event", call.ids[0])
         return _shown(connection, call, [event])
 
-    (document,) = await call.house.stores.read(work)
+    (document,) = await call.read(work)
     return ok(document)
 
 
@@ -63,7 +63,7 @@ async def list_(call: Call) -> Answer:
         rows, has_more = page
         return _shown(connection, call, rows), has_more
 
-    data, has_more = await call.house.stores.read(work)
+    data, has_more = await call.read(work)
     return ok(list_object(call.path, data, has_more))
 
 

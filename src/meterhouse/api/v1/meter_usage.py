@@ -101,8 +101,8 @@ async def retrieve(call: Call) -> Answer:
     settled, refreshed_at = await call.house.freshness.reach(strong=call.strong)
     # Only now: while this waited, a meter may have switched to other dimensions, and what came
     # since is in the slots of the new version alone.
-    query = await call.house.stores.read(_query, call, asked)
-    found = await call.house.stores.usage(UsageStore.found, query)
+    query = await call.read(_query, call, asked)
+    found = await call.usage(UsageStore.found, query)
     if (
         windows > limits.METER_USAGE_INLINE_WINDOWS_MAX
         or sum(map(len, found)) > limits.METER_USAGE_INLINE_BYTES_MAX

@@ -109,7 +109,7 @@ async def create(call: Call) -> Answer:
 async def retrieve(call: Call) -> Answer:
     """Show a meter."""
     check_expand(call.params(RequestParams).expand)
-    return _shown(call, await call.house.stores.read(find, call))
+    return _shown(call, await call.read(find, call))
 
 
 async def update(call: Call) -> Answer:
@@ -154,9 +154,7 @@ async def list_(call: Call) -> Answer:
     """List meters, newest first."""
     params = call.params(MeterList)
     check_expand(params.expand)
-    page = await call.house.stores.read(
-        meters.list_meters, call.scope.id, params, status=params.status
-    )
+    page = await call.read(meters.list_meters, call.scope.id, params, status=params.status)
     if page is None:
         raise envelope.no_such("billing meter", params.cursor, params.cursor_param)
     rows, has_more = page

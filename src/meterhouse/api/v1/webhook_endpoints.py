@@ -82,7 +82,7 @@ async def create(call: Call) -> Answer:
 async def retrieve(call: Call) -> Answer:
     """Show an endpoint."""
     check_expand(call.params(RequestParams).expand)
-    return ok(_shown(call, await call.house.stores.read(destination.find, call)))
+    return ok(_shown(call, await call.read(destination.find, call)))
 
 
 async def update(call: Call) -> Answer:
@@ -109,7 +109,7 @@ async def list_(call: Call) -> Answer:
     """List endpoints, newest first."""
     params = call.params(PageParams)
     check_expand(params.expand)
-    page = await call.house.stores.read(
+    page = await call.read(
         destinations.list_destinations, call.scope.id, params, payload="snapshot"
     )
     if page is None:

@@ -112,7 +112,7 @@ async def retrieve(call: Call) -> Answer:
     """Show a destination."""
     asked = call.query(DestinationQuery)
     check_include(asked.include, _URL)
-    return _shown(call, await call.house.stores.read(destination.find, call), asked.include)
+    return _shown(call, await call.read(destination.find, call), asked.include)
 
 
 async def update(call: Call) -> Answer:
@@ -190,7 +190,7 @@ async def list_(call: Call) -> Answer:
     asked = call.query(DestinationList)
     check_include(asked.include, _URL)
     cut = asked.cut()
-    page = await call.house.stores.read(destinations.list_destinations, call.scope.id, cut)
+    page = await call.read(destinations.list_destinations, call.scope.id, cut)
     if page is None:
         raise bad_page()
     rows, has_more = page

@@ -25,7 +25,7 @@ class EventList(PageQuery):
 async def retrieve(call: Call) -> Answer:
     """Show an event, with all that it says."""
     call.query(Query)
-    event = await call.house.stores.read(notifications.find, call.scope.id, call.ids[0])
+    event = await call.read(notifications.find, call.scope.id, call.ids[0])
     if event is None or event.payload != "thin":
         raise envelope.no_such("event", call.ids[0])
     return ok(_shown(call, event))
@@ -37,9 +37,7 @@ async def list_(call: Call) -> Answer:
     created = params.created.window("created") if params.created else (None, None)
     wanted = Filter("thin", params.types, params.object_id, created)
     cut = params.cut()
-    page = await call.house.stores.read(
-        notifications.list_notifications, call.scope.id, cut, wanted
-    )
+    page = await call.read(notifications.list_notifications, call.scope.id, cut, wanted)
     if page is None:
         raise bad_page()
     rows, has_more = page

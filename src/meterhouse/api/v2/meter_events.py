@@ -49,7 +49,7 @@ async def create(call: Call) -> Answer:
     sent = call.document(MeterEventCreate)
     timestamp = call.now if sent.timestamp is None else _instant(sent.timestamp)
     event = new_event(call, sent.event_name, sent.identifier, sent.payload, timestamp)
-    refusal = timestamp_refusal(timestamp, call.now) or await call.house.stores.read(_refuse, event)
+    refusal = timestamp_refusal(timestamp, call.now) or await call.read(_refuse, event)
     if refusal is not None:
         return await replay_or_refuse(call, refusal)
     document = {
