@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from meterhouse.lanes import LaneName
 from meterhouse.pipeline.apart import Apart
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
@@ -42,6 +43,7 @@ class Trap:
         for method in ("read", "write"):
             setattr(Stores, method, self._wrap(getattr(Stores, method), last))
         setattr(Stores, "usage", self._wrap(Stores.usage, last_apart))  # noqa: B010 - as above
+        setattr(Stores, "ask_usage", self._wrap_lane(Stores.ask_usage))  # noqa: B010
         setattr(Stores, "write_then", self._wrap_then(Stores.write_then))  # noqa: B010
         for method in ("judge", "conclude"):
             setattr(Apart, method, self._wrap_round(getattr(Apart, method)))
@@ -60,6 +62,17 @@ class Trap:
             if sprung:
                 die()
             return result
+
+        return trapped
+
+    def _wrap_lane(self, run: Run) -> Run:
+        async def trapped(
+            stores: Stores, lane: LaneName, work: Work, *args: Any, **kwargs: Any
+        ) -> Any:
+            async def ask(_: Stores, chosen: Work, *args: Any, **kwargs: Any) -> Any:
+                return await run(stores, lane, chosen, *args, **kwargs)
+
+            return await self._wrap(ask, last_apart)(stores, work, *args, **kwargs)
 
         return trapped
 
