@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -23,12 +24,12 @@ async def hello(_: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hi"})
 
 
-def talk(script: Talk) -> bytes:
+def talk(script: Talk, app: Any = hello) -> bytes:
     """Start a server, let `script` talk to it over one connection, stop it."""
 
     async def run() -> bytes:
         config = uvicorn.Config(
-            hello, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False
+            app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False
         )
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -109,3 +110,53 @@ def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatc
         return await reader.read()
 
     assert talk(script) == b""
+
+
+class Large:
+    """Answers with more than the system takes for a client that does not read; notes its end."""
+
+    SIZE, PIECE = 48 * 1_048_576, 262_144
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.headers = [(b"content-length", b"%d" % self.SIZE)]
+
+    async def __call__(self, _: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        for sent in range(self.PIECE, self.SIZE + 1, self.PIECE):
+            body, more = bytes(self.PIECE), sent < self.SIZE
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+        self.ended.set()
+
+
+def test_an_answer_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_PROGRESS_SECONDS_MAX", 0.05)
+    app = Large()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(REQUEST)
+        await app.ended.wait()
+        found = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := await reader.read(app.PIECE):
+                found += piece
+        return found
+
+    assert len(talk(script, app)) < app.SIZE
+
+
+def test_an_answer_that_is_read_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes many times as long as one without progress may."""
+    monkeypatch.setattr(limits, "ANSWER_PROGRESS_SECONDS_MAX", 0.1)
+    app = Large()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(REQUEST)
+        head = await reader.readuntil(b"\r\n\r\n")
+        for _ in range(app.SIZE // app.PIECE):
+            await reader.readexactly(app.PIECE)
+            await asyncio.sleep(0.005)
+        return head
+
+    assert talk(script, app).startswith(b"HTTP/1.1 200 OK\r\n")

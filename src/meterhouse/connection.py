@@ -4,11 +4,19 @@ A head (request line and headers) that is too large or not HTTP, and a head or a
 arrive in time, is answered in Stripe's error shape, and the connection is closed. So is a
 connection on which no request begins. The size of a body is bounded by `api.gate`.
 
+An answer of which the client takes nothing for a while is ended, together with the connection.
+
 A request that arrives in one piece, as nearly all do, costs no timer. A request for a websocket
 hands its connection over to a `WebSocket`, which bounds a frame and asks after a silent client.
 """
 
 import asyncio
+import math
+import socket
+import sys
+import termios
+from contextlib import suppress
+from fcntl import ioctl
 
 from uvicorn._types import ASGI3Application, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -50,6 +58,8 @@ class Connection(HttpToolsProtocol):
     """The protocol that uvicorn makes for each connection."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+    _unread_bytes = math.inf
     _in_head = False
     _head_bytes = 0
 
@@ -61,6 +71,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_expecting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -109,6 +120,53 @@ class Connection(HttpToolsProtocol):
         if cycle.scope["method"] != "HEAD" and not cycle.waiting_for_100_continue:
             cycle.transport = _OneWrite(cycle.transport)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        """Let the answer wait until the client takes what it has been sent."""
+        super().pause_writing()
+        self._stop_watching()
+        self._unread_bytes = self._count_unread()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken some."""
+        super().resume_writing()
+        self._unread_bytes = math.inf
+
+    def on_response_complete(self) -> None:
+        """End an answer; a part of it may still wait for the client."""
+        super().on_response_complete()
+        if self._unread is None and self.transport.get_write_buffer_size():
+            self._watch()
+
+    def _watch(self) -> None:
+        self._unread = self.loop.call_later(limits.ANSWER_PROGRESS_SECONDS_MAX, self._look)
+
+    def _stop_watching(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _look(self) -> None:
+        """Give a client up that has taken nothing of its answer since the last look."""
+        self._unread = None
+        if not self.transport.get_write_buffer_size():
+            return
+        before, self._unread_bytes = self._unread_bytes, self._count_unread()
+        if self._unread_bytes < before:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def _count_unread(self) -> int:
+        """Count what waits here and in the system, which takes megabytes before anything does."""
+        found = bytearray(4)
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        with suppress(OSError):
+            if connection is not None:
+                ioctl(connection.fileno(), termios.TIOCOUTQ, found)
+        waiting: int = self.transport.get_write_buffer_size()
+        return waiting + int.from_bytes(found, sys.byteorder)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, and close."""

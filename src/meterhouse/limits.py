@@ -94,7 +94,11 @@ WINDOWS_CACHED_MAX = 16  # questions whose windows are kept
 USAGE_TOP_GROUPS_MAX = 1_000  # that have rows of their own beside "other"
 USAGE_BATCH_ROWS_MAX = 500_000  # of an answer, that are in memory
 USAGE_ROWS_MAX = 20_000_000  # of an answer about one meter
-USAGE_EXPORTS_MAX = 2  # that are written at a time; others wait
+USAGE_EXPORTS_MAX = 3  # that are written at a time; others wait
+USAGE_SENDER_EXPORTS_MAX = 2  # of them, of one sender
+USAGE_SENDER_HELD_EXPORTS_MAX = 8  # that wait, are written, or are sent; beyond it 429
+USAGE_EXPORT_LEFT_BYTES = 1_024 * 1_048_576  # on the disk, which no answer is written to
+USAGE_EXPORT_LOOK_BYTES = 8 * 1_048_576  # that are written between two looks at what is left
 ANSWER_PIECE_BYTES = 262_144  # of a file that is sent
 
 # The meter event stream: https://docs.stripe.com/api/v2/billing-meter-stream
@@ -317,6 +321,7 @@ CHART_GROUPS_MAX = 12
 # Listening.
 LISTEN_BACKLOG_CONNECTIONS = 2_048
 LISTEN_OPEN_FILES = 65_536  # asked for at start, as far as the system lets us; one a connection
+ANSWER_PROGRESS_SECONDS_MAX = 30  # without a byte of its answer taken, until a client is given up
 KEEP_ALIVE_SECONDS_MAX = 75  # that a connection may idle; longer than clients keep theirs
 THREAD_SWITCH_MICROSECONDS = 1_000  # the longest that a working thread keeps the event loop waiting
 

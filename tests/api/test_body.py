@@ -14,9 +14,9 @@ import stripe
 
 from meterhouse import limits
 from meterhouse.api.body import Bodies, Body
-from meterhouse.api.gone import Disconnected
 from meterhouse.api.routes import ROUTES
 from meterhouse.errors import Refusal
+from meterhouse.gone import Disconnected
 from meterhouse.metrics import Metrics
 from tests.api.samples import error_of, make_customer, make_meter, total
 

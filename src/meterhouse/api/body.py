@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from meterhouse import limits
-from meterhouse.api.gone import Disconnected, Receive
 from meterhouse.errors import Refusal
+from meterhouse.gone import Disconnected, Receive
 from meterhouse.metrics import Metrics
 from meterhouse.wire.encoding import Unpacker
 from meterhouse.wire.envelope import body_too_large, overloaded

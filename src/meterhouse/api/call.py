@@ -6,9 +6,9 @@ from typing import IO, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.api.gone import Receive
 from meterhouse.api.house import House
 from meterhouse.errors import NO_HEADERS
+from meterhouse.gone import Receive
 from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import to_json

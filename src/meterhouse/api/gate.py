@@ -12,21 +12,22 @@ import asyncio
 import logging
 import os
 import time
+from contextlib import suppress
 from http import HTTPStatus
-from typing import IO
+from typing import IO, Any
 
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
 from meterhouse.api.body import Bodies
 from meterhouse.api.call import Answer, Call, OpenRequest
 from meterhouse.api.cors import Cors
-from meterhouse.api.gone import Disconnected
 from meterhouse.api.house import House, is_operator
 from meterhouse.api.idempotency import METHODS, fingerprint
 from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
 from meterhouse.api.subscribe import Receive, Scope, Send, subscribe
 from meterhouse.errors import CrowdedError, Refusal, SlowError, StoreError
+from meterhouse.gone import Disconnected, until_gone
 from meterhouse.logs import WITHIN, AnsweredRequest
 from meterhouse.proxies import comes_straight
 from meterhouse.wire import envelope
@@ -124,7 +125,8 @@ class Gate:
                 self._bodies.release(request.held)
         if request.route is not None and request.route.embed:
             answer = self._shared(request, answer)
-        await _send(send, request, answer)
+        with suppress(Disconnected):
+            await _send(receive, send, request, answer)
         self._note(request, answer, time.perf_counter() - started)
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
@@ -331,7 +333,7 @@ def _exact(request: Request) -> bool:
     return wish == "true"
 
 
-async def _send(send: Send, request: Request, answer: Answer) -> None:
+async def _send(receive: Receive, send: Send, request: Request, answer: Answer) -> None:
     size = len(answer.body) if answer.file is None else os.fstat(answer.file.fileno()).st_size
     headers = [
         (b"content-type", answer.content_type.encode("latin-1")),
@@ -343,20 +345,20 @@ async def _send(send: Send, request: Request, answer: Answer) -> None:
     headers += [
         (name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()
     ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    if request.method == "HEAD":
-        if answer.file is not None:
-            answer.file.close()
-        await send({"type": "http.response.body", "body": b""})
-    elif answer.file is not None:
-        await _send_file(send, answer.file)
-    else:
-        await send({"type": "http.response.body", "body": answer.body})
+    begin = {"type": "http.response.start", "status": answer.status, "headers": headers}
+    if answer.file is not None:
+        await until_gone(receive, _send_file(send, begin, request, answer.file))
+        return
+    await send(begin)
+    body = b"" if request.method == "HEAD" else answer.body
+    await send({"type": "http.response.body", "body": body})
 
 
-async def _send_file(send: Send, file: IO[bytes]) -> None:
+async def _send_file(send: Send, begin: dict[str, Any], request: Request, file: IO[bytes]) -> None:
     """Send a file piece by piece, no faster than the client takes it."""
     with file:
-        while piece := await asyncio.to_thread(file.read, limits.ANSWER_PIECE_BYTES):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send(begin)
+        if request.method != "HEAD":
+            while piece := await asyncio.to_thread(file.read, limits.ANSWER_PIECE_BYTES):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

@@ -14,8 +14,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.api.gone import Receive, until_gone
 from meterhouse.errors import SlowError
+from meterhouse.gone import Receive, until_gone
 from meterhouse.share import Share
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore

@@ -47,6 +47,7 @@ from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import COOKIE, Session, Sessions
 from meterhouse.dashboard.visit import Visit, environment
+from meterhouse.gone import Disconnected, until_gone
 from meterhouse.stores import Stores
 
 log = logging.getLogger("meterhouse.dashboard")
@@ -199,7 +200,10 @@ class Dashboard:
                 refused = self._refused(row, request, session, form)
                 if refused:
                     return self._sorry(HTTPStatus.FORBIDDEN, refused)
-                return await row.handler(await self._visit(request, session, form))
+                answering = row.handler(await self._visit(request, session, form))
+                return await until_gone(request.receive if row.method == "GET" else None, answering)
+            except Disconnected:
+                return Response()  # which nobody reads
             except ApiError as error:
                 return self._sorry(error.status, str(error))
 

@@ -1,12 +1,14 @@
 """Answers that are sent piece by piece: what the API sends on, and what is live."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from meterhouse.dashboard.client import Api, Pairs, Space
+from meterhouse.gone import Disconnected, until_gone
 
 _KEPT = {b"content-length", b"content-type", b"meterhouse-refreshed-at"}
 
@@ -22,8 +24,8 @@ class Download(Response):
         self._api = api
         self._name = name
 
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Ask, and send on."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask, and send on, until the browser goes away."""
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -34,7 +36,9 @@ class Download(Response):
             await send(message)
 
         space, path, params, accept = self._ask
-        await self._api.forward(scope["method"], space, path, params, accept, send_on)
+        forward = self._api.forward(scope["method"], space, path, params, accept, send_on)
+        with suppress(Disconnected):
+            await until_gone(receive, forward)
 
 
 def event_stream(request: Request, pieces: AsyncIterator[str]) -> Response:

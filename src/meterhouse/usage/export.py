@@ -8,13 +8,15 @@ What a reader may rely on:
   groups have rows of their own; and `value`, which is exact in every format.
 - Where a group is other, or does not have a key, its cells are null, or empty in CSV.
 - No text in CSV is a formula, whatever payloads have; numbers are written as they are.
+- Nothing is written to the last `USAGE_EXPORT_LEFT_BYTES` of the disk.
 - No more than `USAGE_BATCH_ROWS_MAX` rows are in memory, of at most `USAGE_ROWS_MAX` in all.
 """
 
 import csv
+import os
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from io import TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper
 from itertools import repeat
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -24,8 +26,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from meterhouse import zones
-from meterhouse.errors import ExportError
+from meterhouse import limits, zones
+from meterhouse.errors import ExportError, StoreError
 from meterhouse.limits import USAGE_BATCH_ROWS_MAX, USAGE_ROWS_MAX
 from meterhouse.metering.meter_usage import MeterQuestion, plan, windows_of
 from meterhouse.metering.overview import Overview, pieces
@@ -59,7 +61,7 @@ def export(
         for one in overview.query.questions
         for table in _tables(store, overview.about(one), one, schema)
     )
-    with path.open("wb") as file:
+    with BufferedWriter(_Sparing(path, "wb")) as file:
         if format_ == "json":
             _write_json(file, tables, about, decimal=overview.decimal)
         elif format_ == "parquet":
@@ -67,6 +69,21 @@ def export(
         else:
             same = {name: about[name] for name in _OF_ZONES} if overview.local else {}
             _write_csv(file, tables, schema, same, mark=format_ == "csv for excel")
+
+
+class _Sparing(FileIO):
+    """A file that looks at what is left of its disk, from the first byte on, once in a while."""
+
+    _unlooked = limits.USAGE_EXPORT_LOOK_BYTES
+
+    def write(self, data: Any) -> int:
+        self._unlooked += memoryview(data).nbytes
+        if self._unlooked >= limits.USAGE_EXPORT_LOOK_BYTES:
+            self._unlooked = 0
+            disk = os.fstatvfs(self.fileno())
+            if disk.f_bavail * disk.f_frsize < limits.USAGE_EXPORT_LEFT_BYTES:
+                raise StoreError("The disk is nearly full, so an answer was not written to it.")
+        return super().write(data)
 
 
 def schema_of(overview: Overview) -> pa.Schema:

@@ -1,19 +1,23 @@
+import asyncio
 import csv
 import io
 import json
+import logging
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import IO, Any
+from urllib.parse import urlencode
 
 import httpx
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from meterhouse import zones
+from meterhouse import limits, zones
 from meterhouse.errors import ExportError
 from meterhouse.usage import export
 from tests.api.house import DAY, HOUR, NOW, House
+from tests.server import TEST_KEY
 
 URL = "/meterhouse/v1/usage"
 TODAY = NOW // DAY * DAY
@@ -375,3 +379,75 @@ def test_nothing_stays_behind(books: Books) -> None:
     meter = books.meter()
     books.ask(meter)
     assert not list((books.house.meterhouse.config.data_dir / "exports").iterdir())
+
+
+def test_answers_that_are_not_read_are_few(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given as many as one sender may have, then there is another once one of them is closed."""
+    monkeypatch.setattr(limits, "USAGE_SENDER_HELD_EXPORTS_MAX", 2)
+    meter, exports = books.meter(), books.house.meterhouse.house.exports
+    kept: list[IO[bytes]] = []
+    write = exports.write
+
+    async def keep(*args: Any) -> IO[bytes]:
+        kept.append(await write(*args))
+        return await write(*args)
+
+    monkeypatch.setattr(exports, "write", keep)
+    assert books.ask(meter).status_code == 200
+    refused = books.ask(meter)
+    assert refused.status_code == 429
+    monkeypatch.setattr(exports, "write", write)
+    assert books.ask(meter).status_code == 429
+    assert refused.headers["stripe-rate-limited-reason"] == "endpoint-concurrency"
+    kept.pop().close()
+    assert [books.ask(meter).status_code for _ in range(3)] == [200, 200, 200]
+    kept.pop().close()
+
+
+def test_the_last_of_the_disk_is_for_no_answer(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = books.meter()
+    monkeypatch.setattr(limits, "USAGE_EXPORT_LEFT_BYTES", 2**60)
+    monkeypatch.setattr(logging.getLogger("meterhouse.request"), "disabled", True)
+    for accept in ("application/json", "text/csv", "application/vnd.apache.parquet"):
+        assert books.ask(meter, accept=accept).status_code == 503
+    assert not list((books.house.meterhouse.config.data_dir / "exports").iterdir())
+
+
+def test_an_answer_whose_client_goes_away_is_closed(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a client that takes the head and nothing more, then the file goes when it does."""
+    house = books.house
+    exports, kept, gone = house.meterhouse.house.exports, list[IO[bytes]](), asyncio.Event()
+    write, pieces = exports.write, [{"type": "http.request", "body": b""}]
+
+    async def keep(*args: Any) -> IO[bytes]:
+        kept.append(await write(*args))
+        return kept[-1]
+
+    async def receive() -> Any:
+        if pieces:
+            return pieces.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            gone.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(exports, "write", keep)
+    meter = books.meter()
+    query = {"meters[0][meter]": meter, "starts_at": START, "ends_at": END}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "http_version": "1.1",
+        "path": "/meterhouse/v1/usage",
+        "query_string": urlencode(query).encode(),
+        "headers": [(b"authorization", b"Bearer " + TEST_KEY.encode())],
+    }
+    house.run(house.meterhouse.asgi(scope, receive, send))
+    assert [file.closed for file in kept] == [True]

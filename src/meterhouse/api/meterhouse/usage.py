@@ -14,6 +14,7 @@ from meterhouse.api.meter_question import check_range, check_windows, check_zone
 from meterhouse.api.render import seconds
 from meterhouse.api.v1.meter_usage import MeterParams
 from meterhouse.errors import ExportError
+from meterhouse.gone import until_gone
 from meterhouse.ledger import customers, meters
 from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery
 from meterhouse.metering.overview import Overview
@@ -100,7 +101,8 @@ async def _write(
     """
     overview = await call.read(_overview, call, params)
     while True:
-        file = await call.house.exports.write(overview, format_, about)
+        writing = call.house.exports.write(call.sender, overview, format_, about)
+        file = await until_gone(call.receive, writing)
         asked, overview = overview, await call.read(_overview, call, params)
         if overview == asked:
             return file

@@ -1,7 +1,7 @@
 """A client that goes away before it has its answer: whatever is done for it is ended."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeVar
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -13,7 +13,7 @@ class Disconnected(Exception):  # noqa: N818 - not an error: the client went awa
     """The client went away before its request was complete, or answered."""
 
 
-async def until_gone(receive: Receive | None, work: Coroutine[Any, Any, T]) -> T:
+async def until_gone(receive: Receive | None, work: Awaitable[T]) -> T:
     """Run `work`, and end it with `Disconnected` when the client goes away, where that is told."""
     if receive is None:
         return await work
