@@ -1,6 +1,7 @@
 import pytest
 
-from meterhouse.proxies import Front, Proxies, comes_straight
+from meterhouse import limits
+from meterhouse.proxies import Front, Proxies, comes_straight, home_of
 
 TLS = {b"host": b"a.test", b"x-forwarded-proto": b"https", b"x-forwarded-host": b"b.test:8443"}
 
@@ -93,3 +94,51 @@ def test_who_comes_straight_from_this_machine(
     peer: str, headers: dict[bytes, bytes], version: str, straight: bool
 ) -> None:
     assert comes_straight(headers, peer, version) == straight
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:10.0.0.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:10.0.0.1", "", "::ffff:10.0.0.1"),
+        ("", "192.0.2.1", "192.0.2.1"),
+        ("", "", ""),
+        ("192.0.2.9", "192.0.2.1", "192.0.2.9"),
+        ("10.0.0.1", "192.0.2.66, 192.0.2.1", "192.0.2.1"),
+        ("10.0.0.1", "192.0.2.66,192.0.2.1 , 10.0.0.2", "192.0.2.1"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "192.0.2.1:4711", "192.0.2.1"),
+        ("10.0.0.1", "[2001:DB8::1]:4711", "2001:db8::1"),
+        ("10.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+        ("10.0.0.1", "2001:db8:0::1", "2001:db8::1"),
+        ("10.0.0.1", "::ffff:192.0.2.1", "192.0.2.1"),
+        ("10.0.0.1", "192.0.2.1, unknown", "10.0.0.1"),
+        ("10.0.0.1", "192.0.2.1, fe80::1%any", "10.0.0.1"),
+        ("10.0.0.1", "192.0.2.1, , 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", "192.0.2.1:", "10.0.0.1"),
+        ("10.0.0.1", "192.0.2.1" + ",10.0.0.2" * (limits.PROXIES_MAX - 1), "192.0.2.1"),
+        ("10.0.0.1", "192.0.2.1" + ",10.0.0.2" * limits.PROXIES_MAX, "10.0.0.2"),
+    ],
+)
+def test_who_the_client_is(peer: str, forwarded: str, client: str) -> None:
+    assert Proxies.read("10.0.0.0/8,unix").client(forwarded, peer) == client
+
+
+@pytest.mark.parametrize(
+    ("client", "home"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ],
+)
+def test_an_address_of_version_6_stands_for_its_network(client: str, home: str) -> None:
+    assert home_of(client) == home

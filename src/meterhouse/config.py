@@ -165,9 +165,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "trusted_proxies",
         "127.0.0.0/8,::1,unix",
-        "Addresses and networks of proxies, with commas between them, whose `X-Forwarded-Proto` "
-        "and `X-Forwarded-Host` are believed; `unix` stands for whoever uses the Unix socket, "
-        "`none` for nobody.",
+        "Addresses and networks of proxies, with commas between them, whose `X-Forwarded-For`, "
+        "`X-Forwarded-Proto` and `X-Forwarded-Host` are believed; `unix` stands for whoever uses "
+        "the Unix socket, `none` for nobody.",
     ),
     Setting(
         "metrics",

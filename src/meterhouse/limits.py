@@ -20,6 +20,7 @@ REQUEST_UNPACKED_PIECE_BYTES = 65_536
 REQUEST_ZSTD_WINDOW_BITS = 23  # 8 MiB, what RFC 9659 lets a sender use
 REQUEST_HEAD_BYTES_MAX = 65_536  # counted from the second read on, so one read may be larger
 REQUEST_HEAD_READ_SECONDS_MAX = 20
+PROXIES_MAX = 10  # one behind the other, whose word about the client is heard
 REQUEST_CHAR_BYTES_MAX = 12  # of a character outside ASCII: two of JSON's escapes, four of a form's
 REQUEST_FORM_PAIRS_MAX = 1_000
 REQUEST_FORM_DEPTH_MAX = 8

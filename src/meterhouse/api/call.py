@@ -54,7 +54,7 @@ class Call(msgspec.Struct, frozen=True):
 
     `ids` are the variable parts of the path. `parameters` are a form in API v1 and wherever a
     request has no body, else JSON. `headers` are those of the request as they came, their names in
-    small letters; `ip` is where the connection came from, empty on the Unix socket; `local` tells
+    small letters; `peer` is where the connection came from, empty on the Unix socket; `local` tells
     whether that was this machine, with no proxy in between. `connected`
     tells that the sender named the account to act for. `now` is when the request was received
     (milliseconds). `strong` tells whether a read must include all that was acknowledged before,
@@ -79,7 +79,7 @@ class Call(msgspec.Struct, frozen=True):
     idempotency_key: str | None
     fingerprint: bytes
     headers: Mapping[bytes, bytes]
-    ip: str
+    peer: str
     local: Callable[[], bool]
     key_hint: str
     sender: int

@@ -43,6 +43,7 @@ log = logging.getLogger("meterhouse.request")
 
 _ECHOED = (b"idempotency-key", b"stripe-account")
 _ENCODING = b"content-encoding"
+_FORWARDED = b"x-forwarded-for"
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
 
@@ -54,15 +55,16 @@ class Request:
         "account",
         "api",
         "encoding",
+        "forwarded",
         "headers",
         "held",
         "http_version",
         "id",
         "inside",
-        "ip",
         "livemode",
         "method",
         "path",
+        "peer",
         "query",
         "raw_path",
         "route",
@@ -72,7 +74,7 @@ class Request:
     def __init__(self, scope: Scope) -> None:
         self.id = new_id("req")
         client = scope.get("client")
-        self.ip: str = client[0] if client else ""  # there is none on a Unix socket
+        self.peer: str = client[0] if client else ""  # there is none on a Unix socket
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.raw_path: str = (scope.get("raw_path") or b"").decode("latin-1")
@@ -80,6 +82,7 @@ class Request:
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.encoding = _all(scope, _ENCODING) if _ENCODING in self.headers else None
+        self.forwarded = _all(scope, _FORWARDED) if _FORWARDED in self.headers else ""
         self.held = 0  # of the memory for bodies
         self.route: Route | None = None
         self.version: ApiVersion = DEFAULT_VERSION
@@ -92,7 +95,7 @@ class Request:
         """Tell whether it comes straight from this machine; for our pages, who asked for them."""
         if self.inside is not None:
             return self.inside["local"]
-        return comes_straight(self.headers, self.ip, self.http_version)
+        return comes_straight(self.headers, self.peer, self.http_version)
 
     def header(self, name: bytes) -> str | None:
         """Return a request header as text, None when it is absent."""
@@ -213,7 +216,7 @@ class Gate:
             key,
             fingerprint(request.api, request.method, request.path, parameters) if key else b"",
             request.headers,
-            request.ip,
+            request.peer,
             request.local,
             credential.hint,
             credential.sender,
@@ -259,7 +262,8 @@ class Gate:
         house.note(answered)
         if route is not None and route.logged and request.account:
             refused = answer.body if answer.status >= HTTPStatus.BAD_REQUEST else b""
-            house.request_logs.note(answered, request.version.text, request.ip, refused)
+            ip = house.config.trusted_proxies.client(request.forwarded, request.peer)
+            house.request_logs.note(answered, request.version.text, ip, refused)
 
 
 async def _handle_once(route: Route, call: Call) -> Answer:

@@ -36,8 +36,13 @@ class Address:
 
     def local(self, request: Request) -> bool:
         """Tell whether the browser is on this machine, with no proxy in between."""
-        peer = request.client.host if request.client else ""
-        return comes_straight(dict(request.scope["headers"]), peer, request.scope["http_version"])
+        headers, version = dict(request.scope["headers"]), request.scope["http_version"]
+        return comes_straight(headers, _peer(request), version)
+
+    def client(self, request: Request) -> str:
+        """Return the address of the browser; empty where only the Unix socket is known."""
+        forwarded = ", ".join(request.headers.getlist("x-forwarded-for"))
+        return self._proxies.client(forwarded, _peer(request))
 
     def foreign(self, request: Request) -> str:
         """Say why a request is not taken for one of our own pages'; empty where it is."""
@@ -55,5 +60,8 @@ class Address:
         )
 
     def _front(self, request: Request) -> Front:
-        peer = request.client.host if request.client else ""
-        return self._proxies.front(dict(request.scope["headers"]), peer)
+        return self._proxies.front(dict(request.scope["headers"]), _peer(request))
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -1,9 +1,10 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meterhouse import limits
-from tests.api.house import NOW, House
+from tests.api.house import NOW, House, housing
 from tests.api.samples import error_of
 from tests.server import LIVE_KEY
 
@@ -35,6 +36,15 @@ def test_a_request_and_what_came_of_it(house: House) -> None:
         "path": "/v1/customers/cus_none",
         "status": 404,
     }
+
+
+@pytest.mark.parametrize(("trusted", "ip"), [("127.0.0.1", "192.0.2.1"), ("none", "127.0.0.1")])
+def test_the_client_is_who_a_trusted_proxy_names(tmp_path: Path, trusted: str, ip: str) -> None:
+    with housing(tmp_path, trusted_proxies=trusted) as house:
+        lines = [("x-forwarded-for", "192.0.2.66"), ("x-forwarded-for", "192.0.2.1")]
+        house.request("GET", "/v1/customers/cus_none", headers=lines)
+        [log] = logs(house)
+        assert log["ip_address"] == ip
 
 
 def test_requests_of_both_apis_are_kept_but_not_those_of_streams(house: House) -> None:

@@ -72,5 +72,5 @@ def _filters(text: str) -> LogFilters:
 def _server(call: Call) -> str:
     """Return where the CLI has reached us, as it sees it: also on a socket or behind a proxy."""
     config = call.house.config
-    scheme, host = config.trusted_proxies.front(call.headers, call.ip)
+    scheme, host = config.trusted_proxies.front(call.headers, call.peer)
     return f"{'wss' if scheme == 'https' else 'ws'}://{host}{config.base_path}"
