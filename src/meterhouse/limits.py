@@ -306,10 +306,6 @@ CLI_RESPONSE_CHARS_MAX = 5_000  # of what a URL answered; the CLI tells as much
 # The dashboard.
 DASHBOARD_SESSION_HOURS_MAX = 12
 DASHBOARD_LINK_MINUTES_MAX = 60  # that the link of `--open-dashboard` holds
-SIGN_IN_WINDOW_MINUTES = 15
-SIGN_IN_ATTEMPTS_MAX = 5  # of one name in a window
-SIGN_IN_ADDRESS_ATTEMPTS_MAX = 50  # of one address in a window; many people may share it
-SIGN_IN_KEYS_MAX = 10_000  # names and addresses whose attempts are counted
 DASHBOARD_LIVE_SECONDS = 2  # between two looks, while somebody looks
 DASHBOARD_LIVE_CUSTOMERS_SECONDS = 30  # between two looks at who used most
 DASHBOARD_LIVE_SILENCE_SECONDS = 15  # after which a stream says that it is still there
@@ -318,6 +314,22 @@ DASHBOARD_METER_ITEMS_MAX = 1_000  # that a page looks through
 CHART_WINDOWS_MAX = 800  # bars; beyond it the next larger window is drawn
 CHART_GROUPS_DEFAULT = 6
 CHART_GROUPS_MAX = 12
+
+# Attempts to sign in: so many at once; then each waits, up to so many seconds.
+SIGN_IN_HERE_ATTEMPTS = 5  # with one name from one address, or in a browser that is known
+SIGN_IN_HERE_SECONDS_MAX = 180
+SIGN_IN_NAME_ATTEMPTS = 20  # with one name, from anywhere
+SIGN_IN_NAME_SECONDS_MAX = 60
+SIGN_IN_ADDRESS_ATTEMPTS = 50  # from one address, with any names; many people may share it
+SIGN_IN_ADDRESS_SECONDS_MAX = 3
+SIGN_IN_FIRST_WAIT_MILLISECONDS = 1_000  # each further wait is twice as long
+SIGN_IN_HELD_SECONDS_MAX = 20  # that an attempt waits; who would wait longer is refused
+SIGN_IN_WINDOW_MINUTES = 15  # after the last wait, when attempts are forgotten
+SIGN_IN_LINE_MAX = 200  # attempts under way, whose senders wait
+SIGN_IN_PLACES = 65_536  # that attempts are counted at
+SIGN_IN_KNOWN_DAYS = 90  # that a browser is known after it has signed in
+SIGN_IN_NEXT_CHARS_MAX = 2_000  # of the page that signing in leads to
+SIGN_IN_FORM_BYTES_MAX = 40_960
 
 # Listening.
 LISTEN_BACKLOG_CONNECTIONS = 2_048
@@ -349,5 +361,9 @@ assert REQUEST_BODY_WAIT_SECONDS_MAX < REQUEST_BODY_READ_SECONDS_MAX
 assert EVENT_VALUE_DIGITS_MAX + EVENT_VALUE_DECIMALS_MAX <= STORED_VALUE_DIGITS_MAX
 assert DELIVERY_LIVE_DAYS < DESTINATION_FAILING_DAYS_MAX
 assert RESEND_CHUNK_EVENTS_MAX <= ACCEPT_GROUP_EVENTS_MAX
+assert SIGN_IN_HELD_SECONDS_MAX <= STOP_REQUESTS_SECONDS_MAX
+assert (
+    USER_NAME_CHARS_MAX + USER_PASSWORD_CHARS_MAX + SIGN_IN_NEXT_CHARS_MAX
+) * REQUEST_CHAR_BYTES_MAX < SIGN_IN_FORM_BYTES_MAX
 assert USAGE_SPILL_BYTES < USAGE_QUERY_BYTES_MAX
 assert USAGE_CONFIRM_SECONDS < USAGE_REPLACED_SECONDS

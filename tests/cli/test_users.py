@@ -25,7 +25,9 @@ def make(data_dir: Path, name: str, *options: str) -> None:
 
 def verified(data_dir: Path, name: str, password: str) -> User | None:
     with open_ledger(f"sqlite:///{data_dir}/ledger.db") as ledger, ledger.read() as connection:
-        return users.verify(connection, name, password)
+        if not users.matches(users.find_hash(connection, name), password):
+            return None
+        return users.find_user(connection, name)
 
 
 def test_a_user_may_only_look_unless_told_otherwise(tmp_path: Path) -> None:

@@ -1,8 +1,18 @@
+import asyncio
+import gzip
+import logging
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from meterhouse import limits
+from meterhouse.ledger import users
 from tests.api.house import House, housing
+
+PASSWORD = "correct horse"
+HERE, ADDRESS = limits.SIGN_IN_HERE_ATTEMPTS, limits.SIGN_IN_ADDRESS_ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -19,6 +29,7 @@ from tests.api.house import House, housing
         ("\\\\evil.example/dashboard/", "/dashboard"),
         ("javascript:alert(1)", "/dashboard"),
         ("//[", "/dashboard"),
+        ("/dashboard/" + "x" * limits.SIGN_IN_NEXT_CHARS_MAX, "/dashboard"),
     ],
 )
 def test_signing_in_leads_to_a_page_of_the_dashboard(house: House, asked: str, page: str) -> None:
@@ -57,3 +68,151 @@ def test_signing_out_takes_the_cookie_back(house: House) -> None:
     assert answer.status_code == 303
     assert answer.headers["location"] == "/dashboard/sign-in"
     assert "max-age=0" in answer.headers["set-cookie"].lower()
+
+
+def make_ada(house: House) -> None:
+    hashed, stores = users.hash_password(PASSWORD), house.meterhouse.house.stores
+    house.run(stores.write(users.create_user, "ada", hashed, "viewer", house.clock.now()))
+
+
+async def ask(house: House, name: str, password: str, **details: Any) -> httpx.Response:
+    form = {"name": name, "password": password, "next": details.pop("next", "")}
+    return await house.ask("POST", "/dashboard/sign-in", data=form, **details)
+
+
+def sign_in(house: House, name: str, password: str, **details: Any) -> httpx.Response:
+    return house.run(ask(house, name, password, **details))
+
+
+def codes(house: House, count: int, name: str, said: str = "guess", **details: Any) -> list[int]:
+    """Try so often at the same time."""
+
+    async def work() -> list[int]:
+        answers = [ask(house, name.format(n), said, **details) for n in range(count)]
+        return [answer.status_code for answer in await asyncio.gather(*answers)]
+
+    return house.run(work())
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make waits a thousandth of what they are, and passwords cheap."""
+    monkeypatch.setattr(limits, "SIGN_IN_FIRST_WAIT_MILLISECONDS", 1)
+    monkeypatch.setattr(users, "matches", lambda kept, given: bool(kept) and given == PASSWORD)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the first wait one that nobody is held for, and passwords cheap."""
+    monkeypatch.setattr(limits, "SIGN_IN_FIRST_WAIT_MILLISECONDS", 60_000)
+    monkeypatch.setattr(limits, "SIGN_IN_HELD_SECONDS_MAX", 2)
+    monkeypatch.setattr(users, "matches", lambda kept, given: bool(kept) and given == PASSWORD)
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_guesses_and_then_knows_waits_and_is_let_in(house: House) -> None:
+    make_ada(house)
+    assert codes(house, HERE + 3, "ada") == [401] * (HERE + 3)
+    assert sign_in(house, "ada", PASSWORD).status_code == 303
+
+
+@pytest.mark.usefixtures("quick")
+def test_strangers_behind_one_address_close_it_to_nobody(house: House) -> None:
+    make_ada(house)
+    assert codes(house, ADDRESS + 5, "name {}") == [401] * (ADDRESS + 5)
+    assert sign_in(house, "ada", PASSWORD).status_code == 303
+
+
+@pytest.mark.usefixtures("slow")
+def test_who_would_wait_too_long_is_told_when_to_come_again(house: House) -> None:
+    make_ada(house)
+    for name in ("ada", "nobody"):  # nothing tells who is there
+        assert codes(house, HERE, name) == [401] * HERE
+        told = sign_in(house, name, PASSWORD, next="/dashboard/a/test")
+        assert told.status_code == 429
+        assert told.headers["retry-after"] == "60"
+        assert "Try again in 60 s." in told.text
+        assert 'name="next" value="/dashboard/a/test"' in told.text
+    house.clock.advance(60_000)
+    assert sign_in(house, "ada", PASSWORD).status_code == 303
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_browser_that_signed_in_before_passes_who_tries_its_name(house: House) -> None:
+    make_ada(house)
+    known = "; ".join(
+        f"{name}={value}"
+        for name, value in sign_in(house, "ada", PASSWORD).cookies.items()
+        if "known" in name
+    )
+    codes(house, HERE, "ada")
+    assert sign_in(house, "ada", PASSWORD).status_code == 429
+    headers = {"cookie": known}
+    assert sign_in(house, "bob", PASSWORD, headers=headers).status_code == 401
+    assert codes(house, HERE, "ada", headers=headers) == [401] * HERE
+    assert sign_in(house, "ada", PASSWORD, headers=headers).status_code == 429
+    house.clock.advance(60_000)
+    assert sign_in(house, "ada", PASSWORD, headers=headers).status_code == 303
+
+
+@pytest.mark.usefixtures("slow")
+def test_clients_of_a_trusted_proxy_are_told_apart(house: House) -> None:
+    make_ada(house)
+    guesser, ada = ({"x-forwarded-for": ip} for ip in ("192.0.2.1", "192.0.2.2"))
+    codes(house, HERE, "ada", headers=guesser)
+    assert sign_in(house, "ada", PASSWORD, headers=guesser).status_code == 429
+    assert sign_in(house, "ada", PASSWORD, headers=ada).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("x" * (limits.USER_NAME_CHARS_MAX + 1), PASSWORD),
+        ("ada", "x" * (limits.USER_PASSWORD_CHARS_MAX + 1)),
+        ("a\0da", PASSWORD),
+    ],
+)
+@pytest.mark.usefixtures("slow")
+def test_what_can_be_nobodys_is_neither_looked_for_nor_counted(
+    house: House, monkeypatch: pytest.MonkeyPatch, name: str, password: str
+) -> None:
+    make_ada(house)
+    with monkeypatch.context() as context:
+        context.delattr(users, "find_hash")
+        context.delattr(users, "matches")
+        assert codes(house, ADDRESS + 1, name, password) == [401] * (ADDRESS + 1)
+    assert sign_in(house, "ada", PASSWORD).status_code == 303
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_form_is_as_large_as_it_has_to_be(house: House) -> None:
+    name, password = "\U0001f40e" * limits.USER_NAME_CHARS_MAX, "\U0001f40e" * 1_000
+    page = "/dashboard/" + "\U0001f40e" * (limits.SIGN_IN_NEXT_CHARS_MAX - len("/dashboard/"))
+    assert sign_in(house, name, password, next=page).status_code == 401
+    too_much = "x" * limits.SIGN_IN_FORM_BYTES_MAX
+    assert sign_in(house, "ada", PASSWORD, next=too_much).status_code == 413
+    packed = gzip.compress(b"name=ada")
+    headers = {"content-encoding": "gzip"}
+    path = "/dashboard/sign-in"
+    assert house.request("POST", path, content=packed, headers=headers).status_code == 415
+
+
+def test_a_page_that_is_too_far_to_come_back_to_is_forgotten(house: House) -> None:
+    page = "/dashboard/" + "x" * limits.SIGN_IN_NEXT_CHARS_MAX
+    assert house.request("GET", page).headers["location"] == "/dashboard/sign-in?next="
+    asked = house.request("GET", "/dashboard/sign-in", params={"next": page})
+    assert 'name="next" value="/dashboard"' in asked.text
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_log_tells_where_from_but_no_name_that_was_only_tried(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_ada(house)
+    caplog.set_level(logging.INFO, "meterhouse.signin")
+    sign_in(house, "my secret", "guess", headers={"x-forwarded-for": "192.0.2.1"})
+    sign_in(house, "ada", PASSWORD, headers={"x-forwarded-for": "192.0.2.2"})
+    assert [one.getMessage() for one in caplog.records if one.name == "meterhouse.signin"] == [
+        "a sign-in from 192.0.2.1 failed",
+        "ada signed in from 192.0.2.2",
+    ]

@@ -16,7 +16,9 @@ def make(ledger: Ledger, name: str, password: str, role: Role = "viewer") -> Use
 
 def verified(ledger: Ledger, name: str, password: str) -> User | None:
     with ledger.read() as connection:
-        return users.verify(connection, name, password)
+        if not users.matches(users.find_hash(connection, name), password):
+            return None
+        return users.find_user(connection, name)
 
 
 def test_a_user_is_known_by_name_and_password(ledger: Ledger) -> None:

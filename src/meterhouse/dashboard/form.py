@@ -12,10 +12,10 @@ from meterhouse.errors import Refusal
 from meterhouse.wire.encoding import Unpacker
 
 
-async def read_form(request: Request) -> FormData:
+async def read_form(request: Request, bytes_max: int = limits.REQUEST_BODY_BYTES_MAX) -> FormData:
     """Read a body of `name=text` pairs; raises `ApiError` when it is none, or too large."""
     try:
-        body = await _read_body(request)
+        body = await _read_body(request, bytes_max)
     except Refusal as refusal:
         raise ApiError(refusal.status, refusal.message) from None
     try:
@@ -27,15 +27,15 @@ async def read_form(request: Request) -> FormData:
     return FormData(dict(pairs))
 
 
-async def _read_body(request: Request) -> bytes:
+async def _read_body(request: Request, bytes_max: int) -> bytes:
     """Return the body, unpacked; raises a `Refusal` as well."""
     header = ", ".join(request.headers.getlist("content-encoding"))
-    unpacker = Unpacker(header, limits.REQUEST_BODY_BYTES_MAX)
+    unpacker = Unpacker(header, bytes_max)
     body = b""
     async for chunk in request.stream():
         for piece in unpacker.unpack(chunk):
             body += piece
-            if len(body) > limits.REQUEST_BODY_BYTES_MAX:
+            if len(body) > bytes_max:
                 raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too large.")
     unpacker.end()
     return body

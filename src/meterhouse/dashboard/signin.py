@@ -1,5 +1,6 @@
 """Signing in and out."""
 
+import logging
 from http import HTTPStatus
 
 from jinja2 import Environment
@@ -8,25 +9,35 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from meterhouse import limits
 from meterhouse.dashboard.address import Address
-from meterhouse.dashboard.attempts import Attempts
+from meterhouse.dashboard.attempts import Attempts, TooManyError
+from meterhouse.dashboard.client import ApiError
 from meterhouse.dashboard.form import read_form
+from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.session import COOKIE, Sessions
 
+log = logging.getLogger("meterhouse.signin")
+
 _WRONG = "This name and password do not belong together."
-_TOO_MANY = f"There were too many attempts. Try again in {limits.SIGN_IN_WINDOW_MINUTES} minutes."
 _STALE = "This link has been used, or is too old. Start the server again for a new one, or sign in."
+_DAY_SECONDS = 86_400
 
 
 class Door:
     """Lets people in."""
 
     def __init__(
-        self, sessions: Sessions, attempts: Attempts, templates: Environment, address: Address
+        self,
+        sessions: Sessions,
+        attempts: Attempts,
+        browsers: Browsers,
+        templates: Environment,
+        address: Address,
     ) -> None:
         self._sessions = sessions
-        self._address = address
         self._attempts = attempts
+        self._browsers = browsers
         self._templates = templates
+        self._address = address
 
     async def ask(self, request: Request) -> Response:
         """Ask for name and password."""
@@ -34,17 +45,27 @@ class Door:
 
     async def sign_in(self, request: Request) -> Response:
         """Take name and password, and give a cookie for them."""
-        form = await read_form(request)
+        if "content-encoding" in request.headers:  # no browser packs a form
+            raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "This form cannot be packed.")
+        form = await read_form(request, limits.SIGN_IN_FORM_BYTES_MAX)
         name, password, next_ = (str(form.get(key, "")) for key in ("name", "password", "next"))
-        ip = request.client.host if request.client else ""
-        if not self._attempts.admit(name, ip):
-            return self._page(next_, _TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS)
-        async with self._attempts.checking:
-            cookie = await self._sessions.sign_in(name, password)
+        client = self._address.client(request)
+        if not _possible(name, password):
+            return self._refuse(client, next_)
+        known = self._browsers.recognize(request.cookies, name)
+        try:
+            async with self._attempts.turn(name, client, known) as attempt:
+                gone = await request.is_disconnected()
+                cookie = None if gone else await self._sessions.sign_in(name, password)
+        except TooManyError as refused:
+            return self._come_again(next_, refused.seconds)
         if cookie is None:
-            return self._page(next_, _WRONG, HTTPStatus.UNAUTHORIZED)
-        self._attempts.forgive(name)
-        return self._enter(request, cookie, self._within(next_))
+            return self._refuse(client, next_)
+        attempt.forgive()
+        log.info("%s signed in from %s", name, _told(client))
+        answer = self._enter(request, cookie, self._within(next_))
+        self._remember(request, answer, name)
+        return answer
 
     async def open(self, request: Request) -> Response:
         """Take the token of a link that signs in once; HEAD does not use it up."""
@@ -63,22 +84,49 @@ class Door:
 
     def _page(self, next_: str, wrong: str = "", status: int = HTTPStatus.OK) -> Response:
         template = self._templates.get_template("sign_in.html")
-        return HTMLResponse(template.render(next=next_, wrong=wrong), status)
+        return HTMLResponse(template.render(next=self._within(next_), wrong=wrong), status)
+
+    def _refuse(self, client: str, next_: str) -> Response:
+        log.warning("a sign-in from %s failed", _told(client))
+        return self._page(next_, _WRONG, HTTPStatus.UNAUTHORIZED)
+
+    def _come_again(self, next_: str, seconds: int) -> Response:
+        wrong = f"There were too many attempts. Try again in {seconds} s."
+        answer = self._page(next_, wrong, HTTPStatus.TOO_MANY_REQUESTS)
+        answer.headers["retry-after"] = str(seconds)
+        return answer
 
     def _within(self, path: str) -> str:
         """Return where to go after signing in: a page of the dashboard, nowhere else."""
         home = self._address.home
-        return path if path.startswith(home + "/") else home
+        ours = path.startswith(home + "/") and len(path) <= limits.SIGN_IN_NEXT_CHARS_MAX
+        return path if ours else home
 
     def _enter(self, request: Request, cookie: str, page: str) -> Response:
         answer = RedirectResponse(page, HTTPStatus.SEE_OTHER)
-        answer.set_cookie(
-            COOKIE,
-            cookie,
-            max_age=limits.DASHBOARD_SESSION_HOURS_MAX * 3_600,
-            path=self._address.home,
-            secure=self._address.secure(request),
-            httponly=True,
-            samesite="lax",
-        )
+        seconds = limits.DASHBOARD_SESSION_HOURS_MAX * 3_600
+        self._set_cookie(request, answer, COOKIE, cookie, seconds, self._address.home)
         return answer
+
+    def _remember(self, request: Request, answer: Response, name: str) -> None:
+        seconds = limits.SIGN_IN_KNOWN_DAYS * _DAY_SECONDS
+        cookie, value = self._browsers.remember(name)
+        self._set_cookie(request, answer, cookie, value, seconds, f"{self._address.home}/sign-in")
+
+    def _set_cookie(
+        self, request: Request, answer: Response, name: str, value: str, seconds: int, path: str
+    ) -> None:
+        secure = self._address.secure(request)
+        answer.set_cookie(
+            name, value, seconds, path=path, secure=secure, httponly=True, samesite="lax"
+        )
+
+
+def _possible(name: str, password: str) -> bool:
+    """Tell whether a user can have these; else nothing is counted or checked."""
+    short = len(name) <= limits.USER_NAME_CHARS_MAX
+    return short and name.isprintable() and len(password) <= limits.USER_PASSWORD_CHARS_MAX
+
+
+def _told(client: str) -> str:
+    return client or "the Unix socket"

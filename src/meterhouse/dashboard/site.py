@@ -44,6 +44,7 @@ from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.attempts import Attempts
 from meterhouse.dashboard.client import Api, ApiError, Asgi, Space
 from meterhouse.dashboard.form import read_form
+from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import COOKIE, Session, Sessions
 from meterhouse.dashboard.visit import Visit, environment
@@ -128,7 +129,14 @@ class Dashboard:
         self.address = Address(config.trusted_proxies, config.base_path)
         self.templates = environment(self.address)
         self._secret = secret
-        self._door = signin.Door(self.sessions, Attempts(clock), self.templates, self.address)
+        self._attempts = Attempts(clock)
+        self._door = signin.Door(
+            self.sessions,
+            self._attempts,
+            Browsers(clock, secret),
+            self.templates,
+            self.address,
+        )
         self._app = _guarded(Starlette(routes=self._routes()), config.embed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,7 +148,8 @@ class Dashboard:
         return f"{self.address.home}/open?token={self.sessions.make_link()}"
 
     def end(self) -> None:
-        """Send those away who look at something live: the server stops."""
+        """Send those away who look at something live, or wait to sign in: the server stops."""
+        self._attempts.end()
         self.live.end()
 
     def _routes(self) -> list[Route]:
@@ -252,6 +261,7 @@ class Dashboard:
             return PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)
         query = f"?{request.url.query}" if request.url.query else ""
         here = quote(self.address.below(request.url.path) + query)
+        here = here if len(here) <= limits.SIGN_IN_NEXT_CHARS_MAX else ""
         return RedirectResponse(f"{self.address.home}/sign-in?next={here}", HTTPStatus.SEE_OTHER)
 
     def _sorry(self, status: int, sentence: str) -> Response:

@@ -2,7 +2,8 @@
 
 - A password is never stored, only its Argon2id hash. Hashing takes tens of milliseconds and 64 MB
   on purpose, so it is done before a transaction that writes (`hash_password`).
-- `verify` takes as long for a name that nobody has as for one that somebody has.
+- `matches` takes as long for a name that nobody has as for one that somebody has. It needs no
+  connection, and takes as much time and memory as hashing.
 - `password_set_at` tells when the password became what it is: what was signed before does not hold.
 """
 
@@ -91,14 +92,19 @@ def delete_user(connection: sa.Connection, name: str) -> bool:
     return connection.execute(sa.delete(users).where(users.c.name == name)).rowcount > 0
 
 
-def verify(connection: sa.Connection, name: str, password: str) -> User | None:
-    """Return the user who has this name and this password; None when nobody has both."""
+def find_hash(connection: sa.Connection, name: str) -> str | None:
+    """Return what is kept of a user's password; None when there is no such user."""
     found: str | None = connection.execute(_hash_of, {"wanted": name}).scalar_one_or_none()
+    return found
+
+
+def matches(password_hash: str | None, password: str) -> bool:
+    """Tell whether this is kept of that password; nothing matches where nothing is kept."""
     try:
-        _hasher.verify(found or _NOBODY, password)
+        _hasher.verify(password_hash or _NOBODY, password)
     except VerificationError:
-        return None
-    return find_user(connection, name)
+        return False
+    return password_hash is not None
 
 
 def _user(row: sa.RowMapping) -> User:

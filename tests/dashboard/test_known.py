@@ -1,0 +1,60 @@
+import pytest
+
+from meterhouse import limits
+from meterhouse.clock import ManualClock
+from meterhouse.dashboard.known import Browsers
+from tests.dashboard.samples import at
+
+LASTING = limits.SIGN_IN_KNOWN_DAYS * 86_400_000
+APART = limits.CLOCK_APART_MINUTES_MAX * 60_000
+NAMES = ("ada", "Ada", "", "\N{SNOWMAN} " * 50)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(at("2026-11-21"))
+
+
+@pytest.fixture
+def browsers(clock: ManualClock) -> Browsers:
+    return Browsers(clock, b"s" * 32)
+
+
+def test_a_browser_is_known_by_each_name_that_signed_in(browsers: Browsers) -> None:
+    cookies = dict(browsers.remember(name) for name in NAMES)
+    found = [browsers.recognize(cookies, name) for name in NAMES]
+    assert len({one for one in found if one}) == len(NAMES)
+    assert browsers.recognize(cookies, "bob") is None
+    assert browsers.recognize({}, "ada") is None
+
+
+def test_two_browsers_are_told_apart(browsers: Browsers) -> None:
+    one, two = (dict([browsers.remember("ada")]) for _ in range(2))
+    assert browsers.recognize(one, "ada") != browsers.recognize(two, "ada")
+
+
+def test_a_cookie_tells_no_name(browsers: Browsers) -> None:
+    assert "ada" not in "".join(browsers.remember("ada"))
+
+
+@pytest.mark.parametrize(
+    ("passed", "known"),
+    [(LASTING, True), (LASTING + 1, False), (-APART, True), (-APART - 1, False)],
+)
+def test_a_browser_is_known_for_a_while(
+    clock: ManualClock, browsers: Browsers, passed: int, known: bool
+) -> None:
+    cookies = dict([browsers.remember("ada")])
+    clock.advance(passed)
+    assert (browsers.recognize(cookies, "ada") is not None) == known
+
+
+def test_what_we_did_not_sign_or_not_for_this_name_makes_nobody_known(
+    clock: ManualClock, browsers: Browsers
+) -> None:
+    name, value = browsers.remember("ada")
+    _, of_another = Browsers(clock, b"t" * 32).remember("ada")
+    _, of_bob = browsers.remember("bob")
+    no_such = browsers._signer.dumps({"who": "ada"})
+    for changed in ("", ".", value[:-1], "x" + value, of_another, of_bob, str(no_such)):
+        assert browsers.recognize({name: changed}, "ada") is None
