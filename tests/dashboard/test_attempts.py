@@ -163,7 +163,7 @@ def test_memory_is_the_same_whoever_tries(attempts: Attempts) -> None:
 def test_a_line_has_an_end_and_one_password_is_checked_at_a_time(
     attempts: Attempts, monkeypatch: pytest.MonkeyPatch, known: str | None
 ) -> None:
-    monkeypatch.setattr(limits, "SIGN_IN_LINE_MAX", 3)
+    monkeypatch.setattr(limits, "SIGN_IN_WAITING_MAX", 3)
 
     async def work() -> None:
         checking, checked, more = 0, 0, asyncio.Event()

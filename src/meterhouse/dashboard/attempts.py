@@ -100,7 +100,7 @@ class Line:
     @contextmanager
     def joined(self) -> Iterator[None]:
         """Stand in the line; raises `TooManyError` where it is too long."""
-        if self._count >= limits.SIGN_IN_LINE_MAX:
+        if self._count >= limits.SIGN_IN_WAITING_MAX:
             raise TooManyError(limits.SIGN_IN_HELD_SECONDS_MAX * 1000)
         self._count += 1
         try:
