@@ -9,10 +9,16 @@ import pytest
 import uvicorn
 
 from meterhouse import limits
-from meterhouse.connection import Connection
+from meterhouse.connection import Connection, WebSocket
 from meterhouse.limits import REQUEST_HEAD_BYTES_MAX
 
 REQUEST = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
+UPGRADE = (
+    b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+SECONDS_MAX = 15
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 
@@ -24,12 +30,12 @@ async def hello(_: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hi"})
 
 
-def talk(script: Talk, app: Any = hello) -> bytes:
+def talk(script: Talk, app: Any = hello, ws: type[WebSocket] = WebSocket) -> bytes:
     """Start a server, let `script` talk to it over one connection, stop it."""
 
     async def run() -> bytes:
         config = uvicorn.Config(
-            app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False
+            app, http=Connection, ws=ws, lifespan="off", log_config=None, access_log=False
         )
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -160,3 +166,42 @@ def test_an_answer_that_is_read_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -
         return head
 
     assert talk(script, app).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+class Unread(WebSocket):
+    """A websocket whose library does not get to read a whole request."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data[:-2])
+
+
+def test_what_cannot_become_a_websocket_is_answered() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(UPGRADE)
+        async with asyncio.timeout(SECONDS_MAX):
+            return await reader.read()
+
+    assert "websocket" in error_of(talk(script, ws=Unread), b"400 Bad Request")["message"]
+
+
+def test_a_websocket_in_the_middle_of_an_answer_ends_the_connection() -> None:
+    """And whoever answers hears that the client is gone."""
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(REQUEST)
+        async with asyncio.timeout(SECONDS_MAX):
+            await begun.wait()
+            writer.write(UPGRADE)
+            answer = await reader.read()
+            await gone.wait()
+        return answer
+
+    assert b"websocket" not in talk(script, app)

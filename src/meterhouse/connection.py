@@ -7,7 +7,9 @@ connection on which no request begins. The size of a body is bounded by `api.gat
 An answer of which the client takes nothing for a while is ended, together with the connection.
 
 A request that arrives in one piece, as nearly all do, costs no timer. A request for a websocket
-hands its connection over to a `WebSocket`, which bounds a frame and asks after a silent client.
+hands its connection over to a `WebSocket`, which bounds a frame and asks after a silent client. One
+that cannot become a websocket is answered like any other; one that comes before an earlier request
+of its connection is answered ends the connection.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ import math
 import socket
 import sys
 import termios
+from collections.abc import Iterable
 from contextlib import suppress
 from fcntl import ioctl
 
@@ -26,6 +29,7 @@ from meterhouse import limits
 from meterhouse.errors import Refusal
 from meterhouse.wire import envelope
 from meterhouse.wire.envelope_v2 import error_of
+from meterhouse.wire.refusals import no_websocket
 from meterhouse.wire.version import Api, api_of
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
@@ -168,6 +172,13 @@ class Connection(HttpToolsProtocol):
         waiting: int = self.transport.get_write_buffer_size()
         return waiting + int.from_bytes(found, sys.byteorder)
 
+    def handle_websocket_upgrade(self) -> None:
+        """Become a websocket, unless an answer is under way that would not hear of its end."""
+        if self._answering():
+            self.transport.close()
+        else:
+            super().handle_websocket_upgrade()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, and close."""
         self._refuse(envelope.not_http(msg))
@@ -210,22 +221,35 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close; only close while the answer to an earlier request is on its way."""
         if not self._answering():
-            body = error_of(refusal, self._api())
-            date = [b"%s: %s\r\n" % header for header in self.server_state.default_headers]
-            self.transport.write(
-                b"HTTP/1.1 %d %s\r\n" % (refusal.status, _REASONS[refusal.status])
-                + b"".join(date)
-                + b"content-type: application/json\r\nconnection: close\r\n"
-                + b"content-length: %d\r\n\r\n%s" % (len(body), body)
-            )
+            headers = self.server_state.default_headers
+            self.transport.write(_last_answer(refusal, self._api(), headers))
         self.transport.close()
 
 
 class WebSocket(WebSocketsSansIOProtocol):
     """The protocol of a connection that became a websocket."""
 
+    def data_received(self, data: bytes) -> None:
+        """Take what came; the first of it is the whole request for a websocket."""
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            # The library has read no request, and would wait for one for ever.
+            self.transport.write(_last_answer(no_websocket(), "v1", self.default_headers))
+            self.transport.close()
+
     async def send(self, message: ASGISendEvent) -> None:
         """Send what the application says."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True  # uvicorn takes a refusal for one that was forgotten
+
+
+def _last_answer(refusal: Refusal, api: Api, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the refusal that a connection ends with; `headers` are those of every answer."""
+    body = error_of(refusal, api)
+    return (
+        b"HTTP/1.1 %d %s\r\n" % (refusal.status, _REASONS[refusal.status])
+        + b"".join(b"%s: %s\r\n" % header for header in headers)
+        + b"content-type: application/json\r\nconnection: close\r\n"
+        + b"content-length: %d\r\n\r\n%s" % (len(body), body)
+    )

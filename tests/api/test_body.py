@@ -199,9 +199,9 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> Bodies:
 class Sender:
     """One request: `send` gives the next chunk, `over` the last one."""
 
-    def __init__(self, bodies: Bodies, length: int | None = 2 * SMALL, **more: Any) -> None:
+    def __init__(self, bodies: Bodies, length: int | bytes | None = 2 * SMALL, **more: Any) -> None:
         self._chunks: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        stated = None if length is None else b"%d" % length
+        stated = b"%d" % length if isinstance(length, int) else length
         asked = {"bytes_max": 4 * SMALL, "encoding": None, **more}
         self.reading = asyncio.create_task(bodies.read(self._chunks.get, length=stated, **asked))
 
@@ -263,6 +263,39 @@ def test_one_whose_size_is_not_known_holds_the_most_that_it_may_have(bodies: Bod
         assert not packed.reading.done()
         bodies.release(4 * SMALL)
         assert await packed.over() == (bytes(SMALL + 1), 4 * SMALL)
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("length", "held"),
+    [
+        (b"%d" % (2 * SMALL), 2 * SMALL),
+        (b"0" * 10_000 + b"%d" % (2 * SMALL), 2 * SMALL),
+        (b"0", 0),
+        (b"0" * 10_000, 0),
+        (b"4" * SMALL, None),
+        (b"%d" % 10**19, None),
+        (b"", 4 * SMALL),
+        (b"+9", 4 * SMALL),
+        ("٣".encode(), 4 * SMALL),
+    ],
+)
+def test_however_the_length_is_written(bodies: Bodies, length: bytes, held: int | None) -> None:
+    """A length that is none tells nothing, and one of any number of digits is compared."""
+
+    async def body() -> None:
+        sender = Sender(bodies, length)
+        if held == 0:
+            assert await sender.over() == (b"", 0)
+            return
+        await sender.send(b"a" * (SMALL + 1))
+        if held is None:
+            with pytest.raises(Refusal) as caught:
+                await sender.over()
+            assert caught.value.status == 413
+        else:
+            assert (await sender.over()).held == held
 
     run(body)
 

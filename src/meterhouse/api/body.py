@@ -11,6 +11,7 @@ What a reader may rely on:
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from meterhouse.gone import Disconnected, Receive
 from meterhouse.metrics import Metrics
 from meterhouse.wire.encoding import Unpacker
 from meterhouse.wire.envelope import body_too_large, overloaded
+
+_LENGTH_DIGITS_MAX = len(str(sys.maxsize))
 
 
 class Body(NamedTuple):
@@ -120,11 +123,11 @@ class _Reading:
         self._encoding = encoding
         self._unpacker: Unpacker | None = None
         self._pieces: list[bytes] = []
-        if length is not None and length.isdigit():
-            if int(length) > bytes_max:
-                self.refusal = body_too_large(bytes_max)
-            elif encoding is None:
-                self.size_max = int(length)
+        stated = _stated(length)
+        if stated > bytes_max:
+            self.refusal = body_too_large(bytes_max)
+        elif stated >= 0 and encoding is None:
+            self.size_max = stated
 
     def keep(self, chunk: bytes) -> Iterator[int]:
         """Unpack a chunk and keep what comes out; yield how much there is after each piece."""
@@ -157,6 +160,14 @@ class _Reading:
         if self._unpacker is None:
             self._unpacker = Unpacker(self._encoding, self._bytes_max)
         return self._unpacker.unpack(chunk)
+
+
+def _stated(length: bytes | None) -> int:
+    """Return how long a body is said to be, -1 where that is not said."""
+    if length is None or not length.isdigit():
+        return -1
+    digits = length.lstrip(b"0") or b"0"  # of zeros in front there may be any number
+    return int(digits) if len(digits) <= _LENGTH_DIGITS_MAX else sys.maxsize
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:

@@ -31,6 +31,14 @@ def unknown_websocket() -> Refusal:
     return Refusal("Unknown WebSocket ID.", status=404)
 
 
+def no_websocket() -> Refusal:
+    """Refuse a request for a websocket that cannot become one."""
+    return Refusal(
+        "Invalid request: a websocket is asked for with a GET that has no body, and with few and "
+        "short headers."
+    )
+
+
 # ---- Destinations and deliveries ----
 
 
