@@ -86,6 +86,34 @@ def test_one_may_wait_for_so_many() -> None:
     run(body)
 
 
+def test_a_place_that_comes_back_before_those_who_left_go_on_is_not_lost() -> None:
+    """Given three of one sender that are cancelled in one moment, of which one has the place."""
+
+    async def body() -> None:
+        share, served = Share(places=1, each=1, waiting=3), list[int]()
+
+        async def ask() -> None:
+            if not share.take(ADA):
+                await share.wait(ADA)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                share.give(ADA)
+
+        asking = [asyncio.create_task(ask()) for _ in range(3)]
+        other = wait(share, BOB, served)
+        await asyncio.sleep(0)
+        for one in asking:
+            one.cancel()
+        ended = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(one) for one in ended] == [asyncio.CancelledError] * 3
+        await other
+        share.give(BOB)
+        assert share.take(ADA)
+
+    run(body)
+
+
 @pytest.mark.parametrize("served_before", [False, True])
 def test_who_waits_no_more_leaves_the_place_to_others(served_before: bool) -> None:
     """Also when the place comes in the same moment."""

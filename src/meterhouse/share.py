@@ -64,16 +64,24 @@ class Share:
             held = self._held.get(who, 0)
             if held >= self._each:
                 continue
-            turn = self._waiting[who][0]
-            self._forget(who, turn)
-            if who in self._waiting:  # it waits for more: the others come first
-                self._waiting[who] = self._waiting.pop(who)
-            self._free -= 1
-            self._held[who] = held + 1
-            turn.set_result(None)
+            turn = self._next(who)
+            if turn is not None:
+                self._free -= 1
+                self._held[who] = held + 1
+                turn.set_result(None)
+
+    def _next(self, who: int) -> asyncio.Future[None] | None:
+        """Return the turn that is next, of those that are still waited for."""
+        # One that was cancelled is there until whoever waited for it goes on.
+        turns = deque(turn for turn in self._waiting.pop(who) if not turn.cancelled())
+        turn = turns.popleft() if turns else None
+        if turns:  # it waits for more: the others come first
+            self._waiting[who] = turns
+        return turn
 
     def _forget(self, who: int, turn: asyncio.Future[None]) -> None:
-        turns = self._waiting[who]
-        turns.remove(turn)
-        if not turns:
-            del self._waiting[who]
+        turns = self._waiting.get(who, deque())
+        if turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[who]
