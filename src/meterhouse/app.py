@@ -172,6 +172,7 @@ class Meterhouse:
         """Finish what a crash left behind, then take events."""
         await self._timekeeper.open()
         await self._snapshots.clear()
+        await self.dashboard.sessions.start()
         await self.house.identifiers.recover(self._stores)
         await self._processor.start()
         await self._broadcast.start()

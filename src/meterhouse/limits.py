@@ -305,6 +305,10 @@ CLI_RESPONSE_CHARS_MAX = 5_000  # of what a URL answered; the CLI tells as much
 
 # The dashboard.
 DASHBOARD_SESSION_HOURS_MAX = 12
+DASHBOARD_SESSION_ITEMS_MAX = 50  # of one user; one more ends the one that was seen longest ago
+DASHBOARD_SESSION_SEEN_SECONDS = 60  # between two notes of when it was last seen
+DASHBOARD_SESSION_LOOK_SECONDS = 1  # between two looks whether those who look on still may
+DASHBOARD_BROWSER_CHARS_MAX = 60  # that are kept of what a browser calls itself
 DASHBOARD_LINK_MINUTES_MAX = 60  # that the link of `--open-dashboard` holds
 DASHBOARD_LIVE_SECONDS = 2  # between two looks, while somebody looks
 DASHBOARD_LIVE_CUSTOMERS_SECONDS = 30  # between two looks at who used most

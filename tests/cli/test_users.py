@@ -4,7 +4,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from meterhouse.cli.main import app
-from meterhouse.ledger import users
+from meterhouse.clock import SystemClock
+from meterhouse.ledger import dashboard_sessions, users
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.users import User
 from meterhouse.limits import USER_NAME_CHARS_MAX, USER_PASSWORD_CHARS_MAX
@@ -69,6 +70,44 @@ def test_a_user_is_deleted(tmp_path: Path) -> None:
     assert verified(tmp_path, "ada", "correct horse") is None
 
 
+def signed_in(data_dir: Path, *names: str | None) -> list[bytes]:
+    """Sign users in, where None is a link; return the digests of what their browsers hold."""
+    digests = [bytes([number]) * 32 for number in range(len(names))]
+    now = SystemClock().now()
+    with open_ledger(f"sqlite:///{data_dir}/ledger.db") as ledger, ledger.write() as connection:
+        for name, digest in zip(names, digests, strict=True):
+            dashboard_sessions.create(
+                connection,
+                digest,
+                (name, users.find_hash(connection, name) or "") if name else None,
+                address="192.0.2.7",
+                browser="Firefox on Linux",
+                now=now,
+                expires_at=now + 60_000,
+            )
+    return digests
+
+
+def test_sessions_are_listed_and_ended(tmp_path: Path) -> None:
+    for name in ("ada", "bob"):
+        make(tmp_path, name)
+    digests = signed_in(tmp_path, "ada", "ada", "bob", None)
+    headers, *rows = (line.split("\t") for line in run(tmp_path, "sessions").stdout.splitlines())
+    assert headers == ["user", "browser", "address", "signed in", "last seen", "ends"]
+    assert [row[:3] for row in rows] == [
+        [user, "Firefox on Linux", "192.0.2.7"] for user in ("(a link)", "bob", "ada", "ada")
+    ]
+    assert len(run(tmp_path, "sessions", "ada").stdout.splitlines()) == 3
+    ended = run(tmp_path, "sign-out", "ada")
+    assert (ended.exit_code, ended.stdout) == (0, "ada\n")
+    assert "2 sessions ended." in ended.stderr
+    assert run(tmp_path, "delete", "bob").exit_code == 0
+    with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger, ledger.read() as connection:
+        left = [dashboard_sessions.find(connection, digest) for digest in digests]
+    assert [one and one.user for one in left] == [None] * 4
+    assert left[3] is not None
+
+
 @pytest.mark.parametrize(
     ("arguments", "password", "code", "sentence"),
     [
@@ -91,8 +130,9 @@ def test_what_cannot_be_done_is_told_in_one_sentence(
     assert sentence in told.stderr
 
 
-def test_nobody_is_deleted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["delete", "sessions", "sign-out"])
+def test_nobody_is_nobody(tmp_path: Path, command: str) -> None:
     make(tmp_path, "ada")
-    told = run(tmp_path, "delete", "bob")
+    told = run(tmp_path, command, "bob")
     assert told.exit_code == 1
     assert told.stderr.startswith("Error: There is no user 'bob'")

@@ -32,11 +32,15 @@ def browsing() -> Iterator[Browser]:
         opened.close()
 
 
-def make_user(data_dir: Path) -> None:
-    """Make the user ada, an admin."""
-    create = ["users", "create", "ada", "--role", "admin", "--password-stdin"]
+def make_user(data_dir: Path, name: str = "ada", role: str = "admin") -> None:
+    """Make a user."""
+    command(data_dir, "users", "create", name, "--role", role, "--password-stdin")
+
+
+def command(data_dir: Path, *arguments: str) -> None:
+    """Run a command, to which a password is typed."""
     subprocess.run(
-        [sys.executable, "-m", "meterhouse", *create, "--data-dir", str(data_dir)],
+        [sys.executable, "-m", "meterhouse", *arguments, "--data-dir", str(data_dir)],
         input=PASSWORD + "\n",
         text=True,
         check=True,
@@ -44,8 +48,8 @@ def make_user(data_dir: Path) -> None:
     )
 
 
-def sign_in(page: Page, password: str) -> None:
+def sign_in(page: Page, password: str, name: str = "ada") -> None:
     """Fill the form in and send it."""
-    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.dashboard.browser import CHROMIUM, PASSWORD, browsing, make_user, sign_in
+from tests.dashboard.browser import CHROMIUM, PASSWORD, browsing, command, make_user, sign_in
 from tests.receiver import receiving
 from tests.server import TEST_KEY, Server, serving
 
@@ -309,13 +309,55 @@ def test_a_page_of_another_origin_asks_with_a_token(browser: Browser, site: Site
     page.context.close()
 
 
-def test_signing_out(page: Page, site: Site) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
+def entered(browser: Browser, site: Site, name: str) -> Page:
+    """Return a page of a browser that has just signed in; it is at the overview."""
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
     page.goto(site.home)
+    sign_in(page, PASSWORD, name)
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    return page
+
+
+def outside(page: Page) -> None:
+    """Wait until a page shows nothing any more."""
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_signing_out(browser: Browser, site: Site) -> None:
+    """A copy of the cookie is worth nothing then."""
+    page = entered(browser, site, "ada")
+    copied = browser.new_context(storage_state=page.context.storage_state()).new_page()
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    outside(page)
     page.goto(site.home)
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    outside(page)
+    copied.goto(site.home)
+    outside(copied)
+    for one in (page, copied):
+        one.context.close()
+
+
+def test_what_is_live_goes_when_its_session_ends(browser: Browser, site: Site) -> None:
+    """By the page of sessions, everywhere at once, and by the command line."""
+    data_dir = site.server.data_dir
+    make_user(data_dir, "bob", "viewer")
+    page, ended = (entered(browser, site, "bob") for _ in range(2))
+    page.get_by_role("link", name="bob").click()
+    expect(page.get_by_role("row")).to_have_count(3)
+    page.get_by_role("button", name="End").click()
+    expect(page.get_by_role("row")).to_have_count(2)
+    outside(ended)
+    live = entered(browser, site, "bob")
+    page.on("dialog", lambda one: one.accept())
+    page.get_by_role("button", name="Sign out everywhere").click()
+    for one in (page, live):
+        outside(one)
+        one.context.close()
+    sign_in(ended, PASSWORD, "bob")
+    expect(ended.get_by_role("heading", name="Overview")).to_be_visible()
+    command(data_dir, "users", "sign-out", "bob")
+    outside(ended)
+    ended.context.close()
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core: it comes from npm")
@@ -336,6 +378,7 @@ def test_signing_out(page: Page, site: Site) -> None:
         "/developers/logs",
         "/developers/destinations",
         "/developers/keys",
+        "/sessions",
         "/nothing",
     ],
 )

@@ -2,13 +2,14 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from meterhouse import limits
 from meterhouse.dashboard.client import ApiError
-from meterhouse.dashboard.live import Live
+from meterhouse.dashboard.live import SIGNED_OUT, Live
 
 STILL = ": still here\n\n"
 
@@ -42,8 +43,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DASHBOARD_LIVE_SECONDS", 0)
 
 
-async def always() -> bool:
-    return True
+@asynccontextmanager
+async def watched(over: asyncio.Event) -> AsyncIterator[asyncio.Event]:
+    yield over
 
 
 def run(body: Callable[[Live, Page], Awaitable[None]]) -> None:
@@ -55,8 +57,8 @@ def run(body: Callable[[Live, Page], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-def look(live: Live, page: Page, key: str = "part", holds: Any = always) -> Any:
-    return live.stream(key, page.make, holds)
+def look(live: Live, page: Page, key: str = "part", over: asyncio.Event | None = None) -> Any:
+    return live.stream(key, page.make, watched(over or asyncio.Event()))
 
 
 async def told(stream: AsyncIterator[str]) -> str:
@@ -197,18 +199,20 @@ def test_the_end_sends_everybody_away() -> None:
     run(body)
 
 
-def test_whoever_is_signed_out_is_sent_away() -> None:
+def test_whoever_is_signed_out_is_sent_away_at_once() -> None:
     async def body(live: Live, page: Page) -> None:
-        signed_in = True
-
-        async def holds() -> bool:
-            return signed_in
-
-        stream = look(live, page, holds=holds)
-        assert await told(stream) == "one"
-        signed_in = False
+        over = asyncio.Event()
+        stream, other = look(live, page, over=over), look(live, page)
+        assert await told(stream) == await told(other) == "one"
+        following = asyncio.ensure_future(anext(stream))
+        await page.wait()
+        assert not following.done()
+        over.set()
         page.html = "secret"
+        assert await following == SIGNED_OUT
         assert await told(stream) == "ended"
+        assert await told(other) == "secret"
+        await other.aclose()
 
     run(body)
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from meterhouse import limits
+from meterhouse.dashboard.session import COOKIE
 from meterhouse.ledger import users
 from tests.api.house import House, housing
 
@@ -63,11 +64,19 @@ def entered(house: House, headers: dict[str, str] | None = None) -> set[str]:
     return {part.strip().lower() for part in told.split(";")}
 
 
-def test_signing_out_takes_the_cookie_back(house: House) -> None:
-    answer = house.request("POST", "/dashboard/sign-out")
-    assert answer.status_code == 303
-    assert answer.headers["location"] == "/dashboard/sign-in"
-    assert "max-age=0" in answer.headers["set-cookie"].lower()
+def test_signing_out_ends_the_session_and_takes_the_cookie_back(house: House) -> None:
+    held = house.request("GET", house.meterhouse.dashboard.open_path()).cookies[COOKIE]
+    kept = {"cookie": f"{COOKIE}={held}"}
+    inside = house.request("GET", "/dashboard", headers=kept).headers["location"]
+    assert inside.endswith("/test")
+    for headers in (kept, kept, {}):  # it may be gone already
+        answer = house.request("POST", "/dashboard/sign-out", headers=headers)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == "/dashboard/sign-in"
+        assert "max-age=0" in answer.headers["set-cookie"].lower()
+    for path in ("/dashboard", inside):  # somebody has copied the cookie
+        outside = house.request("GET", path, headers=kept).headers["location"]
+        assert outside.startswith("/dashboard/sign-in")
 
 
 def make_ada(house: House) -> None:

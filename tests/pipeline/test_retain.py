@@ -6,8 +6,9 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
+from meterhouse.ledger import dashboard_sessions as sessions
 from meterhouse.ledger import idempotency
-from meterhouse.ledger.tables import activity, idempotency_records
+from meterhouse.ledger.tables import activity, dashboard_sessions, idempotency_records
 from meterhouse.metering.activity import WINDOW
 from meterhouse.pipeline.retain import Retention
 from meterhouse.usage.store import UsageStore
@@ -63,6 +64,24 @@ def test_what_came_later_stays(pipeline: Pipeline) -> None:
 
     assert pipeline.run(body) == 3
     assert left(pipeline) == (1, 1, 1)
+
+
+def test_a_session_of_the_dashboard_goes_with_its_time(pipeline: Pipeline) -> None:
+    async def body() -> list[int]:
+        for number, ends in enumerate((NOW, NOW + 1)):
+            await pipeline.stores.write(
+                sessions.create,
+                bytes([number]),
+                None,
+                address="",
+                browser="",
+                now=NOW,
+                expires_at=ends,
+            )
+        pipeline.clock.set(NOW + 1)
+        return [await pipeline.retention.sweep(), pipeline.rows(dashboard_sessions)]
+
+    assert pipeline.run(body) == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from meterhouse.cli.output import print_table, remark, show_time
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import ConfigError, MeterhouseError
-from meterhouse.ledger import users
+from meterhouse.ledger import dashboard_sessions, users
 from meterhouse.ledger.users import Role
 from meterhouse.limits import (
     USER_NAME_CHARS_MAX,
@@ -100,6 +100,47 @@ def delete(name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = Non
     if not gone:
         raise _unknown(name)
     typer.echo(name)
+
+
+@app.command()
+def sessions(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Whose; without it, everybody's.")
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List who is signed in to the dashboard, the one that was seen last first."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config) as ledger, ledger.read() as connection:
+        if name is not None and users.find_user(connection, name) is None:
+            raise _unknown(name)
+        found = dashboard_sessions.list_sessions(connection, SystemClock().now())
+    print_table(
+        ("user", "browser", "address", "signed in", "last seen", "ends"),
+        [
+            (
+                one.user or "(a link)",
+                one.browser,
+                one.address,
+                *map(show_time, (one.created, one.last_seen, one.expires_at)),
+            )
+            for one in found
+            if name in (None, one.user)
+        ],
+    )
+
+
+@app.command()
+def sign_out(name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Sign a user out everywhere."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config) as ledger, ledger.write() as connection:
+        if users.find_user(connection, name) is None:
+            raise _unknown(name)
+        ended = dashboard_sessions.end_all(connection, name)
+    typer.echo(name)
+    remark(f"{ended} session{'' if ended == 1 else 's'} ended.")
 
 
 def _check_name(name: str) -> None:

@@ -52,7 +52,7 @@ async def live(visit: Visit) -> Response:
         names = {one["id"]: one["display_name"] for one in await visit.meters()}
         return visit.render("_events.html", events=events, names=names)
 
-    return event_stream(visit.request, visit.live.stream(key, part, visit.holds))
+    return event_stream(visit.request, visit.live.stream(key, part, visit.over()))
 
 
 async def show(visit: Visit) -> Response:

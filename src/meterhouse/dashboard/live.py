@@ -1,14 +1,15 @@
 """Parts of a page that are always up to date, by server-sent events.
 
 However many look at a part, it is made once every `DASHBOARD_LIVE_SECONDS`, and sent where it is
-another than before. When nobody looks any more nothing is made.
+another than before. When nobody looks any more nothing is made. Whoever's session has ended is told
+so, and sent away.
 """
 
 import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 from meterhouse import limits
 from meterhouse.errors import MeterhouseError
@@ -16,6 +17,7 @@ from meterhouse.errors import MeterhouseError
 log = logging.getLogger("meterhouse.dashboard")
 
 Make = Callable[[], Awaitable[str]]
+SIGNED_OUT = "event: signed_out\ndata: -\n\n"
 
 
 class Part:
@@ -86,29 +88,36 @@ class Live:
         return lookers >= limits.DASHBOARD_LIVE_LISTENERS_MAX
 
     async def stream(
-        self, key: Hashable, make: Make, holds: Callable[[], Awaitable[bool]]
+        self, key: Hashable, make: Make, watched: AbstractAsyncContextManager[asyncio.Event]
     ) -> AsyncIterator[str]:
-        """Yield the part that `key` names whenever it changes, as long as the session `holds`."""
+        """Yield the part that `key` names whenever it changes, until the session is over.
+
+        `watched` yields what is set then (`dashboard.watch`).
+        """
         part = self._parts.setdefault(key, Part(make))
         part.begin()
         try:
-            version = 0
-            while not self._ended.is_set() and await holds():
-                if part.version != version:
-                    version = part.version
-                    yield f"data: {json.dumps(part.html)}\n\n"
-                else:
-                    yield ": still here\n\n"
-                await self._next(part, version)
+            async with watched as over:
+                version = 0
+                while not self._ended.is_set() and not over.is_set():
+                    if part.version != version:
+                        version = part.version
+                        yield f"data: {json.dumps(part.html)}\n\n"
+                    else:
+                        yield ": still here\n\n"
+                    await self._next(part, version, over)
+                if over.is_set():
+                    yield SIGNED_OUT
         finally:
             if part.lookers == 1:  # nobody may join a part that is about to end
                 del self._parts[key]
             await part.end()
 
-    async def _next(self, part: Part, version: int) -> None:
+    async def _next(self, part: Part, version: int, over: asyncio.Event) -> None:
         waits = {
             asyncio.create_task(part.after(version)),
             asyncio.create_task(self._ended.wait()),
+            asyncio.create_task(over.wait()),
         }
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

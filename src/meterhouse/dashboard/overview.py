@@ -57,7 +57,7 @@ async def live(visit: Visit) -> Response:
         raise ApiError(503, "Too many people look at once.")
     customers = _Customers()
     key = ("overview", visit.space)
-    pieces = visit.live.stream(key, lambda: _part(visit, customers), visit.holds)
+    pieces = visit.live.stream(key, lambda: _part(visit, customers), visit.over())
     return event_stream(visit.request, pieces)
 
 

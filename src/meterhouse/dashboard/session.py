@@ -1,53 +1,67 @@
-"""Who is signed in: a signed cookie, and a link that signs in once.
+"""Who is signed in: a session in the ledger, and a link that signs in once.
 
-- The cookie names a user and when it was made; role and password are read anew with each request,
-  so a user who is deleted, or whose password was changed, is signed out at once.
+- A cookie holds a random token, the ledger its digest, so a session ends for good where it is kept.
+  What its user may do is read anew with each request.
 - A link is printed by `meterhouse serve --open-dashboard`. It works once, for a while, in test mode
   only; the session that it opens ends with the server.
-- `csrf` comes with every change, in a form or in a header. Other sites cannot read it.
+- `csrf` comes with every change, in a form or in a header. Other sites cannot read it. It follows
+  from the token, which nobody can tell from it.
 """
 
 import asyncio
 import hmac
 import secrets
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import msgspec
-from itsdangerous import BadSignature, URLSafeSerializer
+from hashlib import blake2b
+from typing import NamedTuple
 
 from meterhouse import limits
 from meterhouse.clock import Clock
-from meterhouse.ledger import users
+from meterhouse.errors import StoreError
+from meterhouse.ledger import dashboard_sessions, users
+from meterhouse.ledger.dashboard_sessions import DashboardSession
+from meterhouse.ledger.users import Role
 from meterhouse.stores import Stores
+from meterhouse.wire.credentials import digest
 
 COOKIE = "meterhouse_session"
+_OPERATOR = "operator"  # what somebody is called whom a link has let in
 _TEST_ONLY = (
     "The link of --open-dashboard shows test data only. Make a user for live data: "
     "meterhouse users create NAME --role admin."
 )
 _MINUTE = 60_000
-_HOUR = 60 * _MINUTE
+_LASTING = limits.DASHBOARD_SESSION_HOURS_MAX * 60 * _MINUTE
 _APART = limits.CLOCK_APART_MINUTES_MAX * _MINUTE
+_SEEN = limits.DASHBOARD_SESSION_SEEN_SECONDS * 1_000
 
 
-class Ticket(msgspec.Struct, frozen=True):
-    """What a cookie holds; `run` is the server's run that a link belongs to, else empty."""
+class Visitor(NamedTuple):
+    """What is kept of whoever signs in: the address, and what the browser is called in short.
 
-    name: str
-    at: int
-    csrf: str
-    run: str = ""
+    `former` is the cookie that the browser had before, whose session ends.
+    """
+
+    address: str
+    browser: str
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is signed in."""
+    """Somebody who is signed in; `user` is None where a link has let them in."""
 
-    name: str
-    role: Literal["admin", "viewer"]
+    id: str
+    user: str | None
+    role: Role
     csrf: str
-    test_only: bool = False
+
+    @property
+    def name(self) -> str:
+        """What this one is called."""
+        return _OPERATOR if self.user is None else self.user
 
     @property
     def may_change(self) -> bool:
@@ -57,7 +71,7 @@ class Session:
     @property
     def refuses_live(self) -> str:
         """Say why this session shows no live data; empty where it does."""
-        return _TEST_ONLY if self.test_only else ""
+        return _TEST_ONLY if self.user is None else ""
 
     def confirms(self, token: str) -> bool:
         """Tell whether a change comes from one of our own pages."""
@@ -65,21 +79,23 @@ class Session:
 
 
 class Sessions:
-    """Makes and reads the cookies of this installation."""
+    """Makes, reads and ends the sessions of this installation."""
 
-    def __init__(self, stores: Stores, clock: Clock, secret: bytes) -> None:
+    def __init__(self, stores: Stores, clock: Clock) -> None:
         self._stores = stores
         self._clock = clock
-        self._signer = URLSafeSerializer(secret, salt="meterhouse.dashboard")
-        self._run = secrets.token_urlsafe(8)
         self._link: tuple[str, int] | None = None
+
+    async def start(self) -> None:
+        """End what links of earlier runs of the server have opened."""
+        await self._stores.write(dashboard_sessions.end_all, None)
 
     def make_link(self) -> str:
         """Return the token of a link that signs in once; the one before no longer does."""
         self._link = (secrets.token_urlsafe(24), self._clock.now())
         return self._link[0]
 
-    def open_link(self, token: str) -> str | None:
+    async def open_link(self, token: str, visitor: Visitor) -> str | None:
         """Return the cookie that a link gives; None when it does not hold, or no longer."""
         link, now = self._link, self._clock.now()
         if link is None or not hmac.compare_digest(token.encode(), link[0].encode()):
@@ -87,39 +103,67 @@ class Sessions:
         self._link = None
         if now > link[1] + limits.DASHBOARD_LINK_MINUTES_MAX * _MINUTE:
             return None
-        return self._cookie("operator", self._run)
+        return await self._begin(None, visitor)
 
-    async def sign_in(self, name: str, password: str) -> str | None:
+    async def sign_in(self, name: str, password: str, visitor: Visitor) -> str | None:
         """Return the cookie of the user with this password; None when nobody has both."""
         kept = await self._stores.read(users.find_hash, name)
-        matched = await asyncio.to_thread(users.matches, kept, password)
-        return self._cookie(name) if matched else None
+        if not await asyncio.to_thread(users.matches, kept, password) or kept is None:
+            return None
+        return await self._begin((name, kept), visitor)
 
     async def read(self, cookie: str | None) -> Session | None:
         """Return whose cookie it is; None when it does not hold."""
-        ticket = self._ticket(cookie)
-        if ticket is None:
+        if not cookie:
             return None
-        if ticket.run:
-            known = hmac.compare_digest(ticket.run, self._run)
-            return Session(ticket.name, "admin", ticket.csrf, test_only=True) if known else None
-        user = await self._stores.ask_ledger("look_up", users.find_user, ticket.name)
-        if user is None or user.password_set_at > ticket.at:
-            return None
-        return Session(user.name, user.role, ticket.csrf)
-
-    def _ticket(self, cookie: str | None) -> Ticket | None:
-        try:
-            held: Any = self._signer.loads(cookie or "")
-            ticket = msgspec.convert(held, Ticket)
-        except (BadSignature, msgspec.ValidationError):
-            return None
-        age = self._clock.now() - ticket.at
+        found = await self._stores.ask_ledger("look_up", dashboard_sessions.find, digest(cookie))
+        now = self._clock.now()
         # One from the future was made by a clock that was ahead.
-        fresh = -_APART <= age <= limits.DASHBOARD_SESSION_HOURS_MAX * _HOUR
-        return ticket if fresh else None
+        if found is None or not found.created - _APART <= now <= found.expires_at:
+            return None
+        if now >= found.last_seen + _SEEN:
+            with suppress(StoreError):  # one that cannot be written to can still be looked at
+                await self._stores.write(dashboard_sessions.saw, found.id, now)
+        return Session(found.id, found.user, found.role or "admin", _csrf(cookie))
 
-    def _cookie(self, name: str, run: str = "") -> str:
-        ticket = Ticket(name, self._clock.now(), secrets.token_urlsafe(16), run)
-        signed: str | bytes = self._signer.dumps(msgspec.to_builtins(ticket))
-        return signed if isinstance(signed, str) else signed.decode()
+    async def end(self, cookie: str | None) -> None:
+        """End the session of a cookie."""
+        if cookie:
+            await self._stores.write(dashboard_sessions.end_by_digest, digest(cookie))
+
+    async def end_one(self, session: Session, id_: str) -> bool:
+        """End one of somebody's own sessions; False when it is none."""
+        return await self._stores.write(dashboard_sessions.end, session.user, id_)
+
+    async def end_all(self, session: Session) -> None:
+        """End all of somebody's own sessions, this one too."""
+        await self._stores.write(dashboard_sessions.end_all, session.user)
+
+    async def own(self, session: Session) -> list[DashboardSession]:
+        """Return somebody's own sessions, the one that was seen last first."""
+        now = self._clock.now()
+        return await self._stores.read(dashboard_sessions.sessions_of, session.user, now)
+
+    async def still_held(self, ids: Collection[str]) -> set[str]:
+        """Return which of these sessions have not ended."""
+        now = self._clock.now()
+        return await self._stores.ask_ledger("look_up", dashboard_sessions.still_held, ids, now)
+
+    async def _begin(self, user: tuple[str, str] | None, visitor: Visitor) -> str | None:
+        """Begin a session of a name whose password had this hash; None when it is another now."""
+        token, now = secrets.token_urlsafe(32), self._clock.now()
+        await self.end(visitor.former)
+        begun = await self._stores.write(
+            dashboard_sessions.create,
+            digest(token),
+            user,
+            address=visitor.address,
+            browser=visitor.browser,
+            now=now,
+            expires_at=now + _LASTING,
+        )
+        return token if begun else None
+
+
+def _csrf(token: str) -> str:
+    return blake2b(token.encode(), digest_size=24, person=b"dashboard.csrf").hexdigest()

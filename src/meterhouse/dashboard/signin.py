@@ -13,7 +13,8 @@ from meterhouse.dashboard.attempts import Attempts, TooManyError
 from meterhouse.dashboard.client import ApiError
 from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.known import Browsers
-from meterhouse.dashboard.session import COOKIE, Sessions
+from meterhouse.dashboard.session import COOKIE, Sessions, Visitor
+from meterhouse.dashboard.user_agent import shorten
 
 log = logging.getLogger("meterhouse.signin")
 
@@ -56,7 +57,8 @@ class Door:
         try:
             async with self._attempts.turn(name, client, known) as attempt:
                 gone = await request.is_disconnected()
-                cookie = None if gone else await self._sessions.sign_in(name, password)
+                visitor = self._visitor(request)
+                cookie = None if gone else await self._sessions.sign_in(name, password, visitor)
         except TooManyError as refused:
             return self._come_again(next_, refused.seconds)
         if cookie is None:
@@ -71,13 +73,15 @@ class Door:
         """Take the token of a link that signs in once; HEAD does not use it up."""
         if request.method == "HEAD":
             return self._page("")
-        cookie = self._sessions.open_link(request.query_params.get("token", ""))
+        token = request.query_params.get("token", "")
+        cookie = await self._sessions.open_link(token, self._visitor(request))
         if cookie is None:
             return self._page("", _STALE, HTTPStatus.UNAUTHORIZED)
         return self._enter(request, cookie, self._address.home)
 
-    async def sign_out(self, _: Request) -> Response:
-        """Take the cookie back."""
+    async def sign_out(self, request: Request) -> Response:
+        """End the session, and take the cookie back."""
+        await self._sessions.end(request.cookies.get(COOKIE))
         answer = RedirectResponse(f"{self._address.home}/sign-in", HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, path=self._address.home)
         return answer
@@ -95,6 +99,10 @@ class Door:
         answer = self._page(next_, wrong, HTTPStatus.TOO_MANY_REQUESTS)
         answer.headers["retry-after"] = str(seconds)
         return answer
+
+    def _visitor(self, request: Request) -> Visitor:
+        browser = shorten(request.headers.get("user-agent", ""))
+        return Visitor(self._address.client(request), browser, request.cookies.get(COOKIE, ""))
 
     def _within(self, path: str) -> str:
         """Return where to go after signing in: a page of the dashboard, nowhere else."""

@@ -4,7 +4,8 @@ What a reader may rely on:
 
 - Whoever is not signed in is sent to the sign-in page, from every path but that of an asset, an
   embedded chart, and signing in.
-- A change needs an admin, a token that only our own pages know, and comes from our own origin.
+- A change needs an admin, a token that only our own pages know, and comes from our own origin. A
+  viewer may change what is their own: their sessions.
 - Every answer forbids scripts and styles that are not ours. Only an embedded chart may be framed,
   where the setting `embed_origins` says so. Pages are kept by no cache.
 - What goes wrong is a page with a sentence; a traceback goes to the log.
@@ -36,6 +37,7 @@ from meterhouse.dashboard import (
     events,
     meters,
     overview,
+    own_sessions,
     rejections,
     signin,
     usage,
@@ -48,6 +50,7 @@ from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import COOKIE, Session, Sessions
 from meterhouse.dashboard.visit import Visit, environment
+from meterhouse.dashboard.watch import Watch
 from meterhouse.gone import Disconnected, until_gone
 from meterhouse.stores import Stores
 
@@ -68,11 +71,15 @@ _HEADERS = {
 
 
 class Row(NamedTuple):
-    """A page (GET) or a change (POST) below `/dashboard/<account>/<mode>`."""
+    """A page (GET) or a change (POST) below `/dashboard/<account>/<mode>`.
+
+    `own` is what concerns nobody but the user, so that a viewer may change it, too.
+    """
 
     method: Literal["GET", "POST"]
     path: str
     handler: Handler
+    own: bool = False
 
 
 ROWS: tuple[Row, ...] = (
@@ -107,6 +114,9 @@ ROWS: tuple[Row, ...] = (
     Row("GET", "/developers/keys", developers.keys),
     Row("POST", "/developers/keys", developers.create_key),
     Row("POST", "/developers/keys/{id}/revoke", developers.revoke_key),
+    Row("GET", "/sessions", own_sessions.list_, own=True),
+    Row("POST", "/sessions/end", own_sessions.end_all, own=True),
+    Row("POST", "/sessions/{id}/end", own_sessions.end, own=True),
 )
 
 
@@ -122,9 +132,10 @@ class Dashboard:
         secret: bytes,
         config: Config,
     ) -> None:
-        self.sessions = Sessions(stores, clock, secret)
+        self.sessions = Sessions(stores, clock)
         self.api = Api(api, operator_token)
         self.live = Live()
+        self.watch = Watch(self.sessions.still_held)
         self.clock = clock
         self.address = Address(config.trusted_proxies, config.base_path)
         self.templates = environment(self.address)
@@ -228,20 +239,17 @@ class Dashboard:
         return Visit(
             request,
             session,
+            self.sessions,
             space,
             accounts,
             self.api,
             self.live,
+            self.watch,
             self.clock,
             self.templates,
             self.address,
             form,
-            lambda: self._holds(request),
         )
-
-    async def _holds(self, request: Request) -> bool:
-        """Tell whether somebody who looks at something live is still signed in."""
-        return await self.sessions.read(request.cookies.get(COOKIE)) is not None
 
     def _refused(self, row: Row, request: Request, session: Session, form: FormData) -> str | None:
         """Say why a request is refused, if it is."""
@@ -254,7 +262,8 @@ class Dashboard:
             return foreign
         if not session.confirms(str(form.get("csrf") or request.headers.get("x-csrf-token", ""))):
             return _FORGED
-        return None if session.may_change else "A viewer may look, but not change anything."
+        may = session.may_change or row.own
+        return None if may else "A viewer may look, but not change anything."
 
     def _to_sign_in(self, request: Request) -> Response:
         if request.method == "POST" or "text/event-stream" in request.headers.get("accept", ""):

@@ -1,7 +1,8 @@
 """One request of somebody who is signed in, and what a page is made of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +19,8 @@ from meterhouse.dashboard import assets, show
 from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.client import Api, ApiError, Pairs, Space, path_part
 from meterhouse.dashboard.live import Live
-from meterhouse.dashboard.session import Session
+from meterhouse.dashboard.session import Session, Sessions
+from meterhouse.dashboard.watch import Watch
 
 _NAVIGATION = (
     ("overview", "", "Overview"),
@@ -55,20 +57,25 @@ class Visit:
 
     request: Request
     session: Session
+    sessions: Sessions
     space: Space
     accounts: list[dict[str, Any]]
     api: Api
     live: Live
+    watch: Watch
     clock: Clock
     templates: Environment
     address: Address
     form: FormData
-    holds: Callable[[], Awaitable[bool]]
 
     @property
     def now(self) -> int:
         """The present in unix seconds."""
         return self.clock.now() // 1000
+
+    def over(self) -> AbstractAsyncContextManager[asyncio.Event]:
+        """Watch whether whoever looks is still signed in."""
+        return self.watch.over(self.session.id)
 
     def part(self, name: str) -> str:
         """Return a variable part of the path."""

@@ -72,6 +72,24 @@ users = sa.Table(
     sa.CheckConstraint("role IN ('admin', 'viewer')", name="role"),
 )
 
+# Who is signed in to the dashboard, and by which browser (`ledger.dashboard_sessions`).
+dashboard_sessions = sa.Table(
+    "dashboard_sessions",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),  # SHA-256 of the token
+    # Null: a link has let it in.
+    sa.Column("user_name", sa.Text, sa.ForeignKey("users.name", ondelete="CASCADE")),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("browser", sa.Text, nullable=False),
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("last_seen", Whole64, nullable=False),
+    sa.Column("expires_at", Whole64, nullable=False),
+)
+sa.Index("ix_dashboard_sessions_user_name", dashboard_sessions.c.user_name)
+sa.Index("ix_dashboard_sessions_expires_at", dashboard_sessions.c.expires_at)
+
 # One row, made with the table: what signs the tokens of sessions.
 session_secret = sa.Table(
     "session_secret",

@@ -4,7 +4,7 @@
   on purpose, so it is done before a transaction that writes (`hash_password`).
 - `matches` takes as long for a name that nobody has as for one that somebody has. It needs no
   connection, and takes as much time and memory as hashing.
-- `password_set_at` tells when the password became what it is: what was signed before does not hold.
+- Another password, and the deletion of a user, end the user's sessions (`dashboard_sessions`).
 """
 
 from base64 import b64encode
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
-from meterhouse.ledger.tables import users
+from meterhouse.ledger.tables import dashboard_sessions, users
 
 Role = Literal["admin", "viewer"]
 
@@ -78,17 +78,18 @@ def list_users(connection: sa.Connection) -> list[User]:
 
 
 def set_password(connection: sa.Connection, name: str, password_hash: str, now: int) -> User | None:
-    """Give a user another password; None when there is no such user."""
+    """Give a user another password, which ends their sessions; None when there is no such user."""
     connection.execute(
         sa.update(users)
         .where(users.c.name == name)
         .values(password_hash=password_hash, password_set_at=now)
     )
+    connection.execute(sa.delete(dashboard_sessions).where(dashboard_sessions.c.user_name == name))
     return find_user(connection, name)
 
 
 def delete_user(connection: sa.Connection, name: str) -> bool:
-    """Delete a user; False when there is no such user."""
+    """Delete a user, and with them their sessions; False when there is no such user."""
     return connection.execute(sa.delete(users).where(users.c.name == name)).rowcount > 0
 
 

@@ -1,7 +1,7 @@
 """Retain: what is over its time leaves both stores, by a clock that is late rather than wrong.
 
-Idempotency records leave the ledger when they expire; notifications, resends and activity after
-their days.
+Idempotency records and sessions of the dashboard leave the ledger when they expire; notifications,
+resends and activity after their days.
 Each transaction deletes few rows, so that no acknowledgement waits long behind it. The usage store
 drops whole partitions: of identifiers after the deduplication window, of rejected events,
 duplicates and request logs after their days. Nothing of this can be taken back, so the clock is
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from meterhouse import limits
 from meterhouse.background import Background
 from meterhouse.clock import Clock
-from meterhouse.ledger import activity, idempotency, notifications, resends
+from meterhouse.ledger import activity, dashboard_sessions, idempotency, notifications, resends
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.stores import Stores
@@ -55,6 +55,7 @@ class Retention(Background):
         gone = 0
         for expire, before in (
             (idempotency.expire, now),
+            (dashboard_sessions.expire, now),
             (notifications.expire, now - _NOTIFICATIONS),
             (resends.expire, now - _RESENDS),
             (activity.expire, now - _ACTIVITY),

@@ -35,6 +35,7 @@ SHAPES: dict[str, Shape] = {
     "cliws": Shape(24),
     "cus": Shape(14),
     "del": Shape(24),
+    "dses": Shape(24),
     "ed": Shape(30, head="61", modal=True),
     "evt": Shape(23, head="1"),
     "evt_thin": Shape(30, head="65", modal=True, prefix="evt"),

@@ -51,6 +51,7 @@ function follow(part) {
       if (html.trim()) location.reload(); // there was nothing to show when the page was made
     } else if (!part.contains(document.activeElement)) show(part, html);
   };
+  source.addEventListener('signed_out', () => location.reload()); // which leads to the sign-in page
   source.onerror = () => say(false, 'Reconnecting…');
   addEventListener('pagehide', () => source.close());
 }

@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Make the tables, and the one row of those that have one."""
     _accounts()
     _users()
+    _dashboard_sessions()
     _session_secret()
     _zone_rules()
     _store_identity()
@@ -90,6 +91,32 @@ def _users() -> None:
         sa.UniqueConstraint("name", name="uq_users_name"),
         sa.CheckConstraint("role IN ('admin', 'viewer')", name="ck_users_role"),
     )
+
+
+def _dashboard_sessions() -> None:
+    op.create_table(
+        "dashboard_sessions",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("user_name", sa.Text()),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("browser", sa.Text(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("last_seen", Whole64, nullable=False),
+        sa.Column("expires_at", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_dashboard_sessions"),
+        sa.UniqueConstraint("id", name="uq_dashboard_sessions_id"),
+        sa.UniqueConstraint("digest", name="uq_dashboard_sessions_digest"),
+        sa.ForeignKeyConstraint(
+            ["user_name"],
+            ["users.name"],
+            name="fk_dashboard_sessions_user_name",
+            ondelete="CASCADE",
+        ),
+    )
+    op.create_index("ix_dashboard_sessions_user_name", "dashboard_sessions", ["user_name"])
+    op.create_index("ix_dashboard_sessions_expires_at", "dashboard_sessions", ["expires_at"])
 
 
 def _session_secret() -> None:
