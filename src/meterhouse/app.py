@@ -43,6 +43,7 @@ from meterhouse.pipeline.apart import Apart
 from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
+from meterhouse.pipeline.key_uses import KeyUses
 from meterhouse.pipeline.load import Loader
 from meterhouse.pipeline.pair import open_pair
 from meterhouse.pipeline.process import Processor
@@ -122,6 +123,7 @@ class Meterhouse:
         )
         self._rebuilder = Rebuilder(self._stores, self._processor, clock)
         self._snapshots = Snapshots(self._stores, self._unchanging, config)
+        self._key_uses = KeyUses(self._stores)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
         self.house = House(
             config,
@@ -136,7 +138,7 @@ class Meterhouse:
             self._freshness,
             Verification(self._stores, self._processor.still, clock, config.deduplication_days),
             self._snapshots,
-            Authentication(self._stores, clock),
+            Authentication(self._stores, clock, self._key_uses),
             Sessions(session_secret),
             EmbedTokens(session_secret),
             self._broadcast,
@@ -186,6 +188,7 @@ class Meterhouse:
         self._resender.start()
         self._rebuilder.start()
         self._exports.start()
+        self._key_uses.start()
 
     async def stop(self) -> None:
         """Drain what is pending and close both stores; the requests have ended before."""
@@ -199,6 +202,7 @@ class Meterhouse:
         await self._resender.stop()
         await self._rebuilder.stop()
         await self._snapshots.drop()
+        await self._key_uses.stop()
         await self._acceptor.drain()
         await self._processor.stop(limits.STOP_DRAIN_SECONDS_MAX)
         await self._deliverer.stop()

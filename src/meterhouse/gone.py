@@ -14,13 +14,17 @@ class Disconnected(Exception):  # noqa: N818 - not an error: the client went awa
 
 
 async def until_gone(receive: Receive | None, work: Awaitable[T]) -> T:
-    """Run `work`, and end it with `Disconnected` when the client goes away, where that is told."""
+    """Run `work`, and end it with `Disconnected` when the client goes away, where that is told.
+
+    What `receive` raises ends it, too.
+    """
     if receive is None:
         return await work
     working, going = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait({working, going}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
+            going.result()
             raise Disconnected
         return working.result()
     finally:

@@ -50,6 +50,7 @@ def listener(
     return Listener(
         "cliws_1",
         Scope(1, "acct_1", False),
+        None,
         DEVICE,
         frozenset(features),
         0,

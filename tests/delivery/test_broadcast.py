@@ -14,7 +14,7 @@ from meterhouse.clock import ManualClock
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.listener import Event, Item, Listener
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, listeners, notifications
+from meterhouse.ledger import accounts, keys, listeners, notifications
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.tables import deliveries
 from meterhouse.metering.model import Scope
@@ -52,10 +52,20 @@ class Station:
         scope: Scope,
         features: frozenset[Feature] = BOTH,
         filters: LogFilters = EVERY_LOG,
+        key: str | None = None,
     ) -> Listener:
-        one = await self.broadcast.listen(scope, "laptop", features, filters)
+        one = await self.broadcast.listen(scope, key, "laptop", features, filters)
         assert one is not None
         return one
+
+    def key(self, scope: Scope, **about: Any) -> str:
+        with self.ledger.write() as connection:
+            return keys.create_key(connection, scope, NOW, **about)[0].id
+
+    def revoke(self, key: str) -> None:
+        """Revoke a key beside the server, as another node does it."""
+        with self.ledger.write() as connection:
+            keys.revoke_key(connection, key, NOW)
 
     def happen(self, scope: Scope, number: int, **changes: Any) -> Notification:
         made = event(number, scope=scope.id, **changes).notification
@@ -230,7 +240,7 @@ def test_a_cli_goes_on_after_a_restart(run: Run, killed: bool) -> None:
         station.happen(station.live, 5)
         station.broadcast = station.another()
         await station.broadcast.start()
-        after = station.broadcast.find(before.id, station.own.account)
+        after = await station.broadcast.find(before.id, station.own.account)
         assert after is not None
         assert (after.device, after.features) == (before.device, BOTH)
         assert not after.wants(request_log(method="POST"))
@@ -252,10 +262,10 @@ def test_who_does_not_come_back_after_a_restart_is_forgotten(run: Run) -> None:
         station.broadcast = station.another()
         station.clock.advance(limits.CLI_KEPT_SECONDS * 1000)  # which the server was away for
         await station.broadcast.start()
-        assert station.broadcast.find(away.id, station.own.account) is not None
+        assert await station.broadcast.find(away.id, station.own.account) is not None
         station.clock.advance(limits.CLI_KEPT_SECONDS * 1000)
         await until(lambda: not station.since())
-        assert station.broadcast.find(away.id, station.own.account) is None
+        assert await station.broadcast.find(away.id, station.own.account) is None
 
     run(work)
 
@@ -338,7 +348,7 @@ def test_only_so_many_listen_to_one_scope(run: Run) -> None:
     async def work(station: Station) -> None:
         for _ in range(limits.CLI_LISTENERS_MAX):
             (await station.listen(station.own)).connect()
-        assert await station.broadcast.listen(station.own, "a", BOTH, EVERY_LOG) is None
+        assert await station.broadcast.listen(station.own, None, "a", BOTH, EVERY_LOG) is None
         await station.listen(station.shop)
 
     run(work)
@@ -350,7 +360,9 @@ def test_who_has_left_first_makes_room(run: Run) -> None:
         listeners[0].connect()
         listeners[1].disconnect(listeners[1].connect(), NOW + 1)
         await station.listen(station.own)
-        gone = [one for one in listeners if not station.broadcast.find(one.id, one.scope.account)]
+        gone = [
+            one for one in listeners if not await station.broadcast.find(one.id, one.scope.account)
+        ]
         assert len(gone) == 1
         assert gone[0] not in listeners[:2]
 
@@ -363,8 +375,8 @@ def test_who_stays_away_is_forgotten(run: Run) -> None:
         there.connect()
         station.clock.advance(limits.CLI_KEPT_SECONDS * 1000)
         await station.listen(station.own)
-        assert station.broadcast.find(there.id, station.own.account) is there
-        assert station.broadcast.find(away.id, station.own.account) is None
+        assert await station.broadcast.find(there.id, station.own.account) is there
+        assert await station.broadcast.find(away.id, station.own.account) is None
 
     run(work)
 
@@ -372,9 +384,82 @@ def test_who_stays_away_is_forgotten(run: Run) -> None:
 def test_a_listener_is_found_by_its_id_and_its_account(run: Run) -> None:
     async def work(station: Station) -> None:
         one = await station.listen(station.own)
-        assert station.broadcast.find(one.id, station.own.account) is one
-        assert station.broadcast.find(one.id, station.shop.account) is None
-        assert station.broadcast.find("cliws_none", station.own.account) is None
+        assert await station.broadcast.find(one.id, station.own.account) is one
+        assert await station.broadcast.find(one.id, station.shop.account) is None
+        assert await station.broadcast.find("cliws_none", station.own.account) is None
+
+    run(work)
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+def test_who_listens_with_a_key_hears_nothing_once_it_is_over(run: Run, how: str) -> None:
+    async def work(station: Station) -> None:
+        over = station.key(station.own, expires_at=NOW + 60_000)
+        good = station.key(station.own, expires_at=NOW + 60_001)
+        ending, other, operator = [
+            await station.listen(station.own, key=key) for key in (over, good, None)
+        ]
+        waiting = asyncio.create_task(ending.next(ending.connect()))
+        if how == "revoked":
+            station.revoke(over)
+        else:
+            station.clock.advance(60_000)
+        assert await asyncio.wait_for(waiting, 5) is None
+        assert await station.broadcast.find(ending.id, station.own.account) is None
+        for one in (other, operator):
+            assert await station.broadcast.find(one.id, station.own.account) is one
+        made = station.happen(station.own, 1)
+        assert await hear(other, other.connect()) == (made, None)
+        await until(lambda: ending.id not in station.since())
+
+    run(work)
+
+
+def test_nobody_comes_back_with_a_key_that_is_over(run: Run) -> None:
+    """It is asked about when somebody connects, be it right after the look before."""
+
+    async def work(station: Station) -> None:
+        key = station.key(station.own)
+        one = await station.listen(station.own, key=key)
+        assert await station.broadcast.find(one.id, station.own.account) is one
+        station.revoke(key)
+        assert await station.broadcast.find(one.id, station.own.account) is None
+
+    run(work)
+
+
+def test_a_key_that_was_revoked_while_the_server_was_away_is_over(run: Run) -> None:
+    async def work(station: Station) -> None:
+        key = station.key(station.own)
+        one = await station.listen(station.own, key=key)
+        await station.broadcast.stop()
+        station.revoke(key)
+        station.broadcast = station.another()
+        await station.broadcast.start()
+        assert await station.broadcast.find(one.id, station.own.account) is None
+
+    run(work)
+
+
+def test_the_ledger_is_asked_once_about_the_keys_of_all(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(station: Station) -> None:
+        asked: list[set[str]] = []
+        looked = asyncio.Event()
+
+        def note(connection: sa.Connection, ids: tuple[str, ...], now: int) -> set[str]:
+            asked.append(set(ids))
+            looked.set()
+            return still_good(connection, ids, now)
+
+        still_good = keys.still_good
+        listening = [station.key(scope) for scope in (station.own, station.own, station.shop)]
+        for key in (*listening, listening[0], None):
+            await station.listen(station.own, key=key)
+        monkeypatch.setattr(keys, "still_good", note)
+        await asyncio.wait_for(looked.wait(), 5)
+        assert asked == [set(listening)]
 
     run(work)
 
@@ -382,7 +467,7 @@ def test_a_listener_is_found_by_its_id_and_its_account(run: Run) -> None:
 def test_a_device_keeps_its_id_and_its_secret(run: Run) -> None:
     async def work(station: Station) -> None:
         first, again = [await station.listen(station.own) for _ in range(2)]
-        other = await station.broadcast.listen(station.own, "desktop", BOTH, EVERY_LOG)
+        other = await station.broadcast.listen(station.own, None, "desktop", BOTH, EVERY_LOG)
         assert other is not None
         assert first.device == again.device
         assert len({first.device.id, other.device.id}) == 2

@@ -1,7 +1,7 @@
-from meterhouse.ledger import accounts, listeners
+from meterhouse.ledger import accounts, keys, listeners
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.listeners import Listening
-from meterhouse.wire.stripecli import EVERY_LOG, LogFilters
+from meterhouse.wire.stripecli import EVERY_LOG, Feature, LogFilters
 
 NOW = 1_700_000_000_000
 
@@ -11,8 +11,10 @@ def test_sessions_are_kept_moved_and_forgotten(ledger: Ledger) -> None:
         account = accounts.default_account(connection, NOW)
         test, live = accounts.scopes_of(connection, account.id)
         filters = LogFilters(filter_http_method=["GET"])
-        one = Listening("cliws_1", test, "laptop", frozenset(("webhooks",)), EVERY_LOG, 4)
-        two = Listening("cliws_2", live, "", frozenset(("request_logs", "v2_events")), filters, 0)
+        key, _ = keys.create_key(connection, test, NOW)
+        one = Listening("cliws_1", test, key.id, "laptop", frozenset(("webhooks",)), EVERY_LOG, 4)
+        both: frozenset[Feature] = frozenset(("request_logs", "v2_events"))
+        two = Listening("cliws_2", live, None, "", both, filters, 0)
         assert listeners.read(connection) == []
         for session in (one, two):
             listeners.put(connection, session)

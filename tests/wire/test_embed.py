@@ -7,7 +7,7 @@ from meterhouse.wire.session import Session
 
 SESSIONS = b"s" * 32
 SECRET = secret_of(SESSIONS)
-EMBED = Embed(1, "acct_1", False, "cus_1", ("mtr_1", "mtr_2"), ("model",), 10**13)
+EMBED = Embed(1, "acct_1", False, "cus_1", ("mtr_1", "mtr_2"), ("model",), 10**13, "key_1")
 TOKEN = seal(EMBED, SECRET)
 
 
@@ -21,7 +21,8 @@ def test_the_longest_token_goes_into_a_header() -> None:
     widest = "\N{CHART WITH UPWARDS TREND}" * limits.METER_PAYLOAD_KEY_CHARS_MAX
     meters = ("mtr_test_61" + "a" * 30,) * limits.METER_USAGE_METERS_ITEMS_MAX
     keys = (widest,) * limits.METER_DIMENSION_KEYS_MAX
-    longest = Embed(2**40, "acct_" + "a" * 16, True, "cus_" + "a" * 14, meters, keys, 10**13)
+    account, customer, key = "acct_" + "a" * 16, "cus_" + "a" * 14, "key_" + "a" * 24
+    longest = Embed(2**40, account, True, customer, meters, keys, 10**13, key)
     assert len(seal(longest, SECRET)) <= limits.EMBED_TOKEN_CHARS_MAX
 
 

@@ -8,7 +8,7 @@ from meterhouse.limits import API_KEY_CHARS_MAX
 from meterhouse.wire.session import Session, is_token, seal, unseal
 
 SECRET = b"s" * 32
-SESSION = Session("mes_1", 2**40, "acct_" + "a" * 16, True, 10**13)
+SESSION = Session("mes_1", 2**40, "acct_" + "a" * 16, True, 10**13, "key_" + "a" * 24)
 TOKEN = seal(SESSION, SECRET)
 LETTERS = string.ascii_letters + string.digits + "-_"
 

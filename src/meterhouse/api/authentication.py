@@ -2,18 +2,25 @@
 
 What was found is kept for `CREDENTIAL_CACHE_SECONDS`, so that a busy sender costs no look-up. A key
 that is revoked over HTTP stops working at once; one that the command line revokes, beside the
-server, within that time.
+server, within that time. So does all that a key has begun: a token asks whether its key is still
+good, and what lasts is told when it is not.
 """
 
-from typing import NamedTuple
+import asyncio
+from collections.abc import Collection, MutableMapping
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.clock import Clock
+from meterhouse.errors import Refusal
+from meterhouse.gone import Receive
 from meterhouse.ledger import accounts, keys
 from meterhouse.metering.model import Scope
+from meterhouse.pipeline.key_uses import KeyUses
 from meterhouse.stores import Stores
+from meterhouse.watch import Watch
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import Access, Permissions, digest, mask, permits
 from meterhouse.wire.embed import Embed
@@ -25,7 +32,8 @@ class Credential(NamedTuple):
     """What a key opens: a scope, wholly (`permissions` is None) or in part.
 
     `embed` bounds an embed token further: to a customer, meters and dimensions. `own_scope` is that
-    of a key which acts for another account.
+    of a key which acts for another account. `key` is the id of the key, also of the one that made a
+    token; None for the operator.
     """
 
     scope: Scope
@@ -33,6 +41,7 @@ class Credential(NamedTuple):
     hint: str
     embed: Embed | None = None
     own_scope: int | None = None
+    key: str | None = None
 
     @property
     def sender(self) -> int:
@@ -48,33 +57,84 @@ class Credential(NamedTuple):
 class Authentication:
     """Looks keys and connected accounts up, and remembers them for a moment."""
 
-    def __init__(self, stores: Stores, clock: Clock) -> None:
+    def __init__(self, stores: Stores, clock: Clock, uses: KeyUses) -> None:
         self._stores = stores
         self._clock = clock
+        self._uses = uses
         self._known: dict[tuple[str, str], tuple[int, Credential]] = {}
+        self._good: dict[str, tuple[int, bool]] = {}
+        self._watch = Watch(self._still_good, limits.KEY_LOOK_MILLISECONDS / 1_000)
 
     async def credential(self, secret: str, account: str) -> Credential:
         """Return what `secret` opens; on behalf of the connected `account` where one is named.
 
-        Refuses with 401 a key that is unknown or revoked, with 403 an account that is not
+        Refuses with 401 a key that is unknown, revoked or expired, with 403 an account that is not
         connected to the key's own.
         """
         now = self._clock.now()
         known = self._known.get((secret, account))
-        if (
-            known is not None
-            and known[0] <= now < known[0] + limits.CREDENTIAL_CACHE_SECONDS * 1000
-        ):
+        if known is not None and _fresh(known[0], now):
             return known[1]
-        credential = await self._stores.ask_ledger("look_up", _look_up, secret, account)
+        credential = await self._stores.ask_ledger("look_up", _look_up, secret, account, now)
         if len(self._known) >= limits.CREDENTIAL_CACHE_KEYS_MAX:
             self._known.clear()
         self._known[secret, account] = (now, credential)
+        if credential.key is not None:
+            self._uses.note(credential.key, now)
         return credential
+
+    async def good(self, key: str | None) -> bool:
+        """Tell whether the key with this id still opens what it has opened; the operator's does."""
+        if key is None:
+            return True
+        now = self._clock.now()
+        known = self._good.get(key)
+        if known is not None and _fresh(known[0], now):
+            return known[1]
+        good = key in await self._still_good((key,))
+        if len(self._good) >= limits.CREDENTIAL_CACHE_KEYS_MAX:
+            self._good.clear()
+        self._good[key] = (now, good)
+        if good:
+            self._uses.note(key, now)
+        return good
+
+    async def check(self, credential: Credential, refusal: Refusal) -> Credential:
+        """Return what a token opens; raise `refusal` when the key that made it is good no more."""
+        if not await self.good(credential.key):
+            raise refusal
+        return credential
+
+    def bounded(self, receive: Receive, credential: Credential) -> Receive:
+        """Return a `receive` that refuses with 401 once the key is revoked or expires."""
+        key = credential.key
+        if key is None:
+            return receive
+
+        async def receive_or_end() -> MutableMapping[str, Any]:
+            async with self._watch.over(key) as ended:
+                hearing = asyncio.ensure_future(receive())
+                ending = asyncio.ensure_future(ended.wait())
+                try:
+                    await asyncio.wait({hearing, ending}, return_when=asyncio.FIRST_COMPLETED)
+                    if hearing.done():
+                        return hearing.result()
+                    raise envelope.invalid_api_key(credential.hint)
+                finally:
+                    hearing.cancel()
+                    ending.cancel()
+                    await asyncio.wait({hearing, ending})
+
+        return receive_or_end
 
     def forget(self) -> None:
         """Look everything up again: a key was revoked."""
         self._known.clear()
+        self._good.clear()
+
+    async def _still_good(self, ids: Collection[str]) -> set[str]:
+        now = self._clock.now()
+        return await self._stores.ask_ledger("look_up", keys.still_good, ids, now)
 
     async def operator(self, account: str, *, livemode: bool) -> Credential:
         """Return what the operator may do in one mode: everything, with any account.
@@ -92,14 +152,20 @@ def _operator(connection: sa.Connection, account: str, livemode: bool) -> Creden
     return Credential(scope, None, "operator", own_scope=_OPERATOR)
 
 
-def _look_up(connection: sa.Connection, secret: str, account: str) -> Credential:
+def _fresh(found_at: int, now: int) -> bool:
+    return found_at <= now < found_at + limits.CREDENTIAL_CACHE_SECONDS * 1000
+
+
+def _look_up(connection: sa.Connection, secret: str, account: str, now: int) -> Credential:
     key = keys.find_key(connection, digest(secret))
-    if key is None or key.revoked_at is not None:
+    if key is None:
         raise envelope.invalid_api_key(mask(secret))
+    if key.expired(now):
+        raise envelope.expired_api_key(key.hint)
     permissions = key.permissions if key.kind == "restricted" else None
     if not account or account == key.scope.account:
-        return Credential(key.scope, permissions, key.hint)
+        return Credential(key.scope, permissions, key.hint, key=key.id)
     scope = accounts.connected_scope(connection, key.scope, account)
     if scope is None:
         raise envelope.account_denied(key.hint, account)
-    return Credential(scope, permissions, key.hint, own_scope=key.scope.id)
+    return Credential(scope, permissions, key.hint, own_scope=key.scope.id, key=key.id)

@@ -6,6 +6,7 @@ from typing import IO, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from meterhouse.api.authentication import Credential
 from meterhouse.api.house import House
 from meterhouse.errors import NO_HEADERS
 from meterhouse.gone import Receive
@@ -13,7 +14,6 @@ from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import to_json
 from meterhouse.wire.document import DocumentT, read_document
-from meterhouse.wire.embed import Embed
 from meterhouse.wire.form import parse_form
 from meterhouse.wire.params import RequestParams, read_params
 from meterhouse.wire.query import QueryT, read_query
@@ -58,9 +58,9 @@ class Call(msgspec.Struct, frozen=True):
     whether that was this machine, with no proxy in between. `connected`
     tells that the sender named the account to act for. `now` is when the request was received
     (milliseconds). `strong` tells whether a read must include all that was acknowledged before,
-    `exact` whether usage is wanted as text, too. `key_hint` is the API key as an error may show it,
-    `embed` is what the embed token permits that the request came with. `sender` is who has a share
-    of the stores, and `receive`, where the request only reads, tells when the client goes away.
+    `exact` whether usage is wanted as text, too. `credential` is what the API key or token opens,
+    and `receive`, where the request only reads, tells when the client goes away, and refuses once
+    the key has ended.
     """
 
     house: House
@@ -81,10 +81,13 @@ class Call(msgspec.Struct, frozen=True):
     headers: Mapping[bytes, bytes]
     peer: str
     local: Callable[[], bool]
-    key_hint: str
-    sender: int
+    credential: Credential
     receive: Receive | None = None
-    embed: Embed | None = None
+
+    @property
+    def sender(self) -> int:
+        """Whose share of the stores is used."""
+        return self.credential.sender
 
     async def read(
         self,

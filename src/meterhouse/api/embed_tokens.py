@@ -40,7 +40,9 @@ class EmbedTokens:
         if account and account != permitted.account:
             raise envelope.account_denied(mask(token), account)
         scope = Scope(permitted.scope, permitted.account, permitted.livemode)
-        return Credential(scope, {"billing_meter_usage": "read"}, mask(token), permitted)
+        return Credential(
+            scope, {"billing_meter_usage": "read"}, mask(token), permitted, key=permitted.key
+        )
 
 
 def check_customer(permitted: Embed, customer: str) -> None:

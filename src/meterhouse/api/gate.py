@@ -34,8 +34,9 @@ from meterhouse.wire import envelope
 from meterhouse.wire.credentials import read_authorization
 from meterhouse.wire.document import read_include
 from meterhouse.wire.embed import is_embed_token
-from meterhouse.wire.envelope_v2 import missing_version, not_json
+from meterhouse.wire.envelope_v2 import missing_version, not_json, session_expired
 from meterhouse.wire.ids import new_id
+from meterhouse.wire.refusals import embed_token_expired
 from meterhouse.wire.session import is_token
 from meterhouse.wire.version import DEFAULT_VERSION, Api, ApiVersion, api_of, parse_version
 
@@ -67,12 +68,14 @@ class Request:
         "peer",
         "query",
         "raw_path",
+        "receive",
         "route",
         "version",
     )
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.id = new_id("req")
+        self.receive = receive
         client = scope.get("client")
         self.peer: str = client[0] if client else ""  # there is none on a Unix socket
         self.method: str = scope["method"]
@@ -118,9 +121,9 @@ class Gate:
             await subscribe(self._house, scope, receive, send)
             return
         started = time.perf_counter()
-        request = Request(scope)
+        request = Request(scope, receive)
         try:
-            answer = await self._answer(request, receive)
+            answer = await self._answer(request)
         except Disconnected:
             return
         finally:
@@ -128,13 +131,13 @@ class Gate:
                 self._bodies.release(request.held)
         if request.route is not None and request.route.embed:
             answer = self._shared(request, answer)
-        with suppress(Disconnected):
-            await _send(receive, send, request, answer)
+        with suppress(Disconnected, Refusal):  # what has begun can only be broken off
+            await _send(send, request, answer)
         self._note(request, answer, time.perf_counter() - started)
 
-    async def _answer(self, request: Request, receive: Receive) -> Answer:
+    async def _answer(self, request: Request) -> Answer:
         try:
-            return await self._route(request, receive)
+            return await self._route(request)
         except Refusal as refusal:
             return refused(refusal, request.api)
         except CrowdedError:
@@ -152,11 +155,13 @@ class Gate:
             log.exception("request %s failed", request.id)
             return refused(envelope.api_error(), request.api)
 
-    async def _route(self, request: Request, receive: Receive) -> Answer:
+    async def _route(self, request: Request) -> Answer:
         route, ids = self._routes.find(request.method, request.path, request.raw_path)
         bytes_max = limits.REQUEST_BODY_BYTES_MAX if route is None else route.body_bytes_max
         length = request.headers.get(b"content-length")
-        body, request.held = await self._bodies.read(receive, bytes_max, request.encoding, length)
+        body, request.held = await self._bodies.read(
+            request.receive, bytes_max, request.encoding, length
+        )
         if request.method == "OPTIONS":
             return self._preflight(request)
         if route is None:
@@ -165,7 +170,7 @@ class Gate:
         if route.open is not None:
             opened = OpenRequest(request.header(b"authorization"), request.local)
             return await route.open(self._house, opened)
-        return await self._handle(route, ids, request, body, receive)
+        return await self._handle(route, ids, request, body)
 
     def _preflight(self, request: Request) -> Answer:
         """Tell a browser whether a page may ask with an embed token; nothing else has options."""
@@ -182,7 +187,7 @@ class Gate:
         return answer._replace(headers={**shared, **answer.headers})
 
     async def _handle(
-        self, route: Route, ids: tuple[str, ...], request: Request, body: bytes, receive: Receive
+        self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
     ) -> Answer:
         house = self._house
         if route.sends and house.timekeeper.behind() is not None:  # credentials go by it, too
@@ -194,6 +199,8 @@ class Gate:
         request.account, request.livemode = scope.account, scope.livemode
         request.version = _version(request)
         credential.require(route.resource, route.access)
+        if route.access == "read":
+            request.receive = house.authentication.bounded(request.receive, credential)
         if house.rate_limits is not None and route.limit is not None:
             house.rate_limits.admit(route.limit, scope, connected=bool(on_behalf))
         as_json = request.api == "v2" or route.json
@@ -218,10 +225,8 @@ class Gate:
             request.headers,
             request.peer,
             request.local,
-            credential.hint,
-            credential.sender,
-            receive if route.access == "read" else None,
-            credential.embed,
+            credential,
+            request.receive if route.access == "read" else None,
         )
         if route.access == "read":
             return await route.handler(call)
@@ -229,15 +234,18 @@ class Gate:
             return await _handle_once(route, call)
 
     async def _credential(self, route: Route, request: Request, account: str) -> Credential:
+        authentication = self._house.authentication
         secret = read_authorization(request.header(b"authorization"))
         if is_operator(self._house, secret):
             livemode = request.header(b"meterhouse-livemode") == "true"
-            return await self._house.authentication.operator(account, livemode=livemode)
+            return await authentication.operator(account, livemode=livemode)
         if route.session and is_token(secret):
-            return self._house.sessions.credential(secret, account, self._house.clock.now())
+            session = self._house.sessions.credential(secret, account, self._house.clock.now())
+            return await authentication.check(session, session_expired())
         if route.embed and is_embed_token(secret):
-            return self._house.embed_tokens.credential(secret, account, self._house.clock.now())
-        credential = await self._house.authentication.credential(secret, account)
+            embed = self._house.embed_tokens.credential(secret, account, self._house.clock.now())
+            return await authentication.check(embed, embed_token_expired())
+        credential = await authentication.credential(secret, account)
         if route.operator_only:
             raise envelope.operator_only()
         return credential
@@ -337,7 +345,7 @@ def _exact(request: Request) -> bool:
     return wish == "true"
 
 
-async def _send(receive: Receive, send: Send, request: Request, answer: Answer) -> None:
+async def _send(send: Send, request: Request, answer: Answer) -> None:
     size = len(answer.body) if answer.file is None else os.fstat(answer.file.fileno()).st_size
     headers = [
         (b"content-type", answer.content_type.encode("latin-1")),
@@ -351,7 +359,7 @@ async def _send(receive: Receive, send: Send, request: Request, answer: Answer) 
     ]
     begin = {"type": "http.response.start", "status": answer.status, "headers": headers}
     if answer.file is not None:
-        await until_gone(receive, _send_file(send, begin, request, answer.file))
+        await _send_file(send, begin, request, answer.file)
         return
     await send(begin)
     body = b"" if request.method == "HEAD" else answer.body
@@ -363,6 +371,10 @@ async def _send_file(send: Send, begin: dict[str, Any], request: Request, file: 
     with file:
         await send(begin)
         if request.method != "HEAD":
-            while piece := await asyncio.to_thread(file.read, limits.ANSWER_PIECE_BYTES):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await until_gone(request.receive, _send_pieces(send, file))
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_pieces(send: Send, file: IO[bytes]) -> None:
+    while piece := await asyncio.to_thread(file.read, limits.ANSWER_PIECE_BYTES):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})

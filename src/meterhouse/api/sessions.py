@@ -4,7 +4,7 @@ from meterhouse import limits
 from meterhouse.api.authentication import Credential
 from meterhouse.metering.model import Scope
 from meterhouse.wire import envelope
-from meterhouse.wire.credentials import mask
+from meterhouse.wire.credentials import Permissions, mask
 from meterhouse.wire.envelope_v2 import session_expired
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.session import Session, seal, unseal
@@ -17,17 +17,22 @@ class Sessions:
     """Makes and checks tokens; `secret` is the ledger's, so every node takes every node's tokens.
 
     Tokens that were found genuine are remembered, so that a busy sender costs one look-up in
-    memory. That a session is over is found out each time.
+    memory. That a session is over is found out each time; whether its key is good, the gate asks.
     """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._genuine: dict[str, tuple[int, Credential]] = {}
 
-    def create(self, scope: Scope, now: int) -> tuple[Session, str]:
-        """Return a new session that sends events to `scope`, and its token."""
+    def create(self, scope: Scope, key: str | None, now: int) -> tuple[Session, str]:
+        """Return a new session of a key that sends events to `scope`, and its token."""
         session = Session(
-            new_id("mes", scope.livemode), scope.id, scope.account, scope.livemode, now + _LASTS
+            new_id("mes", scope.livemode),
+            scope.id,
+            scope.account,
+            scope.livemode,
+            now + _LASTS,
+            key,
         )
         return session, seal(session, self._secret)
 
@@ -49,7 +54,8 @@ class Sessions:
         if session is None:
             raise envelope.invalid_api_key(mask(token))
         scope = Scope(session.scope, session.account, session.livemode)
-        credential = Credential(scope, {"billing_meter_events": "write"}, mask(token))
+        permitted: Permissions = {"billing_meter_events": "write"}
+        credential = Credential(scope, permitted, mask(token), key=session.key)
         if len(self._genuine) >= limits.SESSIONS_CACHED_MAX:
             self._genuine.clear()
         self._genuine[token] = (session.expires_at, credential)

@@ -1,8 +1,9 @@
 """`/subscribe/{account}`: the websocket on which a Stripe CLI listens.
 
 It is let in by the id of a session, which nobody can guess, and hears what `delivery.broadcast`
-offers. A connection that breaks may be made anew with the same id; so does the CLI every
-`CLI_RECONNECT_SECONDS`. With an id that is not known any more it asks for a new session.
+offers, as long as the key is good that began the session. A connection that breaks may be made anew
+with the same id; so does the CLI every `CLI_RECONNECT_SECONDS`. With an id that is not known any
+more it asks for a new session.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any
 from meterhouse.api.house import House
 from meterhouse.delivery.frames import frames
 from meterhouse.delivery.listener import Listener
+from meterhouse.errors import Refusal, StoreError
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.stripecli import SUBPROTOCOL, read_frame
 
@@ -29,9 +31,13 @@ _TRY_AGAIN = 1011  # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 async def subscribe(house: House, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one websocket, from its handshake to its end."""
     await receive()  # the handshake itself, which says nothing more
-    listener = _listener(house, scope)
+    try:
+        listener = await _listener(house, scope)
+    except StoreError:
+        await _refuse(send, envelope.unavailable())
+        return
     if listener is None:
-        await _refuse(send)
+        await _refuse(send, refusals.unknown_websocket())
         return
     offered = SUBPROTOCOL in scope["subprotocols"]  # not every client offers it
     await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
@@ -45,16 +51,15 @@ async def subscribe(house: House, scope: Scope, receive: Receive, send: Send) ->
         await asyncio.wait({telling})
 
 
-def _listener(house: House, scope: Scope) -> Listener | None:
+async def _listener(house: House, scope: Scope) -> Listener | None:
     path: str = scope["path"]
     name = dict(scope["headers"]).get(b"websocket-id", b"").decode("latin-1")
     if not path.startswith(_PATH):
         return None
-    return house.broadcast.find(name, path.removeprefix(_PATH))
+    return await house.broadcast.find(name, path.removeprefix(_PATH))
 
 
-async def _refuse(send: Send) -> None:
-    refusal = refusals.unknown_websocket()
+async def _refuse(send: Send, refusal: Refusal) -> None:
     headers = [(b"content-type", b"application/json")]
     await send(
         {"type": "websocket.http.response.start", "status": refusal.status, "headers": headers}
@@ -73,7 +78,7 @@ async def _hear(house: House, listener: Listener, receive: Receive) -> None:
 
 
 async def _tell(house: House, listener: Listener, connection: int, send: Send) -> None:
-    """Send what the CLI wants to hear, until it goes or connects anew."""
+    """Send what the CLI wants to hear, until it goes, connects anew or may not hear any more."""
     try:
         while item := await listener.next(connection):
             now = house.clock.now()

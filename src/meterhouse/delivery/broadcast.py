@@ -3,6 +3,8 @@
 While somebody listens, the ledger is asked for new notifications every `CLI_POLL_MILLISECONDS`, so
 it does not matter which process has written them. Nothing is owed to a CLI: one that begins to
 listen hears what happens from then on, and one that stays away for `CLI_KEPT_SECONDS` nothing more.
+Nor does one whose key is revoked or has expired: the ledger is asked about the keys of all who
+listen at once, every `KEY_LOOK_MILLISECONDS`, and before anybody connects.
 
 Which sessions there are, and how far each has heard, is kept in the ledger, so that a CLI goes on
 after a restart or a kill. What the CLIs tell about their forwarding is recorded in the same
@@ -12,6 +14,7 @@ While the ledger does not answer, the first `CLI_WAITING_FRAMES_MAX` things that
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -21,7 +24,7 @@ from meterhouse.background import happens
 from meterhouse.clock import Clock
 from meterhouse.delivery.listener import Device, Event, Item, Listener
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, forwards, listeners, notifications
+from meterhouse.ledger import accounts, forwards, keys, listeners, notifications
 from meterhouse.ledger.accounts import Home
 from meterhouse.ledger.forwards import Forward
 from meterhouse.ledger.listeners import Listening
@@ -49,6 +52,7 @@ class Broadcast:
         self._number = 0
         self._heard: list[Forward] = []
         self._ended: set[str] = set()  # sessions that the ledger does not know to be over
+        self._keys_seen_at = -math.inf  # when the ledger was asked about keys, by the loop's clock
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
 
@@ -61,11 +65,17 @@ class Broadcast:
         self._look()
 
     async def listen(
-        self, scope: Scope, device: str, features: frozenset[Feature], filters: LogFilters
+        self,
+        scope: Scope,
+        key: str | None,
+        device: str,
+        features: frozenset[Feature],
+        filters: LogFilters,
     ) -> Listener | None:
         """Let a CLI listen from now on; None when as many listen to the scope as may.
 
-        One that is away makes room: who only asks for a secret never comes.
+        It listens as long as `key` is good, which is None for the operator. One that is away makes
+        room: who only asks for a secret never comes.
         """
         since = await self._stores.read(notifications.last)
         self._forget(self._clock.now())
@@ -73,16 +83,20 @@ class Broadcast:
             return None
         if not self._listeners:
             self._number = since
-        session = Listening(new_id("cliws"), scope, device, features, filters, since)
+        session = Listening(new_id("cliws"), scope, key, device, features, filters, since)
         listener = self._listeners[session.id] = self._listener(session)
         self._look()
         await self._stores.write(listeners.put, session)
         return listener
 
-    def find(self, listener: str, account: str) -> Listener | None:
-        """Return the listener of an account that has this id."""
+    async def find(self, listener: str, account: str) -> Listener | None:
+        """Return the listener of an account that has this id, while its key is good."""
         found = self._listeners.get(listener)
-        return found if found and found.scope.account == account else None
+        if found is None or found.scope.account != account:
+            return None
+        if found.key is not None:
+            await self._see(found.key)
+        return self._listeners.get(listener)
 
     def hear(self, listener: Listener, frame: Ack | Response) -> None:
         """Take in what a CLI tells."""
@@ -124,6 +138,7 @@ class Broadcast:
         return Listener(
             one.id,
             one.scope,
+            one.key,
             device,
             one.features,
             one.since,
@@ -142,6 +157,7 @@ class Broadcast:
             seconds = limits.CLI_POLL_MILLISECONDS / 1000
             try:
                 await self._record()
+                await self._see_keys()
                 while await self._read() == limits.CLI_READ_ROWS_MAX:
                     pass
             except Exception:
@@ -174,6 +190,23 @@ class Broadcast:
         for one, number in moved.items():
             one.since = number
         self._ended.difference_update(ended)
+
+    async def _see_keys(self) -> None:
+        """End the sessions whose keys are good no more, if it is time to ask."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._keys_seen_at + limits.KEY_LOOK_MILLISECONDS / 1000:
+            await self._see(*{one.key for one in self._listeners.values() if one.key is not None})
+            self._keys_seen_at = now
+
+    async def _see(self, *asked: str) -> None:
+        """End the sessions of those of some keys that are good no more."""
+        if not asked:
+            return
+        now = self._clock.now()
+        good = await self._stores.ask_ledger("look_up", keys.still_good, asked, now)
+        over = set(asked) - good
+        for one in [one for one in self._listeners.values() if one.key in over]:
+            self._end(one.id)
 
     async def _read(self) -> int:
         """Tell what happened since the last look; return how much it was."""
@@ -213,7 +246,7 @@ class Broadcast:
             self._end(one.id)
 
     def _end(self, listener: str) -> None:
-        del self._listeners[listener]
+        self._listeners.pop(listener).end()
         self._ended.add(listener)
 
 

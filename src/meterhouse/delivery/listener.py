@@ -7,7 +7,8 @@ What a reader may rely on:
 - At most `CLI_WAITING_FRAMES_MAX` wait, and as many are remembered as sent; the oldest go first.
 - What it has heard of the ledger's notifications is known by their numbers, without a gap, so that
   another process can go on from there.
-- Of several connections with one id the newest counts. The others hear nothing any more.
+- Of several connections with one id the newest counts. The others hear nothing any more; nor does
+  any once the session has ended.
 - What a URL has answered is believed only about events that this CLI was sent.
 """
 
@@ -47,6 +48,7 @@ Item = Event | RequestLog
 class Listener:
     """A session of the CLI: what it wants to hear, and what it has not heard yet.
 
+    It lasts as long as `key` is good, the id of the key that began it; None for the operator.
     It has heard all notifications up to the number `since`, as far as the ledger knows, and is
     offered those after it. `left_at` is the instant since when it has no connection, None while it
     has one. `dropped` is called when something is
@@ -57,6 +59,7 @@ class Listener:
         self,
         id: str,  # noqa: A002 - the wire's name
         scope: Scope,
+        key: str | None,
         device: Device,
         features: frozenset[Feature],
         since: int,
@@ -66,6 +69,7 @@ class Listener:
     ) -> None:
         self.id = id
         self.scope = scope
+        self.key = key
         self.device = device
         self.features = features
         self.since = since
@@ -77,6 +81,7 @@ class Listener:
         self._owed: dict[str, int] = {}  # the numbers of notifications that are not heard yet
         self._sent: dict[str, int] = {}  # when each event was sent last
         self._connection = 0
+        self._ended = False
         self.left_at: int | None = now
 
     def wants(self, item: Item) -> bool:
@@ -116,14 +121,19 @@ class Listener:
         if connection == self._connection:
             self.left_at = now
 
+    def end(self) -> None:
+        """End the session: nothing more is sent."""
+        self._ended = True
+        self._some.set()
+
     def gone(self, now: int) -> bool:
         """Return whether the CLI has been away for so long that it will not come back."""
         kept = limits.CLI_KEPT_SECONDS * 1000
         return self.left_at is not None and self.left_at + kept <= now
 
     async def next(self, connection: int) -> Item | None:
-        """Wait for the next thing to send; None when a newer connection counts."""
-        while connection == self._connection:
+        """Wait for the next thing to send; None when a newer connection counts, or none."""
+        while connection == self._connection and not self._ended:
             if self._waiting:
                 return self._waiting.popleft()
             self._some.clear()

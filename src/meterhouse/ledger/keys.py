@@ -1,20 +1,22 @@
 """API keys: who may speak for a scope.
 
 A secret is never stored: a key is found by the SHA-256 digest of its secret, and shown to people
-by its mask. A key that is revoked stays listed and opens nothing.
+by its mask. A key that is revoked or has expired stays listed and opens nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from meterhouse import limits
 from meterhouse.errors import ConfigError
 from meterhouse.ledger.accounts import default_account, scopes_of
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import api_keys, scopes
 from meterhouse.metering.model import Scope
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.wire.credentials import Access, Kind, Permissions, digest, is_live, mask
 from meterhouse.wire.ids import new_id, new_secret_key
 from meterhouse.wire.page import PageParams
@@ -22,8 +24,14 @@ from meterhouse.wire.page import PageParams
 ENVIRONMENT = "environment"  # the name of the keys that METERHOUSE_API_KEYS made
 
 
+_LASTS_MAX = limits.API_KEY_DAYS_MAX * MILLISECONDS["day"]
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key. `permissions` say what a restricted key may do; a secret key may do everything."""
+    """A key. `permissions` say what a restricted key may do; a secret key may do everything.
+
+    `last_used_at` is behind by up to `API_KEY_USES_SECONDS`.
+    """
 
     id: str
     scope: Scope
@@ -32,10 +40,26 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     permissions: dict[str, Access]
     created: int
-    revoked_at: int | None
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    last_used_at: int | None = None
+
+    def expired(self, now: int) -> bool:
+        """Tell whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
-_OWN = ("id", "kind", "name", "hint", "permissions", "created", "revoked_at")
+_OWN = (
+    "id",
+    "kind",
+    "name",
+    "hint",
+    "permissions",
+    "created",
+    "expires_at",
+    "revoked_at",
+    "last_used_at",
+)
 _keys = sa.select(
     *(api_keys.c[name] for name in _OWN),
     scopes.c.id.label("scope_id"),
@@ -43,6 +67,22 @@ _keys = sa.select(
     scopes.c.livemode,
 ).join_from(api_keys, scopes)
 _newest_first = _keys.order_by(api_keys.c.seq.desc())
+_use = (
+    sa.update(api_keys)
+    .where(
+        api_keys.c.id == sa.bindparam("key"),
+        sa.func.coalesce(api_keys.c.last_used_at, 0) < sa.bindparam("used_at"),
+    )
+    .values(last_used_at=sa.bindparam("used_at"))
+)
+
+
+def check_expiry(expires_at: int, now: int) -> None:
+    """Raise `ConfigError` when no key may expire at such a time."""
+    if not now < expires_at <= now + _LASTS_MAX:
+        raise ConfigError(
+            f"a key must expire in the future, and within {limits.API_KEY_DAYS_MAX} days."
+        )
 
 
 def create_key(
@@ -52,6 +92,7 @@ def create_key(
     *,
     name: str | None = None,
     permissions: Permissions | None = None,
+    expires_at: int | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key of `scope`; return it and its secret, which nobody can read again.
 
@@ -63,7 +104,14 @@ def create_key(
     kind: Kind = "secret" if permissions is None else "restricted"
     secret = new_secret_key("sk" if kind == "secret" else "rk", scope.livemode)
     key = _insert(
-        connection, scope, secret, now, kind=kind, name=name, permissions=permissions or {}
+        connection,
+        scope,
+        secret,
+        now,
+        kind=kind,
+        name=name,
+        permissions=permissions or {},
+        expires_at=expires_at,
     )
     return key, secret
 
@@ -72,6 +120,22 @@ def find_key(connection: sa.Connection, secret_digest: bytes) -> ApiKey | None:
     """Return the key whose secret has this digest; None when none has, or it was revoked."""
     key = _first(connection, _keys.where(api_keys.c.digest == secret_digest))
     return key if key and key.revoked_at is None else None
+
+
+def still_good(connection: sa.Connection, ids: Collection[str], now: int) -> set[str]:
+    """Return which of these keys are neither revoked nor expired."""
+    query = sa.select(api_keys.c.id).where(
+        api_keys.c.id.in_(ids),
+        api_keys.c.revoked_at.is_(None),
+        sa.func.coalesce(api_keys.c.expires_at, now + 1) > now,
+    )
+    return set(connection.execute(query).scalars())
+
+
+def used(connection: sa.Connection, uses: Mapping[str, int]) -> None:
+    """Keep when keys, named by their ids, were used last."""
+    for key, used_at in uses.items():
+        connection.execute(_use, {"key": key, "used_at": used_at})
 
 
 def list_keys(connection: sa.Connection) -> list[ApiKey]:
@@ -131,7 +195,7 @@ def _provide(connection: sa.Connection, scope: Scope, secret: str, now: int) -> 
         connection.execute(
             sa.update(api_keys)
             .where(api_keys.c.id == known.id)
-            .values(name=ENVIRONMENT, revoked_at=None)
+            .values(name=ENVIRONMENT, expires_at=None, revoked_at=None)
         )
     else:
         raise ConfigError(
@@ -149,6 +213,7 @@ def _insert(
     kind: Kind,
     name: str | None,
     permissions: Permissions,
+    expires_at: int | None = None,
 ) -> ApiKey:
     key = ApiKey(
         id=new_id("key"),
@@ -158,7 +223,7 @@ def _insert(
         hint=mask(secret),
         permissions=dict(permissions),
         created=now,
-        revoked_at=None,
+        expires_at=expires_at,
     )
     row = msgspec.structs.asdict(key) | {"scope": scope.id, "digest": digest(secret)}
     connection.execute(sa.insert(api_keys), row)

@@ -18,11 +18,13 @@ from meterhouse.wire.stripecli import Feature, LogFilters
 class Listening(NamedTuple):
     """A session of a CLI on `device`: what it wants to hear.
 
-    It has heard everything up to the notification numbered `since`, as far as it wants it.
+    It lasts as long as `key` is good, the id of the one that began it; None for the operator. It
+    has heard everything up to the notification numbered `since`, as far as it wants it.
     """
 
     id: str
     scope: Scope
+    key: str | None
     device: str
     features: frozenset[Feature]
     filters: LogFilters
@@ -54,6 +56,7 @@ def read(connection: sa.Connection) -> list[Listening]:
         Listening(
             row["id"],
             scopes[row["scope"]],
+            row["key"],
             row["device"],
             frozenset(row["features"]),
             msgspec.convert(row["filters"], LogFilters),

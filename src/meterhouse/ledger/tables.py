@@ -56,7 +56,9 @@ api_keys = sa.Table(
     sa.Column("hint", sa.Text, nullable=False),  # the masked secret, for people
     sa.Column("permissions", sa.JSON, nullable=False),  # {"billing_meters": "read", …}
     sa.Column("created", Whole64, nullable=False),
+    sa.Column("expires_at", Whole64),  # null: never
     sa.Column("revoked_at", Whole64),
+    sa.Column("last_used_at", Whole64),  # as it was known a minute ago
     sa.CheckConstraint("kind IN ('secret', 'restricted')", name="kind"),
 )
 
@@ -452,6 +454,7 @@ listeners = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("key", sa.Text, sa.ForeignKey("api_keys.id")),  # null: the operator's
     sa.Column("device", sa.Text, nullable=False),
     sa.Column("features", sa.JSON, nullable=False),
     sa.Column("filters", sa.JSON, nullable=False),

@@ -18,7 +18,8 @@ class Embed(msgspec.Struct, frozen=True, array_like=True):
     """What a token permits, and until when (milliseconds).
 
     `scope` is the number that the ledger gave to this account and mode. `dimensions` are the keys
-    by which usage may be told apart and filtered.
+    by which usage may be told apart and filtered. `key` is the id of the key that made it, None for
+    the operator.
     """
 
     scope: int
@@ -28,6 +29,7 @@ class Embed(msgspec.Struct, frozen=True, array_like=True):
     meters: tuple[str, ...]
     dimensions: tuple[str, ...]
     expires_at: int
+    key: str | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()

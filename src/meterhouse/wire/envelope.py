@@ -241,6 +241,11 @@ def invalid_api_key(masked: str) -> Refusal:
     return Refusal(f"Invalid API Key provided: {quote(masked)}", status=401)
 
 
+def expired_api_key(masked: str) -> Refusal:
+    """Refuse an API key whose time is over (https://docs.stripe.com/error-codes)."""
+    return Refusal(f"Expired API Key provided: {quote(masked)}", status=401, code="api_key_expired")
+
+
 def permission_denied(masked: str, account: str, permission: str) -> Refusal:
     """Refuse a restricted key that lacks `permission`, such as `billing_meters:read`."""
     return Refusal(

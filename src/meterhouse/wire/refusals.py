@@ -18,6 +18,11 @@ def invalid_api_key_name(problem: str) -> Refusal:
     return Refusal(f"Invalid name: {problem}", param="name")
 
 
+def invalid_expiry(problem: str) -> Refusal:
+    """Refuse a time at which a key cannot expire; `problem` is a sentence that says why."""
+    return Refusal(f"Invalid expires_at: {problem}", param="expires_at")
+
+
 def invalid_permissions(problem: str) -> Refusal:
     """Refuse what a key cannot be permitted; `problem` is a sentence that says why."""
     return Refusal(f"Invalid permissions: {quote(problem)}", param="permissions")

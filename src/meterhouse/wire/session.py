@@ -15,7 +15,8 @@ _PREFIX = "token_"
 class Session(msgspec.Struct, frozen=True, array_like=True):
     """A session: the scope whose events it lets in, and until when (milliseconds).
 
-    `scope` is the number that the ledger gave to this account and mode.
+    `scope` is the number that the ledger gave to this account and mode. `key` is the id of the key
+    that made it, None for the operator.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     account: str
     livemode: bool
     expires_at: int
+    key: str | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -6,7 +6,7 @@ from meterhouse.ledger import accounts
 from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
 from tests.api.house import NOW, House
 from tests.api.samples import error_of
-from tests.api.v2.samples import done
+from tests.api.v2.samples import STREAM, done, event, post
 from tests.server import LIVE_KEY, TEST_KEY
 
 KEYS = "/meterhouse/v1/api_keys"
@@ -34,7 +34,9 @@ def test_a_key_as_it_is_shown(house: House) -> None:
         "id": made["id"],
         "object": "meterhouse.api_key",
         "created": NOW,
+        "expires_at": None,
         "hint": f"sk_test_****{secret[-4:]}",
+        "last_used_at": None,
         "livemode": False,
         "name": "laptop",
         "permissions": None,
@@ -79,6 +81,40 @@ def test_a_revoked_key_opens_nothing_and_stays_listed(house: House) -> None:
     house.clock.advance(CREDENTIAL_CACHE_SECONDS * 1000)
     error_of(house.request("GET", "/v1/customers", key=made["secret"]), 401)
     assert ask(house, "GET", KEYS)["data"][0]["revoked_at"] == NOW + 1
+
+
+def test_a_key_expires_when_it_is_told_to(house: House) -> None:
+    made = make(house, expires_at=str(NOW + 1))
+    assert made["expires_at"] == NOW + 1
+    assert ask(house, "GET", KEYS)["data"][0]["expires_at"] == NOW + 1
+    house.clock.advance(1_000)
+    error = error_of(house.request("GET", "/v1/customers", key=made["secret"]), 401)
+    assert error["code"] == "api_key_expired"
+
+
+def test_when_a_key_was_used_last_is_shown(house: House) -> None:
+    """All that opens something with it counts, its tokens too; no request writes it."""
+    used, unused = make(house), make(house)
+    key_uses = house.meterhouse._key_uses
+
+    def shown() -> list[int | None]:
+        house.run(key_uses.write())
+        found = {key["id"]: key["last_used_at"] for key in ask(house, "GET", KEYS)["data"]}
+        return [found[key["id"]] for key in (used, unused)]
+
+    for _ in range(3):
+        house.request("GET", "/v1/customers", key=used["secret"])
+        house.clock.advance(1_000)
+    assert len(key_uses._used) == 1
+    assert shown() == [NOW + 2, None]
+    session = "/v2/billing/meter_event_session"
+    token = done(post(house, session, key=used["secret"]))["authentication_token"]
+    house.clock.advance(5_000)
+    post(house, STREAM, {"events": [event("cus_1")]}, key=token)
+    assert shown() == [NOW + 8, None]
+    house.clock.advance(-6_000)  # as the clock of another node may be behind
+    house.request("GET", "/v1/customers", key=used["secret"])
+    assert shown() == [NOW + 8, None]
 
 
 def test_a_secret_is_told_once_whatever_the_idempotency_key(house: House) -> None:
@@ -128,6 +164,9 @@ def test_no_api_key_may_ask(house: House, method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("data", "param"),
     [
+        ({"expires_at": str(NOW)}, "expires_at"),
+        ({"expires_at": str(NOW + 3_650 * 86_400 + 1)}, "expires_at"),
+        ({"expires_at": "soon"}, "expires_at"),
         ({"name": "environment"}, "name"),
         ({"name": "x" * 251}, "name"),
         ({"permissions[meters]": "read"}, "permissions"),

@@ -19,19 +19,23 @@ from meterhouse.wire import envelope, refusals
 from meterhouse.wire.credentials import PERMISSION_RESOURCES, Permissions, parse_permissions
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
-from meterhouse.wire.params import Keys, Length, RequestParams
+from meterhouse.wire.params import Keys, Length, RequestParams, Timestamp
 
 _WORD_CHARS_MAX = max(map(len, PERMISSION_RESOURCES))
 
 
 class ApiKeyCreate(RequestParams):
-    """The parameters of a new key; with `permissions` it is a restricted one."""
+    """The parameters of a new key; with `permissions` it is a restricted one.
+
+    Without `expires_at` it lasts until it is revoked.
+    """
 
     name: Annotated[str, Length(limits.API_KEY_NAME_CHARS_MAX)] | None = None
     permissions: (
         Annotated[dict[str, str], Keys(len(PERMISSION_RESOURCES), _WORD_CHARS_MAX, _WORD_CHARS_MAX)]
         | None
     ) = None
+    expires_at: Timestamp | None = None
 
 
 async def list_(call: Call) -> Answer:
@@ -50,9 +54,15 @@ async def create(call: Call) -> Answer:
     params = call.params(ApiKeyCreate)
     check_expand(params.expand)
     permissions = _permissions(params.permissions)
+    expires_at = _expiry(params.expires_at, call.now)
     try:
         key, secret = await call.house.stores.write(
-            keys.create_key, call.scope, call.now, name=params.name, permissions=permissions
+            keys.create_key,
+            call.scope,
+            call.now,
+            name=params.name,
+            permissions=permissions,
+            expires_at=expires_at,
         )
     except ConfigError as error:
         raise refusals.invalid_api_key_name(str(error)) from error
@@ -85,15 +95,31 @@ def _permissions(asked: dict[str, str] | None) -> Permissions | None:
         raise refusals.invalid_permissions(str(error)) from error
 
 
+def _expiry(asked: int | None, now: int) -> int | None:
+    if asked is None:
+        return None
+    try:
+        keys.check_expiry(asked * 1000, now)
+    except ConfigError as error:
+        raise refusals.invalid_expiry(str(error)) from error
+    return asked * 1000
+
+
 def _document(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "object": "meterhouse.api_key",
         "created": seconds(key.created),
+        "expires_at": _seconds(key.expires_at),
         "hint": key.hint,
+        "last_used_at": _seconds(key.last_used_at),
         "livemode": key.scope.livemode,
         "name": key.name,
         "permissions": key.permissions if key.kind == "restricted" else None,
-        "revoked_at": None if key.revoked_at is None else seconds(key.revoked_at),
+        "revoked_at": _seconds(key.revoked_at),
         "type": key.kind,
     }
+
+
+def _seconds(instant: int | None) -> int | None:
+    return None if instant is None else seconds(instant)

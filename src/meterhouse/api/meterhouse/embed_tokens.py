@@ -74,4 +74,5 @@ def _permitted(connection: sa.Connection, call: Call, params: EmbedTokenCreate) 
         tuple(dict.fromkeys(params.meters)),
         tuple(dict.fromkeys(params.dimension_group_by_keys)),
         call.now + params.expires_in * 1000,
+        call.credential.key,
     )

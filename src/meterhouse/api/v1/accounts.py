@@ -44,5 +44,5 @@ async def _show(call: Call, account_id: str) -> Answer:
     check_expand(call.params(RequestParams).expand)
     account = await call.read(accounts.find_account, account_id)
     if account is None or call.scope.account not in (account.id, account.platform):
-        raise envelope.account_denied(call.key_hint, account_id)
+        raise envelope.account_denied(call.credential.hint, account_id)
     return ok(render.account(account))

@@ -93,8 +93,8 @@ async def retrieve(call: Call) -> Answer:
     asked = _read(call)
     common = asked.common
     check_expand(common.expand)
-    if call.embed is not None:
-        _check_permitted(call.embed, asked)
+    if call.credential.embed is not None:
+        _check_permitted(call.credential.embed, asked)
     check_zone(common.timezone)
     check_range(asked.start, asked.end, asked.range_names)
     windows = check_windows(asked.start, asked.end, common.value_grouping_window)

@@ -37,7 +37,7 @@ async def create(call: Call) -> Answer:
     features = _features(params.websocket_features)
     filters = EVERY_LOG if params.filters is None else _filters(params.filters)
     listener = await call.house.broadcast.listen(
-        call.scope, params.device_name, frozenset(features), filters
+        call.scope, call.credential.key, params.device_name, frozenset(features), filters
     )
     if listener is None:
         raise envelope.too_many_listeners()

@@ -69,7 +69,9 @@ def _accounts() -> None:
         sa.Column("hint", sa.Text(), nullable=False),
         sa.Column("permissions", sa.JSON(), nullable=False),
         sa.Column("created", Whole64, nullable=False),
+        sa.Column("expires_at", Whole64),
         sa.Column("revoked_at", Whole64),
+        sa.Column("last_used_at", Whole64),
         sa.PrimaryKeyConstraint("seq", name="pk_api_keys"),
         sa.UniqueConstraint("id", name="uq_api_keys_id"),
         sa.UniqueConstraint("digest", name="uq_api_keys_digest"),
@@ -498,12 +500,14 @@ def _listeners() -> None:
         "listeners",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("key", sa.Text()),
         sa.Column("device", sa.Text(), nullable=False),
         sa.Column("features", sa.JSON(), nullable=False),
         sa.Column("filters", sa.JSON(), nullable=False),
         sa.Column("since", Whole64, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_listeners"),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_listeners_scope"),
+        sa.ForeignKeyConstraint(["key"], ["api_keys.id"], name="fk_listeners_key"),
     )
 
 
