@@ -71,6 +71,12 @@ def test_the_secret_alone_is_on_standard_output(tmp_path: Path) -> None:
         (("--permissions", "customers:own"), 2, "must end in ':read' or ':write'"),
         (("--permissions", ""), 2, "no permission given"),
         (("--name", "environment"), 2, "choose another name"),
+        (("--expires-in", "0d"), 2, "--expires-in is '0d', but a key must expire in the future"),
+        (("--expires-in", "3651d"), 2, "within 3650 days"),
+        (("--expires-in", "a week"), 2, "must be like 90d, 12h or 30m"),
+        (("--expires-at", "2020-01-01T00:00:00Z"), 2, "a key must expire in the future"),
+        (("--expires-at", "soon"), 2, "--expires-at is 'soon', but must be"),
+        (("--expires-in", "1d", "--expires-at", "1"), 2, "not both"),
         (("--database-url", "mysql://x"), 2, "METERHOUSE_DATABASE_URL must be"),
     ],
 )
@@ -89,12 +95,34 @@ def test_keys_are_listed_without_their_secrets(tmp_path: Path) -> None:
     second = create(tmp_path, "--permissions", "customers:write")
     result = meterhouse("keys", "list", "--data-dir", tmp_path)
     headers, newest, oldest = (line.split("\t") for line in result.stdout.splitlines())
-    assert headers == ["id", "secret", "account", "name", "permissions", "created", "revoked"]
+    assert headers[:6] == ["id", "secret", "account", "name", "permissions", "created"]
+    assert headers[6:] == ["revoked", "expires", "last used"]
     assert newest[1] == f"rk_test_****{second[-4:]}"
     assert newest[4] == "customers:write"
-    assert (oldest[3], oldest[6]) == ("one", "")
+    assert (oldest[3], oldest[6:]) == ("one", ["", "", ""])
     assert first not in result.output
     assert second not in result.output
+
+
+def test_a_key_expires_when_it_is_told_to(tmp_path: Path) -> None:
+    long_, short, exact = (
+        find(tmp_path, create(tmp_path, *options))
+        for options in (
+            ("--expires-in", "90d"),
+            ("--expires-in", "12h"),
+            ("--expires-at", "2031-02-03T04:05:06Z"),
+        )
+    )
+    assert long_ is not None
+    assert short is not None
+    assert exact is not None
+    assert [key.expires_at - key.created for key in (long_, short) if key.expires_at] == [
+        90 * 86_400_000,
+        12 * 3_600_000,
+    ]
+    assert exact.expires_at == 1_927_857_906_000
+    listed = meterhouse("keys", "list", "--data-dir", tmp_path).stdout.splitlines()[1]
+    assert listed.split("\t")[7] == "2031-02-03 04:05:06Z"
 
 
 def test_a_revoked_key_opens_nothing_and_stays_listed(tmp_path: Path) -> None:

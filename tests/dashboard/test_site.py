@@ -130,6 +130,26 @@ def test_a_viewer_looks_and_changes_nothing(house: House) -> None:
     assert "viewer" in refused.text
 
 
+def test_a_key_that_expires_and_is_used(house: House) -> None:
+    held = cookie(house)
+    page = visit(house, "/developers/keys", held)
+    token = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert token is not None
+    form = {"csrf": token[1], "name": "short", "days": "1"}
+    made = visit(house, "/developers/keys", held, "POST", data=form)
+    secret = re.search(r"sk_test_\w{20,}", made.text)
+    assert secret is not None
+    assert "22 Nov 2026, 12:00:00" in made.text
+    assert "<td>never</td>" in made.text
+    house.request("GET", "/v1/billing/meters", key=secret[0])
+    house.run(house.meterhouse._key_uses.write())
+    house.clock.advance(7_200_000)
+    assert "<td>2 h ago</td>" in visit(house, "/developers/keys", held).text
+    house.clock.advance(79_200_000)
+    held = cookie(house)
+    assert '<span class="badge">expired</span>' in visit(house, "/developers/keys", held).text
+
+
 def test_a_key_is_shown_once(house: House) -> None:
     held = cookie(house)
     page = visit(house, "/developers/keys", held)

@@ -1,5 +1,6 @@
 """`meterhouse keys`: the API keys of this installation."""
 
+import re
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -15,7 +16,12 @@ from meterhouse.ledger import accounts, keys
 from meterhouse.ledger.keys import ApiKey
 from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
 from meterhouse.metering.model import Scope
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.wire.credentials import Permissions, parse_permissions
+from meterhouse.wire.timestamp import read_timestamp
+
+_DURATION = re.compile(r"(\d{1,9})([dhm])", re.ASCII)
+_UNITS = {"d": MILLISECONDS["day"], "h": MILLISECONDS["hour"], "m": MILLISECONDS["minute"]}
 
 app = typer.Typer(
     help="Make, list and revoke API keys.", add_completion=False, no_args_is_help=True
@@ -39,6 +45,16 @@ def create(
             "billing_meters:read,billing_meter_events:write.",
         ),
     ] = None,
+    expires_in: Annotated[
+        str | None,
+        typer.Option(metavar="90d|12h|30m", help="It stops working after so long."),
+    ] = None,
+    expires_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="It stops working then: 2027-11-21T12:00:00Z, or unix seconds."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -46,11 +62,17 @@ def create(
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     permitted = _permissions(permissions)
     now = SystemClock().now()
+    until = _expiry(expires_in, expires_at, now)
     with books.opened(config, make=True) as ledger, ledger.write() as connection:
         scope = _scope(connection, account, live, now)
-        key, secret = keys.create_key(connection, scope, now, name=name, permissions=permitted)
+        key, secret = keys.create_key(
+            connection, scope, now, name=name, permissions=permitted, expires_at=until
+        )
     typer.echo(secret)
-    remark(f"{key.id}: a {_described(key)} of {scope.account}. It is shown only this once.")
+    lasting = "" if until is None else f" until {show_time(until)}"
+    remark(
+        f"{key.id}: a {_described(key)} of {scope.account}{lasting}. It is shown only this once."
+    )
 
 
 @app.command("list")
@@ -60,7 +82,17 @@ def list_keys(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> Non
     with books.opened(config) as ledger, ledger.read() as connection:
         found = keys.list_keys(connection)
     print_table(
-        ("id", "secret", "account", "name", "permissions", "created", "revoked"),
+        (
+            "id",
+            "secret",
+            "account",
+            "name",
+            "permissions",
+            "created",
+            "revoked",
+            "expires",
+            "last used",
+        ),
         [
             (
                 key.id,
@@ -69,7 +101,10 @@ def list_keys(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> Non
                 key.name or "",
                 ",".join(f"{resource}:{access}" for resource, access in key.permissions.items()),
                 show_time(key.created),
-                show_time(key.revoked_at) if key.revoked_at is not None else "",
+                *(
+                    show_time(instant) if instant is not None else ""
+                    for instant in (key.revoked_at, key.expires_at, key.last_used_at)
+                ),
             )
             for key in found
         ],
@@ -102,6 +137,39 @@ def _permissions(text: str | None) -> Permissions | None:
         return parse_permissions(text)
     except ValueError as error:
         raise ConfigError(f"--permissions: {error}") from error
+
+
+def _expiry(expires_in: str | None, expires_at: str | None, now: int) -> int | None:
+    """Return the instant at which a key shall expire, None for never."""
+    if expires_in is not None and expires_at is not None:
+        raise ConfigError("say --expires-in or --expires-at, not both.")
+    if expires_in is not None:
+        return _checked("--expires-in", expires_in, _after(expires_in, now), now)
+    if expires_at is not None:
+        return _checked("--expires-at", expires_at, _instant(expires_at), now)
+    return None
+
+
+def _after(text: str, now: int) -> int:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"--expires-in is '{text}', but must be like 90d, 12h or 30m.")
+    return now + int(found[1]) * _UNITS[found[2]]
+
+
+def _instant(text: str) -> int:
+    try:
+        return read_timestamp(text)
+    except ValueError as error:
+        raise ConfigError(f"--expires-at is '{text}', but {error}.") from error
+
+
+def _checked(option: str, text: str, instant: int, now: int) -> int:
+    try:
+        keys.check_expiry(instant, now)
+    except ConfigError as error:
+        raise ConfigError(f"{option} is '{text}', but {error}") from error
+    return instant
 
 
 def _scope(connection: sa.Connection, account: str | None, live: bool, now: int) -> Scope:

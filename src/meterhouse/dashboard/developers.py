@@ -17,6 +17,7 @@ _URL = ("include", "webhook_endpoint.url")
 _SECRET = "webhook_endpoint.signing_secret"  # noqa: S105 - a name, not a secret
 _CHANGES = ("enable", "disable", "ping", "delete", "roll_secret")
 _ROWS = 50
+_DAY = 86_400
 
 
 async def logs(visit: Visit) -> Response:
@@ -111,6 +112,8 @@ async def create_key(visit: Visit) -> Response:
         ]
         if len(form) == bool(visit.said("name")):
             return await _keys(visit, wrong="A restricted key needs one permission at least.")
+    if visit.said("days").isdecimal():
+        form.append(("expires_at", str(visit.now + int(visit.said("days")) * _DAY)))
     try:
         made = await visit.api.post(visit.space, _KEYS, form)
     except ApiError as error:
