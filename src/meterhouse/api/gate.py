@@ -199,6 +199,8 @@ class Gate:
         request.account, request.livemode = scope.account, scope.livemode
         request.version = _version(request)
         credential.require(route.resource, route.access)
+        if route.hears:
+            credential.require(route.hears, "read")
         if route.access == "read":
             request.receive = house.authentication.bounded(request.receive, credential)
         if house.rate_limits is not None and route.limit is not None:

@@ -60,8 +60,10 @@ class Route(NamedTuple):
     towards in the limits profile `stripe`; where it is None the handler counts. `logged` requests
     can be read by their sender: all but a stream's, which are too many, and those of our own
     extensions. Those with `sends` are turned away while the clock is wrong. `json` takes a JSON
-    body outside of API v2. `body_bytes_max` bounds the body. The operator, who is the dashboard and
-    the command line of the same machine, is let in everywhere; `operator_only` lets in nobody else.
+    body outside of API v2. `body_bytes_max` bounds the body. `hears` is what a key must be
+    permitted to read as well, because it names where that goes. The operator, who is the dashboard
+    and the command line of the same machine, is let in everywhere; `operator_only` lets in nobody
+    else.
     """
 
     method: str
@@ -78,6 +80,7 @@ class Route(NamedTuple):
     json: bool = False
     body_bytes_max: int = limits.REQUEST_BODY_BYTES_MAX
     operator_only: bool = False
+    hears: str = ""
 
 
 def _route(method: str, path: str, resource: str, handler: Handler) -> Route:
@@ -145,10 +148,14 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/v1/events", "events", events.list_),
     _route("GET", "/v1/events/{id}", "events", events.retrieve),
     _route("POST", "/v1/events/{id}/retry", "events", event_retry.create),
-    _route("POST", "/v1/webhook_endpoints", "event_destinations", webhook_endpoints.create),
+    _route(
+        "POST", "/v1/webhook_endpoints", "event_destinations", webhook_endpoints.create
+    )._replace(hears="events"),
     _route("GET", "/v1/webhook_endpoints", "event_destinations", webhook_endpoints.list_),
     _route("GET", _ENDPOINT, "event_destinations", webhook_endpoints.retrieve),
-    _route("POST", _ENDPOINT, "event_destinations", webhook_endpoints.update),
+    _route("POST", _ENDPOINT, "event_destinations", webhook_endpoints.update)._replace(
+        hears="events"
+    ),
     _route("DELETE", _ENDPOINT, "event_destinations", webhook_endpoints.delete),
     _route("POST", "/v1/stripecli/sessions", "stripecli_sessions", stripecli.create),
     _route(
@@ -175,12 +182,18 @@ ROUTES: tuple[Route, ...] = (
         "billing_meter_event_adjustments",
         v2_meter_event_adjustments.create,
     )._replace(sends=True),
-    _route("POST", "/v2/core/event_destinations", "event_destinations", event_destinations.create),
+    _route(
+        "POST", "/v2/core/event_destinations", "event_destinations", event_destinations.create
+    )._replace(hears="events"),
     _route("GET", "/v2/core/event_destinations", "event_destinations", event_destinations.list_),
     _route("GET", _DESTINATION, "event_destinations", event_destinations.retrieve),
-    _route("POST", _DESTINATION, "event_destinations", event_destinations.update),
+    _route("POST", _DESTINATION, "event_destinations", event_destinations.update)._replace(
+        hears="events"
+    ),
     _route("DELETE", _DESTINATION, "event_destinations", event_destinations.delete),
-    _route("POST", _DESTINATION + "/enable", "event_destinations", event_destinations.enable),
+    _route(
+        "POST", _DESTINATION + "/enable", "event_destinations", event_destinations.enable
+    )._replace(hears="events"),
     _route("POST", _DESTINATION + "/disable", "event_destinations", event_destinations.disable),
     _route("POST", _DESTINATION + "/ping", "event_destinations", event_destinations.ping),
     _route("GET", "/v2/core/events", "events", v2_events.list_),

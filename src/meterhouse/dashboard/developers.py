@@ -136,7 +136,7 @@ async def _keys(visit: Visit, *, made: dict[str, Any] | None = None, wrong: str 
         keys=found,
         made=made,
         wrong=wrong,
-        resources=sorted(PERMISSION_RESOURCES),
+        resources=sorted(PERMISSION_RESOURCES.items()),
     )
 
 

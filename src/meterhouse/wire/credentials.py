@@ -27,9 +27,11 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "billing_meter_events": "Sending, searching and resending meter events.",
     "billing_meters": "Meters.",
     "customers": "Customers.",
-    "event_destinations": "Event destinations, webhook endpoints, and what is delivered to them.",
+    "event_destinations": "Event destinations, webhook endpoints, and what is delivered to them. "
+    "To make, change or enable one, a key needs events:read as well.",
     "request_logs": "The log of requests.",
-    "stripecli_sessions": "Listening with the Stripe CLI.",
+    "stripecli_sessions": "Listening with the Stripe CLI: to events with events:read, to requests "
+    "with request_logs:read.",
     "events": "Events: what happened, error reports among them.",
 }
 

@@ -15,6 +15,12 @@ from meterhouse.wire.params import Items, Length, RequestParams
 from meterhouse.wire.stripecli import EVERY_LOG, Feature, LogFilters, read_filters
 from meterhouse.wire.version import DEFAULT_VERSION
 
+# What a key must be permitted to read, to hear of it.
+_HEARS: dict[Feature, str] = {
+    "webhooks": "events",
+    "v2_events": "events",
+    "request_logs": "request_logs",
+}
 _FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
@@ -35,6 +41,8 @@ async def create(call: Call) -> Answer:
     params = call.params(SessionCreate)
     check_expand(params.expand)
     features = _features(params.websocket_features)
+    for feature in features:
+        call.credential.require(_HEARS[feature], "read")
     filters = EVERY_LOG if params.filters is None else _filters(params.filters)
     listener = await call.house.broadcast.listen(
         call.scope, call.credential.key, params.device_name, frozenset(features), filters

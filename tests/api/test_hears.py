@@ -1,0 +1,98 @@
+"""Whoever names where things go hears them, so a restricted key must be permitted to read them."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.house import House
+from tests.api.samples import error_of
+from tests.api.v2.samples import HERE, done
+from tests.server import TEST_KEY
+
+SESSIONS = "/v1/stripecli/sessions"
+ENDPOINTS = "/v1/webhook_endpoints"
+DESTINATIONS = "/v2/core/event_destinations"
+ENDPOINT = {"url": "https://example.com/", "enabled_events[]": "*"}
+DESTINATION = {
+    "name": "there",
+    "type": "webhook_endpoint",
+    "event_payload": "thin",
+    "enabled_events": ["*"],
+    "webhook_endpoint": {"url": "https://example.com/"},
+}
+
+
+def restricted(house: House, *permissions: str) -> str:
+    pairs = [one.split(":") for one in permissions]
+    data = {f"permissions[{resource}]": access for resource, access in pairs}
+    operator = house.meterhouse.house.operator_token
+    secret: str = house.create("/meterhouse/v1/api_keys", key=operator, data=data)["secret"]
+    return secret
+
+
+def listen(*features: str) -> dict[str, Any]:
+    return {"data": {"device_name": "laptop", "websocket_features[]": list(features)}}
+
+
+LISTENING = "stripecli_sessions:write"
+NAMING = "event_destinations:write"
+
+
+@pytest.mark.parametrize(
+    ("permissions", "path", "details", "missing"),
+    [
+        ((LISTENING,), SESSIONS, listen("webhooks"), "events:read"),
+        ((LISTENING,), SESSIONS, listen("v2_events"), "events:read"),
+        ((LISTENING,), SESSIONS, listen("request_logs"), "request_logs:read"),
+        (
+            (LISTENING, "events:read"),
+            SESSIONS,
+            listen("webhooks", "request_logs"),
+            "request_logs:read",
+        ),
+        (
+            (LISTENING, "request_logs:read"),
+            SESSIONS,
+            listen("request_logs", "v2_events"),
+            "events:read",
+        ),
+        (
+            (LISTENING, "events:read", "request_logs:read"),
+            SESSIONS,
+            listen("webhooks", "v2_events", "request_logs"),
+            None,
+        ),
+        ((LISTENING, "request_logs:read"), SESSIONS, listen("request_logs"), None),
+        ((NAMING,), ENDPOINTS, {"data": ENDPOINT}, "events:read"),
+        ((NAMING, "events:write"), ENDPOINTS, {"data": ENDPOINT}, None),
+        ((NAMING,), f"{ENDPOINTS}/{{v1}}", {"data": {"url": "https://a.io"}}, "events:read"),
+        ((NAMING, "events:read"), f"{ENDPOINTS}/{{v1}}", {"data": {"url": "https://a.io"}}, None),
+        ((NAMING,), DESTINATIONS, {"json": DESTINATION}, "events:read"),
+        ((NAMING, "events:read"), DESTINATIONS, {"json": DESTINATION}, None),
+        ((NAMING,), f"{DESTINATIONS}/{{v2}}", {"json": {"name": "a"}}, "events:read"),
+        ((NAMING, "events:read"), f"{DESTINATIONS}/{{v2}}", {"json": {"name": "a"}}, None),
+        ((NAMING,), f"{DESTINATIONS}/{{v2}}/enable", {"json": {}}, "events:read"),
+        ((NAMING, "events:read"), f"{DESTINATIONS}/{{v2}}/enable", {"json": {}}, None),
+        ((NAMING,), f"{DESTINATIONS}/{{v2}}/disable", {"json": {}}, None),
+        ((NAMING,), f"{DESTINATIONS}/{{v2}}/ping", {"json": {}}, None),
+    ],
+)
+def test_what_is_heard_must_be_permitted(
+    house: House,
+    permissions: tuple[str, ...],
+    path: str,
+    details: dict[str, Any],
+    missing: str | None,
+) -> None:
+    v1 = house.create(ENDPOINTS, data=ENDPOINT)["id"]
+    v2 = done(house.request("POST", DESTINATIONS, json=DESTINATION, headers=HERE, key=TEST_KEY))[
+        "id"
+    ]
+    key = restricted(house, *permissions)
+    headers = HERE if "json" in details else {}
+    answer = house.request("POST", path.format(v1=v1, v2=v2), key=key, headers=headers, **details)
+    if missing is None:
+        done(answer)
+    else:
+        message = error_of(answer, 403)["message"]
+        assert f"Having the '{missing}' permission would allow this request" in message
