@@ -181,6 +181,30 @@ def test_live_mode_is_apart(server: Server, account: str) -> None:
     assert len(lines(events(server, "list", "--live", account=account))) == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("events", "list"), ("events", "show", "a"), ("events", "resend", "a"), ("demo",)],
+)
+def test_no_other_url_is_shown_the_operators_token(server: Server, words: tuple[str, ...]) -> None:
+    with receiving() as receiver:
+        told = meterhouse(*words, "--url", receiver.url, "--data-dir", server.data_dir)
+        assert not receiver.heard
+    assert told.exit_code == 2
+    assert told.stderr.startswith(f"Error: --url needs --api-key: without a key only {server.url}")
+
+
+def test_no_proxy_is_shown_the_operators_token(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as receiver:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, receiver.url)
+        where = ("--url", server.url, "--data-dir", server.data_dir)
+        for words in (("events", "list", *where), ("verify", "--data-dir", server.data_dir)):
+            assert meterhouse(*words).exit_code == 0
+        assert not receiver.heard
+
+
 def test_the_operator_is_let_in_by_the_token_of_the_data_folder(server: Server) -> None:
     door = server.data_dir / DOOR_FILE
     token = json.loads(door.read_text())["token"]

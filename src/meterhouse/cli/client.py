@@ -1,7 +1,8 @@
 """A running server as the command line talks to it: over HTTP, with an API key or as its operator.
 
 Without a key the token counts that the server wrote into its data folder; whoever can read it may
-act for every account.
+act for every account. It is shown to that server alone, at the URL that stands beside it, and never
+to another URL.
 """
 
 from collections.abc import Iterator
@@ -110,6 +111,11 @@ def find(target: Target) -> Address:
             raise StoreError(
                 f"No server runs on {shown(config.data_dir)}. Start `meterhouse serve`, point "
                 "--data-dir at its folder, or say --url and --api-key."
+            )
+        if target.api_key is None and target.url not in (None, door.url):
+            raise ConfigError(
+                f"--url needs --api-key: without a key only {door.url}, the server of the data "
+                "folder, is asked, as its operator."
             )
     url = target.url or (door.url if door else "")
     secret = target.api_key or (door.token if door else "")
