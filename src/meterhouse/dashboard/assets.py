@@ -11,7 +11,7 @@ from hashlib import sha256
 from importlib.resources import files
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _FOREVER = "public, max-age=31536000, immutable"
@@ -56,7 +56,7 @@ async def serve(request: Request) -> Response:
     """Answer with one file."""
     name = request.path_params["name"]
     if name not in NAMES:
-        return Response("There is no such file.", 404)
+        return PlainTextResponse("There is no such file.", 404)
     zipped = "gzip" in request.headers.get("accept-encoding", "")
     headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
     if zipped:

@@ -1,0 +1,153 @@
+"""Somebody who has no key, and may have been near one: nothing is told, and nothing is kept."""
+
+import re
+from itertools import count
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterhouse.ledger import users
+from tests.api.house import House
+from tests.api.v2.samples import VERSION, token
+from tests.fuzz.asgi import Ask, Reply, ask, check, ledger_of
+from tests.fuzz.examples import examples
+from tests.fuzz.words import (
+    DOCUMENTS,
+    HEADERS,
+    METHODS,
+    PAGES,
+    PATHS,
+    TEXTS,
+    almost,
+    bodies,
+    credentials,
+    paths,
+    queries,
+)
+from tests.server import TEST_KEY
+
+OPEN = re.compile(rb"/healthz|/readyz|/dashboard/(sign-in|open|static/.+)")
+SPACE = "/dashboard/acct_x/test"
+OTHERS = ["/", "/dashboard", "/dashboard/", "/dashboard/{x}", "/embed/usage", "/embed/{x}"]
+DOORS = ["/dashboard/sign-in", "/dashboard/sign-out", "/dashboard/open", "/dashboard/static/{x}"]
+EVERYWHERE = paths([*PATHS, *(SPACE + page for page in PAGES), *OTHERS, *DOORS], TEXTS)
+ADDRESSES = st.sampled_from(["203.0.113.9", "2001:db8::1", "::ffff:203.0.113.9", None])
+
+
+class Secrets:
+    """Good tokens, of which strangers have what is nearly so."""
+
+    def __init__(self, house: House) -> None:
+        meter, customer = house.meter(), house.customer()
+        wanted = {"customer": customer, "meters[]": meter}
+        embed = house.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
+        operator = house.meterhouse.house.operator_token
+        opened = house.request("GET", house.meterhouse.dashboard.open_path())
+        ((self.cookie, session),) = opened.cookies.items()
+        self.tokens = st.sampled_from([token(house), embed, operator, TEST_KEY]).flatmap(almost)
+        self.sessions = almost(session)
+        self.embeds = almost(embed)
+
+
+@pytest.fixture(scope="module")
+def secrets(house: House) -> Secrets:
+    return Secrets(house)
+
+
+def refused(request: Ask, reply: Reply) -> None:
+    """Check that a stranger is told nothing."""
+    check(request, reply)
+    if reply.status == 200:
+        assert OPEN.fullmatch(request.path) or request.method == "OPTIONS", (request, reply)
+
+
+@examples(400)
+@given(data=st.data())
+def test_any_request(house: House, secrets: Secrets, data: st.DataObject) -> None:
+    before = ledger_of(house)
+    headers, body = data.draw(bodies(queries() | DOCUMENTS | st.binary(max_size=60)))
+    request = Ask(
+        data.draw(st.sampled_from(METHODS)),
+        data.draw(EVERYWHERE),
+        data.draw(queries()),
+        data.draw(credentials(TEXTS | secrets.tokens)) + headers + data.draw(HEADERS),
+        body,
+        data.draw(ADDRESSES),
+        data.draw(st.sampled_from(["1.1", "1.0"])),
+    )
+    refused(request, ask(house, request))
+    assert ledger_of(house) == before
+
+
+@examples(150)
+@given(data=st.data())
+def test_what_is_nearly_a_token(house: House, secrets: Secrets, data: st.DataObject) -> None:
+    path = data.draw(
+        st.sampled_from(
+            [
+                b"/v1/customers",
+                b"/v1/billing/analytics/meter_usage",
+                b"/v2/billing/meter_event_stream",
+            ]
+        )
+    )
+    bearer = b"Bearer " + data.draw(secrets.tokens.filter(str.isascii)).encode()
+    method = "POST" if path.endswith(b"stream") else "GET"
+    version = (b"stripe-version", VERSION.encode())
+    request = Ask(method, path, b"", ((b"authorization", bearer), version))
+    assert ask(house, request).status == 401
+
+
+@examples(100)
+@given(data=st.data())
+def test_what_is_nearly_a_session(house: House, secrets: Secrets, data: st.DataObject) -> None:
+    held = f"{secrets.cookie}={data.draw(secrets.sessions)}".encode()
+    page = data.draw(st.sampled_from(PAGES)).partition("{")[0].rstrip("/")
+    request = Ask("GET", f"{SPACE}{page}".encode(), b"", ((b"cookie", held),))
+    refused(request, ask(house, request))
+
+
+@examples(100)
+@given(data=st.data())
+def test_what_is_nearly_an_embedded_chart(
+    house: House, secrets: Secrets, data: st.DataObject
+) -> None:
+    query = urlencode({"token": data.draw(secrets.embeds | TEXTS), "theme": data.draw(TEXTS)})
+    request = Ask("GET", b"/embed/usage", query.encode())
+    assert ask(house, request).status == 401
+
+
+# ---- Signing in ----
+
+HOMES = count()
+FIELDS = st.sampled_from(["name", "password", "next", "csrf"]) | TEXTS
+FORMS = st.lists(st.tuples(FIELDS, TEXTS), max_size=5).map(lambda pairs: urlencode(pairs).encode())
+
+
+@examples(200)
+@given(data=st.data())
+def test_signing_in(house: House, data: st.DataObject) -> None:
+    """Given any form of anybody, when it is taken, then it leads to no page but the form again.
+
+    Everybody has an address of their own, so few wait; no password is worth being checked.
+    """
+    headers, body = data.draw(bodies(FORMS | queries() | st.binary(max_size=60)))
+    asked = urlencode({"next": data.draw(TEXTS), "token": data.draw(TEXTS)}).encode()
+    request = Ask(
+        data.draw(st.sampled_from(["POST", "POST", "GET", "HEAD"])),
+        data.draw(paths(DOORS, TEXTS)),
+        asked,
+        headers + data.draw(HEADERS),
+        body,
+        f"2001:db8:{next(HOMES):x}::",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(users, "matches", lambda *_: False)
+        reply = ask(house, request)
+    refused(request, reply)
+    target = reply.headers.get(b"location", b"/dashboard/sign-in")
+    assert target.startswith(b"/dashboard/sign-in"), reply
+    hrefs = re.findall(rb'name="next" value="(.*?)"', reply.body)
+    assert all(one.startswith(b"/dashboard") for one in hrefs), reply
