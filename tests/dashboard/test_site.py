@@ -108,6 +108,28 @@ def test_an_odd_identifier_is_searched_for_shown_and_resent(house: House) -> Non
         assert "<b>0</b> of 1 would count" in preview.text
 
 
+def test_an_account_of_any_name_is_no_page(house: House) -> None:
+    held = {"cookie": f"{COOKIE}={cookie(house)}"}
+    for name, status in (
+        ("acct_nobody", 403),
+        ("%C3%A9", 404),
+        ("%F0%9F%8E%A9", 404),
+        ("%0A", 403),
+    ):
+        assert house.request("GET", f"/dashboard/{name}/test", headers=held).status_code == status
+
+
+@pytest.mark.parametrize("timestamp", ["soon", "-1", "1.5", "٣", "9" * 5_000])
+def test_events_are_resent_at_an_instant_that_can_be_read(house: House, timestamp: str) -> None:
+    held = cookie(house)
+    session = house.run(house.meterhouse.dashboard.sessions.read(held))
+    assert session is not None
+    stream(house, wrong("a", "cus_x"))
+    said = {"csrf": session.csrf, "preview": "1", "new_timestamp": timestamp}
+    answer = visit(house, "/errors/resend?identifier=a", held, "POST", data=said)
+    assert "unix seconds" in answer.text
+
+
 def test_a_viewer_looks_and_changes_nothing(house: House) -> None:
     hashed = users.hash_password("correct horse")
     house.run(

@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 from meterhouse.api.routes import ROUTES, Route
 from tests.api.house import House
 from tests.api.v2.samples import VERSION, token
-from tests.fuzz.asgi import Ask, Reply, ask, check
+from tests.fuzz.asgi import Ask, ask, check
 from tests.fuzz.examples import examples
 from tests.fuzz.words import (
     DOCUMENTS,
     HEADERS,
-    NAMES,
-    PATHS,
     TEXTS,
     Headers,
     almost,

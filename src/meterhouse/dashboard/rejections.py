@@ -63,12 +63,17 @@ def _document(about: dict[str, str], said: dict[str, str], *, dry_run: bool) -> 
     if said["new_event_name"]:
         replace["event_name"] = said["new_event_name"]
     if said["new_timestamp"]:
-        if not said["new_timestamp"].isdecimal():
-            raise ApiError(HTTPStatus.BAD_REQUEST, "The timestamp must be in unix seconds.")
-        replace["timestamp"] = int(said["new_timestamp"])
+        replace["timestamp"] = _seconds(said["new_timestamp"])
     if said["key"]:
         replace["payload"] = {said["key"]: said["value"]}
     return document | ({"replace": replace} if replace else {})
+
+
+def _seconds(text: str) -> int:
+    digits_max = len(str(limits.REQUEST_TIMESTAMP_SECONDS_MAX))
+    if not (text.isascii() and text.isdecimal() and len(text) <= digits_max):
+        raise ApiError(HTTPStatus.BAD_REQUEST, "The timestamp must be in unix seconds.")
+    return int(text)
 
 
 async def _form(

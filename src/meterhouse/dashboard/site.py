@@ -230,10 +230,10 @@ class Dashboard:
         return answer
 
     async def _visit(self, request: Request, session: Session, form: FormData) -> Visit:
-        mode = request.path_params["mode"]
-        if mode not in {"live", "test"}:
+        account, mode = request.path_params["account"], request.path_params["mode"]
+        if mode not in {"live", "test"} or not account.isascii():  # a header names the account
             raise ApiError(HTTPStatus.NOT_FOUND, "There is no such page.")
-        space = Space(request.path_params["account"], mode == "live")
+        space = Space(account, mode == "live")
         wanted = [("limit", limits.PAGE_LIMIT_MAX)]
         accounts = (await self.api.get(space, "/meterhouse/v1/accounts", wanted))["data"]
         return Visit(
