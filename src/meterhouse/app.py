@@ -40,6 +40,7 @@ from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
 from meterhouse.pipeline.apart import Apart
+from meterhouse.pipeline.erase import Eraser
 from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
@@ -122,6 +123,7 @@ class Meterhouse:
             timekeeper,
         )
         self._rebuilder = Rebuilder(self._stores, self._processor, clock)
+        self._eraser = Eraser(self._stores, timekeeper)
         self._snapshots = Snapshots(self._stores, self._unchanging, config)
         self._key_uses = KeyUses(self._stores)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
@@ -146,6 +148,7 @@ class Meterhouse:
             self._resender,
             self._exports,
             self._rebuilder,
+            self._eraser,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
             secrets.token_urlsafe(32),
@@ -187,6 +190,7 @@ class Meterhouse:
         self._request_logs.start()
         self._resender.start()
         self._rebuilder.start()
+        self._eraser.start()
         self._exports.start()
         self._key_uses.start()
 
@@ -200,6 +204,7 @@ class Meterhouse:
         await self._freshness.stop()
         await self._reporter.stop()
         await self._resender.stop()
+        await self._eraser.stop()
         await self._rebuilder.stop()
         await self._snapshots.drop()
         await self._key_uses.stop()

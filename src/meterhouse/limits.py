@@ -201,6 +201,15 @@ RESEND_RETRY_SECONDS = 1
 RESEND_POLL_MILLISECONDS = 200  # between two looks of the command line at how far a resend is
 RESENDS_DAYS = 30  # that a resend can be asked for
 
+# Forgetting customers.
+ERASURE_EVENT_MINUTES = 10  # that events about one who was deleted are kept whole for who listens
+ERASURE_OWED_DAYS = 4  # the same for destinations that they are owed to
+ERASURE_CHUNK_ROWS_MAX = 500  # that are erased in one transaction
+ERASURE_LOOK_SECONDS = 5  # between two looks at what is due
+ERASURE_AGAIN_SECONDS = 30  # until one that has to wait is looked at again
+ERASURE_RETRY_SECONDS = 1
+ERASURES_DAYS = 30  # that an erasure can be asked for
+
 # Changing the dimensions of a meter.
 REBUILD_PASSES_MAX = 5  # over what came meanwhile, before processing stands still for the rest
 REBUILD_STILL_SECONDS_MAX = 1  # of a pass, after which little is left
@@ -367,6 +376,7 @@ assert STREAM_BODY_BYTES_MAX < REQUEST_BODIES_BYTES_MAX
 assert REQUEST_BODY_WAIT_SECONDS_MAX < REQUEST_BODY_READ_SECONDS_MAX
 assert EVENT_VALUE_DIGITS_MAX + EVENT_VALUE_DECIMALS_MAX <= STORED_VALUE_DIGITS_MAX
 assert DELIVERY_LIVE_DAYS < DESTINATION_FAILING_DAYS_MAX
+assert DELIVERY_LIVE_DAYS < ERASURE_OWED_DAYS
 assert RESEND_CHUNK_EVENTS_MAX <= ACCEPT_GROUP_EVENTS_MAX
 assert SIGN_IN_HELD_SECONDS_MAX <= STOP_REQUESTS_SECONDS_MAX
 assert (

@@ -2,6 +2,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from meterhouse.ledger.accounts import create_account, default_account, scopes_of
 from meterhouse.ledger.customers import (
@@ -15,6 +16,7 @@ from meterhouse.ledger.customers import (
     update_customer,
 )
 from meterhouse.ledger.engine import Ledger
+from meterhouse.ledger.tables import customers as table
 from meterhouse.wire.page import PageParams
 
 
@@ -80,14 +82,20 @@ def test_a_customer_becomes_what_it_is_updated_to(ledger: Ledger, scopes: tuple[
         assert find_customer(connection, scopes[0], "cus_2") == customer(scopes[0], "cus_2")
 
 
-def test_a_deleted_customer_is_still_found(ledger: Ledger, scopes: tuple[int, int]) -> None:
-    put(ledger, customer(scopes[0], "cus_1"))
+def test_of_a_deleted_customer_its_id_and_its_instants_are_left(
+    ledger: Ledger, scopes: tuple[int, int]
+) -> None:
+    known = {"email": "a@b.c", "metadata": {"a": "b"}, "details": FULL}
+    put(ledger, customer(scopes[0], "cus_1", **known))
     with ledger.write() as connection:
         assert not delete_customer(connection, scopes[1], "cus_1", 5_000)
         assert delete_customer(connection, scopes[0], "cus_1", 5_000)
         assert not delete_customer(connection, scopes[0], "cus_1", 9_000)
         found = find_customer(connection, scopes[0], "cus_1")
     assert found == customer(scopes[0], "cus_1", deleted_at=5_000)
+    with ledger.read() as connection:
+        row = connection.execute(sa.select(table)).mappings().one()
+    assert [row[name] for name in row if name.startswith("folded_")] == [None, None, None, {}]
 
 
 def test_known_tells_customers_deleted_ones_and_strangers_apart(

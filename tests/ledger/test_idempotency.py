@@ -1,3 +1,5 @@
+import msgspec
+
 from meterhouse.ledger import idempotency
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.idempotency import Record
@@ -33,6 +35,20 @@ def test_what_is_forgotten_can_be_put_again(ledger: Ledger) -> None:
     assert (keys(ledger), keys(ledger, "v2")) == ([], ["a"])
     with ledger.write() as connection:
         idempotency.put(connection, [record("a", 2)])
+
+
+def test_an_answer_that_shows_a_customer_shows_what_is_left(ledger: Ledger) -> None:
+    stored = [
+        msgspec.structs.replace(record(key, 1, scope=scope), customer=customer)
+        for key, scope, customer in (("a", 1, "cus_1"), ("b", 1, "cus_2"), ("c", 2, "cus_1"))
+    ]
+    with ledger.write() as connection:
+        idempotency.put(connection, stored)
+        idempotency.erase_customer(connection, 1, "cus_1", {"id": "cus_1", "deleted": True})
+    erased = msgspec.structs.replace(stored[0], body=b'{"id":"cus_1","deleted":true}')
+    with ledger.read() as connection:
+        assert idempotency.find(connection, 1, "v1", "ab") == {"a": erased, "b": stored[1]}
+        assert idempotency.find(connection, 2, "v1", "c") == {"c": stored[2]}
 
 
 def test_records_go_when_they_expire_whatever_came_first(ledger: Ledger) -> None:

@@ -1,11 +1,12 @@
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from meterhouse.ledger import deliveries, destinations, notifications
-from meterhouse.ledger.deliveries import Status, Step
+from meterhouse.ledger.deliveries import Attempt, Status, Step
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.notifications import Filter
 from meterhouse.ledger.tables import notifications as table
@@ -139,3 +140,51 @@ def test_what_is_over_its_time_goes_and_its_number_is_not_given_again(ledger: Le
     with ledger.read() as connection:
         assert [number for number, _ in notifications.after(connection, 0, 10)] == [last + 1]
         assert connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() == 1
+
+
+def test_events_about_an_object_are_erased(ledger: Ledger) -> None:
+    scope, other = two_scopes(ledger)
+    about: dict[str, Any] = {
+        "object_id": "cus_1",
+        "body": {"object": {"id": "cus_1", "name": "Ada"}},
+    }
+    old, fresh = snapshot(scope, "evt_1", **about), snapshot(scope, "evt_2", created=5_000, **about)
+    strange, elsewhere = snapshot(scope, "evt_3"), snapshot(other, "evt_4", **about)
+    put(ledger, old, fresh, strange, elsewhere)
+    left = {"id": "cus_1", "deleted": True}
+    with ledger.write() as connection:
+        assert notifications.erase(connection, scope, left, 9, created_before=5_000) == 1
+        assert notifications.erase(connection, scope, left, 9, created_before=5_000) == 0
+        assert not notifications.erased(connection, scope, "cus_1")
+        assert notifications.find(connection, scope, "evt_2") == fresh
+        assert notifications.erase(connection, scope, left, 9) == 1
+        assert notifications.erased(connection, scope, "cus_1")
+        for one in ("evt_1", "evt_2"):
+            found = notifications.find(connection, scope, one)
+            assert found is not None
+            assert found.body == {"object": left}
+        assert notifications.find(connection, scope, "evt_3") == strange
+        assert notifications.find(connection, other, "evt_4") == elsewhere
+
+
+def test_an_event_that_is_owed_is_kept_until_it_arrives(ledger: Ledger) -> None:
+    scope, _ = two_scopes(ledger)
+    put(ledger, snapshot(scope, "evt_1", object_id="cus_1"))
+    owe(ledger, scope, "evt_1", "pending")
+    left = {"id": "cus_1", "deleted": True}
+    attempt = Attempt(at=2_000, status=200, duration_ms=5, error=None, response="thanks, Ada")
+    with ledger.write() as connection:
+        assert notifications.erase(connection, scope, left, 9) == 0
+        (debt,) = deliveries.debts(connection, "ed_1", 10)
+        deliveries.record(connection, [Step(debt, attempt, "delivered", None)], 2_000)
+        assert notifications.erase(connection, scope, left, 9) == 1
+        [[told]] = deliveries.attempts_of(connection, [debt.delivery]).values()
+        assert told == msgspec.structs.replace(attempt, response="")
+
+
+def test_an_event_that_is_owed_can_be_erased_all_the_same(ledger: Ledger) -> None:
+    scope, _ = two_scopes(ledger)
+    put(ledger, snapshot(scope, "evt_1", object_id="cus_1"))
+    owe(ledger, scope, "evt_1", "pending")
+    with ledger.write() as connection:
+        assert notifications.erase(connection, scope, {"id": "cus_1"}, 9, owed=True) == 1

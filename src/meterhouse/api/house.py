@@ -15,6 +15,7 @@ from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
+from meterhouse.pipeline.erase import Eraser
 from meterhouse.pipeline.exports import Exports
 from meterhouse.pipeline.freshness import Freshness
 from meterhouse.pipeline.identifiers import Identifiers
@@ -54,6 +55,7 @@ class House:
     resender: Resender
     exports: Exports
     rebuilder: Rebuilder
+    eraser: Eraser
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str

@@ -18,8 +18,11 @@ Work = Callable[[sa.Connection], Answer]
 REPLAYED = "Idempotent-Replayed"  # the header of an answer for which nothing was done
 
 
-async def once(call: Call, work: Work) -> Answer:
+async def once(call: Call, work: Work, customer: str | None = None) -> Answer:
     """Run `work(connection)` in a ledger transaction, or replay what it answered before.
+
+    `customer` is the id of the customer that the answer shows: once that is deleted, a replay
+    tells so and nothing else.
 
     A refusal raised by `work` undoes what it wrote. In API v1 it is itself the answer that is kept;
     in v2 nothing is kept of it.
@@ -30,7 +33,7 @@ async def once(call: Call, work: Work) -> Answer:
     await call.house.processor.reach(strong=False)
     if call.idempotency_key is None:
         return await call.house.stores.write(work)
-    return await call.house.stores.write(_recorded, call, call.idempotency_key, work)
+    return await call.house.stores.write(_recorded, call, call.idempotency_key, work, customer)
 
 
 async def replay_or_refuse(call: Call, refusal: Refusal) -> Answer:
@@ -46,7 +49,9 @@ async def replay_or_refuse(call: Call, refusal: Refusal) -> Answer:
     return replay(before, call)
 
 
-def _recorded(connection: sa.Connection, call: Call, key: str, work: Work) -> Answer:
+def _recorded(
+    connection: sa.Connection, call: Call, key: str, work: Work, customer: str | None
+) -> Answer:
     before = _find(connection, call, key)
     if before is not None and _kept(before, call):
         return replay(before, call)
@@ -58,8 +63,8 @@ def _recorded(connection: sa.Connection, call: Call, key: str, work: Work) -> An
     except Refusal as refusal:
         if call.api == "v2":
             raise
-        answer = refused(refusal, call.api)
-    idempotency.put(connection, (record(call, key, answer),))
+        answer, customer = refused(refusal, call.api), None
+    idempotency.put(connection, (record(call, key, answer, customer),))
     return answer
 
 
@@ -71,7 +76,7 @@ def _kept(before: Record, call: Call) -> bool:
     return before.expires_at > call.house.timekeeper.now()
 
 
-def record(call: Call, key: str, answer: Answer) -> Record:
+def record(call: Call, key: str, answer: Answer, customer: str | None = None) -> Record:
     """Return what is kept of `answer` under `key`."""
     return Record(
         call.scope.id,
@@ -82,6 +87,7 @@ def record(call: Call, key: str, answer: Answer) -> Record:
         answer.status,
         answer.body,
         call.now + KEPT_MILLISECONDS[call.api],
+        customer,
     )
 
 

@@ -8,6 +8,7 @@ from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.deliveries import Attempt, Delivery
 from meterhouse.ledger.destinations import Destination
 from meterhouse.metering.model import Meter
+from meterhouse.wire.deleted import deleted
 from meterhouse.wire.page import list_object
 from meterhouse.wire.timestamp import print_timestamp
 from meterhouse.wire.version import ApiVersion
@@ -88,7 +89,7 @@ def customer(one: Customer, *, livemode: bool, expand: Collection[str] = ()) -> 
     Of what is in `expand`, lists show, empty as they are.
     """
     if one.deleted_at is not None:
-        return {"id": one.id, "object": "customer", "deleted": True}
+        return deleted(one.id, "customer")
     document: dict[str, Any] = {
         "id": one.id,
         "object": "customer",

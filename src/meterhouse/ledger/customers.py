@@ -1,7 +1,7 @@
 """Customers: whose usage it is (https://docs.stripe.com/api/customers/object).
 
-A deleted customer keeps its row and the instant of its deletion: its usage stays readable, and
-events that were received before are still its own.
+A deleted customer keeps its row, with its id and its instants and nothing else: its usage stays
+readable, and events that were received before are still its own.
 """
 
 from collections.abc import Iterable
@@ -75,17 +75,13 @@ def update_customer(connection: sa.Connection, customer: Customer) -> None:
 
 
 def delete_customer(connection: sa.Connection, scope: int, customer_id: str, now: int) -> bool:
-    """Delete a customer; False when there is none, or it was deleted before."""
-    deleted = connection.execute(
-        sa.update(customers)
-        .where(
-            customers.c.scope == scope,
-            customers.c.id == customer_id,
-            customers.c.deleted_at.is_(None),
-        )
-        .values(deleted_at=now)
-    )
-    return deleted.rowcount == 1
+    """Delete a customer and what is known of it; False when there is none, or none any more."""
+    customer = find_customer(connection, scope, customer_id, lock=True)
+    if customer is None or customer.deleted_at is not None:
+        return False
+    nobody = msgspec.structs.replace(customer, email=None, metadata={}, details={}, deleted_at=now)
+    update_customer(connection, nobody)
+    return True
 
 
 def list_customers(

@@ -226,6 +226,7 @@ def _sqlite(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
         "PRAGMA journal_mode=WAL",
         "PRAGMA synchronous=FULL",
         "PRAGMA foreign_keys=ON",
+        "PRAGMA secure_delete=ON",  # what is deleted is overwritten, however SQLite was built
         f"PRAGMA journal_size_limit={LEDGER_WAL_BYTES_MAX}",
         f"PRAGMA cache_size=-{LEDGER_CACHE_BYTES_MAX // 1_024}",
     )

@@ -5,18 +5,23 @@ neither. `fingerprint` tells whether the retry asks for the same thing. A record
 expires, which each API does at its own time; it may still lie here until `expire` comes by.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of, insert_rows
 from meterhouse.ledger.tables import idempotency_records
+from meterhouse.wire.body import to_json
 from meterhouse.wire.version import Api
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """The stored answer to the first request under `key`, which counts until `expires_at`."""
+    """The stored answer to the first request under `key`, which counts until `expires_at`.
+
+    `customer` is the id of the customer that the answer shows, None where it shows none.
+    """
 
     scope: int
     api: Api
@@ -26,6 +31,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes
     expires_at: int
+    customer: str | None = None
 
     @property
     def name(self) -> tuple[int, Api, str]:
@@ -76,6 +82,17 @@ def forget(connection: sa.Connection, records: Iterable[Record]) -> None:
                 idempotency_records.c.key == record.key,
             )
         )
+
+
+def erase_customer(
+    connection: sa.Connection, scope: int, customer_id: str, left: Mapping[str, Any]
+) -> None:
+    """Let the answers that show a customer show only what is `left` of it."""
+    connection.execute(
+        sa.update(idempotency_records)
+        .where(idempotency_records.c.scope == scope, idempotency_records.c.customer == customer_id)
+        .values(body=to_json(left))
+    )
 
 
 def expire(connection: sa.Connection, now: int, rows_max: int) -> int:

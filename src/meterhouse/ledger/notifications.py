@@ -4,14 +4,14 @@ They are numbered in the order in which they were put here. `outbox.emit` is the
 here, in the transaction of its cause, so that whoever listens to it is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from meterhouse.ledger.paging import read_page
-from meterhouse.ledger.tables import deliveries, notifications
+from meterhouse.ledger.tables import attempts, deliveries, notifications
 from meterhouse.wire.notification import Notification, Payload
 from meterhouse.wire.page import PageParams
 
@@ -46,6 +46,14 @@ _expired = (
     .where(notifications.c.created < sa.bindparam("before"))
     .order_by(notifications.c.created)
     .limit(sa.bindparam("rows"))
+)
+# What shows of its object that it was deleted, and nothing else, has been erased.
+_whole = sa.and_(
+    notifications.c.payload == "snapshot",
+    notifications.c.body["object", "deleted"].as_string().is_(None),
+)
+_pending = sa.exists().where(
+    deliveries.c.notification == notifications.c.id, deliveries.c.next_attempt_at.is_not(None)
 )
 _undelivered = sa.exists().where(
     deliveries.c.notification == notifications.c.id,
@@ -98,6 +106,48 @@ def after(connection: sa.Connection, number: int, rows_max: int) -> list[tuple[i
 def expire(connection: sa.Connection, created_before: int, rows_max: int) -> int:
     """Delete up to `rows_max` of the notifications from before an instant; return how many went."""
     return connection.execute(_expire, {"before": created_before, "rows": rows_max}).rowcount
+
+
+def erase(
+    connection: sa.Connection,
+    scope: int,
+    left: Mapping[str, Any],
+    rows_max: int,
+    *,
+    created_before: int | None = None,
+    owed: bool = False,
+) -> int:
+    """Let up to `rows_max` snapshot events show only what is `left` of their object.
+
+    Those that were not `created_before` an instant stay, and those that are pending at some
+    destination, unless what is `owed` goes too. What destinations answered to them, and to thin
+    events about the object, goes with them. Returns how many went.
+    """
+    wanted = _about(scope, left["id"]).where(_whole)
+    if created_before is not None:
+        wanted = wanted.where(notifications.c.created < created_before)
+    if not owed:
+        wanted = wanted.where(~_pending)
+    found = list(connection.scalars(wanted.limit(rows_max)))
+    if found:
+        of_these = notifications.c.id.in_(found)
+        connection.execute(sa.update(notifications).where(of_these).values(body={"object": left}))
+        told = sa.or_(of_these, notifications.c.payload == "thin")
+        to_them = deliveries.c.notification.in_(_about(scope, left["id"]).where(told))
+        answered = attempts.c.delivery.in_(sa.select(deliveries.c.id).where(to_them))
+        connection.execute(sa.update(attempts).where(answered).values(response=""))
+    return len(found)
+
+
+def erased(connection: sa.Connection, scope: int, object_id: str) -> bool:
+    """Tell whether no snapshot event shows more of an object than that it was deleted."""
+    return connection.execute(_about(scope, object_id).where(_whole).limit(1)).first() is None
+
+
+def _about(scope: int, object_id: str) -> sa.Select[tuple[str]]:
+    return sa.select(notifications.c.id).where(
+        notifications.c.scope == scope, notifications.c.object_id == object_id
+    )
 
 
 def _filtered(wanted: Filter) -> sa.Select[Any]:

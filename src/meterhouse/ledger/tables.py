@@ -461,6 +461,31 @@ listeners = sa.Table(
     sa.Column("since", Whole64, nullable=False),  # notifications up to this number are heard
 )
 
+# What is to be forgotten of a customer, and how far that is (`ledger.erasures`).
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("customer", sa.Text, nullable=False),
+    sa.Column("payload_keys", sa.JSON, nullable=False),
+    sa.Column("at_once", sa.Boolean(create_constraint=True, name="at_once"), nullable=False),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("due_at", Whole64, nullable=False),  # when to go on
+    sa.Column("events", Whole64, nullable=False),  # that have lost something
+    sa.Column("created", Whole64, nullable=False),
+    sa.CheckConstraint("step IN ('complete', 'customer', 'events', 'files', 'slots')", name="step"),
+)
+_unfinished = erasures.c.step != "complete"
+sa.Index(
+    "ix_erasures_due_at",
+    erasures.c.due_at,
+    sqlite_where=_unfinished,
+    postgresql_where=_unfinished,
+)
+sa.Index("ix_erasures_created", erasures.c.created)
+
 # Rejected events that are sent again, chunk by chunk.
 resends = sa.Table(
     "resends",
@@ -495,7 +520,15 @@ idempotency_records = sa.Table(
     sa.Column("status", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("expires_at", Whole64, nullable=False),
+    sa.Column("customer", sa.Text),  # that the answer shows
     sa.UniqueConstraint("scope", "api", "key"),
     sa.CheckConstraint("api IN ('v1', 'v2')", name="api"),
 )
 sa.Index("ix_idempotency_records_expires_at", idempotency_records.c.expires_at)
+_shows_customer = idempotency_records.c.customer.is_not(None)
+sa.Index(
+    "ix_idempotency_records_customer",
+    idempotency_records.c.customer,
+    sqlite_where=_shows_customer,
+    postgresql_where=_shows_customer,
+)

@@ -1,7 +1,7 @@
 """Retain: what is over its time leaves both stores, by a clock that is late rather than wrong.
 
 Idempotency records and sessions of the dashboard leave the ledger when they expire; notifications,
-resends and activity after their days.
+resends, erasures and activity after their days.
 Each transaction deletes few rows, so that no acknowledgement waits long behind it. The usage store
 drops whole partitions: of identifiers after the deduplication window, of rejected events,
 duplicates and request logs after their days. Nothing of this can be taken back, so the clock is
@@ -15,7 +15,14 @@ from datetime import UTC, datetime
 from meterhouse import limits
 from meterhouse.background import Background
 from meterhouse.clock import Clock
-from meterhouse.ledger import activity, dashboard_sessions, idempotency, notifications, resends
+from meterhouse.ledger import (
+    activity,
+    dashboard_sessions,
+    erasures,
+    idempotency,
+    notifications,
+    resends,
+)
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.pipeline.identifiers import Identifiers
 from meterhouse.stores import Stores
@@ -23,6 +30,7 @@ from meterhouse.usage import request_logs
 from meterhouse.usage.store import UsageStore
 
 _ACTIVITY = limits.ACTIVITY_DAYS * MILLISECONDS["day"]
+_ERASURES = limits.ERASURES_DAYS * MILLISECONDS["day"]
 _NOTIFICATIONS = limits.NOTIFICATIONS_DAYS * MILLISECONDS["day"]
 _REJECTED_EVENTS = limits.REJECTED_EVENTS_DAYS * MILLISECONDS["day"]
 _REQUEST_LOGS = limits.REQUEST_LOG_DAYS * MILLISECONDS["day"]
@@ -58,6 +66,7 @@ class Retention(Background):
             (dashboard_sessions.expire, now),
             (notifications.expire, now - _NOTIFICATIONS),
             (resends.expire, now - _RESENDS),
+            (erasures.expire, now - _ERASURES),
             (activity.expire, now - _ACTIVITY),
         ):
             chunk = limits.RETAIN_CHUNK_ROWS_MAX

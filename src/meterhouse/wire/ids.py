@@ -37,6 +37,7 @@ SHAPES: dict[str, Shape] = {
     "del": Shape(24),
     "dses": Shape(24),
     "ed": Shape(30, head="61", modal=True),
+    "ers": Shape(24),
     "evt": Shape(23, head="1"),
     "evt_thin": Shape(30, head="65", modal=True, prefix="evt"),
     "key": Shape(24),

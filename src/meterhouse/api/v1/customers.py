@@ -16,9 +16,11 @@ from meterhouse.api import render
 from meterhouse.api.announce import announce
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
-from meterhouse.ledger import customers
+from meterhouse.ledger import customers, erasures, idempotency
 from meterhouse.ledger.customers import Customer
+from meterhouse.ledger.erasures import Erasure
 from meterhouse.wire import envelope
+from meterhouse.wire.deleted import deleted
 from meterhouse.wire.expand import check_expand, expanded
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.metadata import merge_metadata
@@ -207,7 +209,7 @@ async def create(call: Call) -> Answer:
         _announce(connection, call, "created", customer)
         return _shown(call, customer, params)
 
-    return await once(call, work)
+    return await once(call, work, customer.id)
 
 
 async def retrieve(call: Call) -> Answer:
@@ -234,22 +236,34 @@ async def update(call: Call) -> Answer:
         _announce(connection, call, "updated", customer, before)
         return _shown(call, customer, params)
 
-    return await once(call, work)
+    return await once(call, work, call.ids[0])
 
 
 async def delete(call: Call) -> Answer:
-    """Delete a customer; its usage stays readable."""
+    """Delete a customer and what is known of it; its usage stays readable."""
     check_expand(call.params(RequestParams).expand)
-    scope, customer_id = call.scope.id, call.ids[0]
+    gone = await call.house.stores.write(forget, call, call.ids[0])
+    call.house.eraser.wake()
+    return ok(gone)
 
-    def work(connection: sa.Connection) -> Answer:
-        customer = customers.find_customer(connection, scope, customer_id, lock=True)
-        if not customer or not customers.delete_customer(connection, scope, customer_id, call.now):
-            raise envelope.no_such("customer", customer_id)
-        _announce(connection, call, "deleted", customer)
-        return ok({"id": customer_id, "object": "customer", "deleted": True})
 
-    return await call.house.stores.write(work)
+def forget(connection: sa.Connection, call: Call, customer_id: str) -> dict[str, Any]:
+    """Delete a customer and what shows more of it than that; return what is left.
+
+    Of events about it the eraser takes care.
+    """
+    scope = call.scope.id
+    customer = customers.find_customer(connection, scope, customer_id, lock=True)
+    if not customer or not customers.delete_customer(connection, scope, customer_id, call.now):
+        raise envelope.no_such("customer", customer_id)
+    left = deleted(customer_id, "customer")
+    idempotency.erase_customer(connection, scope, customer_id, left)
+    _announce(connection, call, "deleted", customer)
+    erasures.put(
+        connection,
+        Erasure(id=new_id("ers"), scope=scope, customer=customer_id, created=call.now),
+    )
+    return left
 
 
 async def list_(call: Call) -> Answer:

@@ -43,7 +43,8 @@ async def create(call: Call) -> Answer:
             outbox.resend(connection, event.id, destination.id, call.now)
         return ok(_shown(connection, call, event, origin))
 
-    answer = await once(call, work)
+    customer = event.object_id if event.object_type == "customer" else None
+    answer = await once(call, work, customer)
     if params.for_stripecli and answer.status == HTTPStatus.OK and REPLAYED not in answer.headers:
         connected = None if origin == call.scope else origin.account
         call.house.broadcast.tell(call.scope, event, connected)

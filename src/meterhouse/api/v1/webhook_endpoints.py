@@ -13,6 +13,7 @@ from meterhouse.api.once import once
 from meterhouse.ledger import destinations
 from meterhouse.ledger.destinations import Destination, Secret
 from meterhouse.wire import envelope
+from meterhouse.wire.deleted import deleted
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import new_id, new_signing_secret
 from meterhouse.wire.metadata import merge_metadata
@@ -102,7 +103,7 @@ async def delete(call: Call) -> Answer:
     """Delete an endpoint."""
     check_expand(call.params(RequestParams).expand)
     gone = await call.house.stores.write(destination.delete, call)
-    return ok({"id": gone.id, "object": "webhook_endpoint", "deleted": True})
+    return ok(deleted(gone.id, "webhook_endpoint"))
 
 
 async def list_(call: Call) -> Answer:

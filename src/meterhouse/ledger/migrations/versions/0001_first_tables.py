@@ -29,6 +29,7 @@ def upgrade() -> None:
     _deliveries()
     _listeners()
     _resends()
+    _erasures()
     _dimensions()
     _idempotency()
 
@@ -540,6 +541,40 @@ def _resends() -> None:
     op.create_index("ix_resends_created", "resends", ["created"])
 
 
+def _erasures() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Integer(), nullable=False),
+        sa.Column("customer", sa.Text(), nullable=False),
+        sa.Column("payload_keys", sa.JSON(), nullable=False),
+        sa.Column(
+            "at_once",
+            sa.Boolean(create_constraint=True, name="ck_erasures_at_once"),
+            nullable=False,
+        ),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("due_at", Whole64, nullable=False),
+        sa.Column("events", Whole64, nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_erasures"),
+        sa.UniqueConstraint("id", name="uq_erasures_id"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_erasures_scope"),
+        sa.CheckConstraint(
+            "step IN ('complete', 'customer', 'events', 'files', 'slots')", name="ck_erasures_step"
+        ),
+    )
+    op.create_index(
+        "ix_erasures_due_at",
+        "erasures",
+        ["due_at"],
+        sqlite_where=sa.text("step != 'complete'"),
+        postgresql_where=sa.text("step != 'complete'"),
+    )
+    op.create_index("ix_erasures_created", "erasures", ["created"])
+
+
 def _dimensions() -> None:
     op.create_table(
         "dimension_changes",
@@ -597,8 +632,16 @@ def _idempotency() -> None:
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("expires_at", Whole64, nullable=False),
+        sa.Column("customer", sa.Text()),
         sa.PrimaryKeyConstraint("seq", name="pk_idempotency_records"),
         sa.UniqueConstraint("scope", "api", "key", name="uq_idempotency_records_scope_api_key"),
         sa.CheckConstraint("api IN ('v1', 'v2')", name="ck_idempotency_records_api"),
     )
     op.create_index("ix_idempotency_records_expires_at", "idempotency_records", ["expires_at"])
+    op.create_index(
+        "ix_idempotency_records_customer",
+        "idempotency_records",
+        ["customer"],
+        sqlite_where=sa.text("customer IS NOT NULL"),
+        postgresql_where=sa.text("customer IS NOT NULL"),
+    )
