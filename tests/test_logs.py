@@ -116,6 +116,19 @@ def test_a_key_in_a_path_is_masked_and_a_long_path_cut(log: Log, log_format: Log
     assert third.count("x") < LOG_PATH_CHARS_MAX + 1
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_secret_in_a_message_or_a_traceback_is_masked(log: Log, log_format: LogFormat) -> None:
+    log.configure(log_format)
+    try:
+        raise ValueError("no sk_live_abcDEF123")  # noqa: TRY301 - it is what is logged
+    except ValueError:
+        logging.getLogger("meterhouse.test").exception("failed: %s", "whsec_abcDEF123")
+    lines = "\n".join(log.read())
+    assert "sk_live_****" in lines
+    assert "failed: whsec_****" in lines
+    assert "abcDEF123" not in lines
+
+
 def test_lines_keep_their_order_and_nothing_waits_behind_another_record(log: Log) -> None:
     note = log.configure("text")
     note(answered("/first"))

@@ -7,7 +7,6 @@ Stop, the other way round: finish the requests in flight, drain what is pending,
 import json
 import logging
 import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -37,6 +36,7 @@ from meterhouse.ledger import accounts, keys, sessions, zone_rules
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
 from meterhouse.logs import NoteRequest
+from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.metrics import Metrics
 from meterhouse.pipeline.accept import Acceptor
 from meterhouse.pipeline.apart import Apart
@@ -59,6 +59,7 @@ from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
+from meterhouse.wire.ids import new_token
 
 log = logging.getLogger("meterhouse.app")
 
@@ -151,7 +152,7 @@ class Meterhouse:
             self._eraser,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
-            secrets.token_urlsafe(32),
+            new_token(OPERATOR_TOKEN),
             note,
         )
         gate = Gate(self.house, Routes(ROUTES))

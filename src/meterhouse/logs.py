@@ -2,8 +2,8 @@
 
 What a reader may rely on:
 
-- A line never holds a secret or a payload: of a request it tells the path without its query, and
-  a key that somebody put into a path is masked. Libraries are heard from `warning` on.
+- A line never holds a payload, and no secret that is not masked (`masking`): of a request it tells
+  the path without its query. Libraries are heard from `warning` on.
 - One record is one line, whatever bytes a sender put into its path. Only the traceback of an error
   goes on below its line in the text format; in the JSON format it is a member.
 - Lines of requests are gathered and written in chunks: when enough of them wait, shortly after
@@ -32,6 +32,7 @@ from meterhouse.limits import (
     LOG_PATH_CHARS_MAX,
     LOG_PATHS_CACHED_MAX,
 )
+from meterhouse.masking import masked
 
 # Marks a question of our own pages, which leaves no line. It stands in the extensions of the ASGI
 # scope, where no client can put it.
@@ -39,7 +40,6 @@ WITHIN = "meterhouse.within"
 
 _STANDARD_ERROR = 2
 _EVERYTHING_PLAIN = re.compile(r"[!#-~]+").fullmatch  # no space, no quote, nothing unprintable
-_SECRET = re.compile(r"([sr]k_(?:test|live)_)\w+")
 
 
 class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
@@ -162,13 +162,13 @@ def _boolean(value: bool | None) -> str:
 
 @lru_cache(LOG_PATHS_CACHED_MAX)
 def _path_as_text(path: str) -> str:
-    shown = _SECRET.sub(r"\1****", path)
+    shown = masked(path)
     return shown if _EVERYTHING_PLAIN(shown) else json.dumps(shown)
 
 
 @lru_cache(LOG_PATHS_CACHED_MAX)
 def _path_as_json(path: str) -> str:
-    return json.dumps(_SECRET.sub(r"\1****", path))
+    return json.dumps(masked(path))
 
 
 def _seconds_text(second: int) -> str:
@@ -207,9 +207,9 @@ _tracebacks = logging.Formatter()
 
 
 def _record_as_text(record: logging.LogRecord) -> str:
-    message = record.getMessage().replace("\n", "\\n")
+    message = masked(record.getMessage()).replace("\n", "\\n")
     line = f"{_record_time(record)} {record.levelname} {record.name} {message}\n"
-    return line + _tracebacks.formatException(record.exc_info) + "\n" if record.exc_info else line
+    return f"{line}{_traceback(record)}\n" if record.exc_info else line
 
 
 def _record_as_json(record: logging.LogRecord) -> str:
@@ -217,11 +217,15 @@ def _record_as_json(record: logging.LogRecord) -> str:
         "time": _record_time(record),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": record.getMessage(),
+        "message": masked(record.getMessage()),
     }
     if record.exc_info:
-        members["traceback"] = _tracebacks.formatException(record.exc_info)
+        members["traceback"] = _traceback(record)
     return json.dumps(members, ensure_ascii=False) + "\n"
+
+
+def _traceback(record: logging.LogRecord) -> str:
+    return masked(_tracebacks.formatException(record.exc_info)) if record.exc_info else ""
 
 
 def _record_time(record: logging.LogRecord) -> str:

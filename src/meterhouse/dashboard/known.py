@@ -8,20 +8,19 @@ name is a digest.
 import secrets
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
-from itsdangerous import BadSignature, URLSafeSerializer
 
-from meterhouse import limits
+from meterhouse import limits, masking
 from meterhouse.clock import Clock
+from meterhouse.wire import token
 
 _COOKIE = "meterhouse_known_"
 _DAY = 86_400_000
 _APART = limits.CLOCK_APART_MINUTES_MAX * 60_000
 
 
-class Acquaintance(msgspec.Struct, frozen=True):
+class Acquaintance(msgspec.Struct, frozen=True, array_like=True):
     """What such a cookie holds: the digest of a name, when it was made, and the browser's name."""
 
     who: str
@@ -29,27 +28,29 @@ class Acquaintance(msgspec.Struct, frozen=True):
     browser: str
 
 
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Acquaintance)
+
+
 class Browsers:
     """Makes and reads these cookies."""
 
     def __init__(self, clock: Clock, secret: bytes) -> None:
         self._clock = clock
-        self._signer = URLSafeSerializer(secret, salt="meterhouse.known")
+        self._secret = secret
 
     def remember(self, name: str) -> tuple[str, str]:
         """Return name and value of the cookie of a browser that has just signed in."""
         who = _digest(name)
-        made = Acquaintance(who, self._clock.now(), secrets.token_urlsafe(16))
-        signed: str | bytes = self._signer.dumps(msgspec.to_builtins(made))
-        return _cookie(who), signed if isinstance(signed, str) else signed.decode()
+        made = Acquaintance(who, self._clock.now(), secrets.token_hex(16))
+        return _cookie(who), token.seal(masking.KNOWN_BROWSER, _ENCODER.encode(made), self._secret)
 
     def recognize(self, cookies: Mapping[str, str], name: str) -> str | None:
         """Return the name of a browser that has signed in as `name`; None where it has not."""
         who = _digest(name)
-        try:
-            held: Any = self._signer.loads(cookies.get(_cookie(who), ""))
-            found = msgspec.convert(held, Acquaintance)
-        except (BadSignature, msgspec.ValidationError):
+        cookie = cookies.get(_cookie(who), "")
+        found = token.read(_DECODER, masking.KNOWN_BROWSER, cookie, self._secret)
+        if found is None:
             return None
         age = self._clock.now() - found.at
         fresh = -_APART <= age <= limits.SIGN_IN_KNOWN_DAYS * _DAY

@@ -10,14 +10,13 @@
 
 import asyncio
 import hmac
-import secrets
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from meterhouse import limits
+from meterhouse import limits, masking
 from meterhouse.clock import Clock
 from meterhouse.errors import StoreError
 from meterhouse.ledger import dashboard_sessions, users
@@ -25,6 +24,7 @@ from meterhouse.ledger.dashboard_sessions import DashboardSession
 from meterhouse.ledger.users import Role
 from meterhouse.stores import Stores
 from meterhouse.wire.credentials import digest
+from meterhouse.wire.ids import new_token
 
 COOKIE = "meterhouse_session"
 _OPERATOR = "operator"  # what somebody is called whom a link has let in
@@ -92,7 +92,7 @@ class Sessions:
 
     def make_link(self) -> str:
         """Return the token of a link that signs in once; the one before no longer does."""
-        self._link = (secrets.token_urlsafe(24), self._clock.now())
+        self._link = (new_token(masking.DASHBOARD_LINK), self._clock.now())
         return self._link[0]
 
     async def open_link(self, token: str, visitor: Visitor) -> str | None:
@@ -151,7 +151,7 @@ class Sessions:
 
     async def _begin(self, user: tuple[str, str] | None, visitor: Visitor) -> str | None:
         """Begin a session of a name whose password had this hash; None when it is another now."""
-        token, now = secrets.token_urlsafe(32), self._clock.now()
+        token, now = new_token(masking.DASHBOARD_SESSION), self._clock.now()
         await self.end(visitor.former)
         begun = await self._stores.write(
             dashboard_sessions.create,
@@ -166,4 +166,5 @@ class Sessions:
 
 
 def _csrf(token: str) -> str:
-    return blake2b(token.encode(), digest_size=24, person=b"dashboard.csrf").hexdigest()
+    told = blake2b(token.encode(), digest_size=24, person=b"dashboard.csrf")
+    return masking.FORM + told.hexdigest()

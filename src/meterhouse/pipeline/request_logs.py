@@ -8,6 +8,7 @@ What a reader may rely on:
   kept, and neither is a block that the store does not take; a metric counts both.
 - A block is made a second after the one before, where somebody asks, listens, or there are
   `REQUEST_LOG_HELD_ROWS_MAX`; else after `REQUEST_LOG_HELD_SECONDS_MAX`.
+- What looks like a secret is masked in it (`masking`), in a path and in what an error says.
 - `tell` is called with each block's logs before they are stored.
 """
 
@@ -22,6 +23,7 @@ import msgspec
 from meterhouse import limits
 from meterhouse.background import Background
 from meterhouse.logs import AnsweredRequest
+from meterhouse.masking import masked
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
 from meterhouse.usage import request_logs
@@ -132,10 +134,14 @@ def _log(noted: _Noted) -> RequestLog:
         created=request.now,
         request=request.request,
         method=request.method,
-        path=request.path[: limits.LOG_PATH_CHARS_MAX],
+        path=masked(request.path[: limits.LOG_PATH_CHARS_MAX]),
         status=request.status,
         microseconds=int(request.seconds * 1_000_000),
         version=noted.version,
         ip=noted.ip,
-        error=bytes(_REFUSED.decode(noted.refused).error).decode() if noted.refused else "",
+        error=_error(noted.refused) if noted.refused else "",
     )
+
+
+def _error(refused: bytes) -> str:
+    return masked(bytes(_REFUSED.decode(refused).error).decode())

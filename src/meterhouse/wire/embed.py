@@ -6,12 +6,14 @@ one.
 """
 
 import hmac
+from typing import Annotated
 
 import msgspec
 
+from meterhouse import masking
 from meterhouse.wire import token
 
-_PREFIX = "embed_"
+_PREFIX = masking.EMBED_TOKEN
 
 
 class Embed(msgspec.Struct, frozen=True, array_like=True):
@@ -26,7 +28,7 @@ class Embed(msgspec.Struct, frozen=True, array_like=True):
     account: str
     livemode: bool
     customer: str
-    meters: tuple[str, ...]
+    meters: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     dimensions: tuple[str, ...]
     expires_at: int
     key: str | None = None
@@ -53,6 +55,4 @@ def seal(embed: Embed, secret: bytes) -> str:
 
 def unseal(text: str, secret: bytes) -> Embed | None:
     """Return what a token permits, over or not; None when it was not sealed with `secret`."""
-    body = token.unseal(_PREFIX, text, secret)
-    # What is signed is what `seal` has encoded, so it decodes.
-    return None if body is None else _DECODER.decode(body)
+    return token.read(_DECODER, _PREFIX, text, secret)

@@ -13,6 +13,8 @@ from collections import deque
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
+from meterhouse.masking import SIGNING_SECRET
+
 ALPHABET = string.ascii_letters + string.digits
 
 
@@ -106,7 +108,12 @@ def new_secret_key(kind: Literal["sk", "rk"], livemode: bool) -> str:
 
 def new_signing_secret() -> str:
     """Return a new secret that signs what a destination is sent: `whsec_…`."""
-    return f"whsec_{_secret_letters(SIGNING_SECRET_CHARS)}"
+    return SIGNING_SECRET + _secret_letters(SIGNING_SECRET_CHARS)
+
+
+def new_token(prefix: str) -> str:
+    """Return a new secret that proves nothing but that its holder was given it."""
+    return prefix + secrets.token_urlsafe(_RANDOM_BYTES)
 
 
 def _secret_letters(chars: int) -> str:

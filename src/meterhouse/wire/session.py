@@ -7,9 +7,10 @@ that knows the secret can check it. To clients it is opaque
 
 import msgspec
 
+from meterhouse import masking
 from meterhouse.wire import token
 
-_PREFIX = "token_"
+_PREFIX = masking.STREAM_SESSION
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -43,6 +44,4 @@ def seal(session: Session, secret: bytes) -> str:
 
 def unseal(text: str, secret: bytes) -> Session | None:
     """Return the session of a token, expired or not; None when it was not sealed with `secret`."""
-    body = token.unseal(_PREFIX, text, secret)
-    # What is signed is what `seal` has encoded, so it decodes.
-    return None if body is None else _DECODER.decode(body)
+    return token.read(_DECODER, _PREFIX, text, secret)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from meterhouse.masking import SIGNING_SECRET
 from meterhouse.wire.body import to_json
 
 Feature = Literal["webhooks", "v2_events", "request_logs"]
@@ -33,7 +34,7 @@ def listen_secret(secret: bytes, account: str, device: str, *, livemode: bool) -
     `secret` is the ledger's own, so every node that opens the ledger says the same.
     """
     name = "\0".join(("stripecli", account, "live" if livemode else "test", device))
-    return f"whsec_{hmac.digest(secret, name.encode(), 'sha256').hex()}"
+    return SIGNING_SECRET + hmac.digest(secret, name.encode(), "sha256").hex()
 
 
 # ---- Frames that the server sends ----

@@ -1,21 +1,27 @@
 """Signed tokens: text that says something and proves that we have said it.
 
 A token is a prefix and, in base64 for URLs, a signature (HMAC-SHA256) and what is signed. Each kind
-of token has a prefix and a secret of its own, so that none can be taken for another. A text that is
-spelled in any other way than `seal` spells it is no token.
+of token has a prefix, which is signed as well, and a secret of its own, so that none can be taken
+for another. A text that is spelled in any other way than `seal` spells it is no token, and neither
+is one that says what nobody can read any more.
 """
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from hashlib import sha256
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 _SIGNATURE_BYTES = sha256().digest_size
 
 
 def seal(prefix: str, body: bytes, secret: bytes) -> str:
     """Return the token that says `body`."""
-    signed = hmac.digest(secret, body, "sha256") + body
+    signed = _signature(prefix, body, secret) + body
     return prefix + _spell(signed).decode()
 
 
@@ -31,8 +37,24 @@ def unseal(prefix: str, token: str, secret: bytes) -> bytes | None:
     if _spell(signed) != text:  # decoding passes over what is no letter of base64
         return None
     signature, body = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
-    genuine = hmac.compare_digest(signature, hmac.digest(secret, body, "sha256"))
+    genuine = hmac.compare_digest(signature, _signature(prefix, body, secret))
     return body if genuine else None
+
+
+def read(decoder: msgspec.msgpack.Decoder[T], prefix: str, token: str, secret: bytes) -> T | None:
+    """Return what a token says as `decoder` reads it; None when it says no such thing, or is none.
+
+    What is genuine may have been sealed by another version of the program.
+    """
+    body = unseal(prefix, token, secret)
+    try:
+        return None if body is None else decoder.decode(body)
+    except ValueError:
+        return None
+
+
+def _signature(prefix: str, body: bytes, secret: bytes) -> bytes:
+    return hmac.digest(secret, prefix.encode() + body, "sha256")
 
 
 def _spell(signed: bytes) -> bytes:
