@@ -43,7 +43,8 @@ PAGE_LIMIT_DEFAULT = 10
 
 # Search: https://docs.stripe.com/search
 SEARCH_CLAUSES_MAX = 10
-SEARCH_SUBSTRING_LEAST_CHARS = 3
+SEARCH_SUBSTRING_LEAST_CHARS = 3  # as long as the pieces of texts that the ledger's index is of
+SEARCH_INDEXED_CHARS_MAX = 64  # of a text that is looked for; the rest of it is only compared
 SEARCH_TOTAL_ROWS_MAX = 10_000  # to which what is found is counted
 
 # Metadata: https://docs.stripe.com/api/metadata

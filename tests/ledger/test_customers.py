@@ -125,12 +125,6 @@ def test_known_tells_customers_deleted_ones_and_strangers_apart(
         ({"created": (1_000, 3_001)}, ["cus_3", "cus_1"]),
         ({"created": (3_001, 4_000)}, []),
         ({"email": "a@b.c", "created": (3_000, None)}, ["cus_3"]),
-        ({"text": "A@B"}, ["cus_3", "cus_1"]),
-        ({"text": "S_4"}, ["cus_4"]),
-        ({"text": "100%"}, ["cus_4"]),
-        ({"text": "lovelace"}, ["cus_3"]),
-        ({"text": "%"}, ["cus_4"]),
-        ({"text": "nobody"}, []),
     ],
 )
 def test_lists_are_filtered_and_leave_deleted_customers_out(

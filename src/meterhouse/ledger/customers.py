@@ -37,12 +37,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _customers = sa.select(*(customers.c[name] for name in Customer.__struct_fields__))
-_searched = (
-    customers.c.id,
-    customers.c.email,
-    customers.c.details["name"].as_string(),
-    customers.c.details["description"].as_string(),
-)
+_numbered = _customers.where(any_of(customers.c.seq, "seqs")).order_by(customers.c.seq.desc())
 _count_deleted = sa.select(sa.func.count()).where(customers.c.deleted_at.is_not(None))
 _known = sa.select(customers.c.scope, customers.c.id, customers.c.deleted_at).where(
     any_of(customers.c.id, "ids")
@@ -91,38 +86,29 @@ def list_customers(
     *,
     email: str | None = None,
     created: tuple[int | None, int | None] = (None, None),
-    text: str | None = None,
 ) -> tuple[list[Customer], bool] | None:
     """Return a page of the customers that exist, newest first, and whether there are more.
 
-    `email` is compared exactly; `created` is a half-open window, open where a bound is None;
-    `text` is a part of the id, the email, the name or the description, in any case of letters.
+    `email` is compared exactly; `created` is a half-open window, open where a bound is None.
     Returns None when the cursor of `page` names no customer.
     """
     conditions: list[sa.ColumnElement[bool]] = []
     if email is not None:
         conditions.append(customers.c.email == email)
-    if text is not None:
-        parts = (part.icontains(text, autoescape=True) for part in _searched)
-        conditions.append(sa.or_(*parts))
     start, end = created
     if start is not None:
         conditions.append(customers.c.created >= start)
     if end is not None:
         conditions.append(customers.c.created < end)
-    return page_of_customers(connection, scope, page, *conditions)
-
-
-def page_of_customers(
-    connection: sa.Connection, scope: int, page: PageParams, *conditions: sa.ColumnElement[bool]
-) -> tuple[list[Customer], bool] | None:
-    """Return a page of the customers that exist and meet all `conditions`, newest first.
-
-    It comes with whether there are more. Returns None when the cursor of `page` names no customer.
-    """
     query = _customers.where(customers.c.deleted_at.is_(None), *conditions)
     found = read_page(connection, customers, query, scope, page)
     return ([Customer(**row) for row in found.rows], found.has_more) if found else None
+
+
+def customers_numbered(connection: sa.Connection, seqs: list[int]) -> list[Customer]:
+    """Return the customers in rows with these numbers, newest first."""
+    rows = connection.execute(_numbered, {"seqs": seqs}).mappings()
+    return [Customer(**row) for row in rows]
 
 
 def count_deleted(connection: sa.Connection) -> int:
@@ -163,6 +149,7 @@ def _row(customer: Customer) -> dict[str, Any]:
     """Return what is stored of a customer: its members, and some of them as they are searched."""
     details = customer.details
     texts = {
+        "description": details.get("description"),
         "email": customer.email,
         "name": details.get("name"),
         "phone": details.get("phone"),

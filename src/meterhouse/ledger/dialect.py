@@ -1,6 +1,7 @@
 """The few places where SQLite and PostgreSQL want different words for the same thing.
 
-Everything else in the ledger is one statement that both understand.
+Everything else in the ledger is one statement that both understand, but for the way to customers
+by their terms, in `ledger.customer_terms`.
 """
 
 from collections.abc import Sequence

@@ -3,11 +3,14 @@
 https://docs.stripe.com/api/pagination
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from meterhouse.wire.page import PageParams
+
+T = TypeVar("T")
 
 
 class Rows(NamedTuple):
@@ -15,6 +18,38 @@ class Rows(NamedTuple):
 
     rows: list[sa.RowMapping]
     has_more: bool
+
+
+class Cut(NamedTuple):
+    """Where a page lies: behind the row numbered `seq`, or before it, if a cursor names one."""
+
+    seq: int | None
+    backwards: bool
+    limit: int
+
+    def of(self, query: sa.Select[Any], seq: sa.ColumnElement[int]) -> sa.Select[Any]:
+        """Cut the page, and one row more, out of a query; `seq` is the column of its order."""
+        if self.seq is not None:
+            query = query.where(seq > self.seq if self.backwards else seq < self.seq)
+        return query.order_by(seq.asc() if self.backwards else seq.desc()).limit(self.limit + 1)
+
+    def page(self, found: Sequence[T]) -> tuple[list[T], bool]:
+        """Return the page of what such a query found, newest first, and whether there is more."""
+        shown = list(found[: self.limit])
+        return shown[::-1] if self.backwards else shown, len(found) > self.limit
+
+
+def find_cut(
+    connection: sa.Connection, table: sa.Table, own: sa.ColumnElement[bool], page: PageParams
+) -> Cut | None:
+    """Return where a page lies among the rows that meet `own`; None when its cursor names none."""
+    backwards = page.ending_before is not None
+    cursor = page.ending_before if backwards else page.starting_after
+    if cursor is None:
+        return Cut(None, backwards, page.limit)
+    named = sa.select(table.c.seq).where(own, table.c.id == cursor)
+    seq = connection.execute(named).scalar_one_or_none()
+    return None if seq is None else Cut(seq, backwards, page.limit)
 
 
 def read_page(
@@ -35,17 +70,8 @@ def read_page(
     """
     if own is None:
         own = sa.true() if scope is None else table.c.scope == scope
-    query = query.where(own)
-    backwards = page.ending_before is not None
-    cursor = page.ending_before if backwards else page.starting_after
-    if cursor is not None:
-        named = sa.select(table.c.seq).where(own, table.c.id == cursor)
-        seq = connection.execute(named).scalar_one_or_none()
-        if seq is None:
-            return None
-        query = query.where(table.c.seq > seq if backwards else table.c.seq < seq)
-    order = table.c.seq.asc() if backwards else table.c.seq.desc()
-    one_more = query.order_by(order).limit(page.limit + 1)
-    rows = list(connection.execute(one_more).mappings())
-    shown = rows[: page.limit]
-    return Rows(shown[::-1] if backwards else shown, has_more=len(rows) > page.limit)
+    cut = find_cut(connection, table, own, page)
+    if cut is None:
+        return None
+    found = connection.execute(cut.of(query.where(own), table.c.seq)).mappings()
+    return Rows(*cut.page(found.all()))

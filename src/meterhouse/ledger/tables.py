@@ -10,6 +10,8 @@ What a reader may rely on:
 - The migrations from zero give exactly these tables; a test compares them.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -157,14 +159,37 @@ customers = sa.Table(
     sa.Column("details", sa.JSON, nullable=False),  # the rest of what the sender told us
     sa.Column("created", Whole64, nullable=False),
     sa.Column("deleted_at", Whole64),
-    sa.Column("folded_email", sa.Text),  # as they are searched, see `wire.search`
+    sa.Column("folded_description", sa.Text),  # as they are searched, see `wire.search`
+    sa.Column("folded_email", sa.Text),
     sa.Column("folded_name", sa.Text),
     sa.Column("folded_phone", sa.Text),
     sa.Column("folded_metadata", sa.JSON(none_as_null=True)),
 )
-sa.Index("ix_customers_scope_seq", customers.c.scope, customers.c.seq)
+_alive = customers.c.deleted_at.is_(None)
+sa.Index(
+    "ix_customers_scope_seq_created",
+    customers.c.scope,
+    customers.c.seq,
+    customers.c.created,
+    sqlite_where=_alive,
+    postgresql_where=_alive,
+)
 sa.Index("ix_customers_scope_email", customers.c.scope, customers.c.email)
 sa.Index("ix_customers_scope_folded_email", customers.c.scope, customers.c.folded_email)
+# What PostgreSQL finds customers by; SQLite has a table for it (`ledger.customer_terms`).
+terms_of_customer: sa.ColumnElement[Any] = sa.func.customer_terms(
+    customers.c.deleted_at,
+    customers.c.scope,
+    customers.c.id,
+    customers.c.folded_description,
+    customers.c.folded_email,
+    customers.c.folded_name,
+    customers.c.folded_phone,
+    customers.c.folded_metadata,
+)
+sa.Index("ix_customers_terms", terms_of_customer, postgresql_using="gin").ddl_if(
+    dialect="postgresql"
+)
 _deleted = customers.c.deleted_at.is_not(None)
 sa.Index(
     "ix_customers_deleted_at",

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
-from meterhouse.api.v1.customers import list_those
+from meterhouse.api.v1.customers import listed
+from meterhouse.ledger.customer_search import customers_called
+from meterhouse.ledger.customers import list_customers
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.params import Length
@@ -20,4 +22,7 @@ async def list_(call: Call) -> Answer:
     """List customers, newest first; each as API v1 shows it."""
     params = call.params(CustomerSearch)
     check_expand(params.expand)
-    return await list_those(call, params, text=params.text)
+    scope, text = call.scope.id, params.text
+    if text is None:
+        return listed(call, params, await call.read(list_customers, scope, params))
+    return listed(call, params, await call.read(customers_called, scope, text, params))

@@ -271,12 +271,14 @@ async def list_(call: Call) -> Answer:
     params = call.params(CustomerList)
     check_expand(params.expand, EXPANDABLE_IN_LIST)
     created = params.created.window() if params.created else (None, None)
-    return await list_those(call, params, email=params.email, created=created)
+    page = await call.read(
+        customers.list_customers, call.scope.id, params, email=params.email, created=created
+    )
+    return listed(call, params, page)
 
 
-async def list_those(call: Call, params: PageParams, **filters: Any) -> Answer:
-    """List the customers that pass the filters of `ledger.customers.list_customers`."""
-    page = await call.read(customers.list_customers, call.scope.id, params, **filters)
+def listed(call: Call, params: PageParams, page: tuple[list[Customer], bool] | None) -> Answer:
+    """Answer with a page of customers; None stands for one whose cursor names no customer."""
     if page is None:
         raise envelope.no_such("customer", params.cursor, params.cursor_param)
     rows, has_more = page

@@ -197,6 +197,7 @@ def _catalog() -> None:
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("created", Whole64, nullable=False),
         sa.Column("deleted_at", Whole64),
+        sa.Column("folded_description", sa.Text()),
         sa.Column("folded_email", sa.Text()),
         sa.Column("folded_name", sa.Text()),
         sa.Column("folded_phone", sa.Text()),
@@ -205,7 +206,13 @@ def _catalog() -> None:
         sa.UniqueConstraint("id", name="uq_customers_id"),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_customers_scope"),
     )
-    op.create_index("ix_customers_scope_seq", "customers", ["scope", "seq"])
+    op.create_index(
+        "ix_customers_scope_seq_created",
+        "customers",
+        ["scope", "seq", "created"],
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
     op.create_index("ix_customers_scope_email", "customers", ["scope", "email"])
     op.create_index("ix_customers_scope_folded_email", "customers", ["scope", "folded_email"])
     op.create_index(
