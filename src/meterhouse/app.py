@@ -32,7 +32,7 @@ from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
 from meterhouse.folder import DOOR_FILE, lock_folder
-from meterhouse.ledger import accounts, keys, sessions, zone_rules
+from meterhouse.ledger import accounts, journal, keys, sessions, zone_rules
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
 from meterhouse.logs import NoteRequest
@@ -59,6 +59,7 @@ from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
 from meterhouse.stores import Stores
+from meterhouse.wire.event_id import EventIds
 from meterhouse.wire.ids import new_token
 
 log = logging.getLogger("meterhouse.app")
@@ -96,6 +97,7 @@ class Meterhouse:
             _tell_zone_rules(self.ledger)
             with self.ledger.read() as connection:
                 session_secret = sessions.read_secret(connection)
+                event_ids = EventIds(journal.read_id_key(connection))
             opened.pop_all()  # they stay open until `stop`
         self._stores = Stores(self.ledger, self._workshop.usage)
         metrics = Metrics()
@@ -144,6 +146,7 @@ class Meterhouse:
             Authentication(self._stores, clock, self._key_uses),
             Sessions(session_secret),
             EmbedTokens(session_secret),
+            event_ids,
             self._broadcast,
             self._request_logs,
             self._resender,

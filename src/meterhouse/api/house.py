@@ -29,6 +29,7 @@ from meterhouse.pipeline.verify import Verification
 from meterhouse.stores import Stores
 from meterhouse.wire import envelope
 from meterhouse.wire.credentials import mask, read_authorization
+from meterhouse.wire.event_id import EventIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class House:
     authentication: Authentication
     sessions: Sessions
     embed_tokens: EmbedTokens
+    event_ids: EventIds
     broadcast: Broadcast
     request_logs: RequestLogs
     resender: Resender

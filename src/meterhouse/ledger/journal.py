@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import insert_rows
-from meterhouse.ledger.tables import journal, journal_head
+from meterhouse.ledger.tables import event_id_key, journal, journal_head
 from meterhouse.metering.model import MeterEvent
 
 
@@ -89,6 +89,12 @@ def last_position(connection: sa.Connection) -> int:
     """Return the highest position given out so far, 0 before the first."""
     after: int = connection.execute(sa.select(journal_head.c.next_position)).scalar_one()
     return after - 1
+
+
+def read_id_key(connection: sa.Connection) -> bytes:
+    """Return what hides positions in the ids of events."""
+    key: bytes = connection.execute(sa.select(event_id_key.c.key)).scalar_one()
+    return key
 
 
 def pack(events: Sequence[MeterEvent]) -> Packed:

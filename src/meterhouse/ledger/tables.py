@@ -243,6 +243,15 @@ journal_head = sa.Table(
     sa.CheckConstraint("id = 1", name="one_row"),
 )
 
+# One row, made with the table and never renewed: what hides positions in the ids of events.
+event_id_key = sa.Table(
+    "event_id_key",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
+)
+
 journal = sa.Table(
     "journal",
     metadata,

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ def test_an_event_as_it_is_shown(house: House) -> None:
     meter, customer = house.meter(), house.customer()
     stream(house, event(customer, "2.50", identifier="a", timestamp=at(-60)))
     [shown] = find(house)
-    assert shown.pop("id").startswith("mev_")
+    assert re.fullmatch(r"mev_[A-Za-z0-9]{11}", shown.pop("id"))
     assert shown == {
         "object": "meterhouse.meter_event",
         "cancelled": False,
@@ -109,9 +110,22 @@ def test_pages(house: House) -> None:
     page = house.request("GET", EVENTS, params={"limit": 2, "ending_before": ids["b"]}).json()
     assert [one["identifier"] for one in page["data"]] == ["d", "c"]
     assert page["has_more"] is True
-    refused = error_of(house.request("GET", EVENTS, params={"starting_after": "evt_1"}), 400)
-    assert refused["message"] == "No such meter event: 'evt_1'"
-    assert refused["param"] == "starting_after"
+    for cursor in ("evt_1", "mev_1", "mev_" + "0" * 11, "mev_" + "9" * 11):
+        refused = error_of(house.request("GET", EVENTS, params={"starting_after": cursor}), 400)
+        assert refused["message"] == f"No such meter event: '{cursor}'"
+        assert refused["param"] == "starting_after"
+
+
+def test_an_id_tells_nothing_of_what_others_send(house: House) -> None:
+    """Ids of events that follow each other are no neighbours, and of another mode name nothing."""
+    stream(house, *[wrong(str(number), "cus_1") for number in range(100)])
+    found = find(house, limit=100)
+    places = [one["id"].removeprefix("mev_") for one in found]
+    assert sorted(places) not in (places, places[::-1])
+    assert len({place[:4] for place in places}) > 90
+    assert find(house, limit=100) == found
+    elsewhere = {"starting_after": found[0]["id"]}
+    error_of(house.request("GET", EVENTS, params=elsewhere, key=LIVE_KEY), 400)
 
 
 def test_books_are_apart(house: House) -> None:

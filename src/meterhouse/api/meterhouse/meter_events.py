@@ -2,10 +2,9 @@
 
 An event is found as long as the usage store keeps it: one that was accepted for good, another for
 `REJECTED_EVENTS_DAYS` days. An identifier may have come several times; each is an event of its own,
-with an id that says where it stands in the order of receipt.
+with an id that stands for its place in the order of receipt (`wire.event_id`).
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -29,7 +28,6 @@ from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
 from meterhouse.wire.params import RequestParams, TimeRange
 
-_ID = re.compile(r"mev_([0-9]{1,18})")
 _EVERY_POSITION = (0, 2**63)
 # An identifier's event is the one that counts, else the one that may.
 _RANK = ("accepted", "pending", "rejected", "duplicate")
@@ -59,7 +57,7 @@ async def list_(call: Call) -> Answer:
     params = call.params(MeterEventList)
     check_expand(params.expand)
     settled = await _settled(call)
-    page = _page(params)
+    page = await _page(call, params)
     found = await _find(call, await _search(call, params), page)
     shown = found[: params.limit]
     data = await documents(call, shown[::-1] if page.oldest else shown)
@@ -115,17 +113,17 @@ async def _search(call: Call, params: MeterEventList) -> EventSearch:
     )
 
 
-def _page(params: MeterEventList) -> Page:
+async def _page(call: Call, params: MeterEventList) -> Page:
     """Return the page that is asked for, and one more event, which tells of more."""
     first, end = _EVERY_POSITION
     if params.cursor:
-        match = _ID.fullmatch(params.cursor)
-        if match is None:
+        position = call.house.event_ids.position(call.scope.id, params.cursor)
+        if position is None or not 0 < position <= await call.read(journal.last_position):
             raise envelope.no_such("meter event", params.cursor, params.cursor_param)
         if params.starting_after is not None:
-            end = int(match[1])
+            end = position
         else:
-            first = int(match[1]) + 1
+            first = position + 1
     return Page(first, end, params.limit + 1, oldest=params.ending_before is not None)
 
 
@@ -149,6 +147,7 @@ async def documents(call: Call, events: list[FoundEvent]) -> list[dict[str, Any]
     return [
         _document(
             filled(event, named.get(event.meter)),
+            call.house.event_ids.show(call.scope.id, event.position),
             livemode=call.scope.livemode,
             cancelled=event.position in cancelled,
         )
@@ -166,9 +165,9 @@ def _about(
     return meters.by_ids(connection, {event.meter for event in events if event.meter}), cancelled
 
 
-def _document(event: FoundEvent, *, livemode: bool, cancelled: bool) -> dict[str, Any]:
+def _document(event: FoundEvent, id_: str, *, livemode: bool, cancelled: bool) -> dict[str, Any]:
     return {
-        "id": f"mev_{event.position}",
+        "id": id_,
         "object": "meterhouse.meter_event",
         "cancelled": cancelled,
         "code": event.code or None,

@@ -272,6 +272,14 @@ def _journal() -> None:
         sa.CheckConstraint("id = 1", name="ck_journal_head_one_row"),
     )
     op.bulk_insert(head, [{"id": 1, "next_position": 1}])
+    key = op.create_table(
+        "event_id_key",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_event_id_key"),
+        sa.CheckConstraint("id = 1", name="ck_event_id_key_one_row"),
+    )
+    op.bulk_insert(key, [{"id": 1, "key": secrets.token_bytes(32)}])
     op.create_table(
         "journal",
         sa.Column("position", Whole64, autoincrement=False, nullable=False),
