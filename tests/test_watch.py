@@ -1,47 +1,80 @@
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
-import pytest
-
+from meterhouse.errors import StoreError
 from meterhouse.watch import Watch
 
 
-class Truth:
-    """What holds, and who asked about it."""
+class Held:
+    """Which ids are held; `asked` is what was asked about, look by look."""
 
-    def __init__(self, *held: str) -> None:
-        self.held = set(held)
-        self.asked: list[set[str]] = []
+    def __init__(self, *ids: str) -> None:
+        self.ids = set(ids)
+        self.asked: list[list[str]] = []
+        self.fails = False
+        self._looked = asyncio.Condition()
 
-    async def still(self, ids: Collection[str]) -> set[str]:
-        self.asked.append(set(ids))
-        return self.held & set(ids)
+    async def still_held(self, ids: Collection[str]) -> set[str]:
+        self.asked.append(sorted(ids))
+        async with self._looked:
+            self._looked.notify_all()
+        if self.fails:
+            raise StoreError("no answer")
+        return self.ids & set(ids)
 
-
-def test_who_may_no_longer_is_told_and_nobody_else() -> None:
-    async def work() -> None:
-        truth = Truth("a", "b")
-        watch = Watch(truth.still, 0.01)
-        async with watch.over("a") as first, watch.over("a") as second, watch.over("b") as other:
-            truth.held.remove("a")
-            async with asyncio.timeout(10):
-                await first.wait()
-                await second.wait()
-            assert not other.is_set()
-        assert {frozenset(asked) for asked in truth.asked} == {frozenset("ab")}
-        assert not watch._watched
-        assert watch._task is None
-
-    asyncio.run(work())
+    async def looked(self, more: int = 2) -> None:
+        least = len(self.asked) + more
+        async with self._looked:
+            await self._looked.wait_for(lambda: len(self.asked) >= least)
 
 
-def test_where_nobody_can_tell_all_are_sent_away(caplog: pytest.LogCaptureFixture) -> None:
-    async def fail(_: Collection[str]) -> set[str]:
-        raise OSError
+def run(body: Callable[[Watch, Held], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        held = Held("one", "two")
+        async with asyncio.timeout(20):
+            await body(Watch(held.still_held, 0), held)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    async def work() -> None:
-        async with Watch(fail, 0.01).over("a") as over, asyncio.timeout(10):
-            await over.wait()
+    asyncio.run(bounded())
 
-    asyncio.run(work())
-    assert "so they are sent away" in caplog.text
+
+def test_those_are_told_whose_time_is_over() -> None:
+    async def body(watch: Watch, held: Held) -> None:
+        async with watch.over("one") as one, watch.over("one") as again, watch.over("two") as two:
+            await held.looked()
+            assert not any(event.is_set() for event in (one, again, two))
+            held.ids.remove("one")
+            await asyncio.gather(one.wait(), again.wait())
+            await held.looked()
+            assert not two.is_set()
+
+    run(body)
+
+
+def test_one_look_is_for_all_and_nobody_is_none() -> None:
+    async def body(watch: Watch, held: Held) -> None:
+        async with watch.over("one"), watch.over("one"), watch.over("two"):
+            await held.looked()
+            assert held.asked[-1] == ["one", "two"]
+        looks = len(held.asked)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(held.asked) == looks
+        async with watch.over("two"):
+            await held.looked()
+            assert held.asked[-1] == ["two"]
+
+    run(body)
+
+
+def test_whoever_cannot_be_looked_up_is_sent_away() -> None:
+    async def body(watch: Watch, held: Held) -> None:
+        async with watch.over("one") as one:
+            held.fails = True
+            await one.wait()
+        held.fails = False
+        async with watch.over("one") as one:
+            await held.looked()
+            assert not one.is_set()
+
+    run(body)

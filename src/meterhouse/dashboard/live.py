@@ -92,7 +92,7 @@ class Live:
     ) -> AsyncIterator[str]:
         """Yield the part that `key` names whenever it changes, until the session is over.
 
-        `watched` yields what is set then (`dashboard.watch`).
+        `watched` yields what is set then (`meterhouse.watch`).
         """
         part = self._parts.setdefault(key, Part(make))
         part.begin()

@@ -50,9 +50,9 @@ from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import COOKIE, Session, Sessions
 from meterhouse.dashboard.visit import Visit, environment
-from meterhouse.dashboard.watch import Watch
 from meterhouse.gone import Disconnected, until_gone
 from meterhouse.stores import Stores
+from meterhouse.watch import Watch
 
 log = logging.getLogger("meterhouse.dashboard")
 
@@ -135,7 +135,7 @@ class Dashboard:
         self.sessions = Sessions(stores, clock)
         self.api = Api(api, operator_token)
         self.live = Live()
-        self.watch = Watch(self.sessions.still_held)
+        self.watch = Watch(self.sessions.still_held, limits.DASHBOARD_SESSION_LOOK_SECONDS)
         self.clock = clock
         self.address = Address(config.trusted_proxies, config.base_path)
         self.templates = environment(self.address)

@@ -20,7 +20,7 @@ from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.client import Api, ApiError, Pairs, Space, path_part
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import Session, Sessions
-from meterhouse.dashboard.watch import Watch
+from meterhouse.watch import Watch
 
 _NAVIGATION = (
     ("overview", "", "Overview"),
