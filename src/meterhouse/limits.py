@@ -292,6 +292,7 @@ CORS_PREFLIGHT_SECONDS = 600  # that a browser remembers what a page may ask
 USER_NAME_CHARS_MAX = 100
 USER_PASSWORD_LEAST_CHARS = 8  # https://pages.nist.gov/800-63-4/sp800-63b.html
 USER_PASSWORD_CHARS_MAX = 1_000
+USER_ACCOUNT_ITEMS_MAX = 20  # that a user is bound to
 
 # The log.
 LOG_LINES_WAITING_MAX = 512  # lines of requests that are written in one go

@@ -5,11 +5,13 @@ from typer.testing import CliRunner, Result
 
 from meterhouse.cli.main import app
 from meterhouse.clock import SystemClock
-from meterhouse.ledger import dashboard_sessions, users
+from meterhouse.ledger import accounts, dashboard_sessions, users
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.users import User
-from meterhouse.limits import USER_NAME_CHARS_MAX, USER_PASSWORD_CHARS_MAX
+from meterhouse.limits import USER_ACCOUNT_ITEMS_MAX, USER_NAME_CHARS_MAX, USER_PASSWORD_CHARS_MAX
 from tests.cli.samples import ENVIRONMENT
+
+TYPED = "correct horse\n"
 
 
 def run(data_dir: Path, *arguments: str, typed: str = "") -> Result:
@@ -19,7 +21,7 @@ def run(data_dir: Path, *arguments: str, typed: str = "") -> Result:
 
 def make(data_dir: Path, name: str, *options: str) -> None:
     command = ("create", name, "--password-stdin", *options)
-    made = run(data_dir, *command, typed="correct horse\n")
+    made = run(data_dir, *command, typed=TYPED)
     assert made.exit_code == 0, made.output
     assert made.stdout == f"{name}\n"
 
@@ -52,8 +54,32 @@ def test_users_are_listed(tmp_path: Path) -> None:
     make(tmp_path, "ada", "--role", "admin")
     make(tmp_path, "bob")
     headers, *rows = (line.split("\t") for line in run(tmp_path, "list").stdout.splitlines())
-    assert headers == ["name", "role", "created", "password set"]
-    assert [row[:2] for row in rows] == [["ada", "admin"], ["bob", "viewer"]]
+    assert headers == ["name", "role", "accounts", "mode", "created", "password set"]
+    assert [row[:4] for row in rows] == [
+        ["ada", "admin", "all", "both"],
+        ["bob", "viewer", "all", "both"],
+    ]
+
+
+def test_a_user_is_bound_to_accounts_and_a_mode(tmp_path: Path) -> None:
+    with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger, ledger.write() as connection:
+        one, two = (accounts.create_account(connection, None, 1).id for _ in range(2))
+    make(tmp_path, "ada", "--account", two, "--account", one, "--account", two, "--mode", "test")
+    make(tmp_path, "bob", "--mode", "live")
+    _, *rows = (line.split("\t") for line in run(tmp_path, "list").stdout.splitlines())
+    assert [row[2:4] for row in rows] == [[f"{two}, {one}", "test"], ["all", "live"]]
+    told = run(
+        tmp_path, "create", "cleo", "--account", "acct_none", "--password-stdin", typed=TYPED
+    )
+    assert told.exit_code == 1
+    assert "There is no account 'acct_none'; `meterhouse accounts list` shows them." in told.stderr
+    many = [
+        part for number in range(USER_ACCOUNT_ITEMS_MAX + 1) for part in ("--account", str(number))
+    ]
+    told = run(tmp_path, "create", "cleo", *many, "--password-stdin", typed=TYPED)
+    assert told.exit_code == 2
+    assert f"bound to {USER_ACCOUNT_ITEMS_MAX} accounts at most" in told.stderr
+    assert verified(tmp_path, "cleo", "correct horse") is None
 
 
 def test_another_password(tmp_path: Path) -> None:

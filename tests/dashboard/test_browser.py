@@ -207,6 +207,13 @@ def test_new_events_show_up_by_themselves(page: Page, site: Site) -> None:
     expect(page.locator("main")).to_contain_text("no_meter")
 
 
+@pytest.mark.parametrize("mode", ["test", "live"])
+def test_a_live_page_keeps_its_frame(page: Page, site: Site, mode: str) -> None:
+    page.goto(site.home.removesuffix("test") + mode)
+    expect(page.get_by_role("status")).to_have_text("Live")
+    expect(page.get_by_role("navigation", name="Mode").get_by_role("link")).to_have_count(2)
+
+
 def test_a_mistake_is_corrected_and_resent(page: Page, site: Site) -> None:
     site.send("typo-1", "typo-2", event_name="tokesn")
     page.goto(f"{site.home}/errors")

@@ -1,6 +1,7 @@
 import pytest
 
 from meterhouse import limits
+from meterhouse.dashboard.client import Space
 from meterhouse.dashboard.session import Session, Sessions, Visitor
 from meterhouse.errors import StoreError
 from meterhouse.ledger import users
@@ -12,6 +13,7 @@ LINK = limits.DASHBOARD_LINK_MINUTES_MAX * MINUTE
 APART = limits.CLOCK_APART_MINUTES_MAX * MINUTE
 LASTING = limits.DASHBOARD_SESSION_HOURS_MAX * 60 * MINUTE
 SEEN = limits.DASHBOARD_SESSION_SEEN_SECONDS * 1_000
+LIVE, TEST = Space("acct_1", livemode=True), Space("acct_1", livemode=False)
 PASSWORD = "correct horse"
 HERE = Visitor("192.0.2.7", "Firefox on Linux")
 
@@ -53,7 +55,8 @@ def test_a_link_opens_a_session_of_test_mode_once(house: House) -> None:
     link = made.make_link()
     session = read(house, made, open_link(house, made, link))
     assert (session.name, session.may_change) == ("operator", True)
-    assert session.refuses_live
+    assert session.refuses(LIVE) == session.hint != ""
+    assert not session.refuses(TEST)
     assert open_link(house, made, link) is None
 
 
@@ -128,7 +131,8 @@ def test_another_password_ends_the_sessions_of_a_user(house: House) -> None:
     assert house.run(made.sign_in("bob", PASSWORD, HERE)) is None
     cookie = enter(house, made)
     session = read(house, made, cookie)
-    assert (session.name, session.may_change, session.refuses_live) == ("ada", False, "")
+    assert (session.name, session.may_change) == ("ada", False)
+    assert not any(session.refuses(space) for space in (LIVE, TEST))
     write_password(house, "battery staple")  # in the same millisecond
     assert not reads(house, made, cookie)
 

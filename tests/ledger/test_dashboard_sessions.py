@@ -51,6 +51,8 @@ def test_a_session_is_found_by_the_digest_of_its_token(ledger: Ledger) -> None:
         id=found.id if found else "",
         user="ada",
         role="viewer",
+        accounts=None,
+        livemode=None,
         address="192.0.2.7",
         browser="Firefox on Linux",
         created=MADE,

@@ -1,4 +1,5 @@
 import argon2
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -6,7 +7,7 @@ from meterhouse.ledger import users
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.users import Role, User
 
-ADA = User(name="ada", role="admin", created=7, password_set_at=7)
+ADA = User(name="ada", role="admin", accounts=None, livemode=None, created=7, password_set_at=7)
 
 
 def make(ledger: Ledger, name: str, password: str, role: Role = "viewer") -> User | None:
@@ -42,6 +43,20 @@ def test_a_user_is_known_by_name_and_password(ledger: Ledger) -> None:
         ]
 
 
+@pytest.mark.parametrize("livemode", [True, False, None])
+@pytest.mark.parametrize("bound", [["acct_1"], ["acct_2", "acct_1"], None])
+def test_a_user_is_bound_to_accounts_and_a_mode(
+    ledger: Ledger, bound: list[str] | None, livemode: bool | None
+) -> None:
+    with ledger.write() as connection:
+        made = users.create_user(
+            connection, "ada", "a hash", "viewer", 7, accounts=bound, livemode=livemode
+        )
+        assert made is not None
+        assert (made.accounts, made.livemode) == (bound, livemode)
+        assert users.find_user(connection, "ada") == made
+
+
 def test_a_password_is_nowhere(ledger: Ledger) -> None:
     make(ledger, "ada", "correct horse")
     with ledger.read() as connection:
@@ -62,7 +77,7 @@ def test_another_password(ledger: Ledger) -> None:
     with ledger.write() as connection:
         changed = users.set_password(connection, "ada", hashed, 9)
         assert users.set_password(connection, "nobody", hashed, 9) is None
-    assert changed == User(name="ada", role="admin", created=7, password_set_at=9)
+    assert changed == msgspec.structs.replace(ADA, password_set_at=9)
     assert verified(ledger, "ada", "correct horse") is None
     assert verified(ledger, "ada", "battery staple") == changed
 

@@ -232,6 +232,7 @@ ROUTES: tuple[Route, ...] = (
     _operator("POST", "/meterhouse/v1/api_keys", api_keys.create),
     _operator("POST", "/meterhouse/v1/api_keys/{id}/revoke", api_keys.revoke),
     _operator("GET", "/meterhouse/v1/accounts", accounts.list_),
+    _operator("GET", "/meterhouse/v1/accounts/{id}", accounts.retrieve),
     _open("GET", "/healthz", health.live),
     _open("GET", "/readyz", health.ready),
     _open("GET", "/metrics", health.metrics),

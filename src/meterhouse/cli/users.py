@@ -1,8 +1,10 @@
 """`meterhouse users`: the people who may sign in to the dashboard."""
 
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeAlias
 
+import sqlalchemy as sa
 import typer
 
 from meterhouse.cli import books
@@ -11,9 +13,10 @@ from meterhouse.cli.output import print_table, remark, show_time
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import ConfigError, MeterhouseError
-from meterhouse.ledger import dashboard_sessions, users
+from meterhouse.ledger import accounts, dashboard_sessions, users
 from meterhouse.ledger.users import Role
 from meterhouse.limits import (
+    USER_ACCOUNT_ITEMS_MAX,
     USER_NAME_CHARS_MAX,
     USER_PASSWORD_CHARS_MAX,
     USER_PASSWORD_LEAST_CHARS,
@@ -23,6 +26,7 @@ app = typer.Typer(
     help="Make, list and delete users of the dashboard.", add_completion=False, no_args_is_help=True
 )
 
+Mode: TypeAlias = Literal["live", "test"]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name to sign in with.")]
 PasswordStdin = Annotated[
     bool,
@@ -39,6 +43,13 @@ def create(
     role: Annotated[
         Role, typer.Option(help="A viewer looks; an admin may change things too.")
     ] = "viewer",
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ACCT", help="Show this account only; may be repeated. Without it, all."
+        ),
+    ] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Show one mode only. Without it, both.")] = None,
     password_stdin: PasswordStdin = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -46,10 +57,22 @@ def create(
     """Make a user; asks for a password twice."""
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     _check_name(name)
+    bound = list(dict.fromkeys(account or ())) or None
+    if bound and len(bound) > USER_ACCOUNT_ITEMS_MAX:
+        raise ConfigError(f"A user can be bound to {USER_ACCOUNT_ITEMS_MAX} accounts at most.")
     hashed = users.hash_password(_password(from_stdin=password_stdin))
     now = SystemClock().now()
     with books.opened(config, make=True) as ledger, ledger.write() as connection:
-        user = users.create_user(connection, name, hashed, role, now)
+        _check_accounts(connection, bound or ())
+        user = users.create_user(
+            connection,
+            name,
+            hashed,
+            role,
+            now,
+            accounts=bound,
+            livemode=None if mode is None else mode == "live",
+        )
     if user is None:
         raise MeterhouseError(
             f"There is a user '{name}' already; `meterhouse users password` changes the password."
@@ -65,9 +88,15 @@ def list_users(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> No
     with books.opened(config) as ledger, ledger.read() as connection:
         found = users.list_users(connection)
     print_table(
-        ("name", "role", "created", "password set"),
+        ("name", "role", "accounts", "mode", "created", "password set"),
         [
-            (one.name, one.role, *map(show_time, (one.created, one.password_set_at)))
+            (
+                one.name,
+                one.role,
+                "all" if one.accounts is None else ", ".join(one.accounts),
+                "both" if one.livemode is None else "live" if one.livemode else "test",
+                *map(show_time, (one.created, one.password_set_at)),
+            )
             for one in found
         ],
     )
@@ -149,6 +178,14 @@ def _check_name(name: str) -> None:
             f"'{name}' cannot be a name: it must have 1 to {USER_NAME_CHARS_MAX} characters, all "
             "of them printable, and no space at its ends."
         )
+
+
+def _check_accounts(connection: sa.Connection, bound: Iterable[str]) -> None:
+    for one in bound:
+        if accounts.find_account(connection, one) is None:
+            raise MeterhouseError(
+                f"There is no account '{one}'; `meterhouse accounts list` shows them."
+            )
 
 
 def _password(*, from_stdin: bool) -> str:

@@ -10,7 +10,7 @@
 
 import asyncio
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from meterhouse import limits, masking
 from meterhouse.clock import Clock
+from meterhouse.dashboard.client import Space
 from meterhouse.errors import StoreError
 from meterhouse.ledger import dashboard_sessions, users
 from meterhouse.ledger.dashboard_sessions import DashboardSession
@@ -32,6 +33,7 @@ _TEST_ONLY = (
     "The link of --open-dashboard shows test data only. Make a user for live data: "
     "meterhouse users create NAME --role admin."
 )
+_NO_ACCOUNT = "You have no access to account '{}' (or that account does not exist)."
 _MINUTE = 60_000
 _LASTING = limits.DASHBOARD_SESSION_HOURS_MAX * 60 * _MINUTE
 _APART = limits.CLOCK_APART_MINUTES_MAX * _MINUTE
@@ -51,11 +53,16 @@ class Visitor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is signed in; `user` is None where a link has let them in."""
+    """Somebody who is signed in; `user` is None where a link has let them in.
+
+    `accounts` and `livemode` are what a user is bound to; None is all accounts, and both modes.
+    """
 
     id: str
     user: str | None
     role: Role
+    accounts: Sequence[str] | None
+    livemode: bool | None
     csrf: str
 
     @property
@@ -69,9 +76,20 @@ class Session:
         return self.role == "admin"
 
     @property
-    def refuses_live(self) -> str:
-        """Say why this session shows no live data; empty where it does."""
+    def hint(self) -> str:
+        """Say how to see live data, where a link has let somebody in who may make a user."""
         return _TEST_ONLY if self.user is None else ""
+
+    def refuses(self, space: Space) -> str:
+        """Say why this one does not see an account in a mode; empty where they do.
+
+        An account that does not exist is refused by the same words.
+        """
+        if self.accounts is not None and space.account not in self.accounts:
+            return _NO_ACCOUNT.format(space.account)
+        if self.livemode is not None and self.livemode != space.livemode:
+            return self.hint or f"You see {'live' if self.livemode else 'test'} data only."
+        return ""
 
     def confirms(self, token: str) -> bool:
         """Tell whether a change comes from one of our own pages."""
@@ -124,7 +142,12 @@ class Sessions:
         if now >= found.last_seen + _SEEN:
             with suppress(StoreError):  # one that cannot be written to can still be looked at
                 await self._stores.write(dashboard_sessions.saw, found.id, now)
-        return Session(found.id, found.user, found.role or "admin", _csrf(cookie))
+        csrf = _csrf(cookie)
+        if found.user is None:
+            return Session(found.id, None, "admin", None, livemode=False, csrf=csrf)
+        if found.role is None:  # there is no such user, whose sessions went with them
+            return None
+        return Session(found.id, found.user, found.role, found.accounts, found.livemode, csrf)
 
     async def end(self, cookie: str | None) -> None:
         """End the session of a cookie."""

@@ -2,6 +2,8 @@
 
 What a reader may rely on:
 
+- A page is about one account in one mode, as its path says. Where a user is not to see that account
+  or mode, nothing is read or done, whatever the row. No page names an account that is not theirs.
 - Whoever is not signed in is sent to the sign-in page, from every path but that of an asset, an
   embedded chart, and signing in.
 - A change needs an admin, a token that only our own pages know, and comes from our own origin. A
@@ -11,11 +13,12 @@ What a reader may rely on:
 - What goes wrong is a page with a sentence; a traceback goes to the log.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import cache
 from http import HTTPStatus
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment
@@ -44,7 +47,7 @@ from meterhouse.dashboard import (
 )
 from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.attempts import Attempts
-from meterhouse.dashboard.client import Api, ApiError, Asgi, Space
+from meterhouse.dashboard.client import Api, ApiError, Asgi, Space, path_part
 from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.live import Live
@@ -201,9 +204,14 @@ class Dashboard:
         session = await self.sessions.read(request.cookies.get(COOKIE))
         if session is None:
             return self._to_sign_in(request)
-        accounts = (await self.api.get(Space("", False), "/meterhouse/v1/accounts"))["data"]
-        first = next(one["id"] for one in accounts if one["platform"] is None)
-        return RedirectResponse(f"{self.address.home}/{first}/test", HTTPStatus.SEE_OTHER)
+        first = session.accounts[0] if session.accounts else await self._default_account()
+        space = Space(first, livemode=bool(session.livemode))
+        here = f"{self.address.home}/{space.account}/{space.mode}"
+        return RedirectResponse(here, HTTPStatus.SEE_OTHER)
+
+    async def _default_account(self) -> str:
+        found: str = (await self.api.get(Space("", livemode=False), "/v1/account"))["id"]
+        return found
 
     async def _nothing(self, request: Request) -> Response:
         if await self.sessions.read(request.cookies.get(COOKIE)) is None:
@@ -217,10 +225,11 @@ class Dashboard:
                 return self._to_sign_in(request)
             try:
                 form = await read_form(request) if row.method == "POST" else FormData()
-                refused = self._refused(row, request, session, form)
+                space = _space(request)
+                refused = session.refuses(space) or self._refused(row, request, session, form)
                 if refused:
                     return self._sorry(HTTPStatus.FORBIDDEN, refused)
-                answering = row.handler(await self._visit(request, session, form))
+                answering = row.handler(await self._visit(request, session, space, form))
                 return await until_gone(request.receive if row.method == "GET" else None, answering)
             except Disconnected:
                 return Response()  # which nobody reads
@@ -229,13 +238,22 @@ class Dashboard:
 
         return answer
 
-    async def _visit(self, request: Request, session: Session, form: FormData) -> Visit:
-        account, mode = request.path_params["account"], request.path_params["mode"]
-        if mode not in {"live", "test"} or not account.isascii():  # a header names the account
-            raise ApiError(HTTPStatus.NOT_FOUND, "There is no such page.")
-        space = Space(account, mode == "live")
-        wanted = [("limit", limits.PAGE_LIMIT_MAX)]
-        accounts = (await self.api.get(space, "/meterhouse/v1/accounts", wanted))["data"]
+    async def _accounts(self, session: Session, space: Space) -> list[dict[str, Any]]:
+        """Return the accounts that somebody may choose from."""
+        path = "/meterhouse/v1/accounts"
+        found: list[dict[str, Any]]
+        if session.accounts is None:
+            first = [("limit", limits.PAGE_LIMIT_MAX)]
+            found = (await self.api.get(space, path, first))["data"]
+        else:
+            own = (self.api.get(space, f"{path}/{path_part(one)}") for one in session.accounts)
+            found = await asyncio.gather(*own)
+        return found
+
+    async def _visit(
+        self, request: Request, session: Session, space: Space, form: FormData
+    ) -> Visit:
+        accounts = await self._accounts(session, space)
         return Visit(
             request,
             session,
@@ -253,8 +271,6 @@ class Dashboard:
 
     def _refused(self, row: Row, request: Request, session: Session, form: FormData) -> str | None:
         """Say why a request is refused, if it is."""
-        if session.refuses_live and request.path_params["mode"] != "test":
-            return session.refuses_live
         if row.method == "GET":
             return None
         foreign = self.address.foreign(request)
@@ -275,6 +291,14 @@ class Dashboard:
 
     def _sorry(self, status: int, sentence: str) -> Response:
         return sorry(self.templates, status, sentence)
+
+
+def _space(request: Request) -> Space:
+    """Return the account and the mode that a path is about."""
+    account, mode = request.path_params["account"], request.path_params["mode"]
+    if mode not in {"live", "test"} or not account.isascii():  # a header names the account
+        raise ApiError(HTTPStatus.NOT_FOUND, "There is no such page.")
+    return Space(account, livemode=mode == "live")
 
 
 _FORGED = "This form is of no page of your session, so nothing was done. Load the page again."

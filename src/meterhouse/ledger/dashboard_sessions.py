@@ -21,7 +21,7 @@ _SEEN = limits.DASHBOARD_SESSION_SEEN_SECONDS * 1_000
 
 
 class DashboardSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A session; `user` and `role` are None where a link has let somebody in.
+    """A session; what its user is, and may do, is None where a link has let somebody in.
 
     `address` is where the browser was when it signed in, empty where only the Unix socket is known.
     """
@@ -29,6 +29,8 @@ class DashboardSession(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     user: str | None
     role: Role | None
+    accounts: list[str] | None
+    livemode: bool | None
     address: str
     browser: str
     created: int
@@ -39,7 +41,11 @@ class DashboardSession(msgspec.Struct, frozen=True, kw_only=True):
 _table = dashboard_sessions
 _OWN = ("id", "address", "browser", "created", "last_seen", "expires_at")
 _sessions = sa.select(
-    *(_table.c[name] for name in _OWN), _table.c.user_name.label("user"), users.c.role
+    *(_table.c[name] for name in _OWN),
+    _table.c.user_name.label("user"),
+    users.c.role,
+    users.c.accounts,
+    users.c.livemode,
 ).outerjoin_from(_table, users)
 _found = _sessions.where(_table.c.digest == sa.bindparam("wanted"))
 _expired = (

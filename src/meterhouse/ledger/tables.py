@@ -71,6 +71,8 @@ users = sa.Table(
     sa.Column("name", sa.Text, nullable=False, unique=True),
     sa.Column("password_hash", sa.Text, nullable=False),  # Argon2id, with its salt and costs
     sa.Column("role", sa.Text, nullable=False),
+    sa.Column("accounts", sa.JSON(none_as_null=True)),  # null: every account
+    sa.Column("livemode", sa.Boolean(create_constraint=True, name="livemode")),  # null: both modes
     sa.Column("created", Whole64, nullable=False),
     sa.Column("password_set_at", Whole64, nullable=False),
     sa.CheckConstraint("role IN ('admin', 'viewer')", name="role"),

@@ -21,10 +21,15 @@ Role = Literal["admin", "viewer"]
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """A user; a viewer looks, an admin may change things too."""
+    """A user; a viewer looks, an admin may change things too.
+
+    `accounts` and `livemode` bind one to accounts and to a mode; None is all of them, and both.
+    """
 
     name: str
     role: Role
+    accounts: list[str] | None
+    livemode: bool | None
     created: int
     password_set_at: int
 
@@ -54,12 +59,26 @@ def hash_password(password: str) -> str:
 
 
 def create_user(
-    connection: sa.Connection, name: str, password_hash: str, role: Role, now: int
+    connection: sa.Connection,
+    name: str,
+    password_hash: str,
+    role: Role,
+    now: int,
+    *,
+    accounts: list[str] | None = None,
+    livemode: bool | None = None,
 ) -> User | None:
     """Make a user; None when the name is taken."""
     if find_user(connection, name) is not None:
         return None
-    user = User(name=name, role=role, created=now, password_set_at=now)
+    user = User(
+        name=name,
+        role=role,
+        accounts=accounts,
+        livemode=livemode,
+        created=now,
+        password_set_at=now,
+    )
     row = msgspec.structs.asdict(user) | {"password_hash": password_hash}
     connection.execute(sa.insert(users), row)
     return user

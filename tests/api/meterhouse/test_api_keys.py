@@ -146,12 +146,22 @@ def test_accounts_are_listed(house: House) -> None:
         "platform": default["id"],
     }
     assert default["platform"] is None
+    for one in page["data"]:
+        assert ask(house, "GET", f"{ACCOUNTS}/{one['id']}") == one
+    token = house.meterhouse.house.operator_token
+    error_of(house.request("GET", f"{ACCOUNTS}/acct_none", key=token), 404)
     assert ask(house, "GET", ACCOUNTS, params={"limit": 1})["has_more"] is True
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", KEYS), ("POST", KEYS), ("POST", f"{KEYS}/key_1/revoke"), ("GET", ACCOUNTS)],
+    [
+        ("GET", KEYS),
+        ("POST", KEYS),
+        ("POST", f"{KEYS}/key_1/revoke"),
+        ("GET", ACCOUNTS),
+        ("GET", f"{ACCOUNTS}/acct_1"),
+    ],
 )
 def test_no_api_key_may_ask(house: House, method: str, path: str) -> None:
     for key in (TEST_KEY, LIVE_KEY):

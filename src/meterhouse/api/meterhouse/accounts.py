@@ -9,6 +9,7 @@ from meterhouse.ledger.accounts import Account
 from meterhouse.wire import envelope
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
+from meterhouse.wire.params import RequestParams
 
 
 async def list_(call: Call) -> Answer:
@@ -20,6 +21,15 @@ async def list_(call: Call) -> Answer:
         raise envelope.no_such("account", params.cursor, params.cursor_param)
     found, has_more = page
     return ok(list_object(call.path, [_document(account) for account in found], has_more))
+
+
+async def retrieve(call: Call) -> Answer:
+    """Tell of an account."""
+    check_expand(call.params(RequestParams).expand)
+    account = await call.read(accounts.find_account, call.ids[0])
+    if account is None:
+        raise envelope.no_such("account", call.ids[0])
+    return ok(_document(account))
 
 
 def _document(account: Account) -> dict[str, Any]:

@@ -88,6 +88,8 @@ def _users() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("accounts", sa.JSON(none_as_null=True)),
+        sa.Column("livemode", sa.Boolean(create_constraint=True, name="ck_users_livemode")),
         sa.Column("created", Whole64, nullable=False),
         sa.Column("password_set_at", Whole64, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_users"),
