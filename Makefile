@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format bench bench-queries crash docs pictures lock clean
+.PHONY: help serve test lint format bench bench-queries crash fuzz docs pictures lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ bench-queries: $(TOOLS) ## Run the benchmark of queries; options in BENCH="…",
 
 crash: $(TOOLS) ## Kill the server at random moments under load, 500 times, and check the books
 	METERHOUSE_CRASH_KILLS=$${METERHOUSE_CRASH_KILLS:-500} $(BIN)/python -m pytest tests/crash $(TEST)
+
+fuzz: $(TOOLS) ## Send odd requests for some minutes; the seed is printed, METERHOUSE_FUZZ_SEED repeats it
+	seed=$${METERHOUSE_FUZZ_SEED:-$$(date +%s)}; echo "METERHOUSE_FUZZ_SEED=$$seed"; \
+	METERHOUSE_FUZZ_SEED=$$seed METERHOUSE_FUZZ_EXAMPLES=$${METERHOUSE_FUZZ_EXAMPLES:-500} \
+	  $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$$seed $(TEST)
 
 pictures: $(TOOLS) ## Take the pictures of docs/dashboard.md anew; needs chromium
 	$(BIN)/python -m tests.dashboard.pictures docs/images

@@ -49,7 +49,11 @@ class Socket:
 
     async def tell(self, **frame: Any) -> None:
         """Send a frame."""
-        await self._to_server.put({"type": "websocket.receive", "text": json.dumps(frame)})
+        await self.say({"text": json.dumps(frame)})
+
+    async def say(self, message: Message) -> None:
+        """Send anything, as `text` or as `bytes`."""
+        await self._to_server.put({"type": "websocket.receive", **message})
 
     async def close(self) -> None:
         """Go away, and wait until the server has noticed."""

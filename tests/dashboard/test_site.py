@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from markupsafe import escape
+from starlette.types import Message
 
 from meterhouse.dashboard.session import COOKIE
 from meterhouse.dashboard.site import ROWS
@@ -106,6 +107,36 @@ def test_an_odd_identifier_is_searched_for_shown_and_resent(house: House) -> Non
         said = {"csrf": token.csrf, "preview": "1"}
         preview = house.request("POST", unescape(action[1]), headers=cookies, data=said)
         assert "<b>0</b> of 1 would count" in preview.text
+
+
+@pytest.mark.parametrize("change", ["/dashboard/sign-in", "/dashboard/acct_x/test/meters"])
+def test_a_browser_that_goes_away_in_the_middle_of_its_form_is_no_failure(
+    house: House, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    coming: list[Message] = [
+        {"type": "http.request", "body": b"name=ada&", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": change,
+        "query_string": b"",
+        "headers": [(b"cookie", f"{COOKIE}={cookie(house)}".encode())],
+    }
+    house.run(house.meterhouse.asgi(scope, receive, send))
+    assert not coming
+    assert told[0]["status"] == 200
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
 
 
 def test_an_account_of_any_name_is_no_page(house: House) -> None:

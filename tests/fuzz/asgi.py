@@ -3,9 +3,8 @@
 import asyncio
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -121,12 +120,3 @@ def no_errors() -> Iterator[None]:
         assert not errors.lines, errors.lines[-1]
     finally:
         logging.getLogger().removeHandler(errors)
-
-
-def ledger_of(house: House) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that the ledger holds."""
-    url = f"file:{house.meterhouse.config.data_dir / 'ledger.db'}?mode=ro"
-    with closing(sqlite3.connect(url, uri=True)) as connection:
-        tables = connection.execute("select name from sqlite_master where type = 'table'")
-        names = [name for (name,) in tables]
-        return {name: connection.execute(f"select * from {name}").fetchall() for name in names}  # noqa: S608 - of our own names

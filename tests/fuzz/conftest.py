@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.house import House, housing
 from tests.fuzz.asgi import no_errors
+from tests.server import Server, serving
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +15,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     origins = {"embed_origins": "https://*.example.com"}
     with no_errors(), housing(tmp_path_factory.mktemp("house"), **origins) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a server that only strangers talk to: an error in its log fails the tests."""
+    with serving(tmp_path_factory.mktemp("stranger")) as started:
+        yield started

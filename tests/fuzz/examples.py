@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, settings
 
 FnT = TypeVar("FnT", bound=Callable[..., Any])
 
-_WANTED = int(os.environ.get("METERHOUSE_FUZZ_EXAMPLES", "0"))
+WANTED = int(os.environ.get("METERHOUSE_FUZZ_EXAMPLES", "0"))
 _EXAMPLE_SECONDS_MAX = 0.2
 _SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
 
 
 def examples(usual: int) -> Callable[[FnT], FnT]:
     """Let a test take so many examples in the suite, and no longer than they may."""
-    count = _WANTED or usual
+    count = WANTED or usual
 
     def decorate(test: FnT) -> FnT:
         bounded = settings(max_examples=count, suppress_health_check=_SLOW)(test)

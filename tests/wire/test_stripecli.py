@@ -90,6 +90,8 @@ def test_what_a_frame_of_the_cli_is_about(frame: dict[str, object], name: str) -
         *("", "{}", "[]", '{"type":"hello"}', '{"type":"webhook_response"}'),
         '{"type":"webhook_response","status":99}',
         '{"type":"webhook_response","status":100000000000000000000}',
+        '{"type":"event_ack","a":' + "[" * 5_000,
+        '{"a":' * 5_000,
     ],
 )
 def test_what_is_no_frame_is_passed_over(text: str) -> None:
@@ -129,7 +131,9 @@ def test_which_requests_a_filter_admits(filters: dict[str, list[str]], admitted:
     assert read_filters(json.dumps(filters)) == LogFilters(**filters)
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", '{"filter_source":"API"}', "{"])
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", '{"filter_source":"API"}', "{", '{"a":' * 5_000]
+)
 def test_filters_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_filters(text)

@@ -15,7 +15,7 @@ What a reader may rely on:
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Literal, NamedTuple
@@ -24,10 +24,10 @@ from urllib.parse import quote
 from jinja2 import Environment
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from meterhouse import limits
 from meterhouse.clock import Clock
@@ -123,6 +123,17 @@ ROWS: tuple[Row, ...] = (
 )
 
 
+async def _answer_nobody(_: Request, __: Exception) -> Response:
+    return Response()
+
+
+# A browser that goes away in the middle of its form, or of an answer, is no failure.
+_GONE: Mapping[Any, ExceptionHandler] = {
+    ClientDisconnect: _answer_nobody,
+    Disconnected: _answer_nobody,
+}
+
+
 class Dashboard:
     """Answers everything below `/dashboard` and `/embed`."""
 
@@ -151,7 +162,8 @@ class Dashboard:
             self.templates,
             self.address,
         )
-        self._app = _guarded(Starlette(routes=self._routes()), config.embed_origins)
+        app = Starlette(routes=self._routes(), exception_handlers=_GONE)
+        self._app = _guarded(app, config.embed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -231,8 +243,6 @@ class Dashboard:
                     return self._sorry(HTTPStatus.FORBIDDEN, refused)
                 answering = row.handler(await self._visit(request, session, space, form))
                 return await until_gone(request.receive if row.method == "GET" else None, answering)
-            except Disconnected:
-                return Response()  # which nobody reads
             except ApiError as error:
                 return self._sorry(error.status, str(error))
 

@@ -120,7 +120,7 @@ def read_frame(text: str | bytes) -> Ack | Response | None:
     """Read a frame of the CLI; None for what is none, or of a type that is not known here."""
     try:
         return _HEARD.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -174,5 +174,5 @@ def read_filters(text: str) -> LogFilters:
     """Read the filters as the CLI sends them, a JSON object; raises `ValueError` if it is none."""
     try:
         return _FILTERS.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
