@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from meterhouse.api.routes import ROUTES
-from meterhouse.config import OWN_PATHS, RATE_LIMITS, SETTINGS, Config
+from meterhouse.config import OPTIONS, OWN_PATHS, RATE_LIMITS, SETTINGS, Config
 from meterhouse.errors import ConfigError
 from meterhouse.proxies import Proxies
 
@@ -112,6 +112,54 @@ def test_an_address_may_have_the_brackets_of_a_url(host: str) -> None:
 def test_api_keys_are_a_list() -> None:
     keys = read(api_keys=" sk_test_aaaa , sk_live_bbbb,").api_keys
     assert keys == ("sk_test_aaaa", "sk_live_bbbb")
+
+
+SECRETS = {
+    "api_keys": "sk_test_aaaa,\nsk_live_bbbb\n",
+    "database_url": "postgresql://ada:hidden@db/meterhouse\n",
+    "clickhouse_url": "clickhouse://ada:hidden@db\n",
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_comes_from_a_file(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRETS[name])
+    said = SECRETS[name].replace("\n", "")
+    variable = f"METERHOUSE_{name.upper()}"
+    wanted = Config.read({}, {variable: said})
+    other = {variable: SECRETS[name].replace("hidden", "other").replace("aaaa", "cccc").strip()}
+    for config in (
+        Config.read({}, {f"{variable}_FILE": str(file)}),
+        Config.read({f"{name}_file": file}, NOTHING),
+        Config.read({f"{name}_file": str(file)}, other),
+        Config.read({name: said}, {f"{variable}_FILE": str(file)}),
+        Config.read({}, {f"{variable}_FILE": str(file), variable: ""}),
+    ):
+        assert config == wanted
+    sentence = f"{variable} and {variable}_FILE are both set; set one of them."
+    for options, environment in (
+        ({name: said, f"{name}_file": file}, NOTHING),
+        ({}, {variable: said, f"{variable}_FILE": str(file)}),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            Config.read(options, environment)
+
+
+@pytest.mark.parametrize("held", [None, b"", b" \n", b"\xff\xfe"])
+def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, held: bytes | None) -> None:
+    file = tmp_path / "secret"
+    if held is not None:
+        file.write_bytes(held)
+    with pytest.raises(ConfigError, match=f"METERHOUSE_API_KEYS_FILE is '{file}', which"):
+        Config.read({}, {"METERHOUSE_API_KEYS_FILE": str(file)})
+
+
+def test_keys_are_no_option() -> None:
+    """Whoever is on the machine reads options in the list of processes."""
+    names = {setting.name for setting in OPTIONS}
+    assert "api_keys" not in names
+    assert {f"{name}_file" for name in SECRETS} < names
 
 
 @pytest.mark.parametrize(

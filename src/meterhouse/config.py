@@ -1,12 +1,13 @@
 """Settings: one table, read once.
 
 Every setting is an option of `meterhouse serve` and an environment variable `METERHOUSE_<NAME>`;
-the option wins. `docs/settings.md` is generated from the table.
+the option wins. What may hold a secret can be read from a file instead, which
+`METERHOUSE_<NAME>_FILE` names. `docs/settings.md` is generated from the table.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -59,7 +60,9 @@ RATE_LIMITS: Mapping[str, int] = {
 class Setting(NamedTuple):
     """One row of the table: the name, its default as a person would type it, and its help.
 
-    A `path` is taken as it stands, with the spaces around it, but for a leading `~`.
+    A `path` is taken as it stands, with the spaces around it, but for a leading `~`. A `secret` may
+    come from a file; one that is nothing but secret is no `option`, which every user of the machine
+    could read in the list of processes.
     """
 
     name: str
@@ -68,11 +71,18 @@ class Setting(NamedTuple):
     choices: tuple[str, ...] = ()
     secret: bool = False
     path: bool = False
+    option: bool = True
 
     @property
     def variable(self) -> str:
         """The environment variable of the setting."""
         return f"METERHOUSE_{self.name.upper()}"
+
+    @property
+    def file(self) -> "Setting | None":
+        """The setting that names the file of a secret."""
+        help_ = f"Path of a file that holds what `{self.variable}` would."
+        return Setting(f"{self.name}_file", "", help_, path=True) if self.secret else None
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -83,15 +93,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "database_url",
         "",
-        "URL of the ledger, with `%` codes for special characters. "
-        "Empty: `sqlite:///<data_dir>/ledger.db`.",
+        "URL of the ledger, with `%` codes for special characters; with a password better in the "
+        "environment or a file. Empty: `sqlite:///<data_dir>/ledger.db`.",
         secret=True,
     ),
     Setting(
         "clickhouse_url",
         "",
-        "URL of the usage store, with `%` codes for special characters. "
-        "Empty: `chdb:///<data_dir>/usage`.",
+        "URL of the usage store, with `%` codes for special characters; with a password better in "
+        "the environment or a file. Empty: `chdb:///<data_dir>/usage`.",
         secret=True,
     ),
     Setting(
@@ -111,9 +121,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "api_keys",
         "",
-        "Comma-separated secret keys (`sk_test_…`, `sk_live_…`) of the default account. "
-        "Empty: the first start makes a test key and prints it once.",
+        "Secret keys (`sk_test_…`, `sk_live_…`) of the default account, with commas or line breaks "
+        "between them. Empty: the first start makes a test key and prints it once.",
         secret=True,
+        option=False,
     ),
     Setting(
         "limits",
@@ -183,6 +194,15 @@ SETTINGS: tuple[Setting, ...] = (
         "The least severe log lines to write; `info` has one line for each request.",
         choices=("debug", "info", "warning", "error"),
     ),
+)
+
+
+# The options of `meterhouse serve`, one after the other.
+OPTIONS: tuple[Setting, ...] = tuple(
+    option
+    for setting in SETTINGS
+    for option in (setting if setting.option else None, setting.file)
+    if option
 )
 
 
@@ -274,8 +294,10 @@ assert tuple(field.name for field in fields(Config)) == tuple(row.name for row i
 
 
 def _text(setting: Setting, options: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    option = options.get(setting.name)
-    given = str(option) if option is not None else environment.get(setting.variable, "")
+    """Return what an option says of a setting, else the environment, else the default."""
+    given = _given(setting, options, lambda one: one.name)
+    if given is None:
+        given = _given(setting, environment, lambda one: one.variable) or ""
     value = given.strip() or setting.default
     if setting.path and given.strip():
         value = given
@@ -284,6 +306,25 @@ def _text(setting: Setting, options: Mapping[str, Any], environment: Mapping[str
             f"{setting.variable} is '{value}', but must be one of: {', '.join(setting.choices)}."
         )
     return value
+
+
+def _given(
+    setting: Setting, where: Mapping[str, Any], called: Callable[[Setting], str]
+) -> str | None:
+    """Return what is said there, or what the file holds that is named instead; None for neither."""
+    said, file = where.get(called(setting)), setting.file
+    path = where.get(called(file)) if file else None
+    if file is None or not path:
+        return None if said is None else str(said)
+    if said:
+        raise ConfigError(f"{setting.variable} and {file.variable} are both set; set one of them.")
+    try:
+        text = _path(file.name, str(path)).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file.variable} is '{path}', which cannot be read: {error}") from error
+    if not text.strip():
+        raise ConfigError(f"{file.variable} is '{path}', which is empty.")
+    return text
 
 
 def _role(text: str) -> Role:
@@ -394,7 +435,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _keys(text: str) -> tuple[str, ...]:
-    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    keys = tuple(key.strip() for key in re.split(r"[,\n]", text) if key.strip())
     for key in keys:
         if not key.startswith(("sk_test_", "sk_live_")) or len(key) < len("sk_test_") + 4:
             raise ConfigError(

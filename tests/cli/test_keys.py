@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 
 from meterhouse.ledger import accounts, keys
@@ -8,6 +9,7 @@ from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.keys import ApiKey
 from meterhouse.wire.credentials import digest
 from tests.cli.samples import meterhouse
+from tests.server import LIVE_KEY, TEST_KEY, serving
 
 
 def find(data_dir: Path, secret: str) -> ApiKey | None:
@@ -160,3 +162,19 @@ def test_a_ledger_elsewhere_is_found_by_its_url(tmp_path: Path) -> None:
     with open_ledger(url) as ledger, ledger.read() as connection:
         assert keys.find_key(connection, digest(secret)) is not None
         assert len(accounts.list_accounts(connection)) == 1
+
+
+def test_a_server_reads_its_keys_from_a_file_and_keeps_when_they_were_used(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{TEST_KEY}\n{LIVE_KEY}\n")
+    with serving(tmp_path / "data", api_keys="", api_keys_file=str(file)) as server:
+        answer = httpx.get(f"{server.url}/v1/account", auth=(TEST_KEY, ""), trust_env=False)
+        assert answer.status_code == 200
+        shown = Path(f"/proc/{server.process.pid}/cmdline").read_text()
+        assert "--data-dir" in shown
+        assert "sk_" not in shown
+    found = {key: find(tmp_path / "data", key) for key in (TEST_KEY, LIVE_KEY)}
+    used = {secret: key.last_used_at is not None for secret, key in found.items() if key}
+    assert used == {TEST_KEY: True, LIVE_KEY: False}

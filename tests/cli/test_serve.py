@@ -15,7 +15,7 @@ import pytest
 
 from meterhouse import zones
 from meterhouse.cli import serve
-from meterhouse.config import SETTINGS
+from meterhouse.config import OPTIONS
 from meterhouse.doors import Listening
 from tests.cli.samples import meterhouse
 
@@ -50,7 +50,7 @@ def serving(*arguments: str | Path) -> Iterator[tuple["subprocess.Popen[str]", s
 
 def test_every_setting_is_an_option_whose_help_names_the_variable() -> None:
     shown = re.sub(r"[\s│]+", " ", meterhouse("serve", "--help").stdout)
-    for setting in SETTINGS:
+    for setting in OPTIONS:
         assert f"--{setting.name.replace('_', '-')} " in shown
         assert setting.variable in shown
 

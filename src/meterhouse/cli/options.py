@@ -12,13 +12,13 @@ _SETTINGS = {setting.name: setting for setting in SETTINGS}
 def option(setting: Setting) -> Any:
     """Return the option of a setting: `--data-dir` for `data_dir`; its help names the variable.
 
-    The option only carries what was typed: `Config.read` is the one that checks.
+    The option only carries what was typed: `Config.read` is the one that checks, and that reads the
+    environment.
     """
     default = f" Default: {setting.default}." if setting.default else ""
     return typer.Option(
         f"--{setting.name.replace('_', '-')}",
-        envvar=setting.variable,
-        help=setting.help.replace("`", "") + default,
+        help=f"{setting.help.replace('`', '')}{default} Variable: {setting.variable}.",
         metavar="|".join(setting.choices) or setting.name.rpartition("_")[2].upper(),
         show_default=False,
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 from meterhouse import __version__, logs, zones
 from meterhouse.cli.options import option
 from meterhouse.clock import SystemClock
-from meterhouse.config import SETTINGS, Config, shown
+from meterhouse.config import OPTIONS, Config, shown
 from meterhouse.doors import Listening, opened
 from meterhouse.errors import ConfigError
 
@@ -61,7 +61,7 @@ serve.__signature__ = Signature(  # type: ignore[attr-defined] # what typer make
             annotation=Annotated[str | None, option(setting)],
             default=None,
         )
-        for setting in SETTINGS
+        for setting in OPTIONS
     ]
     + [
         Parameter(

@@ -10,6 +10,9 @@ _HEAD = """\
 # Settings
 
 Every setting is an option of `meterhouse serve` and an environment variable; the option wins.
+A secret belongs into a file or into the environment: options can be read by all users of a machine,
+in its list of processes.
+
 This page is made from the table in `src/meterhouse/config.py`: run `make docs` after a change.
 
 | option | environment variable | default | what it does |
@@ -19,7 +22,8 @@ This page is made from the table in `src/meterhouse/config.py`: run `make docs` 
 
 def settings_page() -> str:
     """Return the page as Markdown."""
-    return _HEAD + "".join(map(_row, SETTINGS))
+    rows = [row for setting in SETTINGS for row in (setting, setting.file) if row]
+    return _HEAD + "".join(map(_row, rows))
 
 
 @app.command(hidden=True)
@@ -29,7 +33,7 @@ def print_settings() -> None:
 
 
 def _row(setting: Setting) -> str:
-    option = f"`--{setting.name.replace('_', '-')}`"
+    option = f"`--{setting.name.replace('_', '-')}`" if setting.option else ""
     default = f"`{setting.default}`" if setting.default else ""
     choices = ", ".join(f"`{choice}`" for choice in setting.choices)
     text = f"{setting.help} One of {choices}." if choices else setting.help
