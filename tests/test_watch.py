@@ -1,5 +1,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+import pytest
 
 from meterhouse.errors import StoreError
 from meterhouse.watch import Watch
@@ -76,5 +79,21 @@ def test_whoever_cannot_be_looked_up_is_sent_away() -> None:
         async with watch.over("one") as one:
             await held.looked()
             assert not one.is_set()
+
+    run(body)
+
+
+def test_who_waits_is_refused_when_their_time_is_over() -> None:
+    async def body(watch: Watch, held: Held) -> None:
+        sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        receive = watch.bounded("one", sent.get, lambda: StoreError("refused"))
+        sent.put_nowait({"type": "http.request"})
+        assert await receive() == {"type": "http.request"}
+        waiting = asyncio.ensure_future(receive())
+        await held.looked()
+        assert not waiting.done()
+        held.ids.clear()
+        with pytest.raises(StoreError, match="refused"):
+            await waiting
 
     run(body)

@@ -7,8 +7,11 @@ is not answered they are sent away: they may come again.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, MutableMapping
 from contextlib import asynccontextmanager
+from typing import Any
+
+from meterhouse.gone import Receive
 
 log = logging.getLogger("meterhouse.watch")
 
@@ -41,6 +44,30 @@ class Watch:
             if not self._watched[id]:
                 del self._watched[id]
             await self._rest()
+
+    def bounded(
+        self,
+        id: str,  # noqa: A002 - what it is
+        receive: Receive,
+        refuse: Callable[[], Exception],
+    ) -> Receive:
+        """Return a `receive` that raises a refusal once what has this id holds no more."""
+
+        async def receive_or_end() -> MutableMapping[str, Any]:
+            async with self.over(id) as ended:
+                hearing = asyncio.ensure_future(receive())
+                ending = asyncio.ensure_future(ended.wait())
+                try:
+                    await asyncio.wait({hearing, ending}, return_when=asyncio.FIRST_COMPLETED)
+                    if hearing.done():
+                        return hearing.result()
+                    raise refuse()
+                finally:
+                    hearing.cancel()
+                    ending.cancel()
+                    await asyncio.wait({hearing, ending})
+
+        return receive_or_end
 
     async def _rest(self) -> None:
         """Look no more when nobody goes on."""

@@ -6,9 +6,9 @@ server, within that time. So does all that a key has begun: a token asks whether
 good, and what lasts is told when it is not.
 """
 
-import asyncio
-from collections.abc import Collection, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from functools import partial
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -107,25 +107,10 @@ class Authentication:
 
     def bounded(self, receive: Receive, credential: Credential) -> Receive:
         """Return a `receive` that refuses with 401 once the key is revoked or expires."""
-        key = credential.key
-        if key is None:
+        if credential.key is None:
             return receive
-
-        async def receive_or_end() -> MutableMapping[str, Any]:
-            async with self._watch.over(key) as ended:
-                hearing = asyncio.ensure_future(receive())
-                ending = asyncio.ensure_future(ended.wait())
-                try:
-                    await asyncio.wait({hearing, ending}, return_when=asyncio.FIRST_COMPLETED)
-                    if hearing.done():
-                        return hearing.result()
-                    raise envelope.invalid_api_key(credential.hint)
-                finally:
-                    hearing.cancel()
-                    ending.cancel()
-                    await asyncio.wait({hearing, ending})
-
-        return receive_or_end
+        refuse = partial(envelope.invalid_api_key, credential.hint)
+        return self._watch.bounded(credential.key, receive, refuse)
 
     def forget(self) -> None:
         """Look everything up again: a key was revoked."""

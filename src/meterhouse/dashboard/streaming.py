@@ -1,10 +1,10 @@
 """Answers that are sent piece by piece: what the API sends on, and what is live."""
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from meterhouse.dashboard.client import Api, Pairs, Space
@@ -13,22 +13,40 @@ from meterhouse.gone import Disconnected, until_gone
 _KEPT = {b"content-length", b"content-type", b"meterhouse-refreshed-at"}
 
 
+class SignedOut(Exception):  # noqa: N818 - not an error: somebody signed out
+    """The session of whoever asks has ended before they had their answer."""
+
+
 class Download(Response):
-    """A file as the API answers it, however large, under a name."""
+    """A file as the API answers it, however large, under a name.
+
+    `bounded` makes a `receive` that is over when the session of whoever asks is.
+    """
 
     def __init__(
-        self, api: Api, space: Space, path: str, params: Pairs, accept: str, name: str
+        self,
+        api: Api,
+        space: Space,
+        path: str,
+        params: Pairs,
+        accept: str,
+        name: str,
+        bounded: Callable[[Receive], Receive],
     ) -> None:
         super().__init__()
         self._ask = (space, path, params, accept)
         self._api = api
         self._name = name
+        self._bounded = bounded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask, and send on, until the browser goes away."""
+        """Ask, and send on, until the browser goes away, or whoever asks is signed out."""
+        begun = False
 
         async def send_on(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 named = f'attachment; filename="{self._name}"'.encode()
                 kept = [pair for pair in message["headers"] if pair[0] in _KEPT]
                 headers = [*kept, (b"content-disposition", named)]
@@ -37,8 +55,15 @@ class Download(Response):
 
         space, path, params, accept = self._ask
         forward = self._api.forward(scope["method"], space, path, params, accept, send_on)
-        with suppress(Disconnected):
-            await until_gone(receive, forward)
+        try:
+            await until_gone(self._bounded(receive), forward)
+        except Disconnected:
+            pass  # nobody reads on
+        except SignedOut:
+            if not begun:  # else it can only be broken off
+                await PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)(
+                    scope, receive, send
+                )
 
 
 def event_stream(request: Request, pieces: AsyncIterator[str]) -> Response:

@@ -20,6 +20,8 @@ from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.client import Api, ApiError, Pairs, Space, path_part
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import Session, Sessions
+from meterhouse.dashboard.streaming import SignedOut
+from meterhouse.gone import Receive
 from meterhouse.watch import Watch
 
 _NAVIGATION = (
@@ -76,6 +78,10 @@ class Visit:
     def over(self) -> AbstractAsyncContextManager[asyncio.Event]:
         """Watch whether whoever looks is still signed in."""
         return self.watch.over(self.session.id)
+
+    def bounded(self, receive: Receive) -> Receive:
+        """Return a `receive` that raises `SignedOut` once whoever asks is signed out."""
+        return self.watch.bounded(self.session.id, receive, SignedOut)
 
     def part(self, name: str) -> str:
         """Return a variable part of the path."""
