@@ -22,7 +22,7 @@ from meterhouse.ledger.customers import (
 )
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.tables import customers, terms_of_customer
-from meterhouse.limits import SEARCH_TOTAL_ROWS_MAX
+from meterhouse.limits import REQUEST_STRING_CHARS_MAX, SEARCH_TOTAL_ROWS_MAX
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.search import read_search
 from tests.ledger.samples import connected, two_scopes
@@ -218,6 +218,20 @@ def test_customers_are_found_by_a_part_of_what_they_are_called(ledger: Ledger) -
         assert customers_called(connection, test, "cus", PageParams(ending_before="x")) is None
     assert [one.id for one in (first or ([], 0))[0]] == ["cus_max"]
     assert [one.id for one in (back or ([], 0))[0]] == ["cus_eve"]
+
+
+def test_a_text_is_found_by_its_very_end(ledger: Ledger) -> None:
+    test, _ = two_scopes(ledger)
+    put(ledger, test)
+    longest = "ΐ" * (REQUEST_STRING_CHARS_MAX - 3)  # each of which folds to three letters
+    with ledger.write() as connection:
+        found = find_customer(connection, test, "cus_ada")
+        assert found is not None
+        changed = msgspec.structs.replace(found, details={"description": f"{longest}end"})
+        update_customer(connection, changed)
+    with ledger.read() as connection:
+        page = customers_called(connection, test, "end", PageParams())
+    assert page == ([changed], False)
 
 
 STRANGERS = 2_000

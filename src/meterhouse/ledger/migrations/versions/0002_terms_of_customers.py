@@ -9,21 +9,35 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+_TEXT_CHARS_MAX = 16_384  # of a description of 5,000 letters, each of which folds to three
+_TEXTS = {
+    "d": "folded_description",
+    "e": "folded_email",
+    "i": "lower(id)",
+    "n": "folded_name",
+    "p": "folded_phone",
+}
+_PIECES = " UNION ALL ".join(
+    f"SELECT '{kind}' || hex(substr({text}, at, 3)) AS term"  # noqa: S608 - from the table above
+    f" FROM text_places WHERE at <= length({text}) - 2"
+    for kind, text in _TEXTS.items()
+)
 # FTS5 keeps no text: to take a row's terms out it is told them again, from the row as it was. In
-# its words, of hexadecimal digits, `x` stands between the parts of a term.
+# its words, of hexadecimal digits, `x` stands between the parts of a term. Places in a text are
+# read from a table because that takes half as long as to count them.
 _SQLITE = (
-    """
+    "CREATE TABLE text_places (at INTEGER PRIMARY KEY)",
+    f"""
+    INSERT INTO text_places (at)
+    WITH RECURSIVE counted (at) AS (
+      SELECT 1 UNION ALL SELECT at + 1 FROM counted WHERE at < {_TEXT_CHARS_MAX}
+    )
+    SELECT at FROM counted
+    """,  # noqa: S608 - a number from above
+    f"""
     CREATE VIEW customer_texts AS SELECT seq, (
-      WITH RECURSIVE pieces (kind, text) AS (
-        SELECT 'd', folded_description FROM (SELECT 1) WHERE folded_description IS NOT NULL
-        UNION ALL SELECT 'e', folded_email FROM (SELECT 1) WHERE folded_email IS NOT NULL
-        UNION ALL SELECT 'i', lower(id)
-        UNION ALL SELECT 'n', folded_name FROM (SELECT 1) WHERE folded_name IS NOT NULL
-        UNION ALL SELECT 'p', folded_phone FROM (SELECT 1) WHERE folded_phone IS NOT NULL
-        UNION ALL SELECT kind, substr(text, 2) FROM pieces WHERE length(text) > 3
-      )
       SELECT group_concat(scope || term, ' ') FROM (
-        SELECT kind || hex(substr(text, 1, 3)) AS term FROM pieces
+        {_PIECES}
         UNION ALL SELECT 'm' || hex(key) || 'x' || hex(value) FROM json_each(folded_metadata)
         UNION ALL SELECT 'k' || hex(key) FROM json_each(folded_metadata)
         UNION ALL SELECT iif(folded_email IS NULL, 'o', 'q') || hex('e')
@@ -32,7 +46,7 @@ _SQLITE = (
         UNION ALL SELECT 'c'
       )
     ) AS terms FROM customers WHERE deleted_at IS NULL
-    """,
+    """,  # noqa: S608 - from the table above
     """
     CREATE VIRTUAL TABLE customer_terms USING fts5(
       terms, content = 'customer_texts', content_rowid = 'seq',
