@@ -32,6 +32,7 @@ def test_the_defaults_need_no_setting() -> None:
         deduplication_days=35,
         values="decimal",
         private_destinations="auto",
+        audit_days=400,
         embed_origins="",
         base_path="",
         trusted_proxies=Proxies.read("127.0.0.0/8,::1,unix"),

@@ -24,7 +24,7 @@ from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.routes import ROUTES, Routes
 from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
-from meterhouse.config import Config
+from meterhouse.config import SETTINGS, Config
 from meterhouse.dashboard.client import Asgi
 from meterhouse.dashboard.client import Scope as AsgiScope
 from meterhouse.dashboard.site import Dashboard
@@ -32,7 +32,8 @@ from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
 from meterhouse.folder import DOOR_FILE, lock_folder
-from meterhouse.ledger import accounts, journal, keys, sessions, zone_rules
+from meterhouse.ledger import accounts, audit, journal, keys, known_settings, sessions, zone_rules
+from meterhouse.ledger.audit import Change
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
 from meterhouse.logs import NoteRequest
@@ -95,6 +96,7 @@ class Meterhouse:
             opened.callback(self._workshop.close)
             self.first_key = _provision(self.ledger, config, clock)
             _tell_zone_rules(self.ledger)
+            _tell_settings(self.ledger, config, clock)
             with self.ledger.read() as connection:
                 session_secret = sessions.read_secret(connection)
                 event_ids = EventIds(journal.read_id_key(connection))
@@ -110,7 +112,7 @@ class Meterhouse:
         self._freshness = Freshness(self._stores, self._processor, clock)
         self._reporter = Reporter(self._stores, clock, self._processor.settle)
         self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
-        self._retention = Retention(self._stores, identifiers, timekeeper)
+        self._retention = Retention(self._stores, identifiers, timekeeper, config.audit_days)
         self._deliverer = Deliverer(self._stores, clock, timekeeper, metrics, Sender(config, clock))
         self._broadcast = Broadcast(self._stores, clock, metrics, session_secret)
         self._request_logs = RequestLogs(
@@ -281,6 +283,21 @@ def _tell_zone_rules(ledger: Ledger) -> None:
         )
 
 
+def _tell_settings(ledger: Ledger, config: Config, clock: Clock) -> None:
+    """Write into the audit log which settings are others than at the start before."""
+    with ledger.write() as connection:
+        changed = known_settings.use(connection, config.open_settings())
+        if changed:
+            told = {name: _told(name, *values) for name, values in changed.items()}
+            audit.note(connection, audit.system(clock.now()), "settings.changed", None, None, told)
+
+
+def _told(name: str, old: str, new: str) -> Change:
+    """Return the values of a setting that is one of few, or a number."""
+    setting = next(one for one in SETTINGS if one.name == name)
+    return Change(old, new) if setting.choices or (old + new).isdigit() else Change()
+
+
 def _provision(ledger: Ledger, config: Config, clock: Clock) -> str | None:
     """Make the default account and the keys that the configuration names.
 
@@ -294,7 +311,10 @@ def _provision(ledger: Ledger, config: Config, clock: Clock) -> str | None:
             return None
         account = accounts.default_account(connection, now)
         test, _ = accounts.scopes_of(connection, account.id)
-        return keys.create_key(connection, test, now, name="first start")[1]
+        key, secret = keys.create_key(connection, test, now, name="first start")
+        about = keys.told(key)
+        audit.note(connection, audit.system(now), "api_key.created", test.id, key.id, about)
+        return secret
 
     with ledger.write() as connection:
         return work(connection)

@@ -161,6 +161,11 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("auto", "closed", "open"),
     ),
     Setting(
+        "audit_days",
+        "400",
+        "How many days an entry of the audit log is kept.",
+    ),
+    Setting(
         "embed_origins",
         "",
         "Origins whose pages may show `/embed/usage` in a frame, and ask the API with an embed "
@@ -224,6 +229,7 @@ class Config:
     deduplication_days: int
     values: Values
     private_destinations: PrivateDestinations
+    audit_days: int
     embed_origins: str
     base_path: str
     trusted_proxies: Proxies
@@ -267,6 +273,7 @@ class Config:
             deduplication_days=_whole("deduplication_days", text["deduplication_days"], 1, 3_650),
             values=cast("Values", text["values"]),
             private_destinations=cast("PrivateDestinations", text["private_destinations"]),
+            audit_days=_whole("audit_days", text["audit_days"], 1, 36_500),
             embed_origins=_origins(text["embed_origins"]),
             base_path=_base_path(text["base_path"]),
             trusted_proxies=_proxies(text["trusted_proxies"]),
@@ -274,6 +281,13 @@ class Config:
             log_format=cast("LogFormat", text["log_format"]),
             log_level=text["log_level"],
         )
+
+    def open_settings(self) -> dict[str, str]:
+        """Return every setting that is no secret, as text that differs when its value does."""
+        named = ((row.name, getattr(self, row.name)) for row in SETTINGS if not row.secret)
+        return {
+            name: shown(value) if isinstance(value, Path) else str(value) for name, value in named
+        }
 
     @property
     def loopback(self) -> bool:

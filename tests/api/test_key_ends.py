@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 from meterhouse import limits
 from meterhouse.errors import Refusal
 from meterhouse.gone import until_gone
-from meterhouse.ledger import keys
+from meterhouse.ledger import audit, keys
 from tests.api.house import DAY, HOUR, NOW, House
 from tests.api.meterhouse.samples import stream
 from tests.api.samples import error_of, new_key
@@ -41,7 +41,7 @@ class Key:
     def revoke_elsewhere(self) -> None:
         """Revoke it as another node does; what was looked up before is remembered for a moment."""
         with self.house.meterhouse.ledger.write() as connection:
-            keys.revoke_key(connection, self.id, NOW)
+            keys.revoke_key(connection, self.id, audit.system(NOW))
         self.house.clock.advance(limits.CREDENTIAL_CACHE_SECONDS * 1000)
 
     def expire(self) -> None:

@@ -179,12 +179,12 @@ def test_a_session_that_is_ended_stays_so(house: House) -> None:
     made = sessions(house)
     write_password(house)
     first, second, third = (enter(house, made) for _ in range(3))
-    house.run(made.end(first))
+    house.run(made.end(first, "::1"))
     assert not reads(house, made, first)
     session = read(house, made, second)
-    assert house.run(made.end_one(session, read(house, made, third).id))
+    assert house.run(made.end_one(session, read(house, made, third).id, "::1"))
     assert not reads(house, made, third)
-    assert not house.run(made.end_one(session, "dses_none"))
+    assert not house.run(made.end_one(session, "dses_none", "::1"))
     assert reads(house, made, second)
 
 
@@ -196,8 +196,8 @@ def test_nobody_ends_the_sessions_of_another(house: House) -> None:
     link = open_link(house, made, made.make_link())
     own = read(house, made, ada)
     for other in (bob, link):
-        assert not house.run(made.end_one(own, read(house, made, other).id))
-    house.run(made.end_all(own))
+        assert not house.run(made.end_one(own, read(house, made, other).id, "::1"))
+    house.run(made.end_all(own, "::1"))
     assert [reads(house, made, held) for held in (ada, again, bob, link)] == [
         False,
         False,

@@ -14,7 +14,7 @@ from meterhouse.clock import ManualClock
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.listener import Event, Item, Listener
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, keys, listeners, notifications
+from meterhouse.ledger import accounts, audit, keys, listeners, notifications
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.tables import deliveries
 from meterhouse.metering.model import Scope
@@ -65,7 +65,7 @@ class Station:
     def revoke(self, key: str) -> None:
         """Revoke a key beside the server, as another node does it."""
         with self.ledger.write() as connection:
-            keys.revoke_key(connection, key, NOW)
+            keys.revoke_key(connection, key, audit.system(NOW))
 
     def happen(self, scope: Scope, number: int, **changes: Any) -> Notification:
         made = event(number, scope=scope.id, **changes).notification

@@ -2,6 +2,7 @@ import pytest
 import sqlalchemy as sa
 
 from meterhouse.errors import ConfigError
+from meterhouse.ledger import audit
 from meterhouse.ledger.accounts import create_account, default_account, scopes_of
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.keys import (
@@ -62,11 +63,11 @@ def test_a_revoked_key_opens_nothing_and_stays_listed(ledger: Ledger) -> None:
         test, _ = scopes_of(connection, default_account(connection, now=1).id)
         older, secret = create_key(connection, test, 1)
         newer, _ = create_key(connection, test, 2)
-        revoked = revoke_key(connection, older.id, 50)
+        revoked = revoke_key(connection, older.id, audit.system(50))
         assert revoked is not None
         assert revoked.revoked_at == 50
-        assert revoke_key(connection, older.id, 99) == revoked
-        assert revoke_key(connection, "key_none", 99) is None
+        assert revoke_key(connection, older.id, audit.system(99)) == revoked
+        assert revoke_key(connection, "key_none", audit.system(99)) is None
         assert find_key(connection, digest(secret)) is None
         assert list_keys(connection) == [newer, revoked]
 

@@ -65,7 +65,7 @@ class Pipeline:
             stores, self.identifiers, self.clock, self.metrics, self._committed
         )
         self.processor = Processor(stores, workshop, self.identifiers, self.acceptor, self.metrics)
-        self.retention = Retention(stores, self.identifiers, self.clock)
+        self.retention = Retention(stores, self.identifiers, self.clock, audit_days=400)
         self.verification = Verification(stores, self.processor.still, self.clock, DAYS)
         with stores._ledger.write() as connection:
             account = accounts.default_account(connection, NOW)

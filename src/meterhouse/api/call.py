@@ -10,6 +10,8 @@ from meterhouse.api.authentication import Credential
 from meterhouse.api.house import House
 from meterhouse.errors import NO_HEADERS
 from meterhouse.gone import Receive
+from meterhouse.ledger import audit
+from meterhouse.ledger.audit import Actor, Changes, Origin
 from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import to_json
@@ -43,10 +45,15 @@ def ok(document: Any) -> Answer:
 
 
 class OpenRequest(NamedTuple):
-    """A request of whoever comes: its `Authorization` header, and whether it is of this machine."""
+    """A request of whoever comes: its `Authorization` header, and whether it is of this machine.
+
+    `request` is its id, and `address` where it comes from.
+    """
 
     authorization: str | None
     local: Callable[[], bool]
+    request: str
+    address: str
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -58,9 +65,10 @@ class Call(msgspec.Struct, frozen=True):
     whether that was this machine, with no proxy in between. `connected`
     tells that the sender named the account to act for. `now` is when the request was received
     (milliseconds). `strong` tells whether a read must include all that was acknowledged before,
-    `exact` whether usage is wanted as text, too. `credential` is what the API key or token opens,
-    and `receive`, where the request only reads, tells when the client goes away, and refuses once
-    the key has ended.
+    `exact` whether usage is wanted as text, too. `forwarded` is the header `X-Forwarded-For`, and
+    `inside` what one of our own pages tells about who has it ask. `credential` is what the API key
+    or token opens, and `receive`, where the request only reads, tells when the client goes away,
+    and refuses once the key has ended.
     """
 
     house: House
@@ -81,6 +89,8 @@ class Call(msgspec.Struct, frozen=True):
     headers: Mapping[bytes, bytes]
     peer: str
     local: Callable[[], bool]
+    forwarded: str
+    inside: Mapping[str, Any] | None
     credential: Credential
     receive: Receive | None = None
 
@@ -88,6 +98,26 @@ class Call(msgspec.Struct, frozen=True):
     def sender(self) -> int:
         """Whose share of the stores is used."""
         return self.credential.sender
+
+    @property
+    def origin(self) -> Origin:
+        """Who asks for a change, as the audit log tells it."""
+        if self.inside is not None:
+            actor, address = self.inside["actor"], self.inside["address"]
+        else:
+            actor = _actor(self.credential)
+            address = self.house.config.trusted_proxies.client(self.forwarded, self.peer)
+        return Origin(actor, self.now, address, self.request)
+
+    def note(
+        self,
+        connection: sa.Connection,
+        action: str,
+        object_id: str | None,
+        changes: Changes | None = None,
+    ) -> None:
+        """Write into the audit log what this request does in the transaction of `connection`."""
+        audit.note(connection, self.origin, action, self.scope.id, object_id, changes)
 
     async def read(
         self,
@@ -125,3 +155,9 @@ class Call(msgspec.Struct, frozen=True):
     def whole(self) -> bool:
         """Whether usage values of this request must be whole numbers."""
         return not self.version.decimals_allowed or self.house.config.values == "whole"
+
+
+def _actor(credential: Credential) -> Actor:
+    if credential.key is None:
+        return audit.OPERATOR
+    return Actor("api_key", credential.key, credential.hint)

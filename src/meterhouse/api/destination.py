@@ -10,11 +10,13 @@ import sqlalchemy as sa
 
 from meterhouse.api.call import Call
 from meterhouse.delivery.address import ForbiddenError, check_url
-from meterhouse.ledger import destinations
+from meterhouse.ledger import audit, destinations
 from meterhouse.ledger.destinations import Destination
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.event_type import is_pattern, may_match
 from meterhouse.wire.notification import Payload
+
+_UNTOLD = frozenset({"deleted_at", "failing_since", "local", "secrets", "updated"})
 
 NOUNS = {"v1": "webhook endpoint", "v2": "event destination"}
 
@@ -47,6 +49,7 @@ def create(connection: sa.Connection, call: Call, destination: Destination) -> N
     """Store a new destination; refuse one more than there may be."""
     if not destinations.create_destination(connection, destination):
         raise refusals.too_many_destinations(call.scope.livemode)
+    call.note(connection, "event_destination.created", destination.id)
 
 
 def find(connection: sa.Connection, call: Call, *, lock: bool = False) -> Destination:
@@ -73,6 +76,8 @@ def change(
     failing_since = before.failing_since if changed.enabled == before.enabled else None
     changed = msgspec.structs.replace(changed, updated=call.now, failing_since=failing_since)
     destinations.update_destination(connection, changed)
+    told = audit.changed(before, changed, told=("enabled", "enabled_events"), but=_UNTOLD)
+    call.note(connection, _action(before, changed), changed.id, told)
     return changed
 
 
@@ -80,3 +85,14 @@ def delete(connection: sa.Connection, call: Call) -> Destination:
     """Delete the destination that the path names; nothing more is sent to it."""
     gone = find(connection, call, lock=True)
     return change(connection, call, gone, deleted_at=call.now, secrets=[])
+
+
+def _action(before: Destination, changed: Destination) -> str:
+    """Return what the audit log calls a change."""
+    if changed.deleted_at is not None:
+        return "event_destination.deleted"
+    if changed.secrets != before.secrets:
+        return "event_destination.secret_rolled"
+    if changed.enabled != before.enabled:
+        return f"event_destination.{'enabled' if changed.enabled else 'disabled'}"
+    return "event_destination.updated"

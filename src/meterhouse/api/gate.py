@@ -92,12 +92,12 @@ class Request:
         self.account = ""
         self.livemode: bool | None = None
         self.http_version: str = scope["http_version"]
-        self.inside: dict[str, bool] | None = scope.get("extensions", {}).get(WITHIN)
+        self.inside: dict[str, Any] | None = scope.get("extensions", {}).get(WITHIN)
 
     def local(self) -> bool:
         """Tell whether it comes straight from this machine; for our pages, who asked for them."""
         if self.inside is not None:
-            return self.inside["local"]
+            return bool(self.inside["local"])
         return comes_straight(self.headers, self.peer, self.http_version)
 
     def header(self, name: bytes) -> str | None:
@@ -168,9 +168,16 @@ class Gate:
             raise envelope.unrecognized_url(request.method, request.path)
         request.route = route
         if route.open is not None:
-            opened = OpenRequest(request.header(b"authorization"), request.local)
-            return await route.open(self._house, opened)
+            return await route.open(self._house, self._opened(request))
         return await self._handle(route, ids, request, body)
+
+    def _opened(self, request: Request) -> OpenRequest:
+        authorization, address = request.header(b"authorization"), self._address(request)
+        return OpenRequest(authorization, request.local, request.id, address)
+
+    def _address(self, request: Request) -> str:
+        """Return where a request comes from."""
+        return self._house.config.trusted_proxies.client(request.forwarded, request.peer)
 
     def _preflight(self, request: Request) -> Answer:
         """Tell a browser whether a page may ask with an embed token; nothing else has options."""
@@ -227,6 +234,8 @@ class Gate:
             request.headers,
             request.peer,
             request.local,
+            request.forwarded,
+            request.inside,
             credential,
             request.receive if route.access == "read" else None,
         )
@@ -272,8 +281,8 @@ class Gate:
         house.note(answered)
         if route is not None and route.logged and request.account:
             refused = answer.body if answer.status >= HTTPStatus.BAD_REQUEST else b""
-            ip = house.config.trusted_proxies.client(request.forwarded, request.peer)
-            house.request_logs.note(answered, request.version.text, ip, refused)
+            address = self._address(request)
+            house.request_logs.note(answered, request.version.text, address, refused)
 
 
 async def _handle_once(route: Route, call: Call) -> Answer:

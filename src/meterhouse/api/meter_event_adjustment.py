@@ -108,6 +108,7 @@ def _append(connection: sa.Connection, call: Call, event: StoredEvent) -> Adjust
         call.now,
     )
     adjustments.put(connection, adjustment)
+    call.note(connection, "meter_event_adjustment.created", adjustment.id)
     journal.append_cancellation(
         connection,
         Cancellation(call.scope.id, adjustment.id, event.meter, event.position, call.now),

@@ -12,6 +12,7 @@ from meterhouse.api.meterhouse import (
     accounts,
     activity,
     api_keys,
+    audit_log,
     backup,
     deliveries,
     destinations,
@@ -222,6 +223,7 @@ ROUTES: tuple[Route, ...] = (
     )._replace(json=True, sends=True),
     _route("GET", "/meterhouse/v1/resends/{id}", "billing_meter_events", resends.retrieve),
     _route("GET", "/meterhouse/v1/request_logs", "request_logs", request_logs.list_),
+    _route("GET", "/meterhouse/v1/audit_log", "audit_log", audit_log.list_),
     _route("GET", _DIMENSIONS, "billing_meters", dimensions.retrieve),
     _route("POST", _DIMENSIONS, "billing_meters", dimensions.update),
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(

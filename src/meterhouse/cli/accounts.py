@@ -7,9 +7,8 @@ import typer
 from meterhouse.cli import books
 from meterhouse.cli.options import DatabaseUrl, DataDir
 from meterhouse.cli.output import print_table, show_time
-from meterhouse.clock import SystemClock
 from meterhouse.config import Config
-from meterhouse.ledger import accounts
+from meterhouse.ledger import accounts, audit
 
 app = typer.Typer(help="Make and list accounts.", add_completion=False, no_args_is_help=True)
 
@@ -26,7 +25,9 @@ def create(
     """
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     with books.opened(config, make=True) as ledger, ledger.write() as connection:
-        account = accounts.create_account(connection, name, SystemClock().now())
+        by = books.operator()
+        account = accounts.create_account(connection, name, by.at)
+        audit.note(connection, by, "account.created", None, account.id)
     typer.echo(account.id)
 
 

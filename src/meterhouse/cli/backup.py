@@ -26,6 +26,7 @@ from meterhouse.clock import SystemClock
 from meterhouse.config import Config, shown
 from meterhouse.errors import StoreError
 from meterhouse.folder import lock_folder
+from meterhouse.ledger import audit
 from meterhouse.ledger.owner import Owner
 from meterhouse.limits import BACKUP_ANSWER_SECONDS_MAX, BACKUP_POLL_MILLISECONDS
 from meterhouse.pipeline.pair import open_usage
@@ -195,6 +196,8 @@ def _asking_stores(config: Config) -> Iterator[Ask]:
         lock_folder(config.data_dir),
         asyncio.Runner() as runner,
     ):
+        with ledger.write() as connection:
+            audit.note(connection, books.operator(), "backup.created", None, None)
         usage = open_usage(ledger, config.clickhouse_url)
         stores = Stores(ledger, lambda work, *args, **kwargs: work(usage, *args, **kwargs))
 

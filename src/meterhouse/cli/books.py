@@ -1,5 +1,6 @@
 """The ledger as the command line opens it: directly, beside a running server or without one."""
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from meterhouse.cli.output import remark
+from meterhouse.clock import SystemClock
 from meterhouse.config import Config, shown
 from meterhouse.errors import StoreError
+from meterhouse.ledger.audit import Actor, Origin
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
 
@@ -30,6 +33,15 @@ def opened(config: Config, *, make: bool = False, owner: Owner | None = None) ->
         remark(f"Making a new ledger at {shown(missing)}.")
     with open_ledger(config.database_url, owner) as ledger:
         yield ledger
+
+
+def operator() -> Origin:
+    """Return what the audit log tells of who uses the command line: their name on this machine."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # as in a container that knows no names
+        name = "operator"
+    return Origin(Actor("operator", None, name), SystemClock().now())
 
 
 def _missing_file(config: Config) -> Path | None:

@@ -7,7 +7,7 @@ from meterhouse.cli.options import DatabaseUrl, DataDir
 from meterhouse.cli.output import print_table, remark, show_time
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config
-from meterhouse.ledger import timekeeping
+from meterhouse.ledger import audit, timekeeping
 from meterhouse.limits import CLOCK_LOOK_SECONDS
 
 app = typer.Typer(
@@ -35,8 +35,9 @@ def accept(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     one that is behind, because it was ahead before, events are taken again.
     """
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
-    now = SystemClock().now()
+    by = books.operator()
     with books.opened(config) as ledger, ledger.write() as connection:
-        timekeeping.settle(connection, now)
-    typer.echo(show_time(now))
+        timekeeping.settle(connection, by.at)
+        audit.note(connection, by, "clock.accepted", None, None)
+    typer.echo(show_time(by.at))
     remark(f"The clock is right. A running server knows within {CLOCK_LOOK_SECONDS} seconds.")

@@ -9,10 +9,9 @@ import typer
 from meterhouse.cli import books
 from meterhouse.cli.options import DatabaseUrl, DataDir
 from meterhouse.cli.output import print_table, remark, show_time
-from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import ConfigError, MeterhouseError
-from meterhouse.ledger import accounts, keys
+from meterhouse.ledger import accounts, audit, keys
 from meterhouse.ledger.keys import ApiKey
 from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
 from meterhouse.metering.model import Scope
@@ -61,13 +60,14 @@ def create(
     """Make an API key; print its secret, which is shown only this once."""
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     permitted = _permissions(permissions)
-    now = SystemClock().now()
-    until = _expiry(expires_in, expires_at, now)
+    by = books.operator()
+    until = _expiry(expires_in, expires_at, by.at)
     with books.opened(config, make=True) as ledger, ledger.write() as connection:
-        scope = _scope(connection, account, live, now)
+        scope = _scope(connection, account, live, by.at)
         key, secret = keys.create_key(
-            connection, scope, now, name=name, permissions=permitted, expires_at=until
+            connection, scope, by.at, name=name, permissions=permitted, expires_at=until
         )
+        audit.note(connection, by, "api_key.created", scope.id, key.id, keys.told(key))
     typer.echo(secret)
     lasting = "" if until is None else f" until {show_time(until)}"
     remark(
@@ -120,7 +120,7 @@ def revoke(
     """Revoke an API key."""
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     with books.opened(config) as ledger, ledger.write() as connection:
-        key = keys.revoke_key(connection, key_id, SystemClock().now())
+        key = keys.revoke_key(connection, key_id, books.operator())
     if key is None:
         raise MeterhouseError(f"There is no key '{key_id}'; `meterhouse keys list` shows them.")
     typer.echo(key.id)

@@ -26,6 +26,7 @@ _COMMANDS = (
     "events",
     "keys",
     "accounts",
+    "audit",
     "clock",
     "users",
 )

@@ -12,12 +12,15 @@ from typing import Annotated
 
 import typer
 
-from meterhouse.cli import archive
+from meterhouse.cli import archive, books
 from meterhouse.cli.options import DataDir
 from meterhouse.cli.output import counting, remark, show_bytes, show_time
 from meterhouse.config import Config, shown
 from meterhouse.errors import StoreError
 from meterhouse.folder import lock_folder
+from meterhouse.ledger import audit
+from meterhouse.ledger.audit import Change
+from meterhouse.ledger.engine import open_ledger
 from meterhouse.usage import folder
 
 app = typer.Typer(add_completion=False)
@@ -86,6 +89,7 @@ def _restore(file: Path, header: archive.Header, data_dir: Path) -> None:
         with counting("Unpacking and checking", header.bytes) as told:
             archive.unpack(file, unpacked, told)
         folder.mend(unpacked / "usage")
+        _note(unpacked / "ledger.db", header)
         os.sync()
         for name in ("usage", "ledger.db"):
             (unpacked / name).rename(data_dir / name)
@@ -96,3 +100,12 @@ def _restore(file: Path, header: archive.Header, data_dir: Path) -> None:
         ) from error
     with suppress(OSError):
         unpacked.rmdir()
+
+
+def _note(ledger: Path, header: archive.Header) -> None:
+    """Write into the audit log of a ledger that it was restored, before it gets its place."""
+    url = Config.read({"data_dir": ledger.parent}, {}).database_url
+    when = {"restored_to": Change(new=header.created)}
+    with open_ledger(url) as opened, opened.write() as connection:
+        audit.note(connection, books.operator(), "backup.restored", None, None, when)
+    Path(f"{ledger}-lock").unlink(missing_ok=True)

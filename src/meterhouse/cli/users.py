@@ -13,8 +13,9 @@ from meterhouse.cli.output import print_table, remark, show_time
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.errors import ConfigError, MeterhouseError
-from meterhouse.ledger import accounts, dashboard_sessions, users
-from meterhouse.ledger.users import Role
+from meterhouse.ledger import accounts, audit, dashboard_sessions, users
+from meterhouse.ledger.audit import Change
+from meterhouse.ledger.users import Role, User
 from meterhouse.limits import (
     USER_ACCOUNT_ITEMS_MAX,
     USER_NAME_CHARS_MAX,
@@ -61,7 +62,7 @@ def create(
     if bound and len(bound) > USER_ACCOUNT_ITEMS_MAX:
         raise ConfigError(f"A user can be bound to {USER_ACCOUNT_ITEMS_MAX} accounts at most.")
     hashed = users.hash_password(_password(from_stdin=password_stdin))
-    now = SystemClock().now()
+    by = books.operator()
     with books.opened(config, make=True) as ledger, ledger.write() as connection:
         _check_accounts(connection, bound or ())
         user = users.create_user(
@@ -69,10 +70,12 @@ def create(
             name,
             hashed,
             role,
-            now,
+            by.at,
             accounts=bound,
             livemode=None if mode is None else mode == "live",
         )
+        if user is not None:
+            audit.note(connection, by, "user.created", None, name, _told(user))
     if user is None:
         raise MeterhouseError(
             f"There is a user '{name}' already; `meterhouse users password` changes the password."
@@ -114,7 +117,10 @@ def password(
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     hashed = users.hash_password(_password(from_stdin=password_stdin))
     with books.opened(config) as ledger, ledger.write() as connection:
-        user = users.set_password(connection, name, hashed, SystemClock().now())
+        by = books.operator()
+        user = users.set_password(connection, name, hashed, by.at)
+        if user is not None:
+            audit.note(connection, by, "user.password_changed", None, name)
     if user is None:
         raise _unknown(name)
     typer.echo(user.name)
@@ -126,6 +132,8 @@ def delete(name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = Non
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     with books.opened(config) as ledger, ledger.write() as connection:
         gone = users.delete_user(connection, name)
+        if gone:
+            audit.note(connection, books.operator(), "user.deleted", None, name)
     if not gone:
         raise _unknown(name)
     typer.echo(name)
@@ -164,12 +172,22 @@ def sessions(
 def sign_out(name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Sign a user out everywhere."""
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    by = books.operator()
     with books.opened(config) as ledger, ledger.write() as connection:
         if users.find_user(connection, name) is None:
             raise _unknown(name)
         ended = dashboard_sessions.end_all(connection, name)
+        for session in ended:
+            audit.note(connection, by, "dashboard_session.ended", None, session)
     typer.echo(name)
-    remark(f"{ended} session{'' if ended == 1 else 's'} ended.")
+    remark(f"{len(ended)} session{'' if len(ended) == 1 else 's'} ended.")
+
+
+def _told(user: User) -> dict[str, Change]:
+    """Return what the audit log tells of a new user."""
+    bounds = {"accounts": user.accounts, "livemode": user.livemode}
+    bound = {name: Change(new=value) for name, value in bounds.items() if value is not None}
+    return {"role": Change(new=user.role), **bound}
 
 
 def _check_name(name: str) -> None:

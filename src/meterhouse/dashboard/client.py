@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from meterhouse.errors import MeterhouseError
+from meterhouse.ledger.audit import Actor
 from meterhouse.logs import WITHIN
 from meterhouse.wire.version import DEFAULT_VERSION
 
@@ -38,6 +39,14 @@ class Space(NamedTuple):
     def mode(self) -> str:
         """The mode as paths of the dashboard spell it."""
         return "live" if self.livemode else "test"
+
+
+class Asker(NamedTuple):
+    """Who has a page do something, from where, and whether straight from this machine."""
+
+    actor: Actor
+    address: str
+    local: bool
 
 
 class ApiError(MeterhouseError):
@@ -66,32 +75,35 @@ class Api:
         """GET with another token than the operator's."""
         return await self._ask(_scope("GET", path, params, _bearer(bearer)), b"")
 
-    async def post(self, space: Space, path: str, form: Pairs = ()) -> Any:
+    async def post(self, by: Asker, space: Space, path: str, form: Pairs = ()) -> Any:
         """POST a form and return the JSON that is answered; raises `ApiError`."""
         headers = [*self._headers(space), ("content-type", _FORM)]
-        return await self._ask(_scope("POST", path, (), headers), urlencode(list(form)).encode())
+        scope = _scope("POST", path, (), headers, by)
+        return await self._ask(scope, urlencode(list(form)).encode())
 
-    async def post_json(
-        self, space: Space, path: str, document: Any, *, local: bool = False
-    ) -> Any:
-        """POST a JSON document and return the JSON that is answered; raises `ApiError`.
-
-        `local` tells that whoever asked for it did so straight from this machine.
-        """
+    async def post_json(self, by: Asker, space: Space, path: str, document: Any) -> Any:
+        """POST a JSON document and return the JSON that is answered; raises `ApiError`."""
         headers = [*self._headers(space), ("content-type", "application/json")]
-        scope = _scope("POST", path, (), headers, local=local)
+        scope = _scope("POST", path, (), headers, by)
         return await self._ask(scope, json.dumps(document).encode())
 
-    async def delete(self, space: Space, path: str) -> Any:
+    async def delete(self, by: Asker, space: Space, path: str) -> Any:
         """DELETE and return the JSON that is answered; raises `ApiError`."""
-        return await self._ask(_scope("DELETE", path, (), self._headers(space)), b"")
+        return await self._ask(_scope("DELETE", path, (), self._headers(space), by), b"")
 
     async def forward(
-        self, method: str, space: Space, path: str, params: Pairs, accept: str, send: Send
+        self,
+        by: Asker,
+        method: str,
+        space: Space,
+        path: str,
+        params: Pairs,
+        accept: str,
+        send: Send,
     ) -> None:
         """GET, or HEAD, and hand the answer to `send` piece by piece, as it comes."""
         headers = [*self._headers(space), ("accept", accept)]
-        await self._asgi(_scope(method, path, params, headers), _receiver(b""), send)
+        await self._asgi(_scope(method, path, params, headers, by), _receiver(b""), send)
 
     def _headers(self, space: Space) -> list[tuple[str, str]]:
         headers = [
@@ -127,7 +139,8 @@ def _bearer(token: str) -> list[tuple[str, str]]:
     return [("authorization", f"Bearer {token}"), ("stripe-version", DEFAULT_VERSION.text)]
 
 
-def _scope(method: str, path: str, params: Pairs, headers: Pairs, *, local: bool = False) -> Scope:
+def _scope(method: str, path: str, params: Pairs, headers: Pairs, by: Asker | None = None) -> Scope:
+    """Return the scope of a question; one that changes something tells who asks."""
     return {
         "type": "http",
         "method": method,
@@ -137,7 +150,7 @@ def _scope(method: str, path: str, params: Pairs, headers: Pairs, *, local: bool
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
         "client": None,
         "http_version": "1.1",
-        "extensions": {WITHIN: {"local": local}},
+        "extensions": {WITHIN: by._asdict() if by else {"local": False}},
     }
 
 

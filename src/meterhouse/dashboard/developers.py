@@ -58,9 +58,7 @@ async def create_destination(visit: Visit) -> Response:
     if document["event_payload"] == "snapshot":
         document["snapshot_api_version"] = visit.said("api_version") or None
     try:
-        made = await visit.api.post_json(
-            visit.space, _DESTINATIONS, document, local=visit.address.local(visit.request)
-        )
+        made = await visit.post_json(_DESTINATIONS, document)
     except ApiError as error:
         return await _destinations(visit, str(error))
     return await _destination(visit, made["id"], made["webhook_endpoint"]["signing_secret"])
@@ -78,21 +76,19 @@ async def change_destination(visit: Visit) -> Response:
         raise ApiError(HTTPStatus.NOT_FOUND, "There is no such page.")
     path = f"{_DESTINATIONS}/{path_part(id_)}"
     if change == "delete":
-        await visit.api.delete(visit.space, path)
+        await visit.delete(path)
         return visit.go("developers/destinations")
     if change == "roll_secret":
-        rolled = await visit.api.post(
-            visit.space, f"/meterhouse/v1/destinations/{path_part(id_)}/roll_secret"
-        )
+        rolled = await visit.post(f"/meterhouse/v1/destinations/{path_part(id_)}/roll_secret")
         return await _destination(visit, id_, rolled["secret"])
-    await visit.api.post_json(visit.space, f"{path}/{change}", {})
+    await visit.post_json(f"{path}/{change}", {})
     return visit.go(f"developers/destinations/{id_}")
 
 
 async def redeliver(visit: Visit) -> Response:
     """Try a delivery once more."""
     path = f"/meterhouse/v1/deliveries/{path_part(visit.part('id'))}/redeliver"
-    again = await visit.api.post(visit.space, path)
+    again = await visit.post(path)
     return visit.go(f"developers/destinations/{again['destination']}")
 
 
@@ -115,7 +111,7 @@ async def create_key(visit: Visit) -> Response:
     if visit.said("days").isdecimal():
         form.append(("expires_at", str(visit.now + int(visit.said("days")) * _DAY)))
     try:
-        made = await visit.api.post(visit.space, _KEYS, form)
+        made = await visit.post(_KEYS, form)
     except ApiError as error:
         return await _keys(visit, wrong=str(error))
     return await _keys(visit, made=made)
@@ -123,7 +119,7 @@ async def create_key(visit: Visit) -> Response:
 
 async def revoke_key(visit: Visit) -> Response:
     """Revoke a key: it stops working."""
-    await visit.api.post(visit.space, f"{_KEYS}/{path_part(visit.part('id'))}/revoke")
+    await visit.post(f"{_KEYS}/{path_part(visit.part('id'))}/revoke")
     return visit.go("developers/keys")
 
 

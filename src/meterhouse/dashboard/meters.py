@@ -38,7 +38,7 @@ async def create(visit: Visit) -> Response:
         *((f"dimension_payload_keys[{number}]", key) for number, key in enumerate(keys)),
     ]
     try:
-        made = await visit.api.post(visit.space, _PATH, form)
+        made = await visit.post(_PATH, form)
     except ApiError as error:
         return await _list(visit, str(error))
     return visit.go(f"meters/{made['id']}")
@@ -108,7 +108,7 @@ def calls(meter: dict[str, Any], url: str, customer: str) -> list[tuple[str, str
 
 async def _change(visit: Visit, action: str, form: list[tuple[str, str]] | None = None) -> Response:
     id_ = path_part(visit.part("id"))
-    await visit.api.post(visit.space, f"{_PATH}/{id_}{action}", form or [])
+    await visit.post(f"{_PATH}/{id_}{action}", form or [])
     return visit.go(f"meters/{id_}")
 
 

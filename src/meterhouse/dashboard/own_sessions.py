@@ -16,12 +16,12 @@ async def list_(visit: Visit) -> Response:
 
 async def end(visit: Visit) -> Response:
     """End one session."""
-    if not await visit.sessions.end_one(visit.session, visit.part("id")):
+    if not await visit.sessions.end_one(visit.session, visit.part("id"), visit.client):
         raise ApiError(HTTPStatus.NOT_FOUND, "There is no such session, or it has ended before.")
     return visit.go("sessions")
 
 
 async def end_all(visit: Visit) -> Response:
     """Sign out everywhere, here too."""
-    await visit.sessions.end_all(visit.session)
+    await visit.sessions.end_all(visit.session, visit.client)
     return RedirectResponse(f"{visit.address.home}/sign-in", HTTPStatus.SEE_OTHER)

@@ -37,7 +37,7 @@ async def resend(visit: Visit) -> Response:
     }
     try:
         document = _document(about, corrections, dry_run=bool(visit.said("preview")))
-        answer = await visit.api.post_json(visit.space, _RESEND, document)
+        answer = await visit.post_json(_RESEND, document)
     except ApiError as error:
         return await _form(visit, about, corrections, wrong=str(error))
     if visit.said("preview"):

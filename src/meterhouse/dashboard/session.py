@@ -10,22 +10,28 @@
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
+import sqlalchemy as sa
+
 from meterhouse import limits, masking
 from meterhouse.clock import Clock
 from meterhouse.dashboard.client import Space
 from meterhouse.errors import StoreError
-from meterhouse.ledger import dashboard_sessions, users
+from meterhouse.ledger import audit, dashboard_sessions, users
+from meterhouse.ledger.audit import Actor, Change, Origin
 from meterhouse.ledger.dashboard_sessions import DashboardSession
 from meterhouse.ledger.users import Role
 from meterhouse.stores import Stores
 from meterhouse.wire.credentials import digest
 from meterhouse.wire.ids import new_token
+
+log = logging.getLogger("meterhouse.dashboard")
 
 COOKIE = "meterhouse_session"
 _OPERATOR = "operator"  # what somebody is called whom a link has let in
@@ -34,6 +40,8 @@ _TEST_ONLY = (
     "meterhouse users create NAME --role admin."
 )
 _NO_ACCOUNT = "You have no access to account '{}' (or that account does not exist)."
+_ANYBODY = Actor("anonymous", None, "anonymous")
+_ENDED = "dashboard_session.ended"
 _MINUTE = 60_000
 _LASTING = limits.DASHBOARD_SESSION_HOURS_MAX * 60 * _MINUTE
 _APART = limits.CLOCK_APART_MINUTES_MAX * _MINUTE
@@ -71,6 +79,11 @@ class Session:
         return _OPERATOR if self.user is None else self.user
 
     @property
+    def actor(self) -> Actor:
+        """Who this is to the audit log; whoever had the link is the operator."""
+        return _actor(self.user)
+
+    @property
     def may_change(self) -> bool:
         """Whether this user may change things."""
         return self.role == "admin"
@@ -106,7 +119,7 @@ class Sessions:
 
     async def start(self) -> None:
         """End what links of earlier runs of the server have opened."""
-        await self._stores.write(dashboard_sessions.end_all, None)
+        await self._stores.write(_end_all, audit.system(self._clock.now()), None)
 
     def make_link(self) -> str:
         """Return the token of a link that signs in once; the one before no longer does."""
@@ -149,18 +162,31 @@ class Sessions:
             return None
         return Session(found.id, found.user, found.role, found.accounts, found.livemode, csrf)
 
-    async def end(self, cookie: str | None) -> None:
+    async def failed(self, name: str, address: str, unnoted: int) -> None:
+        """Note that a sign-in failed, and how many before it were not noted.
+
+        What nobody is called is not kept: it may be a password.
+        """
+        origin = Origin(_ANYBODY, self._clock.now(), address)
+        try:
+            await self._stores.write(_failed, origin, name, unnoted)
+        except StoreError as error:
+            log.warning("a failed sign-in could not be noted: %s", error)
+
+    async def end(self, cookie: str | None, address: str) -> None:
         """End the session of a cookie."""
         if cookie:
-            await self._stores.write(dashboard_sessions.end_by_digest, digest(cookie))
+            await self._stores.write(_end, digest(cookie), self._clock.now(), address)
 
-    async def end_one(self, session: Session, id_: str) -> bool:
+    async def end_one(self, session: Session, id_: str, address: str) -> bool:
         """End one of somebody's own sessions; False when it is none."""
-        return await self._stores.write(dashboard_sessions.end, session.user, id_)
+        origin = Origin(session.actor, self._clock.now(), address)
+        return await self._stores.write(_end_one, origin, session.user, id_)
 
-    async def end_all(self, session: Session) -> None:
+    async def end_all(self, session: Session, address: str) -> None:
         """End all of somebody's own sessions, this one too."""
-        await self._stores.write(dashboard_sessions.end_all, session.user)
+        origin = Origin(session.actor, self._clock.now(), address)
+        await self._stores.write(_end_all, origin, session.user)
 
     async def own(self, session: Session) -> list[DashboardSession]:
         """Return somebody's own sessions, the one that was seen last first."""
@@ -175,17 +201,55 @@ class Sessions:
     async def _begin(self, user: tuple[str, str] | None, visitor: Visitor) -> str | None:
         """Begin a session of a name whose password had this hash; None when it is another now."""
         token, now = new_token(masking.DASHBOARD_SESSION), self._clock.now()
-        await self.end(visitor.former)
-        begun = await self._stores.write(
-            dashboard_sessions.create,
-            digest(token),
-            user,
-            address=visitor.address,
-            browser=visitor.browser,
-            now=now,
-            expires_at=now + _LASTING,
-        )
-        return token if begun else None
+        await self.end(visitor.former, visitor.address)
+
+        def work(connection: sa.Connection) -> str | None:
+            begun = dashboard_sessions.create(
+                connection,
+                digest(token),
+                user,
+                address=visitor.address,
+                browser=visitor.browser,
+                now=now,
+                expires_at=now + _LASTING,
+            )
+            if begun is None:
+                return None
+            origin = Origin(_actor(user[0] if user else None), now, visitor.address)
+            audit.note(connection, origin, "dashboard_session.created", None, begun)
+            return token
+
+        return await self._stores.write(work)
+
+
+def _actor(user: str | None) -> Actor:
+    return Actor("operator", None, "link") if user is None else Actor("user", user, user)
+
+
+def _failed(connection: sa.Connection, origin: Origin, name: str, unnoted: int) -> None:
+    known = users.find_user(connection, name)
+    before = {"failed_before": Change(new=unnoted)} if unnoted else {}
+    whose = known.name if known else None
+    audit.note(connection, origin, "dashboard_session.failed", None, whose, before)
+
+
+def _end(connection: sa.Connection, token: bytes, now: int, address: str) -> None:
+    ended = dashboard_sessions.end_by_digest(connection, token)
+    if ended is not None:
+        session, user = ended
+        audit.note(connection, Origin(_actor(user), now, address), _ENDED, None, session)
+
+
+def _end_one(connection: sa.Connection, origin: Origin, user: str | None, session: str) -> bool:
+    ended = dashboard_sessions.end(connection, user, session)
+    if ended:
+        audit.note(connection, origin, _ENDED, None, session)
+    return ended
+
+
+def _end_all(connection: sa.Connection, origin: Origin, user: str | None) -> None:
+    for session in dashboard_sessions.end_all(connection, user):
+        audit.note(connection, origin, _ENDED, None, session)
 
 
 def _csrf(token: str) -> str:

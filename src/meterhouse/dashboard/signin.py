@@ -11,6 +11,7 @@ from meterhouse import limits
 from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.attempts import Attempts, TooManyError
 from meterhouse.dashboard.client import ApiError
+from meterhouse.dashboard.failures import Failures
 from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.session import COOKIE, Sessions, Visitor
@@ -30,12 +31,14 @@ class Door:
         self,
         sessions: Sessions,
         attempts: Attempts,
+        failures: Failures,
         browsers: Browsers,
         templates: Environment,
         address: Address,
     ) -> None:
         self._sessions = sessions
         self._attempts = attempts
+        self._failures = failures
         self._browsers = browsers
         self._templates = templates
         self._address = address
@@ -52,7 +55,7 @@ class Door:
         name, password, next_ = (str(form.get(key, "")) for key in ("name", "password", "next"))
         client = self._address.client(request)
         if not _possible(name, password):
-            return self._refuse(client, next_)
+            return await self._refuse("", client, next_)
         known = self._browsers.recognize(request.cookies, name)
         try:
             async with self._attempts.turn(name, client, known) as attempt:
@@ -62,7 +65,7 @@ class Door:
         except TooManyError as refused:
             return self._come_again(next_, refused.seconds)
         if cookie is None:
-            return self._refuse(client, next_)
+            return await self._refuse(name, client, next_)
         attempt.forgive()
         log.info("%s signed in from %s", name, _told(client))
         answer = self._enter(request, cookie, self._within(next_))
@@ -81,7 +84,7 @@ class Door:
 
     async def sign_out(self, request: Request) -> Response:
         """End the session, and take the cookie back."""
-        await self._sessions.end(request.cookies.get(COOKIE))
+        await self._sessions.end(request.cookies.get(COOKIE), self._address.client(request))
         answer = RedirectResponse(f"{self._address.home}/sign-in", HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, path=self._address.home)
         return answer
@@ -90,8 +93,11 @@ class Door:
         template = self._templates.get_template("sign_in.html")
         return HTMLResponse(template.render(next=self._within(next_), wrong=wrong), status)
 
-    def _refuse(self, client: str, next_: str) -> Response:
+    async def _refuse(self, name: str, client: str, next_: str) -> Response:
         log.warning("a sign-in from %s failed", _told(client))
+        unnoted = self._failures.count(client)
+        if unnoted is not None:
+            await self._sessions.failed(name, client, unnoted)
         return self._page(next_, _WRONG, HTTPStatus.UNAUTHORIZED)
 
     def _come_again(self, next_: str, seconds: int) -> Response:

@@ -48,6 +48,7 @@ from meterhouse.dashboard import (
 from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.attempts import Attempts
 from meterhouse.dashboard.client import Api, ApiError, Asgi, Space, path_part
+from meterhouse.dashboard.failures import Failures
 from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.live import Live
@@ -158,6 +159,7 @@ class Dashboard:
         self._door = signin.Door(
             self.sessions,
             self._attempts,
+            Failures(clock),
             Browsers(clock, secret),
             self.templates,
             self.address,

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from meterhouse.dashboard.client import Api, Pairs, Space
+from meterhouse.dashboard.client import Api, Asker, Pairs, Space
 from meterhouse.gone import Disconnected, until_gone
 
 _KEPT = {b"content-length", b"content-type", b"meterhouse-refreshed-at"}
@@ -26,6 +26,7 @@ class Download(Response):
     def __init__(
         self,
         api: Api,
+        by: Asker,
         space: Space,
         path: str,
         params: Pairs,
@@ -34,6 +35,7 @@ class Download(Response):
         bounded: Callable[[Receive], Receive],
     ) -> None:
         super().__init__()
+        self._by = by
         self._ask = (space, path, params, accept)
         self._api = api
         self._name = name
@@ -54,7 +56,7 @@ class Download(Response):
             await send(message)
 
         space, path, params, accept = self._ask
-        forward = self._api.forward(scope["method"], space, path, params, accept, send_on)
+        forward = self._api.forward(self._by, scope["method"], space, path, params, accept, send_on)
         try:
             await until_gone(self._bounded(receive), forward)
         except Disconnected:

@@ -88,7 +88,9 @@ async def download_parquet(visit: Visit) -> Response:
 def _download(visit: Visit, accept: str, name: str, *more: tuple[str, str]) -> Response:
     question = read_question(visit.request.query_params.multi_items())
     pairs = [*api_pairs(question, span(question, visit.clock.now())), *more]
-    return Download(visit.api, visit.space, USAGE_PATH, pairs, accept, name, visit.bounded)
+    return Download(
+        visit.api, visit.asker, visit.space, USAGE_PATH, pairs, accept, name, visit.bounded
+    )
 
 
 def _ranged(question: Question, key: str) -> Question:

@@ -17,7 +17,7 @@ from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.dashboard import assets, show
 from meterhouse.dashboard.address import Address
-from meterhouse.dashboard.client import Api, ApiError, Pairs, Space, path_part
+from meterhouse.dashboard.client import Api, ApiError, Asker, Pairs, Space, path_part
 from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import Session, Sessions
 from meterhouse.dashboard.streaming import SignedOut
@@ -122,6 +122,28 @@ class Visit:
     async def get(self, path: str, params: Pairs = ()) -> Any:
         """Ask the API."""
         return await self.api.get(self.space, path, params)
+
+    @property
+    def client(self) -> str:
+        """Where the browser is."""
+        return self.address.client(self.request)
+
+    @property
+    def asker(self) -> Asker:
+        """Who has this page do something."""
+        return Asker(self.session.actor, self.client, self.address.local(self.request))
+
+    async def post(self, path: str, form: Pairs = ()) -> Any:
+        """Have the API change something, by a form."""
+        return await self.api.post(self.asker, self.space, path, form)
+
+    async def post_json(self, path: str, document: Any) -> Any:
+        """Have the API change something, by a JSON document."""
+        return await self.api.post_json(self.asker, self.space, path, document)
+
+    async def delete(self, path: str) -> Any:
+        """Have the API delete something."""
+        return await self.api.delete(self.asker, self.space, path)
 
     async def items(self, path: str, params: Pairs = ()) -> list[dict[str, Any]]:
         """Ask the API for a list and return its items."""

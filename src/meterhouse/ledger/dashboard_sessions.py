@@ -66,17 +66,18 @@ def create(
     browser: str,
     now: int,
     expires_at: int,
-) -> bool:
+) -> str | None:
     """Sign a browser in as `user`: a name, and the hash of the password that was checked.
 
-    False when the user has been deleted, or has another password by now. Beyond as many sessions as
-    a user may have, those go that were seen longest ago.
+    Return the id of the session; None when the user has been deleted, or has another password by
+    now. Beyond as many sessions as a user may have, those go that were seen longest ago.
     """
     name = user[0] if user else None
     if user and not _still(connection, *user):
-        return False
+        return None
+    session = new_id("dses")
     row = {
-        "id": new_id("dses"),
+        "id": session,
         "digest": digest,
         "user_name": name,
         "address": address,
@@ -90,7 +91,7 @@ def create(
     newest = newest.order_by(_table.c.last_seen.desc(), _table.c.seq.desc())
     beyond = connection.execute(newest.offset(limits.DASHBOARD_SESSION_ITEMS_MAX)).scalars().all()
     connection.execute(sa.delete(_table).where(_table.c.seq.in_(beyond)))
-    return True
+    return session
 
 
 def find(connection: sa.Connection, digest: bytes) -> DashboardSession | None:
@@ -130,14 +131,17 @@ def end(connection: sa.Connection, user: str | None, session_id: str) -> bool:
     return connection.execute(own).rowcount > 0
 
 
-def end_by_digest(connection: sa.Connection, digest: bytes) -> None:
-    """End the session whose token has this digest, if there is one."""
-    connection.execute(sa.delete(_table).where(_table.c.digest == digest))
+def end_by_digest(connection: sa.Connection, digest: bytes) -> tuple[str, str | None] | None:
+    """End the session whose token has this digest; return its id and user, if there is one."""
+    gone = sa.delete(_table).where(_table.c.digest == digest)
+    row = connection.execute(gone.returning(_table.c.id, _table.c.user_name)).one_or_none()
+    return None if row is None else (row.id, row.user_name)
 
 
-def end_all(connection: sa.Connection, user: str | None) -> int:
-    """End all sessions of a user, or all of links; return how many there were."""
-    return connection.execute(sa.delete(_table).where(_of(user))).rowcount
+def end_all(connection: sa.Connection, user: str | None) -> list[str]:
+    """End all sessions of a user, or all of links; return their ids."""
+    gone = sa.delete(_table).where(_of(user)).returning(_table.c.id)
+    return list(connection.execute(gone).scalars())
 
 
 def expire(connection: sa.Connection, now: int, rows_max: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.ledger import destinations
+from meterhouse.ledger import audit, destinations
 from meterhouse.ledger.destinations import Destination
 from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import read_page
@@ -201,7 +201,7 @@ _disable = (
     sa.update(destinations_table)
     .where(_tried, destinations_table.c.failing_since <= sa.bindparam("since") - _FAILING_MAX)
     .values(enabled=False, updated=sa.bindparam("moment"))
-    .returning(destinations_table.c.id)
+    .returning(destinations_table.c.id, destinations_table.c.scope)
 )
 _ranked = (
     sa.select(
@@ -346,11 +346,16 @@ def _judge_destinations(
         connection.execute(_fails, failed)
     if arrived := moments["delivered"]:
         connection.execute(_works, arrived)
-    return [
-        disabled
-        for given_up in moments["failed"]
-        for disabled in connection.scalars(_disable, given_up)
-    ]
+    disabled: list[str] = []
+    for given_up in moments["failed"]:
+        for destination, scope in connection.execute(_disable, given_up).all():
+            by, what = (
+                audit.system(given_up["moment"]),
+                {"enabled": audit.Change(old=True, new=False)},
+            )
+            audit.note(connection, by, "event_destination.disabled", scope, destination, what)
+            disabled.append(destination)
+    return disabled
 
 
 def find_delivery(connection: sa.Connection, scope: int, delivery_id: str) -> Delivery | None:

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import ConfigError
+from meterhouse.ledger import audit
 from meterhouse.ledger.accounts import default_account, scopes_of
+from meterhouse.ledger.audit import Change, Origin
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import api_keys, scopes
 from meterhouse.metering.model import Scope
@@ -154,14 +156,18 @@ def page_of_keys(
     return ([_key(row) for row in found.rows], found.has_more) if found else None
 
 
-def revoke_key(connection: sa.Connection, key_id: str, now: int) -> ApiKey | None:
+def revoke_key(connection: sa.Connection, key_id: str, by: Origin) -> ApiKey | None:
     """Revoke a key; None when there is no such key. A key stays revoked since the first time."""
-    connection.execute(
-        sa.update(api_keys)
-        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-        .values(revoked_at=now)
-    )
+    _revoke(connection, api_keys.c.id == key_id, by)
     return _first(connection, _keys.where(api_keys.c.id == key_id))
+
+
+def told(key: ApiKey) -> dict[str, Change]:
+    """Return what the audit log tells of a new key."""
+    about = {"type": Change(new=key.kind)}
+    if key.kind == "restricted":
+        about["permissions"] = Change(new=key.permissions)
+    return about
 
 
 def provision(connection: sa.Connection, secrets: Sequence[str], now: int) -> None:
@@ -173,15 +179,8 @@ def provision(connection: sa.Connection, secrets: Sequence[str], now: int) -> No
     """
     account = default_account(connection, now)
     digests = [digest(secret) for secret in secrets]
-    connection.execute(
-        sa.update(api_keys)
-        .where(
-            api_keys.c.name == ENVIRONMENT,
-            api_keys.c.revoked_at.is_(None),
-            api_keys.c.digest.not_in(digests),
-        )
-        .values(revoked_at=now)
-    )
+    left = sa.and_(api_keys.c.name == ENVIRONMENT, api_keys.c.digest.not_in(digests))
+    _revoke(connection, left, audit.system(now))
     modes = {scope.livemode: scope for scope in scopes_of(connection, account.id)}
     for secret in secrets:
         _provide(connection, modes[is_live(secret)], secret, now)
@@ -190,18 +189,31 @@ def provision(connection: sa.Connection, secrets: Sequence[str], now: int) -> No
 def _provide(connection: sa.Connection, scope: Scope, secret: str, now: int) -> None:
     known = _first(connection, _keys.where(api_keys.c.digest == digest(secret)))
     if known is None:
-        _insert(connection, scope, secret, now, kind="secret", name=ENVIRONMENT, permissions={})
+        key = _insert(
+            connection, scope, secret, now, kind="secret", name=ENVIRONMENT, permissions={}
+        )
+        audit.note(connection, audit.system(now), "api_key.created", scope.id, key.id, told(key))
     elif known.scope == scope:
         connection.execute(
             sa.update(api_keys)
             .where(api_keys.c.id == known.id)
             .values(name=ENVIRONMENT, expires_at=None, revoked_at=None)
         )
+        if known.revoked_at is not None:
+            by, about = audit.system(now), told(known)
+            audit.note(connection, by, "api_key.created", scope.id, known.id, about)
     else:
         raise ConfigError(
             f"METERHOUSE_API_KEYS holds {known.hint}, a key of the account {known.scope.account}; "
             "it may hold only keys of the default account."
         )
+
+
+def _revoke(connection: sa.Connection, which: sa.ColumnElement[bool], by: Origin) -> None:
+    revoke = sa.update(api_keys).where(which, api_keys.c.revoked_at.is_(None))
+    revoked = revoke.values(revoked_at=by.at).returning(api_keys.c.scope, api_keys.c.id)
+    for scope, key in connection.execute(revoked).all():
+        audit.note(connection, by, "api_key.revoked", scope, key)
 
 
 def _insert(

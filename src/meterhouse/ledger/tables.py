@@ -96,6 +96,39 @@ dashboard_sessions = sa.Table(
 sa.Index("ix_dashboard_sessions_user_name", dashboard_sessions.c.user_name)
 sa.Index("ix_dashboard_sessions_expires_at", dashboard_sessions.c.expires_at)
 
+# Who changed what, appended in the transaction of the change (`ledger.audit`).
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id")),  # null: the whole installation
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("actor_type", sa.Text, nullable=False),
+    sa.Column("actor_id", sa.Text),
+    sa.Column("actor_name", sa.Text, nullable=False),
+    sa.Column("object_id", sa.Text),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("changes", sa.JSON, nullable=False),  # {"status": {"old": …, "new": …}, …}
+    sa.CheckConstraint(
+        "actor_type IN ('anonymous', 'api_key', 'operator', 'system', 'user')", name="actor_type"
+    ),
+    # A number is never given again, so the order is that of the changes.
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_audit_log_scope_seq", audit_log.c.scope, audit_log.c.seq)
+sa.Index("ix_audit_log_created", audit_log.c.created)
+
+# What the last start was set up with (`ledger.known_settings`).
+known_settings = sa.Table(
+    "known_settings",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),  # of a secret one: a digest
+)
+
 # One row, made with the table: what signs the tokens of sessions.
 session_secret = sa.Table(
     "session_secret",

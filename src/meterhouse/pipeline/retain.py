@@ -17,6 +17,7 @@ from meterhouse.background import Background
 from meterhouse.clock import Clock
 from meterhouse.ledger import (
     activity,
+    audit,
     dashboard_sessions,
     erasures,
     idempotency,
@@ -42,8 +43,11 @@ log = logging.getLogger("meterhouse.retain")
 class Retention(Background):
     """Sweeps both stores every `RETAIN_INTERVAL_SECONDS`."""
 
-    def __init__(self, stores: Stores, identifiers: Identifiers, clock: Clock) -> None:
+    def __init__(
+        self, stores: Stores, identifiers: Identifiers, clock: Clock, audit_days: int
+    ) -> None:
         super().__init__()
+        self._audit_log = audit_days * MILLISECONDS["day"]
         self._stores = stores
         self._identifiers = identifiers
         self._clock = clock
@@ -68,6 +72,7 @@ class Retention(Background):
             (resends.expire, now - _RESENDS),
             (erasures.expire, now - _ERASURES),
             (activity.expire, now - _ACTIVITY),
+            (audit.expire, now - self._audit_log),
         ):
             chunk = limits.RETAIN_CHUNK_ROWS_MAX
             while chunk == limits.RETAIN_CHUNK_ROWS_MAX:

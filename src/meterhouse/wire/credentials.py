@@ -21,6 +21,7 @@ Permissions = Mapping[str, Access]
 # What a restricted key may be permitted to do, and what that covers.
 PERMISSION_RESOURCES: dict[str, str] = {
     "account": "The account that the key belongs to, and those connected to it.",
+    "audit_log": "Who changed what.",
     "billing_meter_event_adjustments": "Cancelling meter events.",
     "billing_meter_event_summaries": "Usage of a customer on a meter.",
     "billing_meter_usage": "Usage of customers on all meters, by dimensions and tenants.",

@@ -33,6 +33,7 @@ class Shape(NamedTuple):
 
 SHAPES: dict[str, Shape] = {
     "acct": Shape(16),
+    "aud": Shape(24),
     "cli": Shape(24, modal=True),
     "cliws": Shape(24),
     "cus": Shape(14),

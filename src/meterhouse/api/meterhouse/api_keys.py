@@ -55,15 +55,21 @@ async def create(call: Call) -> Answer:
     check_expand(params.expand)
     permissions = _permissions(params.permissions)
     expires_at = _expiry(params.expires_at, call.now)
-    try:
-        key, secret = await call.house.stores.write(
-            keys.create_key,
+
+    def work(connection: sa.Connection) -> tuple[ApiKey, str]:
+        key, secret = keys.create_key(
+            connection,
             call.scope,
             call.now,
             name=params.name,
             permissions=permissions,
             expires_at=expires_at,
         )
+        call.note(connection, "api_key.created", key.id, keys.told(key))
+        return key, secret
+
+    try:
+        key, secret = await call.house.stores.write(work)
     except ConfigError as error:
         raise refusals.invalid_api_key_name(str(error)) from error
     return ok(_document(key) | {"secret": secret})
@@ -74,7 +80,7 @@ async def revoke(call: Call) -> Answer:
     check_expand(call.params(RequestParams).expand)
 
     def work(connection: sa.Connection) -> ApiKey:
-        key = keys.revoke_key(connection, call.ids[0], call.now)
+        key = keys.revoke_key(connection, call.ids[0], call.origin)
         if key is None or key.scope != call.scope:
             raise envelope.no_such("API key", call.ids[0])  # which undoes it
         return key

@@ -6,11 +6,14 @@ folder, and puts it into an archive.
 
 from meterhouse.api.call import Answer, OpenRequest, ok
 from meterhouse.api.house import House, require_operator
+from meterhouse.ledger.audit import OPERATOR, Origin, note
 
 
 async def start(house: House, request: OpenRequest) -> Answer:
     """Begin a snapshot; one that there is goes."""
     require_operator(house, request.authorization)
+    origin = Origin(OPERATOR, house.clock.now(), request.address, request.request)
+    await house.stores.write(note, origin, "backup.created", None, None)
     await house.snapshots.start()
     return ok(house.snapshots.state())
 

@@ -8,6 +8,7 @@ from meterhouse.api import render
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import deliveries, destinations, outbox
+from meterhouse.ledger.audit import Change
 from meterhouse.ledger.deliveries import Delivery
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.expand import check_expand
@@ -42,6 +43,8 @@ async def redeliver(call: Call) -> Answer:
         if target is None or not target.enabled:
             raise refusals.destination_disabled(again.destination)
         outbox.resend(connection, again.notification, target.id, call.now)
+        whom = {"destination": Change(new=target.id)}
+        call.note(connection, "delivery.redelivered", again.id, whom)
         return ok(_shown(connection, call, _find(connection, call)))
 
     return await once(call, work)

@@ -15,6 +15,7 @@ from meterhouse.api.once import once
 from meterhouse.api.render import seconds
 from meterhouse.api.v1 import meters
 from meterhouse.ledger import dimensions
+from meterhouse.ledger.audit import Change
 from meterhouse.ledger.dimensions import DimensionChange, RebuiltMonth
 from meterhouse.wire import refusals
 from meterhouse.wire.expand import check_expand
@@ -64,6 +65,8 @@ async def update(call: Call) -> Answer:
                     created=call.now,
                 ),
             )
+            what = {"dimension_payload_keys": Change(meter.dimension_keys, keys)}
+            call.note(connection, "meter.dimensions_changed", meter.id, what)
         return ok(_document(connection, call))
 
     answer = await once(call, work)

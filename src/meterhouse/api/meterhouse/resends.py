@@ -88,6 +88,8 @@ async def create(call: Call) -> Answer:
             end_position=journal.last_position(connection) + 1,
         )
         resends.put(connection, resend)
+        if not resend.dry_run:
+            call.note(connection, "resend.created", resend.id)
         return ok(_document(resend))
 
     answer = await once(call, work)

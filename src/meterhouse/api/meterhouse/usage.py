@@ -30,6 +30,7 @@ _TYPES: dict[str, Format] = {
     "text/csv": "csv",
     "application/vnd.apache.parquet": "parquet",
 }
+_EXPORTED = "usage.exported"
 _WITH_CHARSET = {"text/csv": "text/csv; charset=utf-8"}
 
 
@@ -82,12 +83,23 @@ async def retrieve(call: Call) -> Answer:
         file = await _write(call, params, format_, about)
     except ExportError as error:
         raise refusals.too_large_answer(str(error)) from None
+    if format_ != "json" and call.method != "HEAD":
+        await _noted(call, file)
     headers = {
         "Meterhouse-Consistency": "strong" if settled else "eventual",
         "Meterhouse-Refreshed-At": str(seconds(refreshed_at)),
         "Meterhouse-Timezone-Rules": zones.rules().version,
     }
     return Answer(200, b"", headers, _WITH_CHARSET.get(type_, type_), file)
+
+
+async def _noted(call: Call, file: IO[bytes]) -> None:
+    """Write into the audit log that usage is taken away; without an entry none is."""
+    try:
+        await call.house.stores.write(lambda connection: call.note(connection, _EXPORTED, None))
+    except BaseException:
+        file.close()
+        raise
 
 
 async def _write(

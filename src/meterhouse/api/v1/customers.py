@@ -259,6 +259,7 @@ def forget(connection: sa.Connection, call: Call, customer_id: str) -> dict[str,
     left = deleted(customer_id, "customer")
     idempotency.erase_customer(connection, scope, customer_id, left)
     _announce(connection, call, "deleted", customer)
+    call.note(connection, "customer.deleted", customer_id)
     erasures.put(
         connection,
         Erasure(id=new_id("ers"), scope=scope, customer=customer_id, created=call.now),

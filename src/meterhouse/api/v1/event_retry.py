@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import REPLAYED, once
 from meterhouse.ledger import accounts, deliveries, destinations, notifications, outbox
+from meterhouse.ledger.audit import Change
 from meterhouse.ledger.destinations import Destination
 from meterhouse.metering.model import Scope
 from meterhouse.wire import envelope, refusals
@@ -41,6 +42,8 @@ async def create(call: Call) -> Answer:
         if target is not None:
             destination = _target(connection, call, event, target)
             outbox.resend(connection, event.id, destination.id, call.now)
+            whom = {"destination": Change(new=destination.id)}
+            call.note(connection, "delivery.redelivered", event.id, whom)
         return ok(_shown(connection, call, event, origin))
 
     customer = event.object_id if event.object_type == "customer" else None

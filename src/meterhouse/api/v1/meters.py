@@ -1,6 +1,6 @@
 """`/v1/billing/meters` (https://docs.stripe.com/api/billing/meter)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from meterhouse.api.announce import announce
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import meters
+from meterhouse.ledger.audit import Change, Changes
 from meterhouse.metering.model import Meter
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.expand import check_expand
@@ -23,7 +24,13 @@ PayloadKey = Annotated[str, Length(limits.METER_PAYLOAD_KEY_CHARS_MAX)]
 DisplayName = Annotated[str, Length(limits.METER_DISPLAY_NAME_CHARS_MAX)]
 
 
-_Change = Literal["created", "updated", "deactivated", "reactivated"]
+_What = Literal["created", "updated", "deactivated", "reactivated"]
+_CHANGES: Mapping[_What, Changes] = {
+    "created": {},
+    "updated": {"display_name": Change()},
+    "deactivated": {"status": Change("active", "inactive")},
+    "reactivated": {"status": Change("inactive", "active")},
+}
 
 
 class DefaultAggregation(Params):
@@ -172,7 +179,7 @@ def find(connection: sa.Connection, call: Call) -> Meter:
 
 
 async def _changed(
-    call: Call, what: _Change, change: Callable[[sa.Connection, Meter], Meter]
+    call: Call, what: _What, change: Callable[[sa.Connection, Meter], Meter]
 ) -> Answer:
     def work(connection: sa.Connection) -> Answer:
         before = find(connection, call)
@@ -185,8 +192,9 @@ async def _changed(
 
 
 def _announce(
-    connection: sa.Connection, call: Call, what: _Change, meter: Meter, before: Meter | None = None
+    connection: sa.Connection, call: Call, what: _What, meter: Meter, before: Meter | None = None
 ) -> None:
+    call.note(connection, f"meter.{what}", meter.id, _CHANGES[what])
     livemode, version = call.scope.livemode, DEFAULT_VERSION
     announce(
         connection,

@@ -16,6 +16,7 @@ def upgrade() -> None:
     _accounts()
     _users()
     _dashboard_sessions()
+    _audit_log()
     _session_secret()
     _zone_rules()
     _store_identity()
@@ -122,6 +123,40 @@ def _dashboard_sessions() -> None:
     )
     op.create_index("ix_dashboard_sessions_user_name", "dashboard_sessions", ["user_name"])
     op.create_index("ix_dashboard_sessions_expires_at", "dashboard_sessions", ["expires_at"])
+
+
+def _audit_log() -> None:
+    op.create_table(
+        "audit_log",
+        sa.Column("seq", Whole64, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.Column("scope", sa.Integer()),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("actor_type", sa.Text(), nullable=False),
+        sa.Column("actor_id", sa.Text()),
+        sa.Column("actor_name", sa.Text(), nullable=False),
+        sa.Column("object_id", sa.Text()),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text()),
+        sa.Column("changes", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_audit_log"),
+        sa.UniqueConstraint("id", name="uq_audit_log_id"),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_audit_log_scope"),
+        sa.CheckConstraint(
+            "actor_type IN ('anonymous', 'api_key', 'operator', 'system', 'user')",
+            name="ck_audit_log_actor_type",
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_audit_log_scope_seq", "audit_log", ["scope", "seq"])
+    op.create_index("ix_audit_log_created", "audit_log", ["created"])
+    op.create_table(
+        "known_settings",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_known_settings"),
+    )
 
 
 def _session_secret() -> None:
