@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from meterhouse.dashboard.client import Api, Space
+from meterhouse.dashboard.client import Api, Asker, Space
 from meterhouse.dashboard.streaming import Download, SignedOut
 from meterhouse.gone import Receive
+from meterhouse.ledger.audit import Actor
 
 BEGIN = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/csv")]}
 PIECE = {"type": "http.response.body", "body": b"a,b", "more_body": True}
@@ -53,7 +54,8 @@ def test_a_download_ends_when_whoever_asks_is_signed_out(
 
         space = Space("acct_1", livemode=False)
         api = Api(sending.answer, "a token")
-        download = Download(api, space, "/usage", [], "text/csv", "usage.csv", sending.bounded)
+        by = Asker(Actor("user", "ada", "ada"), "::1", local=False)
+        download = Download(api, by, space, "/usage", [], "text/csv", "u.csv", sending.bounded)
         going = asyncio.create_task(download({"type": "http", "method": "GET"}, receiving, send))
         await asyncio.sleep(0)
         assert not going.done()

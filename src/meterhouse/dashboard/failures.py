@@ -30,8 +30,8 @@ class Failures:
             self._hour = hour
             self._noted.clear()
         home = home_of(client)
-        crowded = self._noted.total() >= limits.SIGN_IN_NOTED_FAILURES_MAX
-        if crowded or self._noted[home] >= limits.SIGN_IN_ADDRESS_NOTED_FAILURES_MAX:
+        crowded = self._noted.total() >= limits.SIGN_IN_NOTED_ATTEMPTS_MAX
+        if crowded or self._noted[home] >= limits.SIGN_IN_ADDRESS_NOTED_ATTEMPTS_MAX:
             self._unnoted += 1
             return None
         self._noted[home] += 1
