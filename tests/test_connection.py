@@ -205,3 +205,28 @@ def test_a_websocket_in_the_middle_of_an_answer_ends_the_connection() -> None:
         return answer
 
     assert b"websocket" not in talk(script, app)
+
+
+def test_a_websocket_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_PROGRESS_SECONDS_MAX", 0.05)
+    gone = asyncio.Event()
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        with contextlib.suppress(OSError):
+            while True:
+                await send({"type": "websocket.send", "bytes": bytes(Large.PIECE)})
+        gone.set()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(UPGRADE)
+        async with asyncio.timeout(SECONDS_MAX):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await gone.wait()
+        with contextlib.suppress(ConnectionResetError):
+            while await reader.read(Large.PIECE):
+                pass
+        return head
+
+    assert talk(script, app).startswith(b"HTTP/1.1 101 ")

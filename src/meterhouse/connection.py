@@ -4,7 +4,8 @@ A head (request line and headers) that is too large or not HTTP, and a head or a
 arrive in time, is answered in Stripe's error shape, and the connection is closed. So is a
 connection on which no request begins. The size of a body is bounded by `api.gate`.
 
-An answer of which the client takes nothing for a while is ended, together with the connection.
+An answer of which the client takes nothing for a while is ended, together with the connection; so
+is a websocket of that kind.
 
 A request that arrives in one piece, as nearly all do, costs no timer. A request for a websocket
 hands its connection over to a `WebSocket`, which bounds a frame and asks after a silent client. One
@@ -58,12 +59,70 @@ class _OneWrite:
         self._transport.close()
 
 
-class Connection(HttpToolsProtocol):
+class _Watched(asyncio.Protocol):
+    """Gives a client up that takes nothing of what it is sent for a while."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _unread: asyncio.TimerHandle | None = None
+    _unread_bytes = math.inf
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Let what is sent wait until the client takes what it has been sent."""
+        super().pause_writing()
+        self._stop_watching()
+        self._unread_bytes = self._count_unread()
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken some."""
+        super().resume_writing()
+        self._unread_bytes = math.inf
+
+    def watch(self) -> None:
+        """Look after what waits for the client, if anything does."""
+        if self._unread is None and self.transport.get_write_buffer_size():
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._unread = self.loop.call_later(limits.ANSWER_PROGRESS_SECONDS_MAX, self._look)
+
+    def _stop_watching(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _look(self) -> None:
+        """Give a client up that has taken nothing since the last look."""
+        self._unread = None
+        if not self.transport.get_write_buffer_size():
+            return
+        before, self._unread_bytes = self._unread_bytes, self._count_unread()
+        if self._unread_bytes < before:
+            self._look_later()
+        else:
+            self.transport.abort()
+
+    def _count_unread(self) -> int:
+        """Count what waits here and in the system, which takes megabytes before anything does."""
+        found = bytearray(4)
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        with suppress(OSError):
+            if connection is not None:
+                ioctl(connection.fileno(), termios.TIOCOUTQ, found)
+        waiting: int = self.transport.get_write_buffer_size()
+        return waiting + int.from_bytes(found, sys.byteorder)
+
+
+class Connection(_Watched, HttpToolsProtocol):
     """The protocol that uvicorn makes for each connection."""
 
     _deadline: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
-    _unread_bytes = math.inf
     _in_head = False
     _head_bytes = 0
 
@@ -75,7 +134,6 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_expecting()
-        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -125,52 +183,10 @@ class Connection(HttpToolsProtocol):
             cycle.transport = _OneWrite(cycle.transport)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 
-    def pause_writing(self) -> None:
-        """Let the answer wait until the client takes what it has been sent."""
-        super().pause_writing()
-        self._stop_watching()
-        self._unread_bytes = self._count_unread()
-        self._watch()
-
-    def resume_writing(self) -> None:
-        """Go on: the client has taken some."""
-        super().resume_writing()
-        self._unread_bytes = math.inf
-
     def on_response_complete(self) -> None:
         """End an answer; a part of it may still wait for the client."""
         super().on_response_complete()
-        if self._unread is None and self.transport.get_write_buffer_size():
-            self._watch()
-
-    def _watch(self) -> None:
-        self._unread = self.loop.call_later(limits.ANSWER_PROGRESS_SECONDS_MAX, self._look)
-
-    def _stop_watching(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
-
-    def _look(self) -> None:
-        """Give a client up that has taken nothing of its answer since the last look."""
-        self._unread = None
-        if not self.transport.get_write_buffer_size():
-            return
-        before, self._unread_bytes = self._unread_bytes, self._count_unread()
-        if self._unread_bytes < before:
-            self._watch()
-        else:
-            self.transport.abort()
-
-    def _count_unread(self) -> int:
-        """Count what waits here and in the system, which takes megabytes before anything does."""
-        found = bytearray(4)
-        connection: socket.socket | None = self.transport.get_extra_info("socket")
-        with suppress(OSError):
-            if connection is not None:
-                ioctl(connection.fileno(), termios.TIOCOUTQ, found)
-        waiting: int = self.transport.get_write_buffer_size()
-        return waiting + int.from_bytes(found, sys.byteorder)
+        self.watch()
 
     def handle_websocket_upgrade(self) -> None:
         """Become a websocket, unless an answer is under way that would not hear of its end."""
@@ -226,7 +242,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-class WebSocket(WebSocketsSansIOProtocol):
+class WebSocket(_Watched, WebSocketsSansIOProtocol):
     """The protocol of a connection that became a websocket."""
 
     def data_received(self, data: bytes) -> None:
@@ -240,6 +256,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """Send what the application says."""
         await super().send(message)
+        self.watch()
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True  # uvicorn takes a refusal for one that was forgotten
 
