@@ -10,6 +10,7 @@ import uvicorn
 
 from meterhouse import limits
 from meterhouse.connection import Connection, WebSocket
+from meterhouse.gone import break_off
 from meterhouse.limits import REQUEST_HEAD_BYTES_MAX
 
 REQUEST = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -134,6 +135,28 @@ class Large:
             body, more = bytes(self.PIECE), sent < self.SIZE
             await send({"type": "http.response.body", "body": body, "more_body": more})
         self.ended.set()
+
+
+def test_an_answer_that_is_broken_off(caplog: pytest.LogCaptureFixture) -> None:
+    """The client sees that it is, at once, and nothing is logged: it is no fault of ours."""
+
+    async def long(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        headers = [(b"content-length", b"9")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hi", "more_body": True})
+        await asyncio.sleep(0)
+        await break_off(scope, receive)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(REQUEST)
+        head = await reader.readuntil(b"hi")
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), SECONDS_MAX) == b""
+        return head
+
+    assert talk(script, long).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not caplog.records
 
 
 def test_an_answer_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ arrive in time, is answered in Stripe's error shape, and the connection is close
 connection on which no request begins. The size of a body is bounded by `api.gate`.
 
 An answer of which the client takes nothing for a while is ended, together with the connection; so
-is a websocket of that kind.
+are a websocket of that kind, and an answer that the application breaks off.
 
 A request that arrives in one piece, as nearly all do, costs no timer. A request for a websocket
 hands its connection over to a `WebSocket`, which bounds a frame and asks after a silent client. One
@@ -28,6 +28,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from meterhouse import limits
 from meterhouse.errors import Refusal
+from meterhouse.gone import BREAK_OFF
 from meterhouse.wire import envelope
 from meterhouse.wire.envelope_v2 import error_of
 from meterhouse.wire.refusals import no_websocket
@@ -181,6 +182,7 @@ class Connection(_Watched, HttpToolsProtocol):
         # An answer to HEAD has no body, and `100 Continue` comes before the head.
         if cycle.scope["method"] != "HEAD" and not cycle.waiting_for_100_continue:
             cycle.transport = _OneWrite(cycle.transport)  # type: ignore[assignment]
+        cycle.scope["extensions"] = {BREAK_OFF: self.transport.abort}  # type: ignore[dict-item]
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""A client that goes away before it has its answer: whatever is done for it is ended."""
+"""A client that goes away before it has its answer, or is sent away: what is done for it ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 T = TypeVar("T")
+
+BREAK_OFF = "meterhouse.break_off"  # the extension of ASGI that ends a connection
 
 
 class Disconnected(Exception):  # noqa: N818 - not an error: the client went away
@@ -37,3 +39,11 @@ async def _gone(receive: Receive) -> None:
     """Wait until the client has gone away; its request has been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def break_off(scope: MutableMapping[str, Any], receive: Receive) -> None:
+    """End the connection at once, so that a client that has a part of its answer sees that."""
+    end = scope.get("extensions", {}).get(BREAK_OFF)
+    if end is not None:  # else it is a question from within the process
+        end()
+        await _gone(receive)

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from meterhouse import limits
 from meterhouse.errors import Refusal
-from meterhouse.gone import until_gone
+from meterhouse.gone import BREAK_OFF, until_gone
 from meterhouse.ledger import audit, keys
 from tests.api.house import DAY, HOUR, NOW, House
 from tests.api.meterhouse.samples import stream
@@ -136,12 +136,18 @@ class Reader:
             ).encode(),
             "headers": [(b"authorization", f"Bearer {key.secret}".encode())],
             "http_version": "1.1",
+            "extensions": {BREAK_OFF: self._break_off},
         }
         self._house = house
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
         self._requests.put_nowait({"type": "http.request", "body": b""})
         self.heard: list[dict[str, Any]] = []
         self.reads = asyncio.Event()
+        self.broken_off = False
+
+    def _break_off(self) -> None:
+        self.broken_off = True
+        self._requests.put_nowait({"type": "http.disconnect"})
 
     async def _send(self, message: Any) -> None:
         self.heard.append(message)
@@ -167,6 +173,7 @@ def test_an_export_that_is_read(house: House, key: Key, end: End) -> None:
         begin, piece = reader.heard
         assert begin["status"] == 200
         assert piece["more_body"]
+        assert reader.broken_off
         assert not house.meterhouse.house.exports._held
 
     house.run(work())

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 import time
-from contextlib import suppress
 from http import HTTPStatus
 from typing import IO, Any
 
@@ -27,7 +26,7 @@ from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
 from meterhouse.api.subscribe import Receive, Scope, Send, subscribe
 from meterhouse.errors import CrowdedError, Refusal, SlowError, StoreError
-from meterhouse.gone import Disconnected, until_gone
+from meterhouse.gone import Disconnected, break_off, until_gone
 from meterhouse.logs import WITHIN, AnsweredRequest
 from meterhouse.proxies import comes_straight
 from meterhouse.wire import envelope
@@ -131,8 +130,12 @@ class Gate:
                 self._bodies.release(request.held)
         if request.route is not None and request.route.embed:
             answer = self._shared(request, answer)
-        with suppress(Disconnected, Refusal):  # what has begun can only be broken off
+        try:
             await _send(send, request, answer)
+        except Refusal:  # the key has ended, and the answer has begun
+            await break_off(scope, receive)
+        except Disconnected:
+            pass
         self._note(request, answer, time.perf_counter() - started)
 
     async def _answer(self, request: Request) -> Answer:
