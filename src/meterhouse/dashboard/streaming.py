@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from meterhouse.dashboard.client import Api, Asker, Pairs, Space
-from meterhouse.gone import Disconnected, until_gone
+from meterhouse.gone import Disconnected, break_off, until_gone
 
 _KEPT = {b"content-length", b"content-type", b"meterhouse-refreshed-at"}
 
@@ -62,10 +62,11 @@ class Download(Response):
         except Disconnected:
             pass  # nobody reads on
         except SignedOut:
-            if not begun:  # else it can only be broken off
-                await PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)(
-                    scope, receive, send
-                )
+            if begun:
+                await break_off(scope, receive)
+                return
+            sorry = PlainTextResponse("Sign in first.", HTTPStatus.UNAUTHORIZED)
+            await sorry(scope, receive, send)
 
 
 def event_stream(request: Request, pieces: AsyncIterator[str]) -> Response:
