@@ -1,5 +1,6 @@
 """Every kind of secret that the program can make, each in a text."""
 
+import asyncio
 import re
 import string
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from meterhouse.masking import masked
 from meterhouse.wire import embed, session
 from meterhouse.wire.ids import new_id, new_secret_key, new_signing_secret, new_token
 from meterhouse.wire.stripecli import listen_secret
+from tests.signing import fixed
 
 SOURCES = Path(meterhouse.__file__).parent
 KEY = b"s" * 32
@@ -35,7 +37,7 @@ MADE: dict[str, Callable[[], str]] = {
     "operator_": lambda: new_token(masking.OPERATOR_TOKEN),
     "signed_in_": lambda: new_token(masking.DASHBOARD_SESSION),
     "link_": lambda: new_token(masking.DASHBOARD_LINK),
-    "known_": lambda: Browsers(ManualClock(0), KEY).remember("ada")[1],
+    "known_": lambda: asyncio.run(Browsers(ManualClock(0), fixed()).remember("ada"))[1],
 }
 
 

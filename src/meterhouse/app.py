@@ -32,7 +32,7 @@ from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
 from meterhouse.folder import DOOR_FILE, lock_folder
-from meterhouse.ledger import accounts, audit, journal, keys, known_settings, sessions, zone_rules
+from meterhouse.ledger import accounts, audit, journal, keys, known_settings, zone_rules
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
@@ -59,6 +59,7 @@ from meterhouse.pipeline.snapshot import Snapshots
 from meterhouse.pipeline.timekeeper import Timekeeper
 from meterhouse.pipeline.verify import Verification
 from meterhouse.pipeline.workshop import Workshop
+from meterhouse.signing import Signing
 from meterhouse.stores import Stores
 from meterhouse.wire.event_id import EventIds
 from meterhouse.wire.ids import new_token
@@ -98,10 +99,10 @@ class Meterhouse:
             _tell_zone_rules(self.ledger)
             _tell_settings(self.ledger, config, clock)
             with self.ledger.read() as connection:
-                session_secret = sessions.read_secret(connection)
                 event_ids = EventIds(journal.read_id_key(connection))
             opened.pop_all()  # they stay open until `stop`
         self._stores = Stores(self.ledger, self._workshop.usage)
+        signing = Signing(self._stores, clock)
         metrics = Metrics()
         self._timekeeper = timekeeper = Timekeeper(self._stores, clock)
         identifiers = Identifiers(config.deduplication_days)
@@ -114,7 +115,7 @@ class Meterhouse:
         self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
         self._retention = Retention(self._stores, identifiers, timekeeper, config.audit_days)
         self._deliverer = Deliverer(self._stores, clock, timekeeper, metrics, Sender(config, clock))
-        self._broadcast = Broadcast(self._stores, clock, metrics, session_secret)
+        self._broadcast = Broadcast(self._stores, clock, metrics, signing)
         self._request_logs = RequestLogs(
             self._stores, metrics, self._broadcast.tell_logs, self._broadcast.hears_logs
         )
@@ -146,8 +147,8 @@ class Meterhouse:
             Verification(self._stores, self._processor.still, clock, config.deduplication_days),
             self._snapshots,
             Authentication(self._stores, clock, self._key_uses),
-            Sessions(session_secret),
-            EmbedTokens(session_secret),
+            Sessions(signing),
+            EmbedTokens(signing),
             event_ids,
             self._broadcast,
             self._request_logs,
@@ -166,7 +167,7 @@ class Meterhouse:
             self.house.operator_token,
             self._stores,
             clock,
-            session_secret,
+            signing,
             config,
         )
         self.asgi = below(config.base_path, compose(gate, self.dashboard))

@@ -278,6 +278,7 @@ API_KEY_NAME_CHARS_MAX = 250
 CREDENTIAL_CACHE_SECONDS = 1  # a revoked key stops working within this time
 CREDENTIAL_CACHE_KEYS_MAX = 10_000
 KEY_LOOK_MILLISECONDS = 700  # between two looks at the keys of what lasts, such as a listener
+SIGNING_LOOK_MILLISECONDS = 250  # between two looks at the secret that signs
 API_KEY_USES_SECONDS = 60  # between two writes of when keys were used last
 API_KEY_DAYS_MAX = 3_650  # until one expires, where it does
 

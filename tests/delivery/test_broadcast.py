@@ -14,11 +14,12 @@ from meterhouse.clock import ManualClock
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.listener import Event, Item, Listener
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, audit, keys, listeners, notifications
+from meterhouse.ledger import accounts, audit, keys, listeners, notifications, signing_secret
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.tables import deliveries
 from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
+from meterhouse.signing import Signing
 from meterhouse.stores import Stores
 from meterhouse.wire.notification import Notification
 from meterhouse.wire.stripecli import EVERY_LOG, Ack, Feature, LogFilters, Response
@@ -45,7 +46,7 @@ class Station:
 
     def another(self) -> Broadcast:
         """Return a broadcast of the same ledger, as a restart makes one."""
-        return Broadcast(self.stores, self.clock, Metrics(), b"s" * 32)
+        return Broadcast(self.stores, self.clock, Metrics(), Signing(self.stores, self.clock))
 
     async def listen(
         self,
@@ -66,6 +67,12 @@ class Station:
         """Revoke a key beside the server, as another node does it."""
         with self.ledger.write() as connection:
             keys.revoke_key(connection, key, audit.system(NOW))
+
+    def rotate(self) -> None:
+        """Renew what signs beside the server; the next look finds it."""
+        with self.ledger.write() as connection:
+            signing_secret.rotate(connection)
+        self.clock.advance(limits.SIGNING_LOOK_MILLISECONDS)
 
     def happen(self, scope: Scope, number: int, **changes: Any) -> Notification:
         made = event(number, scope=scope.id, **changes).notification
@@ -436,6 +443,33 @@ def test_a_key_that_was_revoked_while_the_server_was_away_is_over(run: Run) -> N
         station.revoke(key)
         station.broadcast = station.another()
         await station.broadcast.start()
+        assert await station.broadcast.find(one.id, station.own.account) is None
+
+    run(work)
+
+
+def test_a_session_ends_with_the_secret_that_made_its_own(run: Run) -> None:
+    async def work(station: Station) -> None:
+        one = await station.listen(station.own)
+        waiting = asyncio.create_task(one.next(one.connect()))
+        station.rotate()
+        assert await asyncio.wait_for(waiting, 5) is None
+        assert await station.broadcast.find(one.id, station.own.account) is None
+        another = await station.listen(station.own)
+        assert another.device.secret != one.device.secret
+        assert another.device.id == one.device.id
+        made = station.happen(station.own, 1)
+        assert await hear(another, another.connect()) == (made, None)
+        assert set(station.since()) == {another.id}
+
+    run(work)
+
+
+def test_nobody_comes_back_to_a_session_whose_secret_is_over(run: Run) -> None:
+    async def work(station: Station) -> None:
+        one = await station.listen(station.own)
+        assert await station.broadcast.find(one.id, station.own.account) is one
+        station.rotate()
         assert await station.broadcast.find(one.id, station.own.account) is None
 
     run(work)

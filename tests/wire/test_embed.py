@@ -2,11 +2,10 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.wire import session
-from meterhouse.wire.embed import Embed, is_embed_token, seal, secret_of, unseal
+from meterhouse.wire.embed import Embed, is_embed_token, seal, unseal
 from meterhouse.wire.session import Session
 
-SESSIONS = b"s" * 32
-SECRET = secret_of(SESSIONS)
+SECRET = b"s" * 32
 EMBED = Embed(1, "acct_1", False, "cus_1", ("mtr_1", "mtr_2"), ("model",), 10**13, "key_1")
 TOKEN = seal(EMBED, SECRET)
 
@@ -14,7 +13,7 @@ TOKEN = seal(EMBED, SECRET)
 def test_a_token_tells_what_it_permits() -> None:
     assert is_embed_token(TOKEN)
     assert unseal(TOKEN, SECRET) == EMBED
-    assert unseal(TOKEN, secret_of(b"t" * 32)) is None
+    assert unseal(TOKEN, b"t" * 32) is None
 
 
 def test_the_longest_token_goes_into_a_header() -> None:
@@ -27,11 +26,11 @@ def test_the_longest_token_goes_into_a_header() -> None:
 
 
 def test_no_token_is_taken_for_one_of_another_kind() -> None:
-    made = session.seal(Session("mes_1", 1, "acct_1", False, 10**13), SESSIONS)
+    made = session.seal(Session("mes_1", 1, "acct_1", False, 10**13), SECRET)
     assert not is_embed_token(made)
     assert not session.is_token(TOKEN)
     assert unseal("embed_" + made.removeprefix("token_"), SECRET) is None
-    assert session.unseal("token_" + TOKEN.removeprefix("embed_"), SESSIONS) is None
+    assert session.unseal("token_" + TOKEN.removeprefix("embed_"), SECRET) is None
 
 
 @pytest.mark.parametrize(

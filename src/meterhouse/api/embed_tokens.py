@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
 from meterhouse.metering.model import Scope
+from meterhouse.signing import Signing
 from meterhouse.wire import embed, envelope, refusals
 from meterhouse.wire.credentials import mask
 from meterhouse.wire.embed import Embed
@@ -13,30 +14,30 @@ _LASTS_MAX = limits.EMBED_TOKEN_SECONDS_MAX * 1000 + limits.CLOCK_APART_MINUTES_
 
 
 class EmbedTokens:
-    """Makes and checks tokens; every node that knows the ledger's secret takes every node's."""
+    """Makes and checks tokens; every node takes every node's, as long as they share a secret."""
 
-    def __init__(self, session_secret: bytes) -> None:
-        self._secret = embed.secret_of(session_secret)
+    def __init__(self, signing: Signing) -> None:
+        self._signing = signing
 
-    def seal(self, permitted: Embed) -> str:
+    async def seal(self, permitted: Embed) -> str:
         """Return the token that permits this."""
-        return embed.seal(permitted, self._secret)
+        return embed.seal(permitted, (await self._signing.keys()).embed_tokens)
 
-    def open(self, token: str, now: int) -> Embed:
+    async def open(self, token: str, now: int) -> Embed:
         """Return what a token permits; refuse with 401 one that is not ours or that is over."""
-        permitted = embed.unseal(token, self._secret)
+        permitted = embed.unseal(token, (await self._signing.keys()).embed_tokens)
         if permitted is None:
             raise envelope.invalid_api_key(mask(token))
         if not now < permitted.expires_at <= now + _LASTS_MAX:  # nor was it made by a clock ahead
             raise refusals.embed_token_expired()
         return permitted
 
-    def credential(self, token: str, account: str, now: int) -> Credential:
+    async def credential(self, token: str, account: str, now: int) -> Credential:
         """Return what a token opens: reading meter usage, as far as it permits that.
 
         Refuses with 403 a token of another account than the `account` that is named.
         """
-        permitted = self.open(token, now)
+        permitted = await self.open(token, now)
         if account and account != permitted.account:
             raise envelope.account_denied(mask(token), account)
         scope = Scope(permitted.scope, permitted.account, permitted.livemode)

@@ -254,10 +254,14 @@ class Gate:
             livemode = request.header(b"meterhouse-livemode") == "true"
             return await authentication.operator(account, livemode=livemode)
         if route.session and is_token(secret):
-            session = self._house.sessions.credential(secret, account, self._house.clock.now())
+            session = await self._house.sessions.credential(
+                secret, account, self._house.clock.now()
+            )
             return await authentication.check(session, session_expired())
         if route.embed and is_embed_token(secret):
-            embed = self._house.embed_tokens.credential(secret, account, self._house.clock.now())
+            embed = await self._house.embed_tokens.credential(
+                secret, account, self._house.clock.now()
+            )
             return await authentication.check(embed, embed_token_expired())
         credential = await authentication.credential(secret, account)
         if route.operator_only:

@@ -29,6 +29,7 @@ _COMMANDS = (
     "audit",
     "clock",
     "users",
+    "secrets",
 )
 
 

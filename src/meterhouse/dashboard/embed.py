@@ -25,6 +25,7 @@ from meterhouse.dashboard.question import (
     span,
     windows,
 )
+from meterhouse.signing import Signing
 from meterhouse.wire import embed as tokens
 
 _USAGE = "/v1/billing/analytics/meter_usage"
@@ -34,16 +35,16 @@ _WRONG = "This chart cannot be shown: its token is not valid, or it is over."
 class Frame:
     """Shows embedded charts."""
 
-    def __init__(self, api: Api, clock: Clock, templates: Environment, secret: bytes) -> None:
+    def __init__(self, api: Api, clock: Clock, templates: Environment, signing: Signing) -> None:
         self._api = api
         self._clock = clock
         self._templates = templates
-        self._secret = tokens.secret_of(secret)
+        self._signing = signing
 
     async def show(self, request: Request) -> Response:
         """Show the usage that a token is bound to."""
         token = request.query_params.get("token", "")
-        bound = tokens.unseal(token, self._secret)
+        bound = tokens.unseal(token, (await self._signing.keys()).embed_tokens)
         theme = request.query_params.get("theme", "auto")
         if bound is None:
             return self._page(

@@ -13,6 +13,7 @@ import msgspec
 
 from meterhouse import limits, masking
 from meterhouse.clock import Clock
+from meterhouse.signing import Signing
 from meterhouse.wire import token
 
 _COOKIE = "meterhouse_known_"
@@ -35,21 +36,23 @@ _DECODER = msgspec.msgpack.Decoder(Acquaintance)
 class Browsers:
     """Makes and reads these cookies."""
 
-    def __init__(self, clock: Clock, secret: bytes) -> None:
+    def __init__(self, clock: Clock, signing: Signing) -> None:
         self._clock = clock
-        self._secret = secret
+        self._signing = signing
 
-    def remember(self, name: str) -> tuple[str, str]:
+    async def remember(self, name: str) -> tuple[str, str]:
         """Return name and value of the cookie of a browser that has just signed in."""
         who = _digest(name)
         made = Acquaintance(who, self._clock.now(), secrets.token_hex(16))
-        return _cookie(who), token.seal(masking.KNOWN_BROWSER, _ENCODER.encode(made), self._secret)
+        key = (await self._signing.keys()).known_browsers
+        return _cookie(who), token.seal(masking.KNOWN_BROWSER, _ENCODER.encode(made), key)
 
-    def recognize(self, cookies: Mapping[str, str], name: str) -> str | None:
+    async def recognize(self, cookies: Mapping[str, str], name: str) -> str | None:
         """Return the name of a browser that has signed in as `name`; None where it has not."""
         who = _digest(name)
         cookie = cookies.get(_cookie(who), "")
-        found = token.read(_DECODER, masking.KNOWN_BROWSER, cookie, self._secret)
+        key = (await self._signing.keys()).known_browsers
+        found = token.read(_DECODER, masking.KNOWN_BROWSER, cookie, key)
         if found is None:
             return None
         age = self._clock.now() - found.at

@@ -56,7 +56,7 @@ class Door:
         client = self._address.client(request)
         if not _possible(name, password):
             return await self._refuse("", client, next_)
-        known = self._browsers.recognize(request.cookies, name)
+        known = await self._browsers.recognize(request.cookies, name)
         try:
             async with self._attempts.turn(name, client, known) as attempt:
                 gone = await request.is_disconnected()
@@ -69,7 +69,7 @@ class Door:
         attempt.forgive()
         log.info("%s signed in from %s", name, _told(client))
         answer = self._enter(request, cookie, self._within(next_))
-        self._remember(request, answer, name)
+        await self._remember(request, answer, name)
         return answer
 
     async def open(self, request: Request) -> Response:
@@ -122,9 +122,9 @@ class Door:
         self._set_cookie(request, answer, COOKIE, cookie, seconds, self._address.home)
         return answer
 
-    def _remember(self, request: Request, answer: Response, name: str) -> None:
+    async def _remember(self, request: Request, answer: Response, name: str) -> None:
         seconds = limits.SIGN_IN_KNOWN_DAYS * _DAY_SECONDS
-        cookie, value = self._browsers.remember(name)
+        cookie, value = await self._browsers.remember(name)
         self._set_cookie(request, answer, cookie, value, seconds, f"{self._address.home}/sign-in")
 
     def _set_cookie(

@@ -55,6 +55,7 @@ from meterhouse.dashboard.live import Live
 from meterhouse.dashboard.session import COOKIE, Session, Sessions
 from meterhouse.dashboard.visit import Visit, environment
 from meterhouse.gone import Disconnected, until_gone
+from meterhouse.signing import Signing
 from meterhouse.stores import Stores
 from meterhouse.watch import Watch
 
@@ -144,7 +145,7 @@ class Dashboard:
         operator_token: str,
         stores: Stores,
         clock: Clock,
-        secret: bytes,
+        signing: Signing,
         config: Config,
     ) -> None:
         self.sessions = Sessions(stores, clock)
@@ -154,13 +155,13 @@ class Dashboard:
         self.clock = clock
         self.address = Address(config.trusted_proxies, config.base_path)
         self.templates = environment(self.address)
-        self._secret = secret
+        self._signing = signing
         self._attempts = Attempts(clock)
         self._door = signin.Door(
             self.sessions,
             self._attempts,
             Failures(clock),
-            Browsers(clock, secret),
+            Browsers(clock, signing),
             self.templates,
             self.address,
         )
@@ -182,7 +183,7 @@ class Dashboard:
 
     def _routes(self) -> list[Route]:
         door = self._door
-        frame = embed.Frame(self.api, self.clock, self.templates, self._secret)
+        frame = embed.Frame(self.api, self.clock, self.templates, self._signing)
         routes = [
             Route("/dashboard/static/{name}", assets.serve),
             Route("/dashboard/sign-in", door.ask, methods=["GET"]),

@@ -3,8 +3,9 @@
 While somebody listens, the ledger is asked for new notifications every `CLI_POLL_MILLISECONDS`, so
 it does not matter which process has written them. Nothing is owed to a CLI: one that begins to
 listen hears what happens from then on, and one that stays away for `CLI_KEPT_SECONDS` nothing more.
-Nor does one whose key is revoked or has expired: the ledger is asked about the keys of all who
-listen at once, every `KEY_LOOK_MILLISECONDS`, and before anybody connects.
+Nor does one whose key is revoked or has expired, or whose events are signed with what is no longer
+the secret: the ledger is asked about all who listen at once, every `KEY_LOOK_MILLISECONDS`, and
+before anybody connects.
 
 Which sessions there are, and how far each has heard, is kept in the ledger, so that a CLI goes on
 after a restart or a kill. What the CLIs tell about their forwarding is recorded in the same
@@ -15,7 +16,7 @@ While the ledger does not answer, the first `CLI_WAITING_FRAMES_MAX` things that
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -30,6 +31,7 @@ from meterhouse.ledger.forwards import Forward
 from meterhouse.ledger.listeners import Listening
 from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
+from meterhouse.signing import Signing
 from meterhouse.stores import Stores
 from meterhouse.usage.request_logs import RequestLog
 from meterhouse.wire.ids import derived_id, new_id
@@ -40,19 +42,19 @@ log = logging.getLogger("meterhouse.broadcast")
 
 
 class Broadcast:
-    """Every listener of this process. `secret` is the ledger's: it makes those of the devices."""
+    """Every listener of this process."""
 
-    def __init__(self, stores: Stores, clock: Clock, metrics: Metrics, secret: bytes) -> None:
+    def __init__(self, stores: Stores, clock: Clock, metrics: Metrics, signing: Signing) -> None:
         self._stores = stores
         self._clock = clock
         self._dropped = metrics.dropped.labels("cli_frames")
-        self._secret = secret
+        self._signing = signing
         self._listeners: dict[str, Listener] = {}
         self._homes: dict[int, Home] = {}  # as many as there are accounts
         self._number = 0
         self._heard: list[Forward] = []
         self._ended: set[str] = set()  # sessions that the ledger does not know to be over
-        self._keys_seen_at = -math.inf  # when the ledger was asked about keys, by the loop's clock
+        self._seen_at = -math.inf  # when the ledger was asked about all, by the loop's clock
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
 
@@ -60,8 +62,9 @@ class Broadcast:
         """Wait for those who listened before; they are as if they had left just now."""
         kept = await self._stores.read(listeners.read)
         self._number = min((one.since for one in kept), default=0)
+        key = await self._key()
         for one in kept:
-            self._listeners[one.id] = self._listener(one)
+            self._listeners[one.id] = self._listener(one, key)
         self._look()
 
     async def listen(
@@ -77,6 +80,7 @@ class Broadcast:
         It listens as long as `key` is good, which is None for the operator. One that is away makes
         room: who only asks for a secret never comes.
         """
+        signed_with = await self._key()
         since = await self._stores.read(notifications.last)
         self._forget(self._clock.now())
         if not self._make_room(scope):
@@ -84,18 +88,17 @@ class Broadcast:
         if not self._listeners:
             self._number = since
         session = Listening(new_id("cliws"), scope, key, device, features, filters, since)
-        listener = self._listeners[session.id] = self._listener(session)
+        listener = self._listeners[session.id] = self._listener(session, signed_with)
         self._look()
         await self._stores.write(listeners.put, session)
         return listener
 
     async def find(self, listener: str, account: str) -> Listener | None:
-        """Return the listener of an account that has this id, while its key is good."""
+        """Return the listener of an account that has this id, while it may listen."""
         found = self._listeners.get(listener)
         if found is None or found.scope.account != account:
             return None
-        if found.key is not None:
-            await self._see(found.key)
+        await self._see((found,))
         return self._listeners.get(listener)
 
     def hear(self, listener: Listener, frame: Ack | Response) -> None:
@@ -128,12 +131,15 @@ class Broadcast:
         except Exception:
             log.exception("what the Stripe CLIs told last is not recorded")
 
-    def _listener(self, one: Listening) -> Listener:
+    async def _key(self) -> bytes:
+        return (await self._signing.keys()).listeners
+
+    def _listener(self, one: Listening, key: bytes) -> Listener:
         account, livemode = one.scope.account, one.scope.livemode
         device = Device(
             one.device,
             derived_id("cli", livemode, account, one.device),
-            listen_secret(self._secret, account, one.device, livemode=livemode),
+            _secret(key, one.scope, one.device),
         )
         return Listener(
             one.id,
@@ -157,7 +163,7 @@ class Broadcast:
             seconds = limits.CLI_POLL_MILLISECONDS / 1000
             try:
                 await self._record()
-                await self._see_keys()
+                await self._see_all()
                 while await self._read() == limits.CLI_READ_ROWS_MAX:
                     pass
             except Exception:
@@ -191,22 +197,23 @@ class Broadcast:
             one.since = number
         self._ended.difference_update(ended)
 
-    async def _see_keys(self) -> None:
-        """End the sessions whose keys are good no more, if it is time to ask."""
+    async def _see_all(self) -> None:
+        """End the sessions that may listen no more, if it is time to ask."""
         now = asyncio.get_running_loop().time()
-        if now >= self._keys_seen_at + limits.KEY_LOOK_MILLISECONDS / 1000:
-            await self._see(*{one.key for one in self._listeners.values() if one.key is not None})
-            self._keys_seen_at = now
+        if now >= self._seen_at + limits.KEY_LOOK_MILLISECONDS / 1000:
+            await self._see(tuple(self._listeners.values()))
+            self._seen_at = now
 
-    async def _see(self, *asked: str) -> None:
-        """End the sessions of those of some keys that are good no more."""
-        if not asked:
-            return
-        now = self._clock.now()
-        good = await self._stores.ask_ledger("look_up", keys.still_good, asked, now)
-        over = set(asked) - good
-        for one in [one for one in self._listeners.values() if one.key in over]:
-            self._end(one.id)
+    async def _see(self, asked: Collection[Listener]) -> None:
+        """End those sessions whose key is good no more, or whose events have another secret now."""
+        ids, now = {one.key for one in asked if one.key is not None}, self._clock.now()
+        good = await self._stores.ask_ledger("look_up", keys.still_good, ids, now) if ids else ()
+        signed_with = await self._key()
+        for one in asked:
+            held = one.key is None or one.key in good
+            same = one.device.secret == _secret(signed_with, one.scope, one.device.name)
+            if one.id in self._listeners and not (held and same):
+                self._end(one.id)
 
     async def _read(self) -> int:
         """Tell what happened since the last look; return how much it was."""
@@ -248,6 +255,10 @@ class Broadcast:
     def _end(self, listener: str) -> None:
         self._listeners.pop(listener).end()
         self._ended.add(listener)
+
+
+def _secret(key: bytes, scope: Scope, device: str) -> str:
+    return listen_secret(key, scope.account, device, livemode=scope.livemode)
 
 
 def _keep(

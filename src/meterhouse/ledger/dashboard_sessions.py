@@ -144,6 +144,11 @@ def end_all(connection: sa.Connection, user: str | None) -> list[str]:
     return list(connection.execute(gone).scalars())
 
 
+def end_everybodys(connection: sa.Connection) -> int:
+    """End every session there is; return how many there were."""
+    return connection.execute(sa.delete(_table)).rowcount
+
+
 def expire(connection: sa.Connection, now: int, rows_max: int) -> int:
     """Delete up to `rows_max` of the sessions whose time is over; return how many went."""
     return connection.execute(_expire, {"now": now, "rows": rows_max}).rowcount

@@ -75,3 +75,8 @@ def move(connection: sa.Connection, heard: Collection[tuple[str, int]]) -> None:
 def forget(connection: sa.Connection, ids: Collection[str]) -> None:
     """Delete sessions that have ended."""
     connection.execute(sa.delete(listeners).where(listeners.c.id.in_(ids)))
+
+
+def forget_all(connection: sa.Connection) -> int:
+    """Delete every session; return how many there were."""
+    return connection.execute(sa.delete(listeners)).rowcount

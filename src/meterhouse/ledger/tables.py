@@ -130,8 +130,8 @@ known_settings = sa.Table(
 )
 
 # One row, made with the table: what signs the tokens of sessions.
-session_secret = sa.Table(
-    "session_secret",
+signing_secret = sa.Table(
+    "signing_secret",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("secret", sa.LargeBinary, nullable=False),

@@ -1,11 +1,9 @@
 """Embed tokens: what a browser may be given, so that it can show one customer's usage.
 
 A token is bound to an account and mode, one customer, some meters and some of their dimensions, and
-it is over soon. It needs no look-up, like the token of a session; its secret is made of the same
-one.
+it is over soon. It needs no look-up, like the token of a session.
 """
 
-import hmac
 from typing import Annotated
 
 import msgspec
@@ -43,16 +41,11 @@ def is_embed_token(credential: str) -> bool:
     return credential.startswith(_PREFIX)
 
 
-def secret_of(session_secret: bytes) -> bytes:
-    """Return the secret of embed tokens; no token of a session is signed with it."""
-    return hmac.digest(session_secret, b"embed tokens", "sha256")
-
-
-def seal(embed: Embed, secret: bytes) -> str:
+def seal(embed: Embed, key: bytes) -> str:
     """Return the token that permits this."""
-    return token.seal(_PREFIX, _ENCODER.encode(embed), secret)
+    return token.seal(_PREFIX, _ENCODER.encode(embed), key)
 
 
-def unseal(text: str, secret: bytes) -> Embed | None:
-    """Return what a token permits, over or not; None when it was not sealed with `secret`."""
-    return token.read(_DECODER, _PREFIX, text, secret)
+def unseal(text: str, key: bytes) -> Embed | None:
+    """Return what a token permits, over or not; None when it was not sealed with `key`."""
+    return token.read(_DECODER, _PREFIX, text, key)

@@ -1,7 +1,7 @@
 """Sessions of the meter event stream: tokens that need no look-up.
 
-A token holds the session, signed (`wire.token`) with a secret that the ledger keeps, so any node
-that knows the secret can check it. To clients it is opaque
+A token holds the session, signed (`wire.token`) with a key that follows from the ledger's secret,
+so any node that opens the ledger can check it. To clients it is opaque
 (https://docs.stripe.com/api/v2/billing/meter-event-session).
 """
 
@@ -37,11 +37,11 @@ def is_token(credential: str) -> bool:
     return credential.startswith(_PREFIX)
 
 
-def seal(session: Session, secret: bytes) -> str:
+def seal(session: Session, key: bytes) -> str:
     """Return the token of a session."""
-    return token.seal(_PREFIX, _ENCODER.encode(session), secret)
+    return token.seal(_PREFIX, _ENCODER.encode(session), key)
 
 
-def unseal(text: str, secret: bytes) -> Session | None:
-    """Return the session of a token, expired or not; None when it was not sealed with `secret`."""
-    return token.read(_DECODER, _PREFIX, text, secret)
+def unseal(text: str, key: bytes) -> Session | None:
+    """Return the session of a token, expired or not; None when it was not sealed with `key`."""
+    return token.read(_DECODER, _PREFIX, text, key)

@@ -28,13 +28,13 @@ _LOG = "resp_"
 _REQUEST = "req_"
 
 
-def listen_secret(secret: bytes, account: str, device: str, *, livemode: bool) -> str:
+def listen_secret(key: bytes, account: str, device: str, *, livemode: bool) -> str:
     """Return what signs the events that a device hears: the same whenever it listens.
 
-    `secret` is the ledger's own, so every node that opens the ledger says the same.
+    `key` follows from the ledger's secret, so every node that opens the ledger says the same.
     """
-    name = "\0".join(("stripecli", account, "live" if livemode else "test", device))
-    return SIGNING_SECRET + hmac.digest(secret, name.encode(), "sha256").hex()
+    name = "\0".join((account, "live" if livemode else "test", device))
+    return SIGNING_SECRET + hmac.digest(key, name.encode(), "sha256").hex()
 
 
 # ---- Frames that the server sends ----

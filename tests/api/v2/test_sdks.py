@@ -18,9 +18,10 @@ import pytest
 import stripe
 
 from meterhouse.ledger.engine import open_ledger
-from meterhouse.ledger.sessions import read_secret
+from meterhouse.ledger.signing_secret import read_secret
 from meterhouse.metering.model import Scope
 from meterhouse.wire.session import Session, seal
+from meterhouse.wire.signing import signing_keys
 from tests.api.house import House, housing
 from tests.api.samples import make_customer, make_meter, total
 from tests.server import TEST_KEY, Server
@@ -44,8 +45,8 @@ def expired_token(server: Server) -> str:
     """Return a token that the server made, as it were, long ago."""
     scope = Scope(1, "acct_gone", False)
     with open_ledger(f"sqlite:///{server.data_dir}/ledger.db") as ledger, ledger.read() as reading:
-        secret = read_secret(reading)
-    return seal(Session("mes_test_1", scope.id, scope.account, scope.livemode, 1), secret)
+        key = signing_keys(read_secret(reading)).stream_sessions
+    return seal(Session("mes_test_1", scope.id, scope.account, scope.livemode, 1), key)
 
 
 def test_python(server: Server, client: stripe.StripeClient, account: str) -> None:

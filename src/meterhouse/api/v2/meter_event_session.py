@@ -14,7 +14,7 @@ from meterhouse.wire.timestamp import print_timestamp
 async def create(call: Call) -> Answer:
     """Make a session, whose token sends events to the stream for 15 minutes."""
     call.document(Document)
-    session, token = call.house.sessions.create(call.scope, call.credential.key, call.now)
+    session, token = await call.house.sessions.create(call.scope, call.credential.key, call.now)
     answer = ok(
         {
             "id": session.id,

@@ -17,7 +17,7 @@ def upgrade() -> None:
     _users()
     _dashboard_sessions()
     _audit_log()
-    _session_secret()
+    _signing_secret()
     _zone_rules()
     _store_identity()
     _owner()
@@ -159,13 +159,13 @@ def _audit_log() -> None:
     )
 
 
-def _session_secret() -> None:
+def _signing_secret() -> None:
     table = op.create_table(
-        "session_secret",
+        "signing_secret",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_session_secret"),
-        sa.CheckConstraint("id = 1", name="ck_session_secret_one_row"),
+        sa.PrimaryKeyConstraint("id", name="pk_signing_secret"),
+        sa.CheckConstraint("id = 1", name="ck_signing_secret_one_row"),
     )
     op.bulk_insert(table, [{"id": 1, "secret": secrets.token_bytes(32)}])
 
