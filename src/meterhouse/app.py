@@ -129,7 +129,9 @@ class Meterhouse:
             timekeeper,
         )
         self._rebuilder = Rebuilder(self._stores, self._processor, clock)
-        self._eraser = Eraser(self._stores, timekeeper)
+        self._eraser = Eraser(
+            self._stores, self._processor, self._resender, self._rebuilder, timekeeper
+        )
         self._snapshots = Snapshots(self._stores, self._unchanging, config)
         self._key_uses = KeyUses(self._stores)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)

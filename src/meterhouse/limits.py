@@ -207,8 +207,10 @@ ERASURE_EVENT_MINUTES = 10  # that events about one who was deleted are kept who
 ERASURE_OWED_DAYS = 4  # the same for destinations that they are owed to
 ERASURE_CHUNK_ROWS_MAX = 500  # that are erased in one transaction
 ERASURE_LOOK_SECONDS = 5  # between two looks at what is due
-ERASURE_AGAIN_SECONDS = 30  # until one that has to wait is looked at again
 ERASURE_RETRY_SECONDS = 1
+ERASURE_ANSWER_SECONDS_MAX = 2  # that the request which begins one waits for its end
+ERASURE_POLL_MILLISECONDS = 200  # between two looks at how far something is
+ERASURE_KEYS_ITEMS_MAX = 100  # of payloads, in one request
 ERASURES_DAYS = 30  # that an erasure can be asked for
 
 # Changing the dimensions of a meter.
@@ -257,6 +259,7 @@ LEDGER_PROBE_SECONDS = 5
 LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10
 LEDGER_CACHE_BYTES_MAX = 64 * 1_048_576  # pages that the SQLite writer keeps in memory
+LEDGER_REWRITE_BYTES_MAX = 256 * 1_048_576  # some seconds, in which nothing else is written
 LEDGER_WAL_BYTES_MAX = 64 * 1_048_576  # what SQLite's log shrinks to once it was read back
 USAGE_READERS = 4  # of the server's own work
 USAGE_TOKENS_KEPT = 1_000  # of the newest inserts; an insert repeated under one of them is dropped

@@ -125,6 +125,11 @@ class Stores:
 
         return await _ending(self._readers[lane].submit(run), interrupt.come)
 
+    async def rewrite_ledger(self) -> bool:
+        """Write the ledger's file anew, as `Ledger.rewrite` does, between two writes."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, self._ledger.rewrite)
+
     async def snapshot(self) -> LedgerSnapshot:
         """Hold the ledger as it is now, to be copied."""
         loop = asyncio.get_running_loop()

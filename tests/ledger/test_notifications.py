@@ -186,5 +186,11 @@ def test_an_event_that_is_owed_can_be_erased_all_the_same(ledger: Ledger) -> Non
     scope, _ = two_scopes(ledger)
     put(ledger, snapshot(scope, "evt_1", object_id="cus_1"))
     owe(ledger, scope, "evt_1", "pending")
+    attempt = Attempt(at=2_000, status=500, duration_ms=5, error=None, response="no, Ada")
     with ledger.write() as connection:
-        assert notifications.erase(connection, scope, {"id": "cus_1"}, 9, owed=True) == 1
+        left = {"id": "cus_1", "deleted": True}
+        (debt,) = deliveries.debts(connection, "ed_1", 10)  # and its attempt is under way
+        assert notifications.erase(connection, scope, left, 9, owed=True) == 1
+        deliveries.record(connection, [Step(debt, attempt, "failed", None)], 2_000)
+        [[told]] = deliveries.attempts_of(connection, [debt.delivery]).values()
+        assert told == msgspec.structs.replace(attempt, response="")

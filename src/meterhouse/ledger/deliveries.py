@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from meterhouse.ledger import audit, destinations
 from meterhouse.ledger.destinations import Destination
 from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.notifications import ERASED
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import attempts, deliveries, scopes
 from meterhouse.ledger.tables import destinations as destinations_table
@@ -118,7 +119,11 @@ _owe = sa.insert(deliveries).values(
     created=sa.bindparam("now"),
 )
 _deliveries = sa.select(*_COLUMNS)
-_there = sa.select(deliveries.c.id).where(any_of(deliveries.c.id, "ids"))
+_there = (
+    sa.select(deliveries.c.id, ERASED)
+    .join_from(deliveries, notifications_table)
+    .where(any_of(deliveries.c.id, "ids"))
+)
 _first_due = (
     sa.select(sa.func.min(deliveries.c.next_attempt_at))
     .where(
@@ -303,7 +308,8 @@ def owed(connection: sa.Connection, wanted: Sequence[Debt]) -> list[Owed]:
 def record(connection: sa.Connection, steps: Sequence[Step], reached: int) -> list[str]:
     """Record what became of debts; a delivery that is no longer there is passed over.
 
-    A delivery that was asked for again since its debt was read stays pending.
+    A delivery that was asked for again since its debt was read stays pending. What a destination
+    answered to an event that was erased meanwhile, it answered to the whole: it is not kept.
 
     Returns the destinations that this disables, because a delivery to them was given up after
     nothing had arrived for `DESTINATION_FAILING_DAYS_MAX` days. `reached` is the latest instant
@@ -319,9 +325,12 @@ def record(connection: sa.Connection, steps: Sequence[Step], reached: int) -> li
         for step in steps
     ]
     connection.execute(_settle, settled)
-    there = set(connection.scalars(_there, {"ids": [step.debt.delivery for step in steps]}))
+    rows = connection.execute(_there, {"ids": [step.debt.delivery for step in steps]})
+    there = {row[0]: row[1] for row in rows}
     made = [
-        msgspec.structs.asdict(step.attempt) | {"delivery": step.debt.delivery}
+        msgspec.structs.asdict(step.attempt)
+        | {"delivery": step.debt.delivery}
+        | ({"response": ""} if there[step.debt.delivery] else {})
         for step in steps
         if step.attempt is not None and step.debt.delivery in there
     ]

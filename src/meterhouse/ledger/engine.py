@@ -18,9 +18,10 @@ What a reader may rely on:
 
 import fcntl
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple, Self
@@ -48,6 +49,7 @@ from meterhouse.limits import (
     LEDGER_LOOK_INSTRUCTIONS,
     LEDGER_PROBE_ATTEMPTS_MAX,
     LEDGER_PROBE_SECONDS,
+    LEDGER_REWRITE_BYTES_MAX,
     LEDGER_SILENT_SECONDS,
     LEDGER_STATEMENTS_CACHED_MAX,
     LEDGER_WAL_BYTES_MAX,
@@ -131,6 +133,30 @@ class Ledger:
     def snapshot(self) -> LedgerSnapshot:
         """Hold the ledger as it is now, to be copied; raises `StoreError` unless it is a file."""
         return LedgerSnapshot(self._writer.url)
+
+    def rewrite(self) -> bool:
+        """Write the ledger's file anew, without what was deleted; nobody else writes meanwhile.
+
+        SQLite overwrites what it deletes, but not where that had been before it was moved within
+        its pages. Returns False, and does nothing, where the ledger is no file, or has more than
+        `LEDGER_REWRITE_BYTES_MAX`, which would take long.
+        """
+        url = self._writer.url
+        if url.get_backend_name() != "sqlite" or not url.database:
+            return False
+        if Path(url.database).stat().st_size > LEDGER_REWRITE_BYTES_MAX:
+            return False
+        try:
+            with closing(
+                sqlite3.connect(url.database, LEDGER_BUSY_SECONDS_MAX, isolation_level=None)
+            ) as connection:
+                connection.execute("VACUUM")
+                [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"The ledger cannot be written anew: {error}") from error
+        if busy:
+            raise StoreError("The ledger's log cannot be emptied: somebody reads an older state.")
+        return True
 
     def close(self) -> None:
         """Close every connection. What was committed is on disk already."""

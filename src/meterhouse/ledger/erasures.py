@@ -18,8 +18,10 @@ Step = Literal["customer", "events", "slots", "files", "complete"]
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """One erasure, at the `step` that is to be done when `due_at` has come.
 
-    Values under `payload_keys` go from the customer's events; `events` counts those that had some.
-    One that is `at_once` waits for nobody who has yet to hear of the customer.
+    Values under `payload_keys` go from the customer's events; `events` counts those that had some,
+    and `events_erased_at` is the instant from which on none has. One that is `at_once` waits for
+    nobody who has yet to hear of the customer, and `rewritten` tells that the ledger's file was
+    written anew for it.
     """
 
     id: str
@@ -31,6 +33,8 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     step: Step = "customer"
     due_at: int = 0
     events: int = 0
+    events_erased_at: int | None = None
+    rewritten: bool = False
 
 
 _erasures = sa.select(*(erasures.c[name] for name in Erasure.__struct_fields__))

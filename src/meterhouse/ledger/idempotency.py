@@ -5,8 +5,8 @@ neither. `fingerprint` tells whether the retry asks for the same thing. A record
 expires, which each API does at its own time; it may still lie here until `expire` comes by.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -37,6 +37,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     def name(self) -> tuple[int, Api, str]:
         """What no other record has: a key names one request in one API of one scope."""
         return self.scope, self.api, self.key
+
+
+class Change(NamedTuple):
+    """An answer that becomes another: the number of its record, and both bodies."""
+
+    seq: int
+    before: bytes
+    after: bytes
 
 
 _COLUMNS = Record.__struct_fields__
@@ -93,6 +101,57 @@ def erase_customer(
         .where(idempotency_records.c.scope == scope, idempotency_records.c.customer == customer_id)
         .values(body=to_json(left))
     )
+
+
+def payloads_with(
+    connection: sa.Connection,
+    scope: int,
+    customer_id: str,
+    keys: Collection[str],
+    page: tuple[int, int],
+) -> tuple[int | None, list[Change]]:
+    """Find answers to meter events of a customer whose payloads have some of these keys.
+
+    A `page` is the number of a record, and how many of those after it are looked through. Returns
+    the number to go on after, None at the end, and what takes the keys out of the answers.
+    """
+    after, rows_max = page
+    columns = (idempotency_records.c.seq, idempotency_records.c.body)
+    rows = connection.execute(
+        sa.select(*columns)
+        .where(idempotency_records.c.scope == scope, idempotency_records.c.seq > after)
+        .order_by(idempotency_records.c.seq)
+        .limit(rows_max)
+    ).all()
+    name = customer_id.encode()
+    changes = []
+    for seq, body in rows:
+        answer = _without(body, customer_id, keys) if name in body else None
+        if answer is not None:
+            changes.append(Change(seq, body, answer))
+    return rows[-1].seq if len(rows) == rows_max else None, changes
+
+
+def change(connection: sa.Connection, changes: Iterable[Change]) -> None:
+    """Replace answers; one that has gone meanwhile is passed over."""
+    for seq, before, after in changes:
+        connection.execute(
+            sa.update(idempotency_records)
+            .where(idempotency_records.c.seq == seq, idempotency_records.c.body == before)
+            .values(body=after)
+        )
+
+
+def _without(body: bytes, customer_id: str, keys: Collection[str]) -> bytes | None:
+    """Return an answer without some keys of its payload; None where it has none of them."""
+    document = msgspec.json.decode(body)
+    payload = document.get("payload")
+    if not isinstance(payload, dict) or customer_id not in payload.values():
+        return None
+    if payload.keys().isdisjoint(keys):
+        return None
+    document["payload"] = {key: text for key, text in payload.items() if key not in keys}
+    return to_json(document)
 
 
 def expire(connection: sa.Connection, now: int, rows_max: int) -> int:

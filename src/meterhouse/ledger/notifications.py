@@ -47,11 +47,9 @@ _expired = (
     .order_by(notifications.c.created)
     .limit(sa.bindparam("rows"))
 )
-# What shows of its object that it was deleted, and nothing else, has been erased.
-_whole = sa.and_(
-    notifications.c.payload == "snapshot",
-    notifications.c.body["object", "deleted"].as_string().is_(None),
-)
+# A snapshot event that shows of its object that it was deleted, and nothing else.
+ERASED = notifications.c.body["object", "deleted"].as_string().is_not(None)
+_whole = sa.and_(notifications.c.payload == "snapshot", sa.not_(ERASED))
 _pending = sa.exists().where(
     deliveries.c.notification == notifications.c.id, deliveries.c.next_attempt_at.is_not(None)
 )

@@ -543,6 +543,8 @@ erasures = sa.Table(
     sa.Column("step", sa.Text, nullable=False),
     sa.Column("due_at", Whole64, nullable=False),  # when to go on
     sa.Column("events", Whole64, nullable=False),  # that have lost something
+    sa.Column("events_erased_at", Whole64),
+    sa.Column("rewritten", sa.Boolean(create_constraint=True, name="rewritten"), nullable=False),
     sa.Column("created", Whole64, nullable=False),
     sa.CheckConstraint("step IN ('complete', 'customer', 'events', 'files', 'slots')", name="step"),
 )

@@ -13,7 +13,8 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -74,6 +75,13 @@ class Resender(Worker):
         self._freshness = freshness
         self._clock = clock
         self._timekeeper = timekeeper
+        self._stepping = asyncio.Lock()  # held while a chunk is on its way
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Resend nothing, once the chunk that is on its way has arrived."""
+        async with self._stepping:
+            yield
 
     async def _run(self) -> None:
         while True:
@@ -81,7 +89,8 @@ class Resender(Worker):
             self._work.clear()
             try:
                 while resend := await self._stores.read(resends.oldest_running):
-                    await self._step(resend)
+                    async with self._stepping:
+                        await self._step(resend)
             except Refusal as refusal:
                 log.info("a resend waits: %s", refusal)
                 await self._pause()

@@ -166,9 +166,9 @@ _DEMANDS = {
     "timestamp_from": f"timestamp >= {_INSTANT % 'timestamp_from'}",
     "timestamp_to": f"timestamp < {_INSTANT % 'timestamp_to'}",
 }
-_CUSTOMER = "customer = {customer:String}"
+OF_CUSTOMER = "customer = {customer:String}"
 # Only judging would tell under which key a rejected event names its customer.
-_NAMED_CUSTOMER = (
+NAMED_CUSTOMER = (
     "arrayExists(key -> payload[key] = {customer:String}, {customer_keys:Array(String)})"
 )
 # What was judged to be in time; this spares the partitions of other months.
@@ -250,7 +250,7 @@ def _demands(search: EventSearch, values: dict[str, Any], outcome: str) -> str:
     demands = [_DEMANDS[name] for name in values if name in _DEMANDS]
     rejected = outcome == "rejected"
     if search.customer is not None:
-        demands.append(_NAMED_CUSTOMER if rejected else _CUSTOMER)
+        demands.append(NAMED_CUSTOMER if rejected else OF_CUSTOMER)
     if "received_from" in values and not rejected:
         demands.append(_IN_TIME_FROM)
     if "received_to" in values and not rejected:

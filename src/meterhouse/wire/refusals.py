@@ -177,6 +177,23 @@ def identifiers_or_filter() -> Refusal:
     return Refusal("Specify which events to resend by either identifiers or filter.")
 
 
+# ---- Erasures ----
+
+
+def key_of_usage(key: str, meter: str) -> Refusal:
+    """Refuse to erase what says how much was used, or by whom."""
+    return Refusal(
+        f"The payload key {quote(key)} cannot be erased: the meter '{meter}' knows by it whose "
+        "usage an event is or how much, and usage stays.",
+        param="payload_keys",
+    )
+
+
+def nothing_to_erase() -> Refusal:
+    """Refuse an erasure that is about nothing."""
+    return Refusal("Specify payload_keys, or leave out keep_customer.", param="payload_keys")
+
+
 # ---- Meter usage ----
 
 

@@ -1,6 +1,8 @@
 """Forgetting customers, through the whole program: who asks for it, and what is left anywhere."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,8 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.ledger import tables
-from tests.api.house import House
+from meterhouse.usage import request_logs, schema
+from tests.api.house import DAY, NOW, House, housing
 from tests.receiver import Receiver, Reply, receiving
 
 ADA = "Ada Wanderlust"
@@ -95,11 +98,15 @@ def test_others_are_as_they_were(house: House) -> None:
 
 
 @pytest.fixture
-def receiver(house: House) -> Any:
+def receiver(house: House) -> Iterator[Receiver]:
     with receiving() as opened:
-        data = {"url": opened.url, "enabled_events[]": "*"}
-        house.create("/v1/webhook_endpoints", data=data)
+        listen(house, opened)
         yield opened
+
+
+def listen(house: House, receiver: Receiver) -> None:
+    data = {"url": receiver.url, "enabled_events[]": "*"}
+    house.create("/v1/webhook_endpoints", data=data)
 
 
 def test_destinations_hear_of_her_as_she_was(house: House, receiver: Receiver) -> None:
@@ -114,7 +121,7 @@ def test_destinations_hear_of_her_as_she_was(house: House, receiver: Receiver) -
     house.later(50 * MINUTE)
     house.run(delivered(house))
     assert ADA.encode() in receiver.heard[-1].body
-    erase(house, 1)
+    erase(house, limits.ERASURE_EVENT_MINUTES + 1)
     assert kept(house) == {}
 
 
@@ -125,3 +132,157 @@ async def delivered(house: House) -> None:
         await asyncio.sleep(0.01)
         answer = await house.ask("GET", "/meterhouse/v1/deliveries")
         statuses = {one["status"] for one in answer.json()["data"]}
+
+
+def ask(house: House, customer: str, **body: Any) -> dict[str, Any]:
+    """Ask for an erasure as the operator does."""
+    path = f"/meterhouse/v1/customers/{customer}/erase"
+    return house.create(path, json=body, key=house.meterhouse.house.operator_token)
+
+
+def finish(house: House, erasure: dict[str, Any]) -> dict[str, Any]:
+    """Let time pass until an erasure is complete."""
+    path = f"/meterhouse/v1/erasures/{erasure['id']}"
+    while erasure["status"] != "complete":
+        house.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
+        house.meterhouse.house.rebuilder.wake()
+        house.run(house.meterhouse.house.rebuilder.finish(limits.STOP_DRAIN_SECONDS_MAX))
+        erase(house)
+        answer = house.request("GET", path, key=house.meterhouse.house.operator_token)
+        erasure = answer.json()
+    return erasure
+
+
+def send(house: House, customer: str, name: str = "calls", **payload: str) -> dict[str, Any]:
+    """Send an event under an idempotency key, by v1."""
+    values = {"stripe_customer_id": customer, "value": "2", **payload}
+    data = {f"payload[{key}]": text for key, text in values.items()}
+    key = {"Idempotency-Key": f"{customer} {name} {payload['model']}"}
+    return house.create("/v1/billing/meter_events", data=data | {"event_name": name}, headers=key)
+
+
+def stream(house: House, *events: dict[str, Any]) -> None:
+    headers = {"Stripe-Version": "2026-10-28.endive"}
+    house.create("/v2/billing/meter_event_stream", json={"events": events}, headers=headers)
+
+
+def usage_tells(house: House) -> dict[str, int]:
+    """Count the rows of the usage store that tell something of her, table by table."""
+
+    def work(store: Any) -> dict[str, int]:
+        found = {}
+        for table in ("events", "duplicate_events", "rejected_events", "usage_slots"):
+            sql = f"""SELECT count() AS rows FROM {table}
+                WHERE positionCaseInsensitive(toString(tuple(*)), 'wanderlust') > 0"""  # noqa: S608
+            found[table] = store.columns(sql, {}).to_pylist()[0]["rows"]
+        return {name: rows for name, rows in found.items() if rows}
+
+    return house.run(house.meterhouse.house.stores.usage(work))
+
+
+def files_that_tell(folder: Path) -> set[str]:
+    """Return the parts of a data folder whose files have her name in them."""
+    return {
+        path.relative_to(folder).parts[0].partition(".")[0]
+        for path in folder.rglob("*")
+        if path.is_file() and b"wanderlust" in path.read_bytes().lower()
+    }
+
+
+def books_balance(house: House) -> bool:
+    token = house.meterhouse.house.operator_token
+    house.request("POST", "/meterhouse/v1/verification", key=token)
+    state: dict[str, Any] = {"status": "running"}
+    while state["status"] == "running":
+        house.run(asyncio.sleep(0.01))
+        state = house.request("GET", "/meterhouse/v1/verification", key=token).json()
+    return (state["status"], state["problems"]) == ("balanced", [])
+
+
+def by_note(house: House, meter: str, **params: Any) -> dict[str, float]:
+    """Return the usage of a meter by the dimension that has her name."""
+    asked = {"starts_at": NOW // DAY * DAY, "ends_at": NOW // DAY * DAY + DAY, **params}
+    asked |= {"meters[0][meter]": meter, "meters[0][dimension_group_by_keys][]": "note"}
+    rows = house.request("GET", "/meterhouse/v1/usage", params=asked).json()["data"]
+    return {row["dimensions"]["note"]: row["value"] for row in rows}
+
+
+def everything(house: House, customer: str, other: str) -> tuple[str, str]:
+    """Let all that can be said of her go through the program; return two meters."""
+    dimensions = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "note"}
+    meter = house.meter(**dimensions)
+    last = house.meter("peaks", **dimensions, **{"default_aggregation[formula]": "last"})
+    for name in ("calls", "peaks"):
+        for number in range(3):
+            send(house, customer, name, model=f"m{number}", note=ADA)
+        send(house, other, name, model="m1", note="Bob")
+    gone = send(house, customer, model="m9", note=ADA)["identifier"]
+    cancel = {"type": "cancel", "event_name": "calls", "cancel[identifier]": gone}
+    house.create("/v1/billing/meter_event_adjustments", data=cancel)
+    event = {"event_name": "calls", "identifier": "twice"}
+    event["payload"] = {"stripe_customer_id": customer, "value": "4", "model": "m1", "note": ADA}
+    stream(house, event, event, {**event, "event_name": "cals", "identifier": "typo"})
+    version = {"Stripe-Version": "2026-10-28.endive", "Idempotency-Key": "v2"}
+    house.create("/v2/billing/meter_events", json={**event, "identifier": "by v2"}, headers=version)
+    assert by_note(house, meter) == {ADA: 14, "Bob": 2}
+    for path, params in (
+        ("/v1/customers/search", {"query": f'name:"{ADA}"'}),
+        ("/meterhouse/v1/customers", {"text": ADA}),
+    ):
+        assert house.request("GET", path, params=params).json()["data"][0]["id"] == customer
+    wrong = house.request("POST", f"/v1/customers/{customer}", data={"balance": ADA})
+    assert ADA in wrong.json()["error"]["message"]
+    house.run(house.meterhouse.house.request_logs.store())
+    return meter, last
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine delete at once what it has replaced."""
+    settings = """old_parts_lifetime = 0,
+        cleanup_delay_period = 0,
+        cleanup_delay_period_random_add = 0,
+        max_cleanup_delay_period = 1"""
+    for name in ("EVENTS", "REJECTED_EVENTS", "DUPLICATE_EVENTS", "USAGE_SLOTS"):
+        statement = getattr(schema, name)
+        replaced = f"old_parts_lifetime = {limits.USAGE_REPLACED_SECONDS}"
+        monkeypatch.setattr(schema, name, statement.replace(replaced, settings))
+    monkeypatch.setattr(request_logs, "SCHEMA", request_logs.SCHEMA + f"SETTINGS {settings}")
+
+
+def test_a_person_is_forgotten_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+    with housing(tmp_path) as house, receiving() as receiver:
+        receiver.reply = lambda heard: Reply(200, heard.body[:900])
+        listen(house, receiver)
+        customer, other = ada(house), house.customer()
+        meter, last = everything(house, customer, other)
+        house.run(delivered(house))
+        assert usage_tells(house).keys() == {
+            "events",
+            "duplicate_events",
+            "rejected_events",
+            "usage_slots",
+        }
+        assert files_that_tell(tmp_path) == {"ledger", "usage"}
+        events = 3 + 3 + 2 + 1 + 1 + 1 + 1  # of both meters, cancelled, twice, again, typo, by v2
+
+        told = finish(house, ask(house, customer, payload_keys=["note"]))
+        assert told | {"id": ""} == {
+            "id": "",
+            "object": "meterhouse.erasure",
+            "created": NOW,
+            "customer": customer,
+            "events": events,
+            "ledger_rewritten": True,
+            "livemode": False,
+            "payload_keys": ["note"],
+            "status": "complete",
+            "step": None,
+        }
+        assert (kept(house), usage_tells(house)) == ({}, {})
+        assert by_note(house, meter) == {"": 14, "Bob": 2}
+        assert by_note(house, last, customer=other) == {"Bob": 2}
+        assert books_balance(house)
+        answer = send(house, customer, model="m1", note=ADA)  # the same as before
+        assert answer["payload"].keys() == {"stripe_customer_id", "value", "model"}
+    assert files_that_tell(tmp_path) == set()

@@ -242,29 +242,30 @@ async def update(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Delete a customer and what is known of it; its usage stays readable."""
     check_expand(call.params(RequestParams).expand)
-    gone = await call.house.stores.write(forget, call, call.ids[0])
+    customer_id = call.ids[0]
+
+    def work(connection: sa.Connection) -> Answer:
+        forget(connection, call, customer_id)
+        erasure = Erasure(
+            id=new_id("ers"), scope=call.scope.id, customer=customer_id, created=call.now
+        )
+        erasures.put(connection, erasure)
+        return ok(deleted(customer_id, "customer"))
+
+    answer = await call.house.stores.write(work)
     call.house.eraser.wake()
-    return ok(gone)
+    return answer
 
 
-def forget(connection: sa.Connection, call: Call, customer_id: str) -> dict[str, Any]:
-    """Delete a customer and what shows more of it than that; return what is left.
-
-    Of events about it the eraser takes care.
-    """
+def forget(connection: sa.Connection, call: Call, customer_id: str) -> None:
+    """Delete a customer, and announce it; what else shows it is the business of an `Erasure`."""
     scope = call.scope.id
     customer = customers.find_customer(connection, scope, customer_id, lock=True)
     if not customer or not customers.delete_customer(connection, scope, customer_id, call.now):
         raise envelope.no_such("customer", customer_id)
-    left = deleted(customer_id, "customer")
-    idempotency.erase_customer(connection, scope, customer_id, left)
+    idempotency.erase_customer(connection, scope, customer_id, deleted(customer_id, "customer"))
     _announce(connection, call, "deleted", customer)
     call.note(connection, "customer.deleted", customer_id)
-    erasures.put(
-        connection,
-        Erasure(id=new_id("ers"), scope=scope, customer=customer_id, created=call.now),
-    )
-    return left
 
 
 async def list_(call: Call) -> Answer:

@@ -609,6 +609,12 @@ def _erasures() -> None:
         sa.Column("step", sa.Text(), nullable=False),
         sa.Column("due_at", Whole64, nullable=False),
         sa.Column("events", Whole64, nullable=False),
+        sa.Column("events_erased_at", Whole64),
+        sa.Column(
+            "rewritten",
+            sa.Boolean(create_constraint=True, name="ck_erasures_rewritten"),
+            nullable=False,
+        ),
         sa.Column("created", Whole64, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_erasures"),
         sa.UniqueConstraint("id", name="uq_erasures_id"),
