@@ -27,6 +27,7 @@ _COMMANDS = (
     "keys",
     "accounts",
     "audit",
+    "customers",
     "clock",
     "users",
     "secrets",

@@ -219,8 +219,8 @@ def everything(house: House, customer: str, other: str) -> tuple[str, str]:
     gone = send(house, customer, model="m9", note=ADA)["identifier"]
     cancel = {"type": "cancel", "event_name": "calls", "cancel[identifier]": gone}
     house.create("/v1/billing/meter_event_adjustments", data=cancel)
-    event = {"event_name": "calls", "identifier": "twice"}
-    event["payload"] = {"stripe_customer_id": customer, "value": "4", "model": "m1", "note": ADA}
+    payload = {"stripe_customer_id": customer, "value": "4", "model": "m1", "note": ADA}
+    event = {"event_name": "calls", "identifier": "twice", "payload": payload}
     stream(house, event, event, {**event, "event_name": "cals", "identifier": "typo"})
     version = {"Stripe-Version": "2026-10-28.endive", "Idempotency-Key": "v2"}
     house.create("/v2/billing/meter_events", json={**event, "identifier": "by v2"}, headers=version)
@@ -236,6 +236,7 @@ def everything(house: House, customer: str, other: str) -> tuple[str, str]:
     return meter, last
 
 
+@pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine delete at once what it has replaced."""
     settings = """old_parts_lifetime = 0,
@@ -249,8 +250,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_logs, "SCHEMA", request_logs.SCHEMA + f"SETTINGS {settings}")
 
 
-def test_a_person_is_forgotten_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
+@pytest.mark.usefixtures("hurry")
+def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
     with housing(tmp_path) as house, receiving() as receiver:
         receiver.reply = lambda heard: Reply(200, heard.body[:900])
         listen(house, receiver)
@@ -286,3 +287,48 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path, monkeypatch: pytest.Mo
         answer = send(house, customer, model="m1", note=ADA)  # the same as before
         assert answer["payload"].keys() == {"stripe_customer_id", "value", "model"}
     assert files_that_tell(tmp_path) == set()
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_customer_who_stays_loses_values_of_events_alone(house: House) -> None:
+    customer = ada(house)
+    meter = house.meter()
+    send(house, customer, model="m1", note="x")
+    told = finish(house, ask(house, customer, payload_keys=["note"], keep_customer=True))
+    assert told["events"] == 1
+    assert house.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+    [event] = house.request("GET", "/meterhouse/v1/meter_events").json()["data"]
+    assert event["payload"] == {"stripe_customer_id": customer, "value": "2", "model": "m1"}
+    assert house.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
+
+
+def test_what_is_refused(house: House) -> None:
+    customer = ada(house)
+    house.meter()
+    path = f"/meterhouse/v1/customers/{customer}/erase"
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"keep_customer": True}, "Specify payload_keys, or leave out keep_customer."),
+        ({"payload_keys": ["value"]}, "The payload key 'value' cannot be erased"),
+        ({"payload_keys": ["stripe_customer_id"]}, "The payload key 'stripe_customer_id' cannot"),
+        ({"payload_keys": [""]}, "payload_keys[0]"),
+        ({"payload_keys": "note"}, "payload_keys"),
+        ({"payload_keys": ["k"] * (limits.ERASURE_KEYS_ITEMS_MAX + 1)}, "payload_keys"),
+        ({"other": 1}, "other"),
+    ]
+    for body, message in refused:
+        token = house.meterhouse.house.operator_token
+        answer = house.request("POST", path, json=body, key=token)
+        assert answer.status_code == 400
+        assert message in answer.json()["error"]["message"]
+    assert house.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+
+
+def test_it_is_for_the_operator_alone(house: House) -> None:
+    customer, token = ada(house), house.meterhouse.house.operator_token
+    path = f"/meterhouse/v1/customers/{customer}/erase"
+    for method, one in (("POST", path), ("GET", "/meterhouse/v1/erasures/ers_1")):
+        assert house.request(method, one).status_code == 403
+    unknown = house.request("GET", "/meterhouse/v1/erasures/ers_1", key=token)
+    assert unknown.json()["error"]["message"] == "No such erasure: 'ers_1'"
+    other = path.replace(customer, "cus_9")
+    assert house.request("POST", other, json={}, key=token).status_code == 404
