@@ -32,6 +32,7 @@ ACTIONS: Mapping[str, str] = {
     "backup.restored": "Both stores were put in place as a back-up has them.",
     "clock.accepted": "The operator said that the machine's clock is right.",
     "customer.deleted": "A customer was deleted.",
+    "customer.erased": "A customer, or values of its events, were erased for good.",
     "dashboard_session.created": "Somebody signed in to the dashboard.",
     "dashboard_session.ended": "Somebody signed out, or was signed out.",
     "dashboard_session.failed": "Somebody tried to sign in, and the password was not right.",

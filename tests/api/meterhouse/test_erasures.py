@@ -281,6 +281,10 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
             "step": None,
         }
         assert (kept(house), usage_tells(house)) == ({}, {})
+        params = {"action": "customer.erased"}
+        [noted] = house.request("GET", "/meterhouse/v1/audit_log", params=params).json()["data"]
+        assert noted["object_id"] == customer
+        assert noted["changes"] == {"payload_keys": {"old": None, "new": ["note"]}}
         assert by_note(house, meter) == {"": 14, "Bob": 2}
         assert by_note(house, last, customer=other) == {"Bob": 2}
         assert books_balance(house)

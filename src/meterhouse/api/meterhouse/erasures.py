@@ -16,6 +16,7 @@ from meterhouse.api.once import once
 from meterhouse.api.render import seconds
 from meterhouse.api.v1.customers import forget
 from meterhouse.ledger import customers, erasures, meters
+from meterhouse.ledger.audit import Change
 from meterhouse.ledger.erasures import Erasure
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.document import Document
@@ -60,6 +61,8 @@ async def create(call: Call) -> Answer:
             step="events" if body.keep_customer else "customer",
         )
         erasures.put(connection, erasure)
+        told = {"payload_keys": Change(new=keys)} if keys else {}
+        call.note(connection, "customer.erased", customer.id, told)
         return ok(_document(call, erasure))
 
     answer = await once(call, work)
