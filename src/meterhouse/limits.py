@@ -283,6 +283,7 @@ CREDENTIAL_CACHE_KEYS_MAX = 10_000
 KEY_LOOK_MILLISECONDS = 700  # between two looks at the keys of what lasts, such as a listener
 SIGNING_LOOK_MILLISECONDS = 250  # between two looks at the secret that signs
 API_KEY_USES_SECONDS = 60  # between two writes of when keys were used last
+API_KEY_USES_ROWS_MAX = 1_000  # keys in one of these writes
 API_KEY_DAYS_MAX = 3_650  # until one expires, where it does
 
 # Embed tokens.

@@ -188,6 +188,9 @@ def test_a_key_that_expires_and_is_used(house: House) -> None:
     page = visit(house, "/developers/keys", held)
     token = re.search(r'name="csrf" value="([^"]+)"', page.text)
     assert token is not None
+    assert (
+        "<code>event_destinations: write</code> works with <code>events: read</code>" in page.text
+    )
     form = {"csrf": token[1], "name": "short", "days": "1"}
     made = visit(house, "/developers/keys", held, "POST", data=form)
     secret = re.search(r"sk_test_\w{20,}", made.text)

@@ -36,19 +36,21 @@ def test_uses_are_written_in_time_and_at_the_end(
     ledger: Ledger, key_uses: KeyUses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "API_KEY_USES_SECONDS", 0.01)
+    monkeypatch.setattr(limits, "API_KEY_USES_ROWS_MAX", 1)
     with ledger.write() as connection:
         test, _ = accounts.scopes_of(connection, accounts.default_account(connection, 1).id)
-        key, _ = keys.create_key(connection, test, 1)
+        first, second, _ = [keys.create_key(connection, test, 1)[0].id for _ in range(3)]
 
     async def work() -> None:
         key_uses.start()
-        key_uses.note(key.id, 5)
+        key_uses.note(first, 5)
+        key_uses.note(second, 6)
         async with asyncio.timeout(10):
-            while last_uses(ledger) != [5]:  # noqa: ASYNC110 - the ledger tells nobody
+            while last_uses(ledger) != [None, 6, 5]:  # noqa: ASYNC110 - the ledger tells nobody
                 await asyncio.sleep(0.01)
-        key_uses.note(key.id, 7)
+        key_uses.note(first, 7)
         await key_uses.stop()
-        assert last_uses(ledger) == [7]
+        assert last_uses(ledger) == [None, 6, 7]
 
     asyncio.run(work())
 

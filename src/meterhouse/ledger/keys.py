@@ -135,9 +135,8 @@ def still_good(connection: sa.Connection, ids: Collection[str], now: int) -> set
 
 
 def used(connection: sa.Connection, uses: Mapping[str, int]) -> None:
-    """Keep when keys, named by their ids, were used last."""
-    for key, used_at in uses.items():
-        connection.execute(_use, {"key": key, "used_at": used_at})
+    """Keep when keys, one at least and named by their ids, were used last."""
+    connection.execute(_use, [{"key": key, "used_at": used_at} for key, used_at in uses.items()])
 
 
 def list_keys(connection: sa.Connection) -> list[ApiKey]:

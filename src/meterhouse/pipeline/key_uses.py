@@ -1,7 +1,7 @@
 """When keys were used last, as people are shown it.
 
-A key that is looked up is noted in memory, and what was noted is written once a minute, in one
-transaction. So no request waits for it; a kill takes up to a minute of it away.
+A key that is looked up is noted in memory, and what was noted is written once a minute, in few and
+short transactions. So no request waits for it; a kill takes up to a minute of it away.
 """
 
 import asyncio
@@ -30,14 +30,15 @@ class KeyUses(Background):
 
     async def write(self) -> None:
         """Write what was noted."""
-        used, self._used = self._used, {}
-        if not used:
-            return
-        try:
-            await self._stores.write(keys.used, used)
-        except StoreError as error:
-            self._used = used | self._used
-            log.warning("when keys were used last is written later: %s", error)
+        noted, self._used = list(self._used.items()), {}
+        for at in range(0, len(noted), limits.API_KEY_USES_ROWS_MAX):
+            part = dict(noted[at : at + limits.API_KEY_USES_ROWS_MAX])
+            try:
+                await self._stores.write(keys.used, part)
+            except StoreError as error:
+                self._used = dict(noted[at:]) | self._used
+                log.warning("when keys were used last is written later: %s", error)
+                return
 
     async def stop(self) -> None:
         """Write what was noted last."""
