@@ -29,6 +29,7 @@ _HELP = {
     "steady_seconds": "length of the steady stream",
     "history": "events that are stored before the stream is measured again",
     "trickle_seconds": "length of each measurement of a trickle",
+    "searched": "customers that are searched",
 }
 
 

@@ -27,7 +27,8 @@ class Sizes:
     `seconds` is the length of one measurement; `connections`, `events` (of one request),
     `customers` and `meters` are those of the stream; `steady_seconds` is the length of the steady
     stream, `history` the number of events that are stored before the stream is measured again,
-    `trickle_seconds` the length of each measurement of a trickle.
+    `trickle_seconds` the length of each measurement of a trickle, `searched` the number of
+    customers that are searched.
     """
 
     seconds: float = 5.0
@@ -38,6 +39,7 @@ class Sizes:
     steady_seconds: float = 20.0
     history: int = 2_000_000
     trickle_seconds: float = 30.0
+    searched: int = 300_000
 
 
 @dataclass(frozen=True, slots=True)

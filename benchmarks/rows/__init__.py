@@ -14,6 +14,7 @@ from benchmarks.rows import (
     history,
     overload,
     rejections,
+    search,
     start_up,
     steady,
     stream,
@@ -33,4 +34,5 @@ ROWS: dict[str, Measure] = {
     "overload": overload.measure,
     "rejections": rejections.measure,
     "trickle": trickle.measure,
+    "search": search.measure,
 }
