@@ -1,10 +1,15 @@
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from meterhouse.ledger.accounts import default_account, scopes_of
-from meterhouse.ledger.engine import Ledger
+from meterhouse.ledger.customers import list_customers
+from meterhouse.ledger.deliveries import list_deliveries
+from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.ledger.notifications import Filter, list_notifications
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import customers
 from meterhouse.wire.page import PageParams
@@ -71,3 +76,38 @@ def test_a_cursor_may_name_what_the_filters_leave_out(ledger: Ledger, scope: int
         found = read_page(connection, customers, vowels, scope, page)
     assert found is not None
     assert [row["id"] for row in found.rows] == ["a"]
+
+
+INDEXES: list[tuple[Callable[[sa.Connection], object], str]] = [
+    (lambda it: list_customers(it, 1, PageParams(), email="a@b.c"), "customers_scope_email"),
+    (
+        lambda it: list_customers(it, 1, PageParams(), created=(1, 2)),
+        "customers_scope_seq_created",
+    ),
+    (
+        lambda it: list_notifications(it, 1, PageParams(), Filter("snapshot", ["a", "b.*"])),
+        "notifications_scope_payload_seq_type_created",
+    ),
+    (
+        lambda it: list_notifications(it, 1, PageParams(), Filter("thin", ["a"], "mtr_1")),
+        "notifications_scope_object_id",
+    ),
+    (lambda it: list_deliveries(it, 1, PageParams(), notification="evt_1"), "deliveries_2"),
+    (
+        lambda it: list_deliveries(it, 1, PageParams(), destination="we_1"),
+        "deliveries_scope_destination_seq",
+    ),
+]
+
+
+def test_filters_of_lists_are_read_from_indexes(tmp_path: Path) -> None:
+    asked: list[tuple[str, Any]] = []
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger, ledger.read() as connection:
+        sa.event.listen(
+            connection, "before_cursor_execute", lambda *call: asked.append((call[2], call[3]))
+        )
+        for ask, index in INDEXES:
+            ask(connection)
+            statement, parameters = asked[-1]
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            assert index in plan.all()[0][3], statement

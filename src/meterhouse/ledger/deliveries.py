@@ -387,11 +387,13 @@ def list_deliveries(
     Returns None when the cursor of `page` names no delivery.
     """
     query = _deliveries
+    own = deliveries.c.scope == scope
     if notification is not None:
         query = query.where(deliveries.c.notification == notification)
+        own = deliveries.c.scope + 0 == scope  # SQLite would go through all of the scope in order
     if destination is not None:
         query = query.where(deliveries.c.destination == destination)
-    found = read_page(connection, deliveries, query, scope, page)
+    found = read_page(connection, deliveries, query, None, page, own=own)
     return ([Delivery(**row) for row in found.rows], found.has_more) if found else None
 
 

@@ -201,6 +201,7 @@ customers = sa.Table(
     sa.Column("folded_metadata", sa.JSON(none_as_null=True)),
 )
 _alive = customers.c.deleted_at.is_(None)
+# Lists go through it in order and read the rows of those alone that were created then.
 sa.Index(
     "ix_customers_scope_seq_created",
     customers.c.scope,
@@ -420,11 +421,14 @@ notifications = sa.Table(
     # A number is never given again, so that who has read up to one misses none after it.
     sqlite_autoincrement=True,
 )
+# Lists go through it in order and read the rows of those alone that they want.
 sa.Index(
-    "ix_notifications_scope_payload_seq",
+    "ix_notifications_scope_payload_seq_type_created",
     notifications.c.scope,
     notifications.c.payload,
     notifications.c.seq,
+    notifications.c.type,
+    notifications.c.created,
 )
 sa.Index("ix_notifications_scope_object_id", notifications.c.scope, notifications.c.object_id)
 sa.Index("ix_notifications_created", notifications.c.created)
@@ -493,7 +497,12 @@ deliveries = sa.Table(
     ),
 )
 sa.Index("ix_deliveries_scope_seq", deliveries.c.scope, deliveries.c.seq)
-sa.Index("ix_deliveries_destination_seq", deliveries.c.destination, deliveries.c.seq)
+sa.Index(
+    "ix_deliveries_scope_destination_seq",
+    deliveries.c.scope,
+    deliveries.c.destination,
+    deliveries.c.seq,
+)
 sa.Index(
     "ix_deliveries_pending",
     deliveries.c.destination,

@@ -434,7 +434,9 @@ def _notifications() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "ix_notifications_scope_payload_seq", "notifications", ["scope", "payload", "seq"]
+        "ix_notifications_scope_payload_seq_type_created",
+        "notifications",
+        ["scope", "payload", "seq", "type", "created"],
     )
     op.create_index("ix_notifications_scope_object_id", "notifications", ["scope", "object_id"])
     op.create_index("ix_notifications_created", "notifications", ["created"])
@@ -523,7 +525,9 @@ def _deliveries() -> None:
         ),
     )
     op.create_index("ix_deliveries_scope_seq", "deliveries", ["scope", "seq"])
-    op.create_index("ix_deliveries_destination_seq", "deliveries", ["destination", "seq"])
+    op.create_index(
+        "ix_deliveries_scope_destination_seq", "deliveries", ["scope", "destination", "seq"]
+    )
     op.create_index(
         "ix_deliveries_pending",
         "deliveries",
