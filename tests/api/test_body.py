@@ -3,9 +3,11 @@
 import asyncio
 import gzip
 import json
+import socket
 import sys
 import zlib
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -13,12 +15,14 @@ import pytest
 import stripe
 
 from meterhouse import limits
-from meterhouse.api.body import Bodies, Body
+from meterhouse.api.body import Bodies, Body, Hold
 from meterhouse.api.routes import ROUTES
 from meterhouse.errors import Refusal
 from meterhouse.gone import Disconnected
 from meterhouse.metrics import Metrics
+from meterhouse.wire.envelope import invalid_api_key
 from tests.api.samples import error_of, make_customer, make_meter, total
+from tests.server import TEST_KEY, Server
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -199,10 +203,13 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> Bodies:
 class Sender:
     """One request: `send` gives the next chunk, `over` the last one."""
 
-    def __init__(self, bodies: Bodies, length: int | bytes | None = 2 * SMALL, **more: Any) -> None:
+    def __init__(
+        self, bodies: Bodies, length: int | bytes | None = 2 * SMALL, who: int = 0, **more: Any
+    ) -> None:
         self._chunks: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         stated = b"%d" % length if isinstance(length, int) else length
-        asked = {"bytes_max": 4 * SMALL, "encoding": None, **more}
+        asked = {"bytes_max": 4 * SMALL, "encoding": None, "admit": self._admit, **more}
+        self._who = who
         self.reading = asyncio.create_task(bodies.read(self._chunks.get, length=stated, **asked))
 
     async def send(self, chunk: bytes, *, more: bool = True) -> None:
@@ -213,6 +220,9 @@ class Sender:
     async def over(self) -> Body:
         await self.send(b"", more=False)
         return await self.reading
+
+    async def _admit(self) -> int:
+        return self._who
 
     def leave(self) -> None:
         self._chunks.put_nowait({"type": "http.disconnect"})
@@ -233,7 +243,7 @@ def test_small_bodies_hold_nothing(bodies: Bodies) -> None:
             await one.send(b"a" * (SMALL - 1))
             await one.send(b"b")
         for one in senders:
-            assert await one.over() == (b"a" * (SMALL - 1) + b"b", 0)
+            assert await one.over() == (b"a" * (SMALL - 1) + b"b", None)
 
     run(body)
 
@@ -254,15 +264,88 @@ def test_larger_ones_wait_for_their_turn_in_order(bodies: Bodies) -> None:
     run(body)
 
 
+def test_a_sender_has_a_part_of_the_memory_and_keeps_nobody_else_waiting(
+    bodies: Bodies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REQUEST_BODIES_SENDER_BYTES_MAX", 4 * SMALL)
+
+    async def body() -> None:
+        senders = [Sender(bodies, who=who) for who in (1, 1, 1, 2, 2)]
+        for one in senders:
+            await one.send(b"a" * (SMALL + 1))
+            await one.send(b"b" * (SMALL - 1), more=False)
+        first, _, third, fourth, fifth = senders
+        ended = [one.reading.done() for one in senders]
+        assert ended == [True, True, False, True, False]
+        bodies.release(first.reading.result().held)
+        assert (await third.reading).held == Hold(1, 2 * SMALL)
+        assert not fifth.reading.done()  # for the memory of all is taken
+        bodies.release(fourth.reading.result().held)
+        assert (await fifth.reading).held == Hold(2, 2 * SMALL)
+
+    run(body)
+
+
+def test_nothing_is_kept_of_a_body_before_it_is_known_whose_it_is(bodies: Bodies) -> None:
+    async def stranger() -> int:
+        raise invalid_api_key("sk_test_****")
+
+    async def body() -> None:
+        senders = [Sender(bodies, admit=stranger) for _ in range(4)]
+        for one in senders:
+            await one.send(b"a" * (SMALL + 1))
+        assert bodies._free == limits.REQUEST_BODIES_BYTES_MAX
+        for one in senders:
+            with pytest.raises(Refusal) as caught:
+                await one.over()
+            assert caught.value.status == 401
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/customers", 401),
+        ("/v2/billing/meter_event_stream", 401),
+        ("/v1/nothing", 404),
+        ("/meterhouse/v1/verification", 413),
+        ("/meterhouse/v1/backup", 413),
+        ("/meterhouse/v1/api_keys", 401),
+    ],
+)
+def test_strangers_hold_no_memory(server: Server, path: str, status: int) -> None:
+    """Given many of them whose large bodies do not end, then that of another is read at once."""
+    port = int(server.url.rpartition(":")[2])
+    size = limits.REQUEST_BODY_BYTES_MAX
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n"
+    beginning = head.encode() + bytes(2 * SMALL)
+    count = limits.REQUEST_BODIES_BYTES_MAX // size
+    with ExitStack() as opened:
+        for _ in range(count):
+            client = socket.create_connection(("127.0.0.1", port))
+            opened.enter_context(client).sendall(beginning)
+        answer = httpx.post(
+            f"{server.url}/v1/customers",
+            content=b"name=" + b"x" * 2 * SMALL,
+            headers={**FORM, "authorization": f"Bearer {TEST_KEY}"},
+            trust_env=False,
+            timeout=limits.REQUEST_BODY_WAIT_SECONDS_MAX,
+        )
+        assert answer.status_code == 400  # the name is too long, which is read
+        stranger = httpx.post(f"{server.url}{path}", content=bytes(2 * SMALL), trust_env=False)
+        assert stranger.status_code == status
+
+
 def test_one_whose_size_is_not_known_holds_the_most_that_it_may_have(bodies: Bodies) -> None:
     async def body() -> None:
         unknown, packed = Sender(bodies, None), Sender(bodies, 100, encoding="gzip")
         await unknown.send(b"a" * (SMALL + 1))
         await packed.send(gzip.compress(bytes(SMALL + 1)))
-        assert (await unknown.over()).held == 4 * SMALL
+        assert (await unknown.over()).held == Hold(0, 4 * SMALL)
         assert not packed.reading.done()
-        bodies.release(4 * SMALL)
-        assert await packed.over() == (bytes(SMALL + 1), 4 * SMALL)
+        bodies.release(Hold(0, 4 * SMALL))
+        assert await packed.over() == (bytes(SMALL + 1), Hold(0, 4 * SMALL))
 
     run(body)
 
@@ -287,7 +370,7 @@ def test_however_the_length_is_written(bodies: Bodies, length: bytes, held: int 
     async def body() -> None:
         sender = Sender(bodies, length)
         if held == 0:
-            assert await sender.over() == (b"", 0)
+            assert await sender.over() == (b"", None)
             return
         await sender.send(b"a" * (SMALL + 1))
         if held is None:
@@ -295,7 +378,7 @@ def test_however_the_length_is_written(bodies: Bodies, length: bytes, held: int 
                 await sender.over()
             assert caught.value.status == 413
         else:
-            assert (await sender.over()).held == held
+            assert (await sender.over()).held == Hold(0, held)
 
     run(body)
 

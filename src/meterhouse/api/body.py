@@ -6,13 +6,16 @@ What a reader may rely on:
 - One that is refused is read to its end and thrown away, so that a client that sends before it
   listens hears why.
 - However many come at once, those that are not small have `REQUEST_BODIES_BYTES_MAX` of memory
-  together. Others wait for their turn with what they have sent so far, first come, first served;
-  each takes what it may grow to in one go, so none waits for another that waits.
+  together, and those of one sender `REQUEST_BODIES_SENDER_BYTES_MAX`. Others wait for their turn
+  with what they have sent so far, first come, first served; each takes what it may grow to in one
+  go, so none waits for another that waits.
+- Nobody has any of that memory before it is known who they are.
 """
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from meterhouse import limits
@@ -25,11 +28,21 @@ from meterhouse.wire.envelope import body_too_large, overloaded
 _LENGTH_DIGITS_MAX = len(str(sys.maxsize))
 
 
+Admit = Callable[[], Awaitable[int]]
+
+
+class Hold(NamedTuple):
+    """So much of the memory for all bodies, for one of a sender."""
+
+    sender: int
+    size: int
+
+
 class Body(NamedTuple):
-    """A body, and how much of the memory for all of them is held for it until it is released."""
+    """A body, and what of the memory for all of them is held for it until it is released."""
 
     content: bytes
-    held: int = 0
+    held: Hold | None = None
 
 
 class Bodies:
@@ -38,75 +51,91 @@ class Bodies:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._free = limits.REQUEST_BODIES_BYTES_MAX
-        self._waiting: dict[asyncio.Future[None], int] = {}  # turns, and what they are to hold
+        self._of: Counter[int] = Counter()  # what senders hold of it
+        self._waiting: dict[asyncio.Future[None], Hold] = {}  # turns, and what they are to hold
 
     async def read(
-        self, receive: Receive, bytes_max: int, encoding: str | None, length: bytes | None
+        self,
+        receive: Receive,
+        bytes_max: int,
+        encoding: str | None,
+        length: bytes | None,
+        admit: Admit,
     ) -> Body:
         """Read a body; `encoding` and `length` are what its headers say.
 
-        Refuses with 413 more than `bytes_max`, with 415 or 400 what cannot be unpacked, and with
-        429 when there has been no memory for a while. Raises `Disconnected`.
+        `admit` tells whose body it is, or refuses it; it is asked before one that is not small is
+        kept. Refuses with 413 more than `bytes_max`, with 415 or 400 what cannot be unpacked, and
+        with 429 when there has been no memory for a while. Raises `Disconnected`.
         """
         chunk, more = await _next(receive)
         if not more and encoding is None and len(chunk) <= limits.REQUEST_BODY_SMALL_BYTES:
             return Body(chunk)  # as nearly all of them
         reading = _Reading(bytes_max, encoding, length)
         try:
-            await self._take(reading, chunk)
+            await self._take(reading, chunk, admit)
             while more and reading.received <= limits.REQUEST_BODY_DISCARD_BYTES_MAX:
                 chunk, more = await _next(receive)
-                await self._take(reading, chunk)
+                await self._take(reading, chunk, admit)
             return reading.end(whole=not more)
         except BaseException:
             self.release(reading.held)
             raise
 
-    def release(self, held: int) -> None:
+    def release(self, held: Hold | None) -> None:
         """Give back what was held for a body."""
-        self._free += held
-        while self._waiting:
-            turn, size = next(iter(self._waiting.items()))
-            if size > self._free:
+        if held is not None:
+            self._free += held.size
+            self._of[held.sender] -= held.size
+            if not self._of[held.sender]:
+                del self._of[held.sender]
+            self._deal()
+
+    def _deal(self) -> None:
+        """Let those who wait have their turns, as far as there is memory."""
+        for turn, wish in list(self._waiting.items()):
+            if self._of[wish.sender] + wish.size > limits.REQUEST_BODIES_SENDER_BYTES_MAX:
+                continue  # it waits for its own sender, and nobody for it
+            if wish.size > self._free:
                 return
             del self._waiting[turn]
             if not turn.done():
-                self._free -= size
+                self._free -= wish.size
+                self._of[wish.sender] += wish.size
                 turn.set_result(None)
 
-    async def _take(self, reading: "_Reading", chunk: bytes) -> None:
+    async def _take(self, reading: "_Reading", chunk: bytes, admit: Admit) -> None:
         """Take in what came next of a body; of one that is refused only how much it was."""
         reading.received += len(chunk)
         if reading.refusal is not None:
             return
         try:
             for size in reading.keep(chunk):
-                if size > limits.REQUEST_BODY_SMALL_BYTES and not reading.held:
-                    await self._hold(reading.size_max)
-                    reading.held = reading.size_max
+                if size > limits.REQUEST_BODY_SMALL_BYTES and reading.held is None:
+                    reading.held = await self._hold(Hold(await admit(), reading.size_max))
         except Refusal as refusal:
             self.release(reading.held)
             reading.refuse(refusal)
 
-    async def _hold(self, size: int) -> None:
-        if size <= self._free and not self._waiting:
-            self._free -= size
-            return
+    async def _hold(self, wish: Hold) -> Hold:
         try:
             async with asyncio.timeout(limits.REQUEST_BODY_WAIT_SECONDS_MAX):
-                await self._turn(size)
+                await self._turn(wish)
         except TimeoutError:
             self._metrics.overloads.labels("bodies").inc()
             raise overloaded() from None
+        return wish
 
-    async def _turn(self, size: int) -> None:
+    async def _turn(self, wish: Hold) -> None:
         turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = size
+        self._waiting[turn] = wish
+        self._deal()
         try:
             await turn
         except asyncio.CancelledError:
             self._waiting.pop(turn, None)
-            self.release(0 if turn.cancelled() else size)  # it may have come in the same moment
+            if not turn.cancelled():  # it may have come in the same moment
+                self.release(wish)
             raise
 
 
@@ -115,7 +144,7 @@ class _Reading:
 
     def __init__(self, bytes_max: int, encoding: str | None, length: bytes | None) -> None:
         self.received = 0
-        self.held = 0
+        self.held: Hold | None = None
         self.size_max = bytes_max
         self.refusal: Refusal | None = None
         self._size = 0
@@ -141,7 +170,7 @@ class _Reading:
     def refuse(self, refusal: Refusal) -> None:
         """Keep nothing of it but why."""
         self.refusal = refusal
-        self.held = 0
+        self.held = None
         self._pieces.clear()
 
     def end(self, *, whole: bool) -> Body:

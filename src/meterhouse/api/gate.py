@@ -1,11 +1,11 @@
 """The gate: what every request goes through, whatever it asks for.
 
-In this order: a request id, the route, the body (unpacked, bounded in size and time), the API key,
-the API version, the permission, the parameters' tree, the handler. Whatever goes wrong on the way
-becomes Stripe's error object with the right status, in the shape of the API that the path belongs
-to; the sender never sees a traceback. Each request leaves one line in the log, without its
-parameters, its mark in the metrics, and what its sender can read of it later. A websocket goes to
-`api.subscribe`.
+In this order: a request id, the route, the body (unpacked, bounded in size and time; one that is
+not small is kept only of who has an API key), the API key, the API version, the permission, the
+parameters' tree, the handler. Whatever goes wrong on the way becomes Stripe's error object with the
+right status, in the shape of the API that the path belongs to; the sender never sees a traceback.
+Each request leaves one line in the log, without its parameters, its mark in the metrics, and what
+its sender can read of it later. A websocket goes to `api.subscribe`.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from meterhouse import limits
 from meterhouse.api.authentication import Credential
-from meterhouse.api.body import Bodies
+from meterhouse.api.body import Bodies, Hold
 from meterhouse.api.call import Answer, Call, OpenRequest
 from meterhouse.api.cors import Cors
 from meterhouse.api.house import House, is_operator
@@ -85,7 +85,7 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.encoding = _all(scope, _ENCODING) if _ENCODING in self.headers else None
         self.forwarded = _all(scope, _FORWARDED) if _FORWARDED in self.headers else ""
-        self.held = 0  # of the memory for bodies
+        self.held: Hold | None = None  # of the memory for bodies
         self.route: Route | None = None
         self.version: ApiVersion = DEFAULT_VERSION
         self.account = ""
@@ -103,6 +103,11 @@ class Request:
         """Return a request header as text, None when it is absent."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def on_behalf(self) -> str:
+        """The account that is named to act for, or the way to it; empty where none is."""
+        return self.header(b"stripe-context") or self.header(b"stripe-account") or ""
 
 
 class Gate:
@@ -126,8 +131,7 @@ class Gate:
         except Disconnected:
             return
         finally:
-            if request.held:
-                self._bodies.release(request.held)
+            self._bodies.release(request.held)
         if request.route is not None and request.route.embed:
             answer = self._shared(request, answer)
         try:
@@ -162,8 +166,12 @@ class Gate:
         route, ids = self._routes.find(request.method, request.path, request.raw_path)
         bytes_max = limits.REQUEST_BODY_BYTES_MAX if route is None else route.body_bytes_max
         length = request.headers.get(b"content-length")
+
+        async def admit() -> int:
+            return await self._sender(route, request)
+
         body, request.held = await self._bodies.read(
-            request.receive, bytes_max, request.encoding, length
+            request.receive, bytes_max, request.encoding, length, admit
         )
         if request.method == "OPTIONS":
             return self._preflight(request)
@@ -202,9 +210,7 @@ class Gate:
         house = self._house
         if route.sends and house.timekeeper.behind() is not None:  # credentials go by it, too
             raise envelope.clock_behind()
-        on_behalf = request.header(b"stripe-context") or request.header(b"stripe-account") or ""
-        account = on_behalf.rpartition("/")[2] or on_behalf  # a context without an end is refused
-        credential = await self._credential(route, request, account)
+        credential = await self._credential(route, request)
         scope = credential.scope
         request.account, request.livemode = scope.account, scope.livemode
         request.version = _version(request)
@@ -214,7 +220,7 @@ class Gate:
         if route.access == "read":
             request.receive = house.authentication.bounded(request.receive, credential)
         if house.rate_limits is not None and route.limit is not None:
-            house.rate_limits.admit(route.limit, scope, connected=bool(on_behalf))
+            house.rate_limits.admit(route.limit, scope, connected=bool(request.on_behalf))
         as_json = request.api == "v2" or route.json
         parameters = _document(request, body) if as_json else _parameters(request, body)
         key = _idempotency_key(request)
@@ -227,7 +233,7 @@ class Gate:
             ids,
             parameters,
             scope,
-            bool(on_behalf),
+            bool(request.on_behalf),
             request.version,
             house.clock.now(),
             _strong(request, livemode=scope.livemode),
@@ -247,8 +253,17 @@ class Gate:
         with house.freshness.receiving(call.now):
             return await _handle_once(route, call)
 
-    async def _credential(self, route: Route, request: Request, account: str) -> Credential:
-        authentication = self._house.authentication
+    async def _sender(self, route: Route | None, request: Request) -> int:
+        """Return who sends a body that is not small; refuse one that nobody takes."""
+        if route is None:
+            raise envelope.unrecognized_url(request.method, request.path)
+        if route.open is not None:
+            raise envelope.body_too_large(limits.REQUEST_BODY_SMALL_BYTES)
+        return (await self._credential(route, request)).sender
+
+    async def _credential(self, route: Route, request: Request) -> Credential:
+        authentication, asked = self._house.authentication, request.on_behalf
+        account = asked.rpartition("/")[2] or asked  # a context without an end is refused
         secret = read_authorization(request.header(b"authorization"))
         if is_operator(self._house, secret):
             livemode = request.header(b"meterhouse-livemode") == "true"
