@@ -351,6 +351,7 @@ SIGN_IN_HELD_SECONDS_MAX = 20  # that an attempt waits; who would wait longer is
 SIGN_IN_WINDOW_MINUTES = 15  # after the last wait, when attempts are forgotten
 SIGN_IN_WAITING_MAX = 200  # attempts under way, whose senders wait
 SIGN_IN_PLACES = 65_536  # that attempts are counted at
+AUDIT_CSV_ROWS_MAX = 10_000  # of the audit log, as CSV
 AUDIT_FILTER_CHARS_MAX = 250  # of a parameter of the audit log's list
 SIGN_IN_NOTED_ATTEMPTS_MAX = 100  # in an hour, with an entry of their own in the audit log
 SIGN_IN_ADDRESS_NOTED_ATTEMPTS_MAX = 10  # of them, from one address

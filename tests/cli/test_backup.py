@@ -52,8 +52,17 @@ def test_a_back_up_of_stores_that_no_server_has(data: Path, archive: Path, tmp_p
     assert f"meterhouse serve --data-dir {target}" in result.stderr
     assert names(target) == {"ledger.db", "lock", "usage"}
     assert accounts(target) == accounts(data)
+    assert logged(target) == ["backup.restored", "backup.created", "account.created"]
+    assert logged(data)[-1] == "account.created"
+    assert "backup.restored" not in logged(data)
     verified = meterhouse("verify", "--data-dir", target)
     assert verified.stdout.endswith("The books balance.\n"), verified.output
+
+
+def logged(folder: Path) -> list[str]:
+    """Return what the audit log tells, the newest first."""
+    listed = meterhouse("audit", "list", "--data-dir", folder).stdout.splitlines()
+    return [line.split("\t")[1] for line in listed[1:]]
 
 
 class Refused(NamedTuple):

@@ -385,6 +385,7 @@ def test_what_is_live_goes_when_its_session_ends(browser: Browser, site: Site) -
         "/developers/logs",
         "/developers/destinations",
         "/developers/keys",
+        "/developers/audit",
         "/sessions",
         "/nothing",
     ],

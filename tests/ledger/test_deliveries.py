@@ -3,7 +3,7 @@ import pytest
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.ledger import deliveries, destinations, notifications, outbox
+from meterhouse.ledger import audit, deliveries, destinations, notifications, outbox
 from meterhouse.ledger.deliveries import Attempt, Debt, Delivery, Status, Step, Waiting
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.tables import attempts
@@ -144,7 +144,11 @@ def test_a_destination_to_which_nothing_arrives_for_days_is_disabled(
     with ledger.read() as connection:
         one = destinations.find_destination(connection, test, "we_1")
         other = destinations.find_destination(connection, test, "we_2")
+        log = audit.list_entries(connection, test, PageParams(), audit.Filter())
     assert one is not None
+    assert log is not None
+    noted = [(entry.action, entry.object_id, entry.actor_type) for entry in log[0]]
+    assert noted == ([] if enabled else [("event_destination.disabled", "we_1", "system")])
     since = None if failing_since is None else NOW + failing_since * DAY
     assert (one.failing_since, one.enabled) == (since, enabled)
     assert other == destination(test, "we_2")

@@ -6,8 +6,8 @@ import pytest
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
+from meterhouse.ledger import audit, idempotency
 from meterhouse.ledger import dashboard_sessions as sessions
-from meterhouse.ledger import idempotency
 from meterhouse.ledger.tables import activity, dashboard_sessions, idempotency_records
 from meterhouse.metering.activity import WINDOW
 from meterhouse.pipeline.retain import Retention
@@ -29,6 +29,18 @@ async def accept(pipeline: Pipeline, *names: str) -> None:
 def left(pipeline: Pipeline) -> tuple[int, int, int]:
     """Count identifiers, idempotency records and lines of activity."""
     return pipeline.claims(), pipeline.rows(idempotency_records), pipeline.rows(activity)
+
+
+def test_the_audit_log_has_a_time_of_its_own(pipeline: Pipeline) -> None:
+    async def body() -> list[int]:
+        work = (audit.system(NOW), "clock.accepted", None, None)
+        await pipeline.stores.write(audit.note, *work)
+        pipeline.clock.advance(400 * DAY)
+        kept = await pipeline.retention.sweep()
+        pipeline.clock.advance(1)
+        return [kept, await pipeline.retention.sweep()]
+
+    assert pipeline.run(body) == [0, 1]
 
 
 @pytest.mark.parametrize(

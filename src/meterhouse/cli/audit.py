@@ -78,7 +78,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         show_time(entry.created),
         entry.action,
         entry.object_id or "",
-        f"{entry.actor_type} {entry.actor_name}",
+        " ".join(dict.fromkeys((entry.actor_type, entry.actor_name))),
         entry.address,
         entry.account or "",
         mode,

@@ -89,6 +89,11 @@ class Session:
         return self.role == "admin"
 
     @property
+    def unbound(self) -> bool:
+        """Whether this user sees all accounts in both modes, and so the installation as a whole."""
+        return self.accounts is None and self.livemode is None
+
+    @property
     def hint(self) -> str:
         """Say how to see live data, where a link has let somebody in who may make a user."""
         return _TEST_ONLY if self.user is None else ""

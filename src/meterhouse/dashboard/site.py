@@ -34,6 +34,7 @@ from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.dashboard import (
     assets,
+    audit,
     customers,
     developers,
     embed,
@@ -119,6 +120,8 @@ ROWS: tuple[Row, ...] = (
     Row("GET", "/developers/keys", developers.keys),
     Row("POST", "/developers/keys", developers.create_key),
     Row("POST", "/developers/keys/{id}/revoke", developers.revoke_key),
+    Row("GET", "/developers/audit", audit.list_),
+    Row("GET", "/developers/audit.csv", audit.download),
     Row("GET", "/sessions", own_sessions.list_, own=True),
     Row("POST", "/sessions/end", own_sessions.end_all, own=True),
     Row("POST", "/sessions/{id}/end", own_sessions.end, own=True),

@@ -1,0 +1,319 @@
+"""Each route that changes something writes into the audit log, or is known not to."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+
+from meterhouse.api.routes import ROUTES
+from meterhouse.ledger.tables import metadata
+from tests.api.house import DAY, NOW, House, housing
+
+KEYS = "/meterhouse/v1/api_keys"
+LOG = "/meterhouse/v1/audit_log"
+NOBODY_LISTENS = "http://127.0.0.1:9/"
+V2 = {"Stripe-Version": "2026-07-29.preview"}
+
+# What changes nothing that anybody has to answer for: events and who sends them, what customers
+# are, a session of a listener, what only asks.
+UNAUDITED = {
+    "POST /v1/billing/meter_events",
+    "POST /v1/customers",
+    "POST /v1/customers/{id}",
+    "POST /v1/stripecli/sessions",
+    "POST /v2/billing/meter_event_session",
+    "POST /v2/billing/meter_event_stream",
+    "POST /v2/billing/meter_events",
+    "POST /v2/core/event_destinations/{id}/ping",
+    "POST /meterhouse/v1/embed_tokens",
+    "POST /meterhouse/v1/verification",
+    "DELETE /meterhouse/v1/backup",
+}
+
+
+class Step(NamedTuple):
+    """A request, and what it is called in the log; `ids` fills the path from what is there."""
+
+    route: str
+    action: str
+    of: str = ""
+    asked: Mapping[str, Any] = MappingProxyType({})
+
+
+ENDPOINT = {"url": NOBODY_LISTENS, "enabled_events[]": "*"}
+DESTINATION = {
+    "name": "ours",
+    "type": "webhook_endpoint",
+    "event_payload": "thin",
+    "enabled_events": ["*"],
+    "webhook_endpoint": {"url": NOBODY_LISTENS},
+}
+METER = {
+    "display_name": "Others",
+    "event_name": "others",
+    "default_aggregation[formula]": "count",
+}
+CANCEL = {"event_name": "calls", "type": "cancel"}
+
+STEPS = [
+    Step("POST /v1/billing/meters", "meter.created", asked={"data": METER}),
+    Step(
+        "POST /v1/billing/meters/{id}",
+        "meter.updated",
+        "meter",
+        {"data": {"display_name": "New"}},
+    ),
+    Step("POST /v1/billing/meters/{id}/deactivate", "meter.deactivated", "meter"),
+    Step("POST /v1/billing/meters/{id}/reactivate", "meter.reactivated", "meter"),
+    Step(
+        "POST /meterhouse/v1/meters/{id}/dimensions",
+        "meter.dimensions_changed",
+        "meter",
+        {"data": {"dimension_payload_keys[]": "model"}},
+    ),
+    Step(
+        "POST /v1/billing/meter_event_adjustments",
+        "meter_event_adjustment.created",
+        asked={"data": CANCEL | {"cancel[identifier]": "first"}},
+    ),
+    Step(
+        "POST /v2/billing/meter_event_adjustments",
+        "meter_event_adjustment.created",
+        asked={"json": CANCEL | {"cancel": {"identifier": "second"}}},
+    ),
+    Step("DELETE /v1/customers/{id}", "customer.deleted", "customer"),
+    Step("POST /v1/webhook_endpoints", "event_destination.created", asked={"data": ENDPOINT}),
+    Step(
+        "POST /v1/webhook_endpoints/{id}",
+        "event_destination.disabled",
+        "endpoint",
+        {"data": {"disabled": "true"}},
+    ),
+    Step(
+        "POST /v2/core/event_destinations", "event_destination.created", asked={"json": DESTINATION}
+    ),
+    Step(
+        "POST /v2/core/event_destinations/{id}",
+        "event_destination.updated",
+        "endpoint",
+        {"json": {"description": "Ours."}},
+    ),
+    Step(
+        "POST /v2/core/event_destinations/{id}/enable",
+        "event_destination.enabled",
+        "endpoint",
+        {"json": {}},
+    ),
+    Step(
+        "POST /meterhouse/v1/destinations/{id}/roll_secret",
+        "event_destination.secret_rolled",
+        "endpoint",
+    ),
+    Step("POST /meterhouse/v1/deliveries/{id}/redeliver", "delivery.redelivered", "delivery"),
+    Step("POST /v1/events/{id}/retry", "delivery.redelivered", "event"),
+    Step(
+        "POST /v2/core/event_destinations/{id}/disable",
+        "event_destination.disabled",
+        "endpoint",
+        {"json": {}},
+    ),
+    Step("DELETE /v1/webhook_endpoints/{id}", "event_destination.deleted", "endpoint"),
+    Step("DELETE /v2/core/event_destinations/{id}", "event_destination.deleted", "destination"),
+    Step(
+        "POST /meterhouse/v1/invalid_meter_events/resend",
+        "resend.created",
+        asked={"json": {"filter": {}}},
+    ),
+    Step("POST /meterhouse/v1/api_keys", "api_key.created"),
+    Step("POST /meterhouse/v1/api_keys/{id}/revoke", "api_key.revoked", "key"),
+    Step("POST /meterhouse/v1/backup", "backup.created"),
+]
+
+
+def test_every_route_that_writes_is_known() -> None:
+    written = [f"{one.method} {one.path}" for one in ROUTES if one.method != "GET"]
+    assert sorted(written) == sorted({*UNAUDITED, *(step.route for step in STEPS)})
+
+
+class World:
+    """A server with one of each, to change it."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.token = house.meterhouse.house.operator_token
+        meter, customer = house.meter(), house.customer()
+        for identifier in ("first", "second"):
+            event = {
+                "event_name": "calls",
+                "identifier": identifier,
+                "payload[value]": "1",
+                "payload[stripe_customer_id]": customer,
+            }
+            house.create("/v1/billing/meter_events", data=event)
+        endpoint = house.create("/v1/webhook_endpoints", data=ENDPOINT)["id"]
+        house.create("/v1/customers", data={"name": "Told"})  # which the endpoint is owed
+        delivery = house.request("GET", "/meterhouse/v1/deliveries").json()["data"][0]
+        destination = house.create("/v2/core/event_destinations", json=DESTINATION, headers=V2)
+        key = house.create(KEYS, key=self.token)
+        self.ids = {
+            "meter": meter,
+            "customer": customer,
+            "endpoint": endpoint,
+            "delivery": delivery["id"],
+            "event": delivery["event"],
+            "destination": destination["id"],
+            "key": key["id"],
+        }
+
+    def take(self, step: Step) -> int:
+        """Send a request and return the status of its answer."""
+        method, _, path = step.route.partition(" ")
+        asked = dict(step.asked)
+        if step.of == "event":
+            asked = {"data": {"webhook_endpoint": self.ids["endpoint"]}}
+        headers = V2 if path.startswith("/v2/") else {}
+        path = path.replace("{id}", self.ids.get(step.of, ""))
+        answer = self.house.request(method, path, key=self.token, headers=headers, **asked)
+        return answer.status_code
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return all entries, newest first."""
+        asked = {"limit": 100, "installation": "true"}
+        answer = self.house.request("GET", LOG, key=self.token, params=asked)
+        entries: list[dict[str, Any]] = answer.json()["data"]
+        return entries
+
+    def ledger(self) -> dict[str, list[Any]]:
+        """Return what requests put into the ledger, once all has been done that they asked for."""
+        self.house.run(self.house.meterhouse.house.processor.settle(20))
+        with self.house.meterhouse.ledger.read() as connection:
+            return {
+                table.name: [*connection.execute(sa.select(*_columns(table)))]
+                for table in metadata.sorted_tables
+                if table.name in CHANGED
+            }
+
+
+CHANGED = {
+    "accounts",
+    "adjustments",
+    "api_keys",
+    "audit_log",
+    "customers",
+    "destinations",
+    "dimension_changes",
+    "erasures",
+    "idempotency_records",
+    "meters",
+    "notifications",
+    "resends",
+}
+
+
+def _columns(table: sa.Table) -> list[sa.Column[Any]]:
+    """Return all but what attempts to deliver leave meanwhile."""
+    return [column for column in table.c if column.name != "failing_since"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with housing(tmp_path) as house:
+        yield World(house)
+
+
+@contextmanager
+def refusing(world: World, table: str) -> Iterator[None]:
+    """Let nothing be put into a table of the ledger."""
+    ledger = world.house.meterhouse.ledger
+    with ledger.write() as connection:
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER refusing BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    try:
+        yield
+    finally:
+        with ledger.write() as connection:
+            connection.exec_driver_sql("DROP TRIGGER refusing")
+
+
+def test_there_is_neither_a_change_without_its_entry_nor_an_entry_without_its_change(
+    world: World,
+) -> None:
+    for step in STEPS:
+        before, known = world.ledger(), len(world.entries())
+        with refusing(world, "audit_log"):
+            assert world.take(step) == 500, step.route
+        assert world.ledger() == before, step.route
+        assert world.take(step) == 200, step.route
+        new = world.entries()[: len(world.entries()) - known]
+        assert [entry["action"] for entry in new] == [step.action], step.route
+        assert new[0]["actor"] == {"id": None, "name": "operator", "type": "operator"}
+        assert new[0]["request"].startswith("req_")
+        if step.of:
+            assert new[0]["object_id"] == world.ids[step.of]
+
+
+def test_what_fails_after_its_entry_has_none(world: World) -> None:
+    known = world.entries()
+    renamed = next(step for step in STEPS if step.action == "meter.updated")
+    with refusing(world, "notifications"):
+        assert world.take(renamed) == 500
+    assert world.entries() == known
+
+
+def test_what_is_refused_or_replayed_or_changes_nothing_has_no_entry(world: World) -> None:
+    house, meter = world.house, world.ids["meter"]
+    known = len(world.entries())
+    path = f"/v1/billing/meters/{meter}"
+    once = {"Idempotency-Key": "once"}
+    for _ in range(2):
+        house.create(f"{path}/deactivate", headers=once)
+    house.create(f"{path}/deactivate")  # it is so already
+    assert house.request("POST", path, data={"display_name": "x" * 300}).status_code == 400
+    assert house.request("POST", f"{path}x", data={"display_name": "New"}).status_code == 404
+    key = world.ids["key"]
+    for _ in range(2):
+        house.create(f"{KEYS}/{key}/revoke", key=world.token)
+    resend = {"filter": {}, "dry_run": True}
+    house.create("/meterhouse/v1/invalid_meter_events/resend", json=resend)
+    actions = [entry["action"] for entry in world.entries()[: len(world.entries()) - known]]
+    assert actions == ["api_key.revoked", "meter.deactivated"]
+
+
+def test_no_entry_tells_a_secret_or_what_a_customer_told(world: World) -> None:
+    house = world.house
+    secret = house.create(KEYS, key=world.token, data={"name": "billing"})["secret"]
+    url = {"url": "http://127.0.0.1:9/hook?token=unguessable"}
+    house.create(f"/v1/webhook_endpoints/{world.ids['endpoint']}", data=url)
+    told = house.create(
+        "/v1/customers", data={"name": "Grace Hopper", "email": "grace@example.com"}
+    )
+    house.request("DELETE", f"/v1/customers/{told['id']}", key=secret)
+    text = house.request("GET", LOG, key=world.token, params={"limit": 100}).text
+    for hidden in (secret, "unguessable", "Grace", "grace@"):
+        assert hidden not in text
+    assert f"sk_test_****{secret[-4:]}" in text
+
+
+def test_a_download_of_usage_is_an_entry_and_a_look_at_it_is_none(world: World) -> None:
+    asked = {"starts_at": NOW - DAY, "ends_at": NOW, "meters[0][meter]": world.ids["meter"]}
+    known = len(world.entries())
+    for accept in ("application/json", "text/csv", "application/vnd.apache.parquet"):
+        headers = {"Accept": accept}
+        for method in ("GET", "HEAD"):
+            answer = world.house.request(
+                method, "/meterhouse/v1/usage", params=asked, headers=headers
+            )
+            assert answer.status_code == 200, answer.text
+    new = world.entries()[: len(world.entries()) - known]
+    assert [entry["action"] for entry in new] == ["usage.exported"] * 2
+    assert {entry["actor"]["type"] for entry in new} == {"api_key"}
+    with refusing(world, "audit_log"):
+        answer = world.house.request(
+            "GET", "/meterhouse/v1/usage", params=asked, headers={"Accept": "text/csv"}
+        )
+    assert answer.status_code == 500
