@@ -1,18 +1,25 @@
 """What `/v1/webhook_endpoints` and `/v2/core/event_destinations` have in common.
 
 They are two views of the same destinations: v1 sees those that take snapshot events.
+
+An answer that tells a signing secret is kept under its idempotency key with a digest in place of
+it (`withheld`). It gets the secret after that (`tell_secret`): as a replay, from the ledger.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.api.call import Call
+from meterhouse.api.call import Answer, Call
 from meterhouse.delivery.address import ForbiddenError, check_url
 from meterhouse.ledger import audit, destinations
 from meterhouse.ledger.destinations import Destination
 from meterhouse.wire import envelope, refusals
+from meterhouse.wire.body import to_json
+from meterhouse.wire.credentials import digest
 from meterhouse.wire.event_type import is_pattern, may_match
 from meterhouse.wire.notification import Payload
 
@@ -96,3 +103,38 @@ def _action(before: Destination, changed: Destination) -> str:
     if changed.enabled != before.enabled:
         return f"event_destination.{'enabled' if changed.enabled else 'disabled'}"
     return "event_destination.updated"
+
+
+def withheld(secret: str) -> str:
+    """Return what stands for a signing secret in an answer that is kept."""
+    return digest(secret).hex()
+
+
+async def tell_secret(call: Call, answer: Answer, new: str, *members: str) -> Answer:
+    """Put the signing secret where the members of an answer lead, unless nothing stands there.
+
+    `new` is the secret that this request has made. Where the answer is a replay it tells another
+    one: as long as that one counts, the destination has it; then it is null.
+    """
+    if answer.status != HTTPStatus.OK:
+        return answer
+    document: dict[str, Any] = msgspec.json.decode(answer.body)
+    *way, last = members
+    holder = document
+    for name in way:
+        holder = holder[name]
+    if holder[last] is None:
+        return answer
+    if holder[last] == withheld(new):
+        holder[last] = new
+    else:
+        told = {withheld(one): one for one in await _secrets(call, document)}
+        holder[last] = told.get(holder[last])
+    return answer._replace(body=to_json(document))
+
+
+async def _secrets(call: Call, document: dict[str, Any]) -> list[str]:
+    """Return the secrets that count of the destination that an answer is about."""
+    named: str = document.get("destination") or document["id"]
+    one = await call.house.stores.read(destinations.find_destination, call.scope.id, named)
+    return [secret.secret for secret in one.valid_secrets(call.now)] if one else []

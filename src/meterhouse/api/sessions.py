@@ -26,9 +26,9 @@ class Sessions:
         self._key = b""  # by which the tokens below are genuine
         self._genuine: dict[str, tuple[int, Credential]] = {}
 
-    async def create(self, scope: Scope, key: str | None, now: int) -> tuple[Session, str]:
-        """Return a new session of a key that sends events to `scope`, and its token."""
-        session = Session(
+    def begin(self, scope: Scope, key: str | None, now: int) -> Session:
+        """Return a new session of a key that sends events to `scope`."""
+        return Session(
             new_id("mes", scope.livemode),
             scope.id,
             scope.account,
@@ -36,7 +36,6 @@ class Sessions:
             now + _LASTS,
             key,
         )
-        return session, await self.seal(session)
 
     async def seal(self, session: Session) -> str:
         """Return the token of a session."""

@@ -48,8 +48,8 @@ async def roll_secret(call: Call) -> Answer:
                 "destination": before.id,
                 "livemode": call.scope.livemode,
                 "previous_expires_at": seconds(expires_at),
-                "secret": secret,
+                "secret": destination.withheld(secret),
             }
         )
 
-    return await once(call, work)
+    return await destination.tell_secret(call, await once(call, work), secret, "secret")

@@ -75,9 +75,9 @@ async def create(call: Call) -> Answer:
 
     def work(connection: sa.Connection) -> Answer:
         destination.create(connection, call, endpoint)
-        return ok(_shown(call, endpoint) | {"secret": secret})
+        return ok(_shown(call, endpoint) | {"secret": destination.withheld(secret)})
 
-    return await once(call, work)
+    return await destination.tell_secret(call, await once(call, work), secret, "secret")
 
 
 async def retrieve(call: Call) -> Answer:

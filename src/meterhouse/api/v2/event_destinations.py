@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Meta, Struct, field
 
@@ -100,12 +101,15 @@ async def create(call: Call) -> Answer:
     """Create a destination; its secret is told now, if it is asked for, and never again."""
     sent = call.document(DestinationCreate)
     new = _new(call, sent)
+    secret = new.secrets[0].secret
+    kept = msgspec.structs.replace(new, secrets=[Secret(destination.withheld(secret), None)])
 
     def work(connection: sa.Connection) -> Answer:
         destination.create(connection, call, new)
-        return _shown(call, new, sent.include)
+        return _shown(call, kept, sent.include)
 
-    return await once(call, work)
+    answer = await once(call, work)
+    return await destination.tell_secret(call, answer, secret, "webhook_endpoint", "signing_secret")
 
 
 async def retrieve(call: Call) -> Answer:
