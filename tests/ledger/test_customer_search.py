@@ -181,6 +181,29 @@ def test_what_is_found_is_counted_up_to_a_bound(
     assert search(ledger, test, "created>0", PageParams(limit=1), count=True).total == 3
 
 
+def test_a_ledger_written_anew_has_no_terms_of_a_deleted_customer(tmp_path: Path) -> None:
+    rare = b"zqx".hex().upper().encode()[1:]  # SQLite shares the beginnings of words
+
+    def index(connection: sa.Connection) -> bytes:
+        blocks = connection.exec_driver_sql("SELECT block FROM customer_terms_data").scalars()
+        return b"".join(blocks).upper()
+
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        test, _ = two_scopes(ledger)
+        put(ledger, test)
+        with ledger.write() as connection:
+            found = find_customer(connection, test, "cus_ada")
+            assert found is not None
+            update_customer(connection, msgspec.structs.replace(found, email="zqx@y.z"))
+        with ledger.write() as connection:
+            delete_customer(connection, test, "cus_ada", 9_000)
+            assert rare in index(connection)
+        ledger.rewrite()
+        with ledger.read() as connection:
+            assert rare not in index(connection)
+        assert ids(search(ledger, test, 'email~"bob"')) == ["cus_bob"]
+
+
 CALLED: list[tuple[str, list[str]]] = [
     ("ADA", ["cus_max", "cus_ada"]),
     ("S_BO", ["cus_bob"]),

@@ -56,6 +56,7 @@ from meterhouse.limits import (
     WORK_STATEMENT_SECONDS_MAX,
 )
 
+_MERGE_TERMS = "INSERT INTO customer_terms (customer_terms) VALUES ('optimize')"
 _QUERY_CANCELED = "57014"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 
@@ -138,8 +139,9 @@ class Ledger:
         """Write the ledger's file anew, without what was deleted; nobody else writes meanwhile.
 
         SQLite overwrites what it deletes, but not where that had been before it was moved within
-        its pages. Returns False, and does nothing, where the ledger is no file, or has more than
-        `LEDGER_REWRITE_BYTES_MAX`, which would take long.
+        its pages; and FTS5 only notes what is deleted until it merges its parts. Returns False, and
+        does nothing, where the ledger is no file, or has more than `LEDGER_REWRITE_BYTES_MAX`,
+        which would take long.
         """
         url = self._writer.url
         if url.get_backend_name() != "sqlite" or not url.database:
@@ -150,6 +152,7 @@ class Ledger:
             with closing(
                 sqlite3.connect(url.database, LEDGER_BUSY_SECONDS_MAX, isolation_level=None)
             ) as connection:
+                connection.execute(_MERGE_TERMS)
                 connection.execute("VACUUM")
                 [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
