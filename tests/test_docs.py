@@ -10,6 +10,7 @@ import pytest
 
 from meterhouse.api.routes import ROUTES, Route
 from meterhouse.config import Config
+from meterhouse.ledger.audit import ACTIONS
 from meterhouse.ledger.tables import metadata
 from meterhouse.metrics import Metrics
 
@@ -74,6 +75,11 @@ def test_every_endpoint_of_the_table_is_a_route() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_in_the_table_of_metrics(name: str) -> None:
     assert f"| `{name}` |" in (DOCS / "operations.md").read_text()
+
+
+@pytest.mark.parametrize(("action", "when"), ACTIONS.items())
+def test_every_action_of_the_audit_log_is_in_its_table(action: str, when: str) -> None:
+    assert f"| `{action}` | {when} |" in (DOCS / "extensions.md").read_text()
 
 
 @pytest.mark.parametrize("name", metadata.tables)

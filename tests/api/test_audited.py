@@ -131,6 +131,12 @@ STEPS = [
     Step("POST /meterhouse/v1/api_keys", "api_key.created"),
     Step("POST /meterhouse/v1/api_keys/{id}/revoke", "api_key.revoked", "key"),
     Step("POST /meterhouse/v1/backup", "backup.created"),
+    Step(
+        "POST /meterhouse/v1/customers/{id}/erase",
+        "customer.erased",
+        "customer",
+        {"json": {"payload_keys": ["model"]}},
+    ),
 ]
 
 
@@ -215,7 +221,9 @@ CHANGED = {
 
 
 def _columns(table: sa.Table) -> list[sa.Column[Any]]:
-    """Return all but what attempts to deliver leave meanwhile."""
+    """Return those that tell what was asked for, and not how far it is."""
+    if table.name == "erasures":
+        return [table.c.id]
     return [column for column in table.c if column.name != "failing_since"]
 
 

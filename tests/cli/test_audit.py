@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from meterhouse.cli.main import app
 from tests.cli.samples import ENVIRONMENT, meterhouse
 
-# What each command writes into the audit log by itself; `events resend` asks a server, which does.
+# What each command writes into the audit log by itself; `customers erase` and `events
+# resend` ask a server, which does.
 WRITES: dict[str, str | None] = {
     "accounts create": "account.created",
     "accounts list": None,
@@ -15,6 +16,7 @@ WRITES: dict[str, str | None] = {
     "backup": "backup.created",
     "clock accept": "clock.accepted",
     "clock show": None,
+    "customers erase": None,
     "demo": None,
     "events list": None,
     "events resend": None,
@@ -23,6 +25,7 @@ WRITES: dict[str, str | None] = {
     "keys list": None,
     "keys revoke": "api_key.revoked",
     "restore": "backup.restored",
+    "secrets rotate": "signing_secret.renewed",
     "serve": None,
     "settings": None,
     "users create": "user.created",
