@@ -272,6 +272,7 @@ IDENTIFIERS_GRANULE_ROWS = 1_024  # read at least for one identifier
 SLOTS_GRANULE_ROWS = 1_024  # read at least for the slots of one customer
 SLOTS_AT_REST_SECONDS = 3_600  # without new slots of a month, after which it is merged whole
 USAGE_CACHE_BYTES_MAX = 64 * 1_048_576  # memory of each of the engine's caches
+USAGE_CLEANED_SECONDS_MAX = 60  # more, until they are deleted
 USAGE_REPLACED_SECONDS = 30  # that the parts which a merge replaced stay on disk
 USAGE_CONFIRM_SECONDS = 10  # between two looks at whether the engine wrote all that it took
 USAGE_MEMORY_LOOK_MILLISECONDS = 1_000  # between two looks of the engine at its memory

@@ -52,9 +52,7 @@ def erase(
 ) -> None:
     """Forget a customer, for good: delete it, and erase what is kept of it.
 
-    Its id, instants and usage stay. Works through the running server, and waits until no file has
-    what was erased, which takes minutes where events or slots have to be rewritten. It goes on in
-    the server when this command is ended.
+    Its id, its instants and its usage stay. Minutes may pass until no file has what was erased.
     """
     keys = payload_keys or []
     if not yes:

@@ -5,8 +5,9 @@ What a reader may rely on:
 - Values go by the keys of their payloads, from accepted events and cancellations, duplicates and
   rejected events. Nothing else of an event changes, so usage stays what it was.
 - To begin is to ask for it: the engine rewrites the parts of tables beside everything else, and
-  goes on after a restart. `left` tells when it has finished. The files of the parts before go a
-  minute later, or some; `replaced` tells which are there.
+  goes on after a restart. `left` tells when it has finished. The files of the parts before go
+  `USAGE_REPLACED_SECONDS` later, and up to `USAGE_CLEANED_SECONDS_MAX`; `replaced` tells which
+  are there.
 - Slots are sorted by the values of dimensions, which nobody can change in place: they are rebuilt
   (`pipeline.erase`), and `drop_deleted` removes what deletions have only hidden.
 """

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from meterhouse.limits import USAGE_CLEANED_SECONDS_MAX
 from meterhouse.metering.model import Scope
 
 TABLE = "request_logs"
@@ -35,6 +36,7 @@ CREATE TABLE IF NOT EXISTS {TABLE}
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(created)
 ORDER BY (account, livemode, created, request)
+SETTINGS max_cleanup_delay_period = {USAGE_CLEANED_SECONDS_MAX}
 """
 
 

@@ -34,6 +34,7 @@ from meterhouse.limits import (
     SLOTS_AT_REST_SECONDS,
     SLOTS_GRANULE_ROWS,
     USAGE_BROKEN_PARTS_BYTES_MAX,
+    USAGE_CLEANED_SECONDS_MAX,
     USAGE_REPLACED_SECONDS,
     USAGE_TOKENS_KEPT,
 )
@@ -45,6 +46,7 @@ TABLE_SETTINGS = f"""
     min_rows_to_fsync_after_merge = 1,
     min_compressed_bytes_to_fsync_after_merge = 1,
     old_parts_lifetime = {USAGE_REPLACED_SECONDS},
+    max_cleanup_delay_period = {USAGE_CLEANED_SECONDS_MAX},
     max_suspicious_broken_parts_bytes = {USAGE_BROKEN_PARTS_BYTES_MAX},
     non_replicated_deduplication_window = {USAGE_TOKENS_KEPT}
 """

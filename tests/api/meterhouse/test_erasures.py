@@ -239,15 +239,16 @@ def everything(house: House, customer: str, other: str) -> tuple[str, str]:
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine delete at once what it has replaced."""
-    settings = """old_parts_lifetime = 0,
+    kept = f"old_parts_lifetime = {limits.USAGE_REPLACED_SECONDS},"
+    late = f"max_cleanup_delay_period = {limits.USAGE_CLEANED_SECONDS_MAX}"
+    soon = """old_parts_lifetime = 0,
         cleanup_delay_period = 0,
         cleanup_delay_period_random_add = 0,
         max_cleanup_delay_period = 1"""
-    for name in ("EVENTS", "REJECTED_EVENTS", "DUPLICATE_EVENTS", "USAGE_SLOTS"):
-        statement = getattr(schema, name)
-        replaced = f"old_parts_lifetime = {limits.USAGE_REPLACED_SECONDS}"
-        monkeypatch.setattr(schema, name, statement.replace(replaced, settings))
-    monkeypatch.setattr(request_logs, "SCHEMA", request_logs.SCHEMA + f"SETTINGS {settings}")
+    tables = ((schema, "EVENTS"), (schema, "REJECTED_EVENTS"), (schema, "DUPLICATE_EVENTS"))
+    for module, name in (*tables, (schema, "USAGE_SLOTS"), (request_logs, "SCHEMA")):
+        statement = getattr(module, name).replace(kept, "").replace(late, soon)
+        monkeypatch.setattr(module, name, statement)
 
 
 @pytest.mark.usefixtures("hurry")
