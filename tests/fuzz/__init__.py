@@ -7,7 +7,8 @@ and `test_memory` looks at the memory of one. What has to hold:
 
 - no answer with a status of 5xx, no error and no traceback in the log;
 - no connection that stays without an answer or an end;
-- strangers are told nothing but what is open to all, and leave nothing in the ledger;
+- strangers are told nothing but what is open to all, and leave nothing in the ledger but a bounded
+  number of entries that somebody failed to sign in;
 - the memory of the server stays flat, and it answers as before.
 
 Requests are made of what there is (`words`: the routes, the names of all parameters, good tokens)

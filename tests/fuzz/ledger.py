@@ -1,11 +1,15 @@
-"""What a ledger holds, to see whether anything is kept of what strangers send."""
+"""What a ledger holds, to see whether anything is kept of what strangers send.
+
+That somebody failed to sign in is kept, so many times in an hour, and no word of what they sent.
+"""
 
 import sqlite3
 from pathlib import Path
 from typing import Any
 
-# What a server writes by itself as time passes.
-_OWN = {"owner", "timekeeping"}
+# What a server writes by itself as time passes, and the database about its tables.
+_OWN = {"owner", "timekeeping", "sqlite_sequence"}
+_FAILED = "dashboard_session.failed"  # of which the audit log takes a bounded number in an hour
 
 
 class Kept:
@@ -17,10 +21,18 @@ class Kept:
         self._version = self._count()
         self._rows = self._all()
 
-    def unchanged(self) -> bool:
-        """Return whether they are the same still; they are read only if anything was written."""
+    def changed(self) -> list[str]:
+        """Return which tables differ; they are read only if anything was written."""
         version, self._version = self._version, self._count()
-        return version == self._version or self._all() == self._rows
+        if version == self._version:
+            return []
+        return [name for name, rows in self._all().items() if rows != self._rows[name]]
+
+    def failed_sign_ins(self) -> int:
+        """Return how many the audit log tells of."""
+        asked = "select count(*) from audit_log where action = ?"
+        (count,) = self._connection.execute(asked, (_FAILED,)).fetchone()
+        return int(count)
 
     def close(self) -> None:
         """Look no more."""
@@ -33,7 +45,9 @@ class Kept:
     def _all(self) -> dict[str, list[tuple[Any, ...]]]:
         tables = self._connection.execute("select name from sqlite_master where type = 'table'")
         names = {name for (name,) in tables} - _OWN
-        return {
+        rows = {
             name: self._connection.execute(f"select * from {name}").fetchall()  # noqa: S608 - ours
             for name in names
         }
+        rows["audit_log"] = [row for row in rows["audit_log"] if _FAILED not in row]
+        return rows
