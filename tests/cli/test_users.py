@@ -5,10 +5,11 @@ from typer.testing import CliRunner, Result
 
 from meterhouse.cli.main import app
 from meterhouse.clock import SystemClock
-from meterhouse.ledger import accounts, dashboard_sessions, users
+from meterhouse.ledger import accounts, audit, dashboard_sessions, users
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.users import User
 from meterhouse.limits import USER_ACCOUNT_ITEMS_MAX, USER_NAME_CHARS_MAX, USER_PASSWORD_CHARS_MAX
+from meterhouse.wire.page import PageParams
 from tests.cli.samples import ENVIRONMENT
 
 TYPED = "correct horse\n"
@@ -130,8 +131,12 @@ def test_sessions_are_listed_and_ended(tmp_path: Path) -> None:
     assert run(tmp_path, "delete", "bob").exit_code == 0
     with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger, ledger.read() as connection:
         left = [dashboard_sessions.find(connection, digest) for digest in digests]
+        wanted = audit.Filter(action="dashboard_session.ended")
+        noted = audit.list_entries(connection, None, PageParams(), wanted)
     assert [one and one.user for one in left] == [None] * 4
     assert left[3] is not None
+    assert noted is not None
+    assert [entry.actor_type for entry in noted[0]] == ["operator"] * 2
 
 
 @pytest.mark.parametrize(
