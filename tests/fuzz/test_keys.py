@@ -93,7 +93,7 @@ def _requests(draw: st.DrawFn, known: Known, row: Route) -> Ask:
 
 
 @pytest.mark.parametrize("row", ASKED, ids=lambda row: f"{row.method} {row.path}")
-@examples(12)
+@examples(8)
 @given(data=st.data())
 def test_any_parameters(known: Known, row: Route, data: st.DataObject) -> None:
     request = data.draw(_requests(known, row))

@@ -57,7 +57,7 @@ def _pairs(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[tuple[str, st
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.method} {row.path}")
-@examples(12)
+@examples(8)
 @given(data=st.data())
 def test_any_page(visitor: Visitor, row: Row, data: st.DataObject) -> None:
     said = [("csrf", visitor.csrf), *data.draw(_pairs(visitor.texts))]
