@@ -8,12 +8,12 @@ from meterhouse import zones
 from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
+from meterhouse.engine.start import EngineConfig, EngineProcess
 from meterhouse.errors import StoreError
 from meterhouse.folder import lock_folder
 from meterhouse.logs import note_nothing
-from meterhouse.pipeline.second import Order, Second
 from meterhouse.usage.store import UsageStore
-from tests.api.house import NOW, housing
+from tests.api.services import NOW, housing
 
 
 def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
@@ -26,8 +26,8 @@ def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
             Meterhouse(config, ManualClock(0), note_nothing)
         assert "in use" not in str(caught.value)
     usage.unlink()
-    with housing(tmp_path) as house:
-        assert house.request("GET", "/readyz").status_code == 200
+    with housing(tmp_path) as services:
+        assert services.request("GET", "/readyz").status_code == 200
 
 
 def test_a_server_whose_workshop_is_apart_starts_and_stops(tmp_path: Path) -> None:
@@ -35,10 +35,10 @@ def test_a_server_whose_workshop_is_apart_starts_and_stops(tmp_path: Path) -> No
     config = Config.read({"data_dir": str(tmp_path)}, {})
 
     async def serve() -> None:
-        second = Second(Order.of(config), lock_folder(tmp_path))
-        server = Meterhouse(config, ManualClock(NOW * 1000), note_nothing, second)
+        process = EngineProcess(EngineConfig.of(config), lock_folder(tmp_path))
+        server = Meterhouse(config, ManualClock(NOW * 1000), note_nothing, process)
         await server.start()
-        assert await server.house.stores.usage(UsageStore.counts) == {}
+        assert await server.services.stores.usage(UsageStore.counts) == {}
         with pytest.raises(StoreError, match="in use by another Meterhouse"):
             Meterhouse(config, ManualClock(NOW * 1000), note_nothing)
         await server.stop()
@@ -52,10 +52,10 @@ def test_a_workshop_that_cannot_open_leaves_nothing_open(tmp_path: Path) -> None
     usage.write_text("no folder")
     config = Config.read({"data_dir": str(tmp_path)}, {})
     for _ in range(2):
-        second = Second(Order.of(config), lock_folder(tmp_path))
+        process = EngineProcess(EngineConfig.of(config), lock_folder(tmp_path))
         with pytest.raises(StoreError, match="The usage store at "):
-            Meterhouse(config, ManualClock(NOW * 1000), note_nothing, second)
-        assert second.process.returncode == 0
+            Meterhouse(config, ManualClock(NOW * 1000), note_nothing, process)
+        assert process.popen.returncode == 0
 
 
 def test_a_start_with_other_rules_of_zones_than_the_one_before_is_logged(

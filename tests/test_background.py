@@ -1,6 +1,6 @@
 import asyncio
 
-from meterhouse.background import Background, Worker, happens
+from meterhouse.background import Background, Worker, is_set_within
 
 
 class Waiter(Worker):
@@ -9,7 +9,7 @@ class Waiter(Worker):
     async def _run(self) -> None:
         while True:
             self._idle.set()
-            if await happens(self._work, 60):
+            if await is_set_within(self._work, 60):
                 self._work.clear()
 
 
@@ -40,9 +40,9 @@ def test_what_never_began_can_be_stopped() -> None:
 def test_whether_an_event_happens() -> None:
     async def body() -> tuple[bool, bool]:
         event = asyncio.Event()
-        before = await happens(event, 0.001)
+        before = await is_set_within(event, 0.001)
         event.set()
-        return before, await happens(event, 60)
+        return before, await is_set_within(event, 60)
 
     assert asyncio.run(body()) == (False, True)
 

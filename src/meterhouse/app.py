@@ -17,11 +17,11 @@ from meterhouse import limits, zones
 from meterhouse.api.authentication import Authentication
 from meterhouse.api.embed_tokens import EmbedTokens
 from meterhouse.api.gate import Gate
-from meterhouse.api.house import House
 from meterhouse.api.idempotency import KeysInUse
 from meterhouse.api.questions import Questions
 from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.routes import ROUTES, Routes
+from meterhouse.api.services import Services
 from meterhouse.api.sessions import Sessions
 from meterhouse.clock import Clock
 from meterhouse.config import SETTINGS, Config
@@ -31,7 +31,24 @@ from meterhouse.dashboard.site import Dashboard
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.deliver import Deliverer
-from meterhouse.folder import DOOR_FILE, lock_folder
+from meterhouse.engine.client import EngineClient
+from meterhouse.engine.pair import open_pair
+from meterhouse.engine.service import EngineService
+from meterhouse.engine.start import EngineProcess
+from meterhouse.folder import SERVER_FILE, lock_folder
+from meterhouse.identifiers.index import Identifiers
+from meterhouse.identifiers.load import Loader
+from meterhouse.ingest.accept import Acceptor
+from meterhouse.jobs.erase import Eraser
+from meterhouse.jobs.exports import Exports
+from meterhouse.jobs.key_uses import KeyUses
+from meterhouse.jobs.rebuild import Rebuilder
+from meterhouse.jobs.report import Reporter
+from meterhouse.jobs.request_logs import RequestLogs
+from meterhouse.jobs.resend import Resender
+from meterhouse.jobs.retain import Retention
+from meterhouse.jobs.snapshot import Snapshots
+from meterhouse.jobs.verify import Verification
 from meterhouse.ledger import accounts, audit, journal, keys, known_settings, zone_rules
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.engine import Ledger, open_ledger
@@ -39,26 +56,9 @@ from meterhouse.ledger.owner import Owner
 from meterhouse.logs import NoteRequest
 from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.metrics import Metrics
-from meterhouse.pipeline.accept import Acceptor
-from meterhouse.pipeline.apart import Apart
-from meterhouse.pipeline.erase import Eraser
-from meterhouse.pipeline.exports import Exports
-from meterhouse.pipeline.freshness import Freshness
-from meterhouse.pipeline.identifiers import Identifiers
-from meterhouse.pipeline.key_uses import KeyUses
-from meterhouse.pipeline.load import Loader
-from meterhouse.pipeline.pair import open_pair
-from meterhouse.pipeline.process import Processor
-from meterhouse.pipeline.rebuild import Rebuilder
-from meterhouse.pipeline.report import Reporter
-from meterhouse.pipeline.request_logs import RequestLogs
-from meterhouse.pipeline.resend import Resender
-from meterhouse.pipeline.retain import Retention
-from meterhouse.pipeline.second import Second
-from meterhouse.pipeline.snapshot import Snapshots
-from meterhouse.pipeline.timekeeper import Timekeeper
-from meterhouse.pipeline.verify import Verification
-from meterhouse.pipeline.workshop import Workshop
+from meterhouse.processing.freshness import Freshness
+from meterhouse.processing.process import Processor
+from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.signing import Signing
 from meterhouse.stores import Stores
 from meterhouse.wire.event_id import EventIds
@@ -78,37 +78,37 @@ class Meterhouse:
         config: Config,
         clock: Clock,
         note: NoteRequest,
-        second: Second | None = None,
+        process: EngineProcess | None = None,
         ledger: Ledger | None = None,
     ) -> None:
         """Open both stores; raises `StoreError` when one cannot be opened or is in use.
 
-        `second` is a process for the usage store and the judge, which has the lock of the folder.
+        `process` is one for the usage store and the judge, which has the lock of the folder.
         Without one they are in this process, which locks the folder. `ledger` is one that has been
         opened as its owner.
         """
         self.config = config
         with ExitStack() as opened:
-            self._lock = second.lock if second else lock_folder(config.data_dir)
+            self._lock = process.lock if process else lock_folder(config.data_dir)
             opened.enter_context(self._lock)
             owner = Owner.here(config.data_dir, clock.now())
             self.ledger = opened.enter_context(ledger or open_ledger(config.database_url, owner))
-            self._workshop = Apart(second) if second else _workshop(config, self.ledger)
-            opened.callback(self._workshop.close)
+            self._engine = EngineClient(process) if process else _engine(config, self.ledger)
+            opened.callback(self._engine.close)
             self.first_key = _provision(self.ledger, config, clock)
             _tell_zone_rules(self.ledger)
             _tell_settings(self.ledger, config, clock)
             with self.ledger.read() as connection:
                 event_ids = EventIds(journal.read_id_key(connection))
             opened.pop_all()  # they stay open until `stop`
-        self._stores = Stores(self.ledger, self._workshop.usage)
+        self._stores = Stores(self.ledger, self._engine.usage)
         signing = Signing(self._stores, clock)
         metrics = Metrics()
         self._timekeeper = timekeeper = Timekeeper(self._stores, clock)
         identifiers = Identifiers(config.deduplication_days)
         self._acceptor = Acceptor(self._stores, identifiers, timekeeper, metrics, self._committed)
         self._processor = Processor(
-            self._stores, self._workshop, identifiers, self._acceptor, metrics
+            self._stores, self._engine, identifiers, self._acceptor, metrics
         )
         self._freshness = Freshness(self._stores, self._processor, clock)
         self._reporter = Reporter(self._stores, clock, self._processor.settle)
@@ -135,7 +135,7 @@ class Meterhouse:
         self._snapshots = Snapshots(self._stores, self._unchanging, config)
         self._key_uses = KeyUses(self._stores)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
-        self.house = House(
+        self.services = Services(
             config,
             clock,
             timekeeper,
@@ -163,10 +163,10 @@ class Meterhouse:
             new_token(OPERATOR_TOKEN),
             note,
         )
-        gate = Gate(self.house, Routes(ROUTES))
+        gate = Gate(self.services, Routes(ROUTES))
         self.dashboard = Dashboard(
             gate,
-            self.house.operator_token,
+            self.services.operator_token,
             self._stores,
             clock,
             signing,
@@ -187,7 +187,7 @@ class Meterhouse:
         await self._timekeeper.open()
         await self._snapshots.clear()
         await self.dashboard.sessions.start()
-        await self.house.identifiers.recover(self._stores)
+        await self.services.identifiers.recover(self._stores)
         await self._processor.start()
         await self._broadcast.start()
         self._timekeeper.start()
@@ -221,15 +221,15 @@ class Meterhouse:
         await self._processor.stop(limits.STOP_DRAIN_SECONDS_MAX)
         await self._deliverer.stop()
         self._stores.close()
-        self._workshop.close()
+        self._engine.close()
         self.ledger.close()
-        (self.config.data_dir / DOOR_FILE).unlink(missing_ok=True)
+        (self.config.data_dir / SERVER_FILE).unlink(missing_ok=True)
         self._lock.close()
 
-    def open_door(self, url: str) -> None:
+    def write_server_file(self, url: str) -> None:
         """Write where the server listens, and the operator's token, for the command line."""
-        path = self.config.data_dir / DOOR_FILE
-        door = {"pid": os.getpid(), "url": url, "token": self.house.operator_token}
+        path = self.config.data_dir / SERVER_FILE
+        door = {"pid": os.getpid(), "url": url, "token": self.services.operator_token}
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
             json.dump(door, file)
@@ -264,9 +264,9 @@ def _is_page(path: str) -> bool:
     return path == "/dashboard" or path.startswith(_PAGES)
 
 
-def _workshop(config: Config, ledger: Ledger) -> Workshop:
+def _engine(config: Config, ledger: Ledger) -> EngineService:
     usage = open_pair(ledger, config.clickhouse_url, config.mismatched_stores)
-    return Workshop(ledger, usage, config.deduplication_days)
+    return EngineService(ledger, usage, config.deduplication_days)
 
 
 def _tell_zone_rules(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 
 
-async def happens(event: asyncio.Event, seconds: float) -> bool:
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
     """Wait until an event is set, for at most `seconds`; tell whether it is.
 
     Not `asyncio.wait_for`, which before Python 3.12 may take a cancellation for the end of what it
@@ -65,4 +65,4 @@ class Worker(Background):
 
     async def finish(self, seconds: float) -> None:
         """Wait until nothing is left to do, for at most `seconds`."""
-        await happens(self._idle, seconds)
+        await is_set_within(self._idle, seconds)

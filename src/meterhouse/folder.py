@@ -21,7 +21,7 @@ from meterhouse.errors import StoreError
 
 log = logging.getLogger("meterhouse.folder")
 
-DOOR_FILE = "server.json"
+SERVER_FILE = "server.json"
 _LOCK_FILE = "lock"
 _OTHERS = 0o077
 
@@ -32,7 +32,7 @@ _OURS = (
     "ledger.db*",
     _LOCK_FILE,
     "restoring",
-    DOOR_FILE,
+    SERVER_FILE,
     "snapshot",
     "usage",
 )
@@ -112,10 +112,10 @@ def locked_in_time(descriptor: int) -> bool:
             return True
         return False
 
-    return happens_in_time(lock)
+    return succeeds_in_time(lock)
 
 
-def happens_in_time(lock: Callable[[], bool]) -> bool:
+def succeeds_in_time(lock: Callable[[], bool]) -> bool:
     """Try for a while: the processes of a server that was killed end one after the other."""
     deadline = time.monotonic() + limits.LOCK_SECONDS_MAX
     while time.monotonic() < deadline:

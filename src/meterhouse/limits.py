@@ -222,7 +222,7 @@ REBUILD_FORMER_SECONDS = 60  # that a former version is kept for who is asking f
 REBUILD_LOOK_SECONDS = 5  # between two looks at what is over its time
 REBUILD_RETRY_SECONDS = 1
 
-WORKSHOP_UNCOLLECTED_OBJECTS = 500_000  # new ones, from which on cycles are looked for
+ENGINE_UNCOLLECTED_OBJECTS = 500_000  # new ones, from which on cycles are looked for
 
 # The demo.
 DEMO_DAYS = 30  # of the usage that it invents
@@ -373,7 +373,7 @@ LOCK_FILE_CHARS_MAX = 500
 OWNER_LOOK_SECONDS = 5  # between two looks at whether the ledger is still ours
 STOP_REQUESTS_SECONDS_MAX = 20
 STOP_DRAIN_SECONDS_MAX = 30
-WORKSHOP_END_SECONDS_MAX = 5
+ENGINE_END_SECONDS_MAX = 5
 STOP_DELIVERIES_SECONDS_MAX = 5
 
 assert PAGE_LIMIT_DEFAULT <= PAGE_LIMIT_MAX

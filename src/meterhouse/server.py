@@ -24,13 +24,13 @@ import uvloop
 
 from meterhouse import limits
 from meterhouse.app import Meterhouse
-from meterhouse.background import happens
+from meterhouse.background import is_set_within
 from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.connection import Connection, WebSocket
-from meterhouse.doors import Doors, Listening
 from meterhouse.errors import StoreError
 from meterhouse.ledger.engine import Ledger
+from meterhouse.listen import Listening, Resources
 from meterhouse.logs import NoteRequest
 
 log = logging.getLogger("meterhouse.server")
@@ -41,7 +41,7 @@ _OVERTAKEN = 1
 
 def run(
     config: Config,
-    doors: Doors,
+    resources: Resources,
     clock: Clock,
     note: NoteRequest,
     announce: Callable[[Listening], None],
@@ -54,11 +54,11 @@ def run(
     a store cannot be opened.
     """
     sys.setswitchinterval(limits.THREAD_SWITCH_MICROSECONDS / 1_000_000)
-    meterhouse = Meterhouse(config, clock, note, doors.second, doors.ledger)
+    meterhouse = Meterhouse(config, clock, note, resources.engine, resources.ledger)
     Thread(target=_end_when_overtaken, args=(meterhouse.ledger,), daemon=True).start()
     dashboard = meterhouse.dashboard
     pages = dashboard.open_path() if open_dashboard else dashboard.address.home
-    url, *others = doors.urls
+    url, *others = resources.urls
     listening = Listening(
         url,
         config.uds,
@@ -70,11 +70,11 @@ def run(
     )
 
     def answering() -> None:
-        meterhouse.open_door(listening.door)
+        meterhouse.write_server_file(listening.nearest)
         announce(listening)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(meterhouse, doors.sockets, answering))
+        runner.run(_serve(meterhouse, resources.sockets, answering))
 
 
 async def _serve(
@@ -153,7 +153,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """Tick once a second, which the date of answers needs, instead of ten times."""
         while not await self.on_tick(0):
-            await happens(self._stopping, 1)
+            await is_set_within(self._stopping, 1)
 
     def stop(self) -> None:
         """Begin to stop."""

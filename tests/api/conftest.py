@@ -7,8 +7,8 @@ import httpx
 import pytest
 import stripe
 
-from tests.api.house import House, housing
 from tests.api.samples import connect, new_account
+from tests.api.services import Services, housing
 from tests.server import TEST_KEY, Server
 
 
@@ -37,7 +37,7 @@ def http(server: Server, account: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def services(tmp_path: Path) -> Iterator[Services]:
     """Return a server within this process, whose clock stands still."""
     with housing(tmp_path) as opened:
         yield opened

@@ -8,8 +8,8 @@ import pytest
 
 from meterhouse.api.cors import Cors
 from meterhouse.api.routes import ROUTES
-from tests.api.house import House, housing
 from tests.api.samples import error_of
+from tests.api.services import Services, housing
 from tests.server import TEST_KEY
 
 ORIGIN = "https://app.example.com"
@@ -17,18 +17,18 @@ USAGE = "/v1/billing/analytics/meter_usage"
 
 
 @pytest.fixture
-def open_house(tmp_path: Path) -> Iterator[House]:
-    with housing(tmp_path, embed_origins=f"{ORIGIN} http://localhost:*") as house:
-        yield house
+def open_house(tmp_path: Path) -> Iterator[Services]:
+    with housing(tmp_path, embed_origins=f"{ORIGIN} http://localhost:*") as services:
+        yield services
 
 
-def preflight(house: House, path: str, origin: str = ORIGIN) -> httpx.Response:
+def preflight(services: Services, path: str, origin: str = ORIGIN) -> httpx.Response:
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "GET",
         "Access-Control-Request-Headers": "authorization,stripe-version",
     }
-    return house.request("OPTIONS", path, headers=headers)
+    return services.request("OPTIONS", path, headers=headers)
 
 
 def shared(answer: httpx.Response) -> dict[str, str]:
@@ -74,7 +74,7 @@ def test_an_origin_is_one_of_the_setting(setting: str, origin: str, allowed: boo
         assert named == ("*" if setting == "*" else origin)
 
 
-def test_a_preflight_allows_what_an_embed_token_needs(open_house: House) -> None:
+def test_a_preflight_allows_what_an_embed_token_needs(open_house: Services) -> None:
     answer = preflight(open_house, USAGE)
     assert (answer.status_code, answer.content) == (200, b"")
     assert shared(answer) == {
@@ -88,7 +88,7 @@ def test_a_preflight_allows_what_an_embed_token_needs(open_house: House) -> None
     }
 
 
-def test_no_other_path_and_no_other_origin_is_allowed(open_house: House) -> None:
+def test_no_other_path_and_no_other_origin_is_allowed(open_house: Services) -> None:
     paths = {route.path for route in ROUTES if not route.embed} | {"/dashboard", "/subscribe/x"}
     for path in sorted(paths):
         assert not shared(preflight(open_house, path)), path
@@ -97,7 +97,7 @@ def test_no_other_path_and_no_other_origin_is_allowed(open_house: House) -> None
     assert not shared(refused)
 
 
-def test_only_an_answer_to_an_embed_token_is_shared(open_house: House) -> None:
+def test_only_an_answer_to_an_embed_token_is_shared(open_house: Services) -> None:
     """Also a refusal, so that the page can tell what was wrong."""
     meter, customer = open_house.meter(), open_house.customer()
     made = {"customer": customer, "meters[]": meter}
@@ -124,6 +124,6 @@ def test_only_an_answer_to_an_embed_token_is_shared(open_house: House) -> None:
     assert told == [(200, mine), (401, mine), (200, foreign), (200, foreign), (401, {})]
 
 
-def test_nothing_is_said_where_no_origin_is_named(house: House) -> None:
-    assert not shared(house.request("GET", USAGE, headers={"Origin": ORIGIN}))
-    assert preflight(house, USAGE).status_code == 404
+def test_nothing_is_said_where_no_origin_is_named(services: Services) -> None:
+    assert not shared(services.request("GET", USAGE, headers={"Origin": ORIGIN}))
+    assert preflight(services, USAGE).status_code == 404

@@ -8,8 +8,8 @@ import stripe
 
 from meterhouse.api.routes import ROUTES
 from meterhouse.errors import StoreError
-from tests.api.house import HOUR, NOW, House
 from tests.api.samples import connect, error_of, make_customer, make_meter, send
+from tests.api.services import HOUR, NOW, Services
 from tests.server import TEST_KEY, Server
 
 _GROWING = {"/metrics", "/meterhouse/v1/request_logs"}  # with each request
@@ -116,10 +116,12 @@ def test_head_of_what_is_not_there_and_of_what_only_takes_post(http: httpx.Clien
         assert (http.head(path).status_code, http.head(path).content) == (404, b"")
 
 
-def test_head_of_a_file_sends_none_of_it(house: House) -> None:
-    asked = {"starts_at": NOW - HOUR, "ends_at": NOW, "meters[0][meter]": house.meter()}
+def test_head_of_a_file_sends_none_of_it(services: Services) -> None:
+    asked = {"starts_at": NOW - HOUR, "ends_at": NOW, "meters[0][meter]": services.meter()}
     head, got = (
-        house.request(method, "/meterhouse/v1/usage", params=asked, headers={"accept": "text/csv"})
+        services.request(
+            method, "/meterhouse/v1/usage", params=asked, headers={"accept": "text/csv"}
+        )
         for method in ("HEAD", "GET")
     )
     assert (head.status_code, got.status_code, head.content) == (200, 200, b"")
@@ -145,21 +147,21 @@ def test_a_wrong_wish_for_consistency(http: httpx.Client) -> None:
     )
 
 
-def test_a_fault_of_ours(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault is logged under the request's id; the sender hears nothing of what was wrong."""
 
     async def read(*_: Any) -> None:
         raise ZeroDivisionError("secret detail")
 
-    house.request("GET", "/v1/account")
-    monkeypatch.setattr(house.meterhouse.house.questions, "read", read)
+    services.request("GET", "/v1/account")
+    monkeypatch.setattr(services.meterhouse.services.questions, "read", read)
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     monkeypatch.setattr(handler, "emit", records.append)
     logger = logging.getLogger("meterhouse.request")
     logger.addHandler(handler)
     try:
-        answer = house.request("GET", "/v1/account")
+        answer = services.request("GET", "/v1/account")
     finally:
         logger.removeHandler(handler)
     error = error_of(answer, 500)
@@ -170,48 +172,49 @@ def test_a_fault_of_ours(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert record.exc_info
 
 
-def test_a_store_that_does_not_answer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_does_not_answer(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     async def read(*_: Any) -> None:
         raise StoreError("The ledger does not answer.")
 
-    house.request("GET", "/v1/account")
-    monkeypatch.setattr(house.meterhouse.house.questions, "read", read)
+    services.request("GET", "/v1/account")
+    monkeypatch.setattr(services.meterhouse.services.questions, "read", read)
     monkeypatch.setattr(logging.getLogger("meterhouse.request"), "disabled", True)
-    answer = house.request("GET", "/v1/account")
+    answer = services.request("GET", "/v1/account")
     assert error_of(answer, 503)["type"] == "api_error"
     assert answer.headers["stripe-should-retry"] == "true"
 
 
-def test_a_queue_that_is_full(house: House) -> None:
-    house.meter()
-    acceptor = house.meterhouse.house.acceptor
+def test_a_queue_that_is_full(services: Services) -> None:
+    services.meter()
+    acceptor = services.meterhouse.services.acceptor
     before, acceptor.journal_events = acceptor.journal_events, 2_000_000
     data = {"event_name": "calls", "payload[value]": "1"}
-    answer = house.request("POST", "/v1/billing/meter_events", data=data)
+    answer = services.request("POST", "/v1/billing/meter_events", data=data)
     assert error_of(answer, 429)["code"] == "rate_limit"
     assert answer.headers["stripe-rate-limited-reason"] == "global-concurrency"
     assert answer.headers["stripe-should-retry"] == "true"
-    assert house.request("GET", "/readyz").status_code == 503
+    assert services.request("GET", "/readyz").status_code == 503
     assert (
-        'meterhouse_overloads_total{queue="journal"} 1.0' in house.request("GET", "/metrics").text
+        'meterhouse_overloads_total{queue="journal"} 1.0'
+        in services.request("GET", "/metrics").text
     )
     acceptor.journal_events = before
-    assert house.create("/v1/billing/meter_events", data=data)
-    assert house.request("GET", "/readyz").status_code == 200
+    assert services.create("/v1/billing/meter_events", data=data)
+    assert services.request("GET", "/readyz").status_code == 200
 
 
 # ---- The log ----
 
 
-def test_each_request_is_noted_once(house: House) -> None:
+def test_each_request_is_noted_once(services: Services) -> None:
     answers = [
-        house.request("GET", "/v1/account?expand[]=x"),
-        house.request("GET", "/no"),
-        house.request("GET", "/v1/account", key="sk_test_wrong_key_0"),
-        house.request("GET", "/healthz"),
+        services.request("GET", "/v1/account?expand[]=x"),
+        services.request("GET", "/no"),
+        services.request("GET", "/v1/account", key="sk_test_wrong_key_0"),
+        services.request("GET", "/healthz"),
     ]
-    account = house.request("GET", "/v1/account").json()["id"]
-    noted = house.noted[:-1]
+    account = services.request("GET", "/v1/account").json()["id"]
+    noted = services.noted[:-1]
     assert [one.request for one in noted] == [answer.headers["request-id"] for answer in answers]
     assert [
         (one.method, one.path, one.status, one.account, one.livemode, one.now) for one in noted

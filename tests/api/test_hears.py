@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.house import House
 from tests.api.samples import error_of
+from tests.api.services import Services
 from tests.api.v2.samples import HERE, done
 from tests.server import TEST_KEY
 
@@ -22,11 +22,11 @@ DESTINATION = {
 }
 
 
-def restricted(house: House, *permissions: str) -> str:
+def restricted(services: Services, *permissions: str) -> str:
     pairs = [one.split(":") for one in permissions]
     data = {f"permissions[{resource}]": access for resource, access in pairs}
-    operator = house.meterhouse.house.operator_token
-    secret: str = house.create("/meterhouse/v1/api_keys", key=operator, data=data)["secret"]
+    operator = services.meterhouse.services.operator_token
+    secret: str = services.create("/meterhouse/v1/api_keys", key=operator, data=data)["secret"]
     return secret
 
 
@@ -78,19 +78,21 @@ NAMING = "event_destinations:write"
     ],
 )
 def test_what_is_heard_must_be_permitted(
-    house: House,
+    services: Services,
     permissions: tuple[str, ...],
     path: str,
     details: dict[str, Any],
     missing: str | None,
 ) -> None:
-    v1 = house.create(ENDPOINTS, data=ENDPOINT)["id"]
-    v2 = done(house.request("POST", DESTINATIONS, json=DESTINATION, headers=HERE, key=TEST_KEY))[
+    v1 = services.create(ENDPOINTS, data=ENDPOINT)["id"]
+    v2 = done(services.request("POST", DESTINATIONS, json=DESTINATION, headers=HERE, key=TEST_KEY))[
         "id"
     ]
-    key = restricted(house, *permissions)
+    key = restricted(services, *permissions)
     headers = HERE if "json" in details else {}
-    answer = house.request("POST", path.format(v1=v1, v2=v2), key=key, headers=headers, **details)
+    answer = services.request(
+        "POST", path.format(v1=v1, v2=v2), key=key, headers=headers, **details
+    )
     if missing is None:
         done(answer)
     else:

@@ -13,8 +13,8 @@ from meterhouse import limits
 from meterhouse.ledger import signing_secret, users
 from meterhouse.ledger.tables import destinations
 from meterhouse.wire import token
-from tests.api.house import DAY, NOW, House
 from tests.api.samples import error_of
+from tests.api.services import DAY, NOW, Services
 from tests.api.v2.samples import HERE, SESSION, STREAM, event, post
 from tests.cli.samples import meterhouse
 from tests.server import TEST_KEY, serving
@@ -26,21 +26,21 @@ EVENT = {"events": [event("cus_none")]}
 class Held:
     """What somebody holds who was given something of every kind."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.customer, self.meter = house.customer(), house.meter()
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.customer, self.meter = services.customer(), services.meter()
         bound = {"customer": self.customer, "meters[]": self.meter}
-        self.embed = house.create("/meterhouse/v1/embed_tokens", data=bound)["token"]
-        made = post(house, "/v2/billing/meter_event_session").json()
+        self.embed = services.create("/meterhouse/v1/embed_tokens", data=bound)["token"]
+        made = post(services, "/v2/billing/meter_event_session").json()
         self.session = made["authentication_token"]
-        stores, hashed = house.meterhouse.house.stores, users.hash_password("correct horse")
-        house.run(stores.write(users.create_user, "ada", hashed, "viewer", NOW))
+        stores, hashed = services.meterhouse.services.stores, users.hash_password("correct horse")
+        services.run(stores.write(users.create_user, "ada", hashed, "viewer", NOW))
         self.browser = self.sign_in().cookies
 
     def sign_in(self) -> httpx.Response:
         said = {"name": "ada", "password": "correct horse"}
         own = {"Origin": "http://localhost"}
-        return self.house.request("POST", "/dashboard/sign-in", data=said, headers=own)
+        return self.services.request("POST", "/dashboard/sign-in", data=said, headers=own)
 
     def answers(self) -> list[int]:
         """Return what the stream, a question, a framed chart and a page answer."""
@@ -52,50 +52,56 @@ class Held:
         }
         usage, embed = "/v1/billing/analytics/meter_usage", {"token": self.embed}
         cookie = {"Cookie": f"meterhouse_session={self.browser['meterhouse_session']}"}
-        house, events = self.house, {"events": [event(self.customer)]}
+        services, events = self.services, {"events": [event(self.customer)]}
         return [
-            post(house, STREAM, events, key=self.session).status_code,
-            house.request("GET", usage, key=self.embed, params=asked, headers=PREVIEW).status_code,
-            house.request("GET", "/embed/usage", params=embed).status_code,
-            house.request("GET", "/dashboard", headers=cookie).headers["location"].count("sign-in"),
+            post(services, STREAM, events, key=self.session).status_code,
+            services.request(
+                "GET", usage, key=self.embed, params=asked, headers=PREVIEW
+            ).status_code,
+            services.request("GET", "/embed/usage", params=embed).status_code,
+            services.request("GET", "/dashboard", headers=cookie)
+            .headers["location"]
+            .count("sign-in"),
         ]
 
 
-def rotate(house: House) -> None:
+def rotate(services: Services) -> None:
     """Renew the secret as another process does, and let the server's next look come."""
-    with house.meterhouse.ledger.write() as connection:
+    with services.meterhouse.ledger.write() as connection:
         signing_secret.rotate(connection)
-    house.clock.advance(limits.SIGNING_LOOK_MILLISECONDS)
+    services.clock.advance(limits.SIGNING_LOOK_MILLISECONDS)
 
 
-def test_all_that_was_signed_ends_and_may_be_had_anew(house: House) -> None:
-    held = Held(house)
+def test_all_that_was_signed_ends_and_may_be_had_anew(services: Services) -> None:
+    held = Held(services)
     assert held.answers() == [200, 200, 200, 0]
-    rotate(house)
+    rotate(services)
     assert held.answers() == [401, 401, 401, 1]
     assert held.sign_in().status_code == 303
-    made = post(house, "/v2/billing/meter_event_session").json()
+    made = post(services, "/v2/billing/meter_event_session").json()
     held.session = made["authentication_token"]
     assert held.answers() == [200, 401, 401, 1]
 
 
-def test_keys_signing_secrets_of_destinations_ids_and_pages_go_on(house: House) -> None:
+def test_keys_signing_secrets_of_destinations_ids_and_pages_go_on(services: Services) -> None:
     hook = {"url": "https://example.com/hook", "enabled_events[]": "*"}
-    made = house.create("/v1/webhook_endpoints", data=hook)
-    house.meter()
-    names = [house.customer() for _ in range(3)]
+    made = services.create("/v1/webhook_endpoints", data=hook)
+    services.meter()
+    names = [services.customer() for _ in range(3)]
     payload = {"payload[stripe_customer_id]": names[0], "payload[value]": "1"}
-    house.create("/v1/billing/meter_events", data={"event_name": "calls"} | payload)
-    events = house.request("GET", "/meterhouse/v1/meter_events").json()
+    services.create("/v1/billing/meter_events", data={"event_name": "calls"} | payload)
+    events = services.request("GET", "/meterhouse/v1/meter_events").json()
     assert len(events["data"]) == 1
-    page = house.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json()
-    rotate(house)
+    page = services.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json()
+    rotate(services)
     after = {"limit": 2, "starting_after": names[2]}
-    more = house.request("GET", "/v1/customers", params=after).json()
+    more = services.request("GET", "/v1/customers", params=after).json()
     assert [one["id"] for one in more["data"]] == [names[1], names[0]]
-    assert house.request("GET", "/meterhouse/v1/meter_events").json() == events
-    assert house.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json() == page
-    with house.meterhouse.ledger.read() as connection:
+    assert services.request("GET", "/meterhouse/v1/meter_events").json() == events
+    assert (
+        services.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json() == page
+    )
+    with services.meterhouse.ledger.read() as connection:
         kept = connection.execute(sa.select(destinations.c.secrets)).scalar_one()
     assert kept == [[made["secret"], None]]
 
@@ -130,12 +136,14 @@ BODIES = [b"", b"\xff", msgpack.encode("mes_1"), msgpack.encode(["mes_1", 1]), m
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_a_token_that_is_genuine_and_says_nothing_is_refused(house: House, body: bytes) -> None:
-    keys = house.run(house.meterhouse.dashboard._signing.keys())
+def test_a_token_that_is_genuine_and_says_nothing_is_refused(
+    services: Services, body: bytes
+) -> None:
+    keys = services.run(services.meterhouse.dashboard._signing.keys())
     session = token.seal("token_", body, keys.stream_sessions)
     embed = token.seal("embed_", body, keys.embed_tokens)
-    refused = post(house, STREAM, {"events": [event("cus_1")]}, key=session)
+    refused = post(services, STREAM, {"events": [event("cus_1")]}, key=session)
     assert error_of(refused, 401)["message"] == f"Invalid API Key provided: ****{session[-4:]}"
-    asked = house.request("GET", "/v1/billing/analytics/meter_usage", key=embed, headers=PREVIEW)
+    asked = services.request("GET", "/v1/billing/analytics/meter_usage", key=embed, headers=PREVIEW)
     assert error_of(asked, 401)["message"] == f"Invalid API Key provided: ****{embed[-4:]}"
-    assert house.request("GET", "/embed/usage", params={"token": embed}).status_code == 401
+    assert services.request("GET", "/embed/usage", params={"token": embed}).status_code == 401

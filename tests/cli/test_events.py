@@ -7,7 +7,7 @@ import pytest
 from typer.testing import Result
 
 from meterhouse.cli.output import one_line
-from meterhouse.folder import DOOR_FILE
+from meterhouse.folder import SERVER_FILE
 from tests import odd as odd_ones
 from tests.api.samples import connect, make_customer, make_meter, new_account, new_key
 from tests.cli.samples import meterhouse
@@ -206,7 +206,7 @@ def test_no_proxy_is_shown_the_operators_token(
 
 
 def test_the_operator_is_let_in_by_the_token_of_the_data_folder(server: Server) -> None:
-    door = server.data_dir / DOOR_FILE
+    door = server.data_dir / SERVER_FILE
     token = json.loads(door.read_text())["token"]
     assert door.stat().st_mode & 0o077 == 0
 

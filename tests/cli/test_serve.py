@@ -16,7 +16,7 @@ import pytest
 from meterhouse import zones
 from meterhouse.cli import serve
 from meterhouse.config import OPTIONS
-from meterhouse.doors import Listening
+from meterhouse.listen import Listening
 from tests.cli.samples import meterhouse
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from meterhouse.config import Config
-from meterhouse.folder import DOOR_FILE
+from meterhouse.folder import SERVER_FILE
 from meterhouse.ledger import accounts, tallies
 from meterhouse.ledger.engine import open_ledger
 from tests.cli.samples import meterhouse
@@ -81,7 +81,7 @@ def server(
 
 def write_door(data_dir: Path, url: str, pid: int | None = None) -> None:
     door = {"pid": os.getpid() if pid is None else pid, "url": url, "token": TOKEN}
-    (data_dir / DOOR_FILE).write_text(json.dumps(door))
+    (data_dir / SERVER_FILE).write_text(json.dumps(door))
 
 
 def free_url() -> str:
@@ -149,7 +149,7 @@ def test_without_a_server_the_stores_are_opened(tmp_path: Path, door: str) -> No
     elif door == "nobody listens":
         write_door(tmp_path, free_url())
     elif door == "nonsense":
-        (tmp_path / DOOR_FILE).write_text("{")
+        (tmp_path / SERVER_FILE).write_text("{")
     result = meterhouse("verify", "--data-dir", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith("The books balance.\n")

@@ -61,7 +61,7 @@ class Server:
             self._running.kill()
         await self.ended()
 
-    async def kill_workshop(self) -> None:
+    async def kill_engine(self) -> None:
         """Kill the process of the usage store alone, and wait until it is gone."""
         [child] = psutil.Process(self._running.pid).children()
         child.kill()

@@ -24,7 +24,7 @@ FULL_SECONDS = 1.5
 FILLINGS = 8
 FILLED_SECONDS = 0.2
 LOCKED_SECONDS = 2
-WORKSHOP_KILLS = 4
+ENGINE_KILLS = 4
 HEALED_SECONDS_MAX = 20
 
 
@@ -109,9 +109,9 @@ def test_a_server_heals_when_the_process_of_its_usage_store_is_killed(tmp_path: 
     """Given kills of that process alone, then the server goes on, and nothing is lost."""
 
     async def kill(server: Server) -> None:
-        for number in range(WORKSHOP_KILLS):
-            await asyncio.sleep(LOAD_SECONDS * number / WORKSHOP_KILLS)
-            await server.kill_workshop()
+        for number in range(ENGINE_KILLS):
+            await asyncio.sleep(LOAD_SECONDS * number / ENGINE_KILLS)
+            await server.kill_engine()
             await _hears_200(Client(server.socket))
         await asyncio.sleep(LOAD_SECONDS)
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from meterhouse.engine.client import EngineClient
 from meterhouse.lanes import LaneName
-from meterhouse.pipeline.apart import Apart
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
@@ -42,11 +42,11 @@ class Trap:
         """Wrap every way to the stores, and both rounds of the judge."""
         for method in ("read", "write"):
             setattr(Stores, method, self._wrap(getattr(Stores, method), last))
-        setattr(Stores, "usage", self._wrap(Stores.usage, last_apart))  # noqa: B010 - as above
+        setattr(Stores, "usage", self._wrap(Stores.usage, last_in_engine))  # noqa: B010 - as above
         setattr(Stores, "ask_usage", self._wrap_lane(Stores.ask_usage))  # noqa: B010
         setattr(Stores, "write_then", self._wrap_then(Stores.write_then))  # noqa: B010
         for method in ("judge", "conclude"):
-            setattr(Apart, method, self._wrap_round(getattr(Apart, method)))
+            setattr(EngineClient, method, self._wrap_round(getattr(EngineClient, method)))
 
     def _springs(self, name: str) -> bool:
         self._left -= name == self._call
@@ -72,7 +72,7 @@ class Trap:
             async def ask(_: Stores, chosen: Work, *args: Any, **kwargs: Any) -> Any:
                 return await run(stores, lane, chosen, *args, **kwargs)
 
-            return await self._wrap(ask, last_apart)(stores, work, *args, **kwargs)
+            return await self._wrap(ask, last_in_engine)(stores, work, *args, **kwargs)
 
         return trapped
 
@@ -88,8 +88,8 @@ class Trap:
     def _wrap_round(self, run: Work) -> Work:
         """Return a round of the judge; one that finds the journal empty is not counted."""
 
-        def trapped(apart: Apart, *args: Any, **kwargs: Any) -> Any:
-            result = run(apart, *args, **kwargs)
+        def trapped(engine: EngineClient, *args: Any, **kwargs: Any) -> Any:
+            result = run(engine, *args, **kwargs)
             if result is not None and self._springs(name_of(run)):
                 die()
             if run.__name__ == "conclude":
@@ -105,7 +105,7 @@ def last(work: Work, *args: Any, **kwargs: Any) -> None:
     die()
 
 
-def last_apart(work: Work, *args: Any, **kwargs: Any) -> None:
+def last_in_engine(work: Work, *args: Any, **kwargs: Any) -> None:
     """Work in the process of the usage store, then kill the server and that process."""
     work(*args, **kwargs)
     os.kill(os.getppid(), signal.SIGKILL)

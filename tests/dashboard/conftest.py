@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.house import House, housing
+from tests.api.services import Services, housing
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def services(tmp_path: Path) -> Iterator[Services]:
     with housing(tmp_path) as opened:
         yield opened

@@ -10,8 +10,8 @@ from starlette.types import Message
 from meterhouse.dashboard.session import COOKIE
 from meterhouse.dashboard.site import ROWS
 from meterhouse.ledger import users
-from tests.api.house import House
 from tests.api.meterhouse.samples import stream, wrong
+from tests.api.services import Services
 from tests.odd import FEW
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -24,94 +24,98 @@ PAGES = [
 CHANGES = [row.path for row in ROWS if row.method == "POST"]
 
 
-def cookie(house: House) -> str:
-    answer = house.request("GET", house.meterhouse.dashboard.open_path())
+def cookie(services: Services) -> str:
+    answer = services.request("GET", services.meterhouse.dashboard.open_path())
     assert answer.status_code == 303
     return answer.cookies[COOKIE]
 
 
 def visit(
-    house: House, path: str, held: str, method: str = "GET", **details: Any
+    services: Services, path: str, held: str, method: str = "GET", **details: Any
 ) -> httpx.Response:
-    account = house.request("GET", "/v1/account").json()["id"]
+    account = services.request("GET", "/v1/account").json()["id"]
     home, mode = details.pop("home", "/dashboard"), details.pop("mode", "test")
     headers = {"cookie": f"{COOKIE}={held}"} | details.pop("more", {})
-    return house.request(method, f"{home}/{account}/{mode}{path}", headers=headers, **details)
+    return services.request(method, f"{home}/{account}/{mode}{path}", headers=headers, **details)
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "/live/" not in path])
-def test_a_page_shows_no_secret_and_forbids_foreign_scripts(house: House, path: str) -> None:
-    meter = house.meter()
-    answer = visit(house, path, cookie(house), params={"meter": meter} if "usage" in path else {})
+def test_a_page_shows_no_secret_and_forbids_foreign_scripts(services: Services, path: str) -> None:
+    meter = services.meter()
+    answer = visit(
+        services, path, cookie(services), params={"meter": meter} if "usage" in path else {}
+    )
     assert answer.status_code == 200, answer.text
     policy = answer.headers["content-security-policy"]
     assert "script-src 'self';" in policy
     assert "unsafe-inline" not in policy
-    for secret in (TEST_KEY, LIVE_KEY, house.meterhouse.house.operator_token):
+    for secret in (TEST_KEY, LIVE_KEY, services.meterhouse.services.operator_token):
         assert secret not in answer.text
 
 
-def test_head_is_answered_like_get_and_ends(house: House) -> None:
-    held, asked = cookie(house), {"meter": house.meter()}
+def test_head_is_answered_like_get_and_ends(services: Services) -> None:
+    held, asked = cookie(services), {"meter": services.meter()}
     for path in PAGES:
-        head = visit(house, path, held, "HEAD", params=asked if "usage" in path else {})
+        head = visit(services, path, held, "HEAD", params=asked if "usage" in path else {})
         assert (head.status_code, head.content) == (200, b""), path
         live = head.headers["content-type"].startswith("text/event-stream")
         assert live == ("/live/" in path)
-        assert visit(house, path, "made.up", "HEAD").status_code == 303
+        assert visit(services, path, "made.up", "HEAD").status_code == 303
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nobody_looks_without_signing_in(house: House, path: str) -> None:
-    answer = visit(house, path, "made.up")
+def test_nobody_looks_without_signing_in(services: Services, path: str) -> None:
+    answer = visit(services, path, "made.up")
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/dashboard/sign-in?next=")
 
 
 @pytest.mark.parametrize("path", CHANGES)
-def test_a_change_needs_the_token_of_our_own_pages(house: House, path: str) -> None:
-    assert visit(house, path, cookie(house), "POST", data={"csrf": "guess"}).status_code == 403
+def test_a_change_needs_the_token_of_our_own_pages(services: Services, path: str) -> None:
+    assert (
+        visit(services, path, cookie(services), "POST", data={"csrf": "guess"}).status_code == 403
+    )
 
 
-def test_the_link_works_once_and_shows_no_live_data(house: House) -> None:
-    path = house.meterhouse.dashboard.open_path()
-    assert house.request("HEAD", path).status_code == 200
-    held = house.request("GET", path).cookies[COOKIE]
-    assert house.request("GET", path).status_code == 401
-    page = visit(house, "", held)
+def test_the_link_works_once_and_shows_no_live_data(services: Services) -> None:
+    path = services.meterhouse.dashboard.open_path()
+    assert services.request("HEAD", path).status_code == 200
+    held = services.request("GET", path).cookies[COOKIE]
+    assert services.request("GET", path).status_code == 401
+    page = visit(services, "", held)
     assert "/live" not in page.text.replace("/live/overview", "")
-    refused = visit(house, "", held, mode="live")
+    refused = visit(services, "", held, mode="live")
     assert refused.status_code == 403
     for told in (page, refused):
         assert "meterhouse users create NAME --role admin" in told.text
 
 
-def test_an_odd_identifier_is_searched_for_shown_and_resent(house: House) -> None:
+def test_an_odd_identifier_is_searched_for_shown_and_resent(services: Services) -> None:
     """The links are followed as a browser does, which takes `..` out of a path."""
-    held = cookie(house)
-    token = house.run(house.meterhouse.dashboard.sessions.read(held))
+    held = cookie(services)
+    token = services.run(services.meterhouse.dashboard.sessions.read(held))
     assert token is not None
     cookies = {"cookie": f"{COOKIE}={held}"}
-    stream(house, *(wrong(one, "..") for one in FEW))
+    stream(services, *(wrong(one, "..") for one in FEW))
     for one in FEW:
-        page = visit(house, "/events", held, params={"identifier": one}).text
+        page = visit(services, "/events", held, params={"identifier": one}).text
         to_event, to_customer = map(unescape, re.findall(r'<td><a class="cut" href="(.*?)"', page))
-        shown = house.request("GET", to_event, headers=cookies)
+        shown = services.request("GET", to_event, headers=cookies)
         assert f'<h1 class="break">{escape(one)}</h1>' in shown.text
-        nobody = house.request("GET", to_customer, headers=cookies)
+        nobody = services.request("GET", to_customer, headers=cookies)
         assert nobody.status_code == 404
         assert "No such customer: &#39;..&#39;" in nobody.text
-        form = visit(house, "/errors/resend", held, params={"identifier": one}).text
+        form = visit(services, "/errors/resend", held, params={"identifier": one}).text
         action = re.search(r'method="post" action="(\S*/errors/resend\S*)"', form)
         assert action is not None
         said = {"csrf": token.csrf, "preview": "1"}
-        preview = house.request("POST", unescape(action[1]), headers=cookies, data=said)
+        preview = services.request("POST", unescape(action[1]), headers=cookies, data=said)
         assert "<b>0</b> of 1 would count" in preview.text
 
 
 @pytest.mark.parametrize("change", ["/dashboard/sign-in", "/dashboard/acct_x/test/meters"])
 def test_a_browser_that_goes_away_in_the_middle_of_its_form_is_no_failure(
-    house: House, caplog: pytest.LogCaptureFixture, change: str
+    services: Services, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:
     coming: list[Message] = [
         {"type": "http.request", "body": b"name=ada&", "more_body": True},
@@ -131,88 +135,92 @@ def test_a_browser_that_goes_away_in_the_middle_of_its_form_is_no_failure(
         "method": "POST",
         "path": change,
         "query_string": b"",
-        "headers": [(b"cookie", f"{COOKIE}={cookie(house)}".encode())],
+        "headers": [(b"cookie", f"{COOKIE}={cookie(services)}".encode())],
     }
-    house.run(house.meterhouse.asgi(scope, receive, send))
+    services.run(services.meterhouse.asgi(scope, receive, send))
     assert not coming
     assert told[0]["status"] == 200
     assert not [one for one in caplog.records if one.levelname == "ERROR"]
 
 
-def test_an_account_of_any_name_is_no_page(house: House) -> None:
-    held = {"cookie": f"{COOKIE}={cookie(house)}"}
+def test_an_account_of_any_name_is_no_page(services: Services) -> None:
+    held = {"cookie": f"{COOKIE}={cookie(services)}"}
     for name, status in (
         ("acct_nobody", 403),
         ("%C3%A9", 404),
         ("%F0%9F%8E%A9", 404),
         ("%0A", 403),
     ):
-        assert house.request("GET", f"/dashboard/{name}/test", headers=held).status_code == status
+        assert (
+            services.request("GET", f"/dashboard/{name}/test", headers=held).status_code == status
+        )
 
 
 @pytest.mark.parametrize("timestamp", ["soon", "-1", "1.5", "٣", "9" * 5_000])
-def test_events_are_resent_at_an_instant_that_can_be_read(house: House, timestamp: str) -> None:
-    held = cookie(house)
-    session = house.run(house.meterhouse.dashboard.sessions.read(held))
+def test_events_are_resent_at_an_instant_that_can_be_read(
+    services: Services, timestamp: str
+) -> None:
+    held = cookie(services)
+    session = services.run(services.meterhouse.dashboard.sessions.read(held))
     assert session is not None
-    stream(house, wrong("a", "cus_x"))
+    stream(services, wrong("a", "cus_x"))
     said = {"csrf": session.csrf, "preview": "1", "new_timestamp": timestamp}
-    answer = visit(house, "/errors/resend?identifier=a", held, "POST", data=said)
+    answer = visit(services, "/errors/resend?identifier=a", held, "POST", data=said)
     assert "unix seconds" in answer.text
 
 
-def test_a_viewer_looks_and_changes_nothing(house: House) -> None:
+def test_a_viewer_looks_and_changes_nothing(services: Services) -> None:
     hashed = users.hash_password("correct horse")
-    house.run(
-        house.meterhouse.house.stores.write(
-            users.create_user, "ada", hashed, "viewer", house.clock.now()
+    services.run(
+        services.meterhouse.services.stores.write(
+            users.create_user, "ada", hashed, "viewer", services.clock.now()
         )
     )
     form = {"name": "ada", "password": "correct horse"}
-    entered = house.request("POST", "/dashboard/sign-in", data=form)
+    entered = services.request("POST", "/dashboard/sign-in", data=form)
     assert entered.status_code == 303
     assert "httponly" in entered.headers["set-cookie"].lower()
     held = entered.cookies[COOKIE]
-    page = visit(house, "/meters", held)
+    page = visit(services, "/meters", held)
     assert "New meter" not in page.text
     # The token is on no page of a viewer, so it is taken from where it is signed.
-    session = house.run(house.meterhouse.dashboard.sessions.read(held))
+    session = services.run(services.meterhouse.dashboard.sessions.read(held))
     assert session is not None
-    refused = visit(house, "/meters", held, "POST", data={"csrf": session.csrf})
+    refused = visit(services, "/meters", held, "POST", data={"csrf": session.csrf})
     assert refused.status_code == 403
     assert "viewer" in refused.text
 
 
-def test_a_key_that_expires_and_is_used(house: House) -> None:
-    held = cookie(house)
-    page = visit(house, "/developers/keys", held)
+def test_a_key_that_expires_and_is_used(services: Services) -> None:
+    held = cookie(services)
+    page = visit(services, "/developers/keys", held)
     token = re.search(r'name="csrf" value="([^"]+)"', page.text)
     assert token is not None
     assert (
         "<code>event_destinations: write</code> works with <code>events: read</code>" in page.text
     )
     form = {"csrf": token[1], "name": "short", "days": "1"}
-    made = visit(house, "/developers/keys", held, "POST", data=form)
+    made = visit(services, "/developers/keys", held, "POST", data=form)
     secret = re.search(r"sk_test_\w{20,}", made.text)
     assert secret is not None
     assert "22 Nov 2026, 12:00:00" in made.text
     assert "<td>never</td>" in made.text
-    house.request("GET", "/v1/billing/meters", key=secret[0])
-    house.run(house.meterhouse._key_uses.write())
-    house.clock.advance(7_200_000)
-    assert "<td>2 h ago</td>" in visit(house, "/developers/keys", held).text
-    house.clock.advance(79_200_000)
-    held = cookie(house)
-    assert '<span class="badge">expired</span>' in visit(house, "/developers/keys", held).text
+    services.request("GET", "/v1/billing/meters", key=secret[0])
+    services.run(services.meterhouse._key_uses.write())
+    services.clock.advance(7_200_000)
+    assert "<td>2 h ago</td>" in visit(services, "/developers/keys", held).text
+    services.clock.advance(79_200_000)
+    held = cookie(services)
+    assert '<span class="badge">expired</span>' in visit(services, "/developers/keys", held).text
 
 
-def test_a_key_is_shown_once(house: House) -> None:
-    held = cookie(house)
-    page = visit(house, "/developers/keys", held)
+def test_a_key_is_shown_once(services: Services) -> None:
+    held = cookie(services)
+    page = visit(services, "/developers/keys", held)
     token = re.search(r'name="csrf" value="([^"]+)"', page.text)
     assert token is not None
-    made = visit(house, "/developers/keys", held, "POST", data={"csrf": token[1], "name": "new"})
+    made = visit(services, "/developers/keys", held, "POST", data={"csrf": token[1], "name": "new"})
     secret = re.search(r"sk_test_\w{20,}", made.text)
     assert secret is not None
-    assert secret[0] not in visit(house, "/developers/keys", held).text
-    assert house.request("GET", "/v1/billing/meters", key=secret[0]).status_code == 200
+    assert secret[0] not in visit(services, "/developers/keys", held).text
+    assert services.request("GET", "/v1/billing/meters", key=secret[0]).status_code == 200

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.house import House, housing
+from tests.api.services import Services, housing
 from tests.fuzz.asgi import no_errors
 from tests.server import Server, serving
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Return one house for many small attempts, which logs no error; pages of others may ask it."""
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Return one services for many small attempts, which logs no error; pages of others may ask it."""
     origins = {"embed_origins": "https://*.example.com"}
-    with no_errors(), housing(tmp_path_factory.mktemp("house"), **origins) as opened:
+    with no_errors(), housing(tmp_path_factory.mktemp("services"), **origins) as opened:
         yield opened
 
 

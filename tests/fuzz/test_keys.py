@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.api.routes import ROUTES, Route
-from tests.api.house import House
+from tests.api.services import Services
 from tests.api.v2.samples import VERSION, token
 from tests.fuzz.asgi import Ask, ask, check
 from tests.fuzz.examples import examples
@@ -27,13 +27,13 @@ ASKED = [row for row in ROUTES if row.open is None and not row.operator_only]
 class Known:
     """What is there, so that more than the beginning of a handler sees what is sent."""
 
-    def __init__(self, house: House) -> None:
-        meter, customer = house.meter(), house.customer()
-        self.house, self.session = house, token(house)
+    def __init__(self, services: Services) -> None:
+        meter, customer = services.meter(), services.customer()
+        self.services, self.session = services, token(services)
         wanted = {"customer": customer, "meters[]": meter}
-        self.embed: str = house.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
-        event = house.request("GET", "/v1/events", params={"limit": 1}).json()["data"][0]["id"]
-        account = house.request("GET", "/v1/account").json()["id"]
+        self.embed: str = services.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
+        event = services.request("GET", "/v1/events", params={"limit": 1}).json()["data"][0]["id"]
+        account = services.request("GET", "/v1/account").json()["id"]
         self.ids = st.sampled_from([meter, customer, event, account])
         self.texts = self.ids | TEXTS
         # A list of parameters that makes sense, of which something is replaced.
@@ -66,8 +66,8 @@ def _spoilt(good: str) -> st.SearchStrategy[bytes]:
 
 
 @pytest.fixture(scope="module")
-def known(house: House) -> Known:
-    return Known(house)
+def known(services: Services) -> Known:
+    return Known(services)
 
 
 @st.composite
@@ -97,4 +97,4 @@ def _requests(draw: st.DrawFn, known: Known, row: Route) -> Ask:
 @given(data=st.data())
 def test_any_parameters(known: Known, row: Route, data: st.DataObject) -> None:
     request = data.draw(_requests(known, row))
-    check(request, ask(known.house, request))
+    check(request, ask(known.services, request))

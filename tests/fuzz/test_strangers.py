@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meterhouse.dashboard.attempts import Attempts
 from meterhouse.ledger import users
-from tests.api.house import House
+from tests.api.services import Services
 from tests.api.v2.samples import VERSION, token
 from tests.fuzz.asgi import Ask, Reply, ask, check
 from tests.fuzz.examples import examples
@@ -42,28 +42,28 @@ ADDRESSES = st.sampled_from(["203.0.113.9", "2001:db8::1", "::ffff:203.0.113.9",
 class Secrets:
     """Good tokens, of which strangers have what is nearly so."""
 
-    def __init__(self, house: House) -> None:
-        meter, customer = house.meter(), house.customer()
+    def __init__(self, services: Services) -> None:
+        meter, customer = services.meter(), services.customer()
         wanted = {"customer": customer, "meters[]": meter}
-        embed = house.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
-        operator = house.meterhouse.house.operator_token
-        opened = house.request("GET", house.meterhouse.dashboard.open_path())
+        embed = services.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
+        operator = services.meterhouse.services.operator_token
+        opened = services.request("GET", services.meterhouse.dashboard.open_path())
         ((self.cookie, session),) = opened.cookies.items()
-        self.tokens = st.sampled_from([token(house), embed, operator, TEST_KEY]).flatmap(almost)
+        self.tokens = st.sampled_from([token(services), embed, operator, TEST_KEY]).flatmap(almost)
         self.sessions = almost(session)
         self.embeds = almost(embed)
 
 
 @pytest.fixture(scope="module")
-def secrets(house: House) -> Secrets:
-    return Secrets(house)
+def secrets(services: Services) -> Secrets:
+    return Secrets(services)
 
 
 @pytest.fixture(scope="module")
-def kept(house: House, secrets: Secrets) -> Iterator[Kept]:
+def kept(services: Services, secrets: Secrets) -> Iterator[Kept]:
     """Return what the ledger holds once everything is there that strangers want to know."""
     assert secrets.cookie
-    with closing(Kept(house.meterhouse.config.data_dir)) as found:
+    with closing(Kept(services.meterhouse.config.data_dir)) as found:
         yield found
 
 
@@ -76,7 +76,7 @@ def refused(request: Ask, reply: Reply) -> None:
 
 @examples(300)
 @given(data=st.data())
-def test_any_request(house: House, secrets: Secrets, kept: Kept, data: st.DataObject) -> None:
+def test_any_request(services: Services, secrets: Secrets, kept: Kept, data: st.DataObject) -> None:
     headers, body = data.draw(bodies(queries() | DOCUMENTS | st.binary(max_size=60)))
     request = Ask(
         data.draw(st.sampled_from(METHODS)),
@@ -87,13 +87,13 @@ def test_any_request(house: House, secrets: Secrets, kept: Kept, data: st.DataOb
         data.draw(ADDRESSES),
         data.draw(st.sampled_from(["1.1", "1.0"])),
     )
-    refused(request, ask(house, request))
+    refused(request, ask(services, request))
     assert not kept.changed()
 
 
 @examples(150)
 @given(data=st.data())
-def test_what_is_nearly_a_token(house: House, secrets: Secrets, data: st.DataObject) -> None:
+def test_what_is_nearly_a_token(services: Services, secrets: Secrets, data: st.DataObject) -> None:
     path = data.draw(
         st.sampled_from(
             [
@@ -107,26 +107,28 @@ def test_what_is_nearly_a_token(house: House, secrets: Secrets, data: st.DataObj
     method = "POST" if path.endswith(b"stream") else "GET"
     version = (b"stripe-version", VERSION.encode())
     request = Ask(method, path, b"", ((b"authorization", bearer), version))
-    assert ask(house, request).status == 401
+    assert ask(services, request).status == 401
 
 
 @examples(100)
 @given(data=st.data())
-def test_what_is_nearly_a_session(house: House, secrets: Secrets, data: st.DataObject) -> None:
+def test_what_is_nearly_a_session(
+    services: Services, secrets: Secrets, data: st.DataObject
+) -> None:
     held = f"{secrets.cookie}={data.draw(secrets.sessions)}".encode()
     page = data.draw(st.sampled_from(PAGES)).partition("{")[0].rstrip("/")
     request = Ask("GET", f"{SPACE}{page}".encode(), b"", ((b"cookie", held),))
-    refused(request, ask(house, request))
+    refused(request, ask(services, request))
 
 
 @examples(100)
 @given(data=st.data())
 def test_what_is_nearly_an_embedded_chart(
-    house: House, secrets: Secrets, data: st.DataObject
+    services: Services, secrets: Secrets, data: st.DataObject
 ) -> None:
     query = urlencode({"token": data.draw(secrets.embeds | TEXTS), "theme": data.draw(TEXTS)})
     request = Ask("GET", b"/embed/usage", query.encode())
-    assert ask(house, request).status == 401
+    assert ask(services, request).status == 401
 
 
 # ---- Signing in ----
@@ -141,7 +143,7 @@ async def _at_once(_: Attempts, __: int) -> bool:
 
 @examples(200)
 @given(data=st.data())
-def test_signing_in(house: House, data: st.DataObject) -> None:
+def test_signing_in(services: Services, data: st.DataObject) -> None:
     """Given any form of anybody, when it is taken, then it leads to no page but the form again.
 
     Nobody waits for their turn, and no password is worth being checked.
@@ -159,7 +161,7 @@ def test_signing_in(house: House, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(users, "matches", lambda *_: False)
         patch.setattr(Attempts, "_pause", _at_once)
-        reply = ask(house, request)
+        reply = ask(services, request)
     refused(request, reply)
     target = reply.headers.get(b"location", b"/dashboard/sign-in")
     assert target.startswith(b"/dashboard/sign-in"), reply

@@ -16,9 +16,9 @@ from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.errors import Refusal
 from meterhouse.gone import Receive
+from meterhouse.jobs.key_uses import KeyUses
 from meterhouse.ledger import accounts, keys
 from meterhouse.metering.model import Scope
-from meterhouse.pipeline.key_uses import KeyUses
 from meterhouse.stores import Stores
 from meterhouse.watch import Watch
 from meterhouse.wire import envelope

@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse.api.authentication import Credential
-from meterhouse.api.house import House
+from meterhouse.api.services import Services
 from meterhouse.errors import NO_HEADERS
 from meterhouse.gone import Receive
 from meterhouse.ledger import audit
@@ -71,7 +71,7 @@ class Call(msgspec.Struct, frozen=True):
     and refuses once the key has ended.
     """
 
-    house: House
+    services: Services
     request: str
     api: Api
     method: str
@@ -106,7 +106,7 @@ class Call(msgspec.Struct, frozen=True):
             actor, address = self.inside["actor"], self.inside["address"]
         else:
             actor = _actor(self.credential)
-            address = self.house.config.trusted_proxies.client(self.forwarded, self.peer)
+            address = self.services.config.trusted_proxies.client(self.forwarded, self.peer)
         return Origin(actor, self.now, address, self.request)
 
     def note(
@@ -126,7 +126,7 @@ class Call(msgspec.Struct, frozen=True):
         **kwargs: P.kwargs,
     ) -> T:
         """Run `work(connection, …)` on a consistent view of the ledger; it may run twice."""
-        questions = self.house.questions
+        questions = self.services.questions
         return await questions.read(self.sender, self.receive, work, *args, **kwargs)
 
     async def usage(
@@ -136,7 +136,7 @@ class Call(msgspec.Struct, frozen=True):
         **kwargs: P.kwargs,
     ) -> T:
         """Run `work(usage store, …)`; it may run twice."""
-        questions = self.house.questions
+        questions = self.services.questions
         return await questions.usage(self.sender, self.receive, work, *args, **kwargs)
 
     def params(self, cls: type[ParamsT]) -> ParamsT:
@@ -154,7 +154,7 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def whole(self) -> bool:
         """Whether usage values of this request must be whole numbers."""
-        return not self.version.decimals_allowed or self.house.config.values == "whole"
+        return not self.version.decimals_allowed or self.services.config.values == "whole"
 
 
 def _actor(credential: Credential) -> Actor:

@@ -39,7 +39,9 @@ def check(
     """Refuse a URL or types of events that a destination cannot have; None is not checked."""
     if url is not None:
         livemode = call.scope.livemode
-        private = call.house.config.private_destinations_open(livemode=livemode, local=call.local())
+        private = call.services.config.private_destinations_open(
+            livemode=livemode, local=call.local()
+        )
         try:
             check_url(url, livemode=livemode, private=private)
         except ForbiddenError as error:
@@ -136,5 +138,5 @@ async def tell_secret(call: Call, answer: Answer, new: str, *members: str) -> An
 async def _secrets(call: Call, document: dict[str, Any]) -> list[str]:
     """Return the secrets that count of the destination that an answer is about."""
     named: str = document.get("destination") or document["id"]
-    one = await call.house.stores.read(destinations.find_destination, call.scope.id, named)
+    one = await call.services.stores.read(destinations.find_destination, call.scope.id, named)
     return [secret.secret for secret in one.valid_secrets(call.now)] if one else []

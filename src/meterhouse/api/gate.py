@@ -20,10 +20,10 @@ from meterhouse.api.authentication import Credential
 from meterhouse.api.body import Bodies, Hold
 from meterhouse.api.call import Answer, Call, OpenRequest
 from meterhouse.api.cors import Cors
-from meterhouse.api.house import House, is_operator
 from meterhouse.api.idempotency import METHODS, fingerprint
 from meterhouse.api.once import refused
 from meterhouse.api.routes import Route, Routes
+from meterhouse.api.services import Services, is_operator
 from meterhouse.api.subscribe import Receive, Scope, Send, subscribe
 from meterhouse.errors import CrowdedError, Refusal, SlowError, StoreError
 from meterhouse.gone import Disconnected, break_off, until_gone
@@ -113,16 +113,16 @@ class Request:
 class Gate:
     """The ASGI application of the API."""
 
-    def __init__(self, house: House, routes: Routes) -> None:
-        self._house = house
+    def __init__(self, services: Services, routes: Routes) -> None:
+        self._services = services
         self._routes = routes
-        self._cors = Cors(house.config.embed_origins)
-        self._bodies = Bodies(house.metrics)
+        self._cors = Cors(services.config.embed_origins)
+        self._bodies = Bodies(services.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one websocket."""
         if scope["type"] == "websocket":
-            await subscribe(self._house, scope, receive, send)
+            await subscribe(self._services, scope, receive, send)
             return
         started = time.perf_counter()
         request = Request(scope, receive)
@@ -148,7 +148,7 @@ class Gate:
         except Refusal as refusal:
             return refused(refusal, request.api)
         except CrowdedError:
-            self._house.metrics.overloads.labels("questions").inc()
+            self._services.metrics.overloads.labels("questions").inc()
             return refused(envelope.rate_limited("endpoint-concurrency"), request.api)
         except SlowError:
             return refused(envelope.too_slow(), request.api)
@@ -179,7 +179,7 @@ class Gate:
             raise envelope.unrecognized_url(request.method, request.path)
         request.route = route
         if route.open is not None:
-            return await route.open(self._house, self._opened(request))
+            return await route.open(self._services, self._opened(request))
         return await self._handle(route, ids, request, body)
 
     def _opened(self, request: Request) -> OpenRequest:
@@ -188,7 +188,7 @@ class Gate:
 
     def _address(self, request: Request) -> str:
         """Return where a request comes from."""
-        return self._house.config.trusted_proxies.client(request.forwarded, request.peer)
+        return self._services.config.trusted_proxies.client(request.forwarded, request.peer)
 
     def _preflight(self, request: Request) -> Answer:
         """Tell a browser whether a page may ask with an embed token; nothing else has options."""
@@ -207,8 +207,8 @@ class Gate:
     async def _handle(
         self, route: Route, ids: tuple[str, ...], request: Request, body: bytes
     ) -> Answer:
-        house = self._house
-        if route.sends and house.timekeeper.behind() is not None:  # credentials go by it, too
+        services = self._services
+        if route.sends and services.timekeeper.behind() is not None:  # credentials go by it, too
             raise envelope.clock_behind()
         credential = await self._credential(route, request)
         scope = credential.scope
@@ -218,14 +218,14 @@ class Gate:
         if route.hears:
             credential.require(route.hears, "read")
         if route.access == "read":
-            request.receive = house.authentication.bounded(request.receive, credential)
-        if house.rate_limits is not None and route.limit is not None:
-            house.rate_limits.admit(route.limit, scope, connected=bool(request.on_behalf))
+            request.receive = services.authentication.bounded(request.receive, credential)
+        if services.rate_limits is not None and route.limit is not None:
+            services.rate_limits.admit(route.limit, scope, connected=bool(request.on_behalf))
         as_json = request.api == "v2" or route.json
         parameters = _document(request, body) if as_json else _parameters(request, body)
         key = _idempotency_key(request)
         call = Call(
-            house,
+            services,
             request.id,
             request.api,
             request.method,
@@ -235,7 +235,7 @@ class Gate:
             scope,
             bool(request.on_behalf),
             request.version,
-            house.clock.now(),
+            services.clock.now(),
             _strong(request, livemode=scope.livemode),
             _exact(request),
             key,
@@ -250,7 +250,7 @@ class Gate:
         )
         if route.access == "read":
             return await route.handler(call)
-        with house.freshness.receiving(call.now):
+        with services.freshness.receiving(call.now):
             return await _handle_once(route, call)
 
     async def _sender(self, route: Route | None, request: Request) -> int:
@@ -262,20 +262,20 @@ class Gate:
         return (await self._credential(route, request)).sender
 
     async def _credential(self, route: Route, request: Request) -> Credential:
-        authentication, asked = self._house.authentication, request.on_behalf
+        authentication, asked = self._services.authentication, request.on_behalf
         account = asked.rpartition("/")[2] or asked  # a context without an end is refused
         secret = read_authorization(request.header(b"authorization"))
-        if is_operator(self._house, secret):
+        if is_operator(self._services, secret):
             livemode = request.header(b"meterhouse-livemode") == "true"
             return await authentication.operator(account, livemode=livemode)
         if route.session and is_token(secret):
-            session = await self._house.sessions.credential(
-                secret, account, self._house.clock.now()
+            session = await self._services.sessions.credential(
+                secret, account, self._services.clock.now()
             )
             return await authentication.check(session, session_expired())
         if route.embed and is_embed_token(secret):
-            embed = await self._house.embed_tokens.credential(
-                secret, account, self._house.clock.now()
+            embed = await self._services.embed_tokens.credential(
+                secret, account, self._services.clock.now()
             )
             return await authentication.check(embed, embed_token_expired())
         credential = await authentication.credential(secret, account)
@@ -284,14 +284,14 @@ class Gate:
         return credential
 
     def _note(self, request: Request, answer: Answer, seconds: float) -> None:
-        house, route = self._house, request.route
+        services, route = self._services, request.route
         path = route.path if route else "unrecognized"
         method = request.method if route else "any"  # a sender must not add to the labels
-        house.metrics.note_request(method, path, answer.status, seconds)
+        services.metrics.note_request(method, path, answer.status, seconds)
         if request.inside is not None:  # our own pages ask
             return
         answered = AnsweredRequest(
-            house.clock.now(),
+            services.clock.now(),
             request.method,
             request.path,
             answer.status,
@@ -300,11 +300,11 @@ class Gate:
             request.account,
             request.livemode,
         )
-        house.note(answered)
+        services.note(answered)
         if route is not None and route.logged and request.account:
             refused = answer.body if answer.status >= HTTPStatus.BAD_REQUEST else b""
             address = self._address(request)
-            house.request_logs.note(answered, request.version.text, address, refused)
+            services.request_logs.note(answered, request.version.text, address, refused)
 
 
 async def _handle_once(route: Route, call: Call) -> Answer:
@@ -312,7 +312,7 @@ async def _handle_once(route: Route, call: Call) -> Answer:
     key, scope = call.idempotency_key, call.scope.id
     if key is None:
         return await route.handler(call)
-    keys_in_use = call.house.keys_in_use
+    keys_in_use = call.services.keys_in_use
     keys_in_use.hold(scope, call.api, key)
     try:
         return await route.handler(call)

@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import record, replay
 from meterhouse.errors import Refusal
+from meterhouse.ingest.accept import Submission
 from meterhouse.ledger import meters
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.model import MeterEvent
 from meterhouse.metering.validation import earliest_timestamp, timestamp_problem
-from meterhouse.pipeline.accept import Submission
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.envelope_v2 import too_many_concurrent_requests
 from meterhouse.wire.ids import new_identifier
@@ -52,10 +52,10 @@ async def accept(call: Call, event: MeterEvent, document: dict[str, Any]) -> Ans
 
     Under the limits profile `stripe` a customer has one event at a time on its way to a meter.
     """
-    if call.house.rate_limits is None:
+    if call.services.rate_limits is None:
         return await _accept(call, event, document)
     meter, customer = await call.read(_aim, event)
-    with call.house.rate_limits.hold(call.scope, meter, customer) as free:
+    with call.services.rate_limits.hold(call.scope, meter, customer) as free:
         if not free:
             raise envelope.lock_timeout() if call.api == "v1" else too_many_concurrent_requests()
         return await _accept(call, event, document)
@@ -66,7 +66,7 @@ async def _accept(call: Call, event: MeterEvent, document: dict[str, Any]) -> An
     key = call.idempotency_key
     kept = None if key is None else record(call, key, answer)
     submission = Submission(event, call.version.decimals_allowed, kept)
-    result = await call.house.acceptor.accept(submission)
+    result = await call.services.acceptor.accept(submission)
     if isinstance(result, Record):
         return replay(result, call)
     if isinstance(result, Refusal):

@@ -45,13 +45,13 @@ async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> An
     def work(connection: sa.Connection) -> Answer:
         before = adjustments.find(connection, call.scope.id, event.position)
         if before is None:
-            if not cancellable(event.received_at, call.house.timekeeper.now()):
+            if not cancellable(event.received_at, call.services.timekeeper.now()):
                 raise refusals.too_late_to_cancel(identifier)
             before = _append(connection, call, event)
         return ok(show(before))
 
     answer = await once(call, work)
-    call.house.processor.wake()
+    call.services.processor.wake()
     return answer
 
 
@@ -71,7 +71,7 @@ async def _claimed(call: Call, event_name: str, identifier: str) -> _Found | Non
 
 
 def _holds(call: Call, claim: Claim) -> bool:
-    return call.house.identifiers.holds(claim.day, call.house.timekeeper.now())
+    return call.services.identifiers.holds(claim.day, call.services.timekeeper.now())
 
 
 async def _claim(call: Call, identifier: str) -> Claim | None:
@@ -82,7 +82,7 @@ async def _claim(call: Call, identifier: str) -> Claim | None:
 
 async def _stored(call: Call, found: _Found) -> StoredEvent | None:
     """Return the event as the usage store has it; wait first until it is judged."""
-    if call.house.processor.stored_position < found.claim.position:
+    if call.services.processor.stored_position < found.claim.position:
         await _settle(call)
     for meter in found.meters:
         event = await call.usage(UsageStore.find, call.scope, meter.id, found.claim.position)
@@ -93,7 +93,7 @@ async def _stored(call: Call, found: _Found) -> StoredEvent | None:
 
 async def _settle(call: Call) -> None:
     """Wait until what was acknowledged is judged; refuse with 503 when that takes too long."""
-    if not await call.house.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+    if not await call.services.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
         raise envelope.unavailable()
 
 

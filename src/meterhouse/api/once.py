@@ -30,10 +30,10 @@ async def once(call: Call, work: Work, customer: str | None = None) -> Answer:
     A write may change the catalog: what was acknowledged before it, and is held back because nobody
     asks, is judged by the catalog that its sender knew.
     """
-    await call.house.processor.reach(strong=False)
+    await call.services.processor.reach(strong=False)
     if call.idempotency_key is None:
-        return await call.house.stores.write(work)
-    return await call.house.stores.write(_recorded, call, call.idempotency_key, work, customer)
+        return await call.services.stores.write(work)
+    return await call.services.stores.write(_recorded, call, call.idempotency_key, work, customer)
 
 
 async def replay_or_refuse(call: Call, refusal: Refusal) -> Answer:
@@ -73,7 +73,7 @@ def _find(connection: sa.Connection, call: Call, key: str) -> Record | None:
 
 
 def _kept(before: Record, call: Call) -> bool:
-    return before.expires_at > call.house.timekeeper.now()
+    return before.expires_at > call.services.timekeeper.now()
 
 
 def record(call: Call, key: str, answer: Answer, customer: str | None = None) -> Record:

@@ -7,7 +7,6 @@ from urllib.parse import unquote
 from meterhouse import limits
 from meterhouse.api import health
 from meterhouse.api.call import Answer, Call, OpenRequest
-from meterhouse.api.house import House
 from meterhouse.api.meterhouse import (
     accounts,
     activity,
@@ -29,6 +28,7 @@ from meterhouse.api.meterhouse import (
 from meterhouse.api.meterhouse import customers as customers_by_text
 from meterhouse.api.meterhouse import meter_events as raw_events
 from meterhouse.api.rate_limits import Limit
+from meterhouse.api.services import Services
 from meterhouse.api.v1 import accounts as v1_accounts
 from meterhouse.api.v1 import (
     customer_lists,
@@ -51,7 +51,7 @@ from meterhouse.api.v2 import meter_events as v2_meter_events
 from meterhouse.wire.credentials import Access
 
 Handler = Callable[[Call], Awaitable[Answer]]
-OpenHandler = Callable[[House, OpenRequest], Awaitable[Answer]]
+OpenHandler = Callable[[Services, OpenRequest], Awaitable[Answer]]
 
 
 class Route(NamedTuple):

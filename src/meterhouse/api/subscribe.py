@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from meterhouse.api.house import House
+from meterhouse.api.services import Services
 from meterhouse.delivery.frames import frames
 from meterhouse.delivery.listener import Listener
 from meterhouse.errors import Refusal, StoreError
@@ -28,11 +28,11 @@ _PATH = "/subscribe/"
 _TRY_AGAIN = 1011  # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 
 
-async def subscribe(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def subscribe(services: Services, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one websocket, from its handshake to its end."""
     await receive()  # the handshake itself, which says nothing more
     try:
-        listener = await _listener(house, scope)
+        listener = await _listener(services, scope)
     except StoreError:
         await _refuse(send, envelope.unavailable())
         return
@@ -42,21 +42,21 @@ async def subscribe(house: House, scope: Scope, receive: Receive, send: Send) ->
     offered = SUBPROTOCOL in scope["subprotocols"]  # not every client offers it
     await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
     connection = listener.connect()
-    telling = asyncio.create_task(_tell(house, listener, connection, send))
+    telling = asyncio.create_task(_tell(services, listener, connection, send))
     try:
-        await _hear(house, listener, receive)
+        await _hear(services, listener, receive)
     finally:
-        listener.disconnect(connection, house.clock.now())
+        listener.disconnect(connection, services.clock.now())
         telling.cancel()
         await asyncio.wait({telling})
 
 
-async def _listener(house: House, scope: Scope) -> Listener | None:
+async def _listener(services: Services, scope: Scope) -> Listener | None:
     path: str = scope["path"]
     name = dict(scope["headers"]).get(b"websocket-id", b"").decode("latin-1")
     if not path.startswith(_PATH):
         return None
-    return await house.broadcast.find(name, path.removeprefix(_PATH))
+    return await services.broadcast.find(name, path.removeprefix(_PATH))
 
 
 async def _refuse(send: Send, refusal: Refusal) -> None:
@@ -67,21 +67,21 @@ async def _refuse(send: Send, refusal: Refusal) -> None:
     await send({"type": "websocket.http.response.body", "body": envelope.error_v1(refusal)})
 
 
-async def _hear(house: House, listener: Listener, receive: Receive) -> None:
+async def _hear(services: Services, listener: Listener, receive: Receive) -> None:
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
             return
         frame = read_frame(message.get("text") or message.get("bytes") or "")
         if frame is not None:
-            house.broadcast.hear(listener, frame)
+            services.broadcast.hear(listener, frame)
 
 
-async def _tell(house: House, listener: Listener, connection: int, send: Send) -> None:
+async def _tell(services: Services, listener: Listener, connection: int, send: Send) -> None:
     """Send what the CLI wants to hear, until it goes, connects anew or may not hear any more."""
     try:
         while item := await listener.next(connection):
-            now = house.clock.now()
+            now = services.clock.now()
             listener.sending(item, now)
             for frame in frames(item, listener.device, livemode=listener.scope.livemode, now=now):
                 await send({"type": "websocket.send", "text": frame})

@@ -19,19 +19,19 @@ import typer
 from meterhouse import __version__
 from meterhouse.cli import archive, books
 from meterhouse.cli.archive import Header, Member
-from meterhouse.cli.door import Door, find_door
 from meterhouse.cli.options import ClickhouseUrl, DatabaseUrl, DataDir
 from meterhouse.cli.output import counting, following, remark, show_bytes
+from meterhouse.cli.server_file import RunningServer, find_server
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config, shown
+from meterhouse.engine.pair import open_usage
 from meterhouse.errors import StoreError
 from meterhouse.folder import lock_folder
+from meterhouse.jobs.snapshot import Snapshots, check_covered
 from meterhouse.ledger import audit
 from meterhouse.ledger.owner import Owner
 from meterhouse.limits import BACKUP_ANSWER_SECONDS_MAX, BACKUP_POLL_MILLISECONDS
-from meterhouse.pipeline.pair import open_usage
-from meterhouse.pipeline.process import store_left_behind
-from meterhouse.pipeline.snapshot import Snapshots, check_covered
+from meterhouse.processing.process import store_left_behind
 from meterhouse.stores import Stores
 
 app = typer.Typer(add_completion=False)
@@ -129,9 +129,9 @@ def _alone(config: Config) -> Iterator[None]:
 @contextmanager
 def _frozen(config: Config) -> Iterator[Frozen]:
     """Take a snapshot, and let it go at the end."""
-    door = find_door(config)
+    server = find_server(config)
     with ExitStack() as opened:
-        ask = opened.enter_context(_asking_server(door)) if door is not None else None
+        ask = opened.enter_context(_asking_server(server)) if server is not None else None
         if ask is None:
             ask = opened.enter_context(_asking_stores(config))
         yield _follow(ask)
@@ -151,12 +151,12 @@ def _follow(ask: Ask) -> Frozen:
 
 
 @contextmanager
-def _asking_server(door: Door) -> Iterator[Ask | None]:
-    """Begin a snapshot in the server; yield None when nobody listens at its door any more."""
+def _asking_server(server: RunningServer) -> Iterator[Ask | None]:
+    """Begin a snapshot in the server; yield None when nobody listens any more."""
     with httpx.Client(
-        base_url=door.base_url,
-        transport=httpx.HTTPTransport(uds=door.uds),
-        headers=door.headers,
+        base_url=server.base_url,
+        transport=httpx.HTTPTransport(uds=server.uds),
+        headers=server.headers,
         timeout=BACKUP_ANSWER_SECONDS_MAX,
     ) as client:
 
@@ -164,7 +164,9 @@ def _asking_server(door: Door) -> Iterator[Ask | None]:
             try:
                 return _read(client.get(_PATH))
             except httpx.HTTPError as error:
-                raise StoreError(f"The server at {door.url} stopped answering: {error}.") from error
+                raise StoreError(
+                    f"The server at {server.url} stopped answering: {error}."
+                ) from error
 
         try:
             _read(client.post(_PATH))

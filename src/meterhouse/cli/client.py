@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import typer
 
-from meterhouse.cli.door import find_door
+from meterhouse.cli.server_file import find_server
 from meterhouse.config import Config, shown
 from meterhouse.errors import ConfigError, MeterhouseError, StoreError
 from meterhouse.limits import CONSISTENCY_WAIT_SECONDS_MAX
@@ -103,22 +103,22 @@ def connected(target: Target) -> Iterator[Client]:
 
 def find(target: Target) -> Address:
     """Find out where a server is and what to show it; raises `StoreError` when none is known."""
-    door = None
+    server = None
     if target.url is None or target.api_key is None:
         config = Config.read({"data_dir": target.data_dir})
-        door = find_door(config)
-        if door is None:
+        server = find_server(config)
+        if server is None:
             raise StoreError(
                 f"No server runs on {shown(config.data_dir)}. Start `meterhouse serve`, point "
                 "--data-dir at its folder, or say --url and --api-key."
             )
-        if target.api_key is None and target.url not in (None, door.url):
+        if target.api_key is None and target.url not in (None, server.url):
             raise ConfigError(
-                f"--url needs --api-key: without a key only {door.url}, the server of the data "
+                f"--url needs --api-key: without a key only {server.url}, the server of the data "
                 "folder, is asked, as its operator."
             )
-    url = target.url or (door.url if door else "")
-    secret = target.api_key or (door.token if door else "")
+    url = target.url or (server.url if server else "")
+    secret = target.api_key or (server.token if server else "")
     path = url.removeprefix("unix://")
     unix = path != url
     headers = {

@@ -12,8 +12,8 @@ from meterhouse import __version__, logs, zones
 from meterhouse.cli.options import option
 from meterhouse.clock import SystemClock
 from meterhouse.config import OPTIONS, Config, shown
-from meterhouse.doors import Listening, opened
 from meterhouse.errors import ConfigError
+from meterhouse.listen import Listening, acquire
 
 app = typer.Typer(add_completion=False)
 
@@ -39,12 +39,12 @@ def serve(*, open_dashboard: bool = False, **options: str | None) -> None:
     clock = SystemClock()
     note = logs.configure(config.log_format, config.log_level)
     gc.disable()  # what is imported stays
-    with opened(config, clock) as doors:
-        from meterhouse.server import run  # noqa: PLC0415 - the second process is to begin first
+    with acquire(config, clock) as resources:
+        from meterhouse.server import run  # noqa: PLC0415 - the engine process is to begin first
 
         gc.freeze()
         gc.enable()
-        run(config, doors, clock, note, announce, open_dashboard=open_dashboard)
+        run(config, resources, clock, note, announce, open_dashboard=open_dashboard)
 
 
 _OPEN_DASHBOARD = typer.Option(

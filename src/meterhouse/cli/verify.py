@@ -17,17 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from meterhouse.cli import books
-from meterhouse.cli.door import Door, find_door
 from meterhouse.cli.options import ClickhouseUrl, DatabaseUrl, DataDir
 from meterhouse.cli.output import CANNOT_RUN, FAILED, complain, print_table
+from meterhouse.cli.server_file import RunningServer, find_server
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config
+from meterhouse.engine.pair import open_usage
 from meterhouse.errors import MeterhouseError, StoreError
+from meterhouse.jobs.verify import Verification
 from meterhouse.ledger.owner import Owner
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
-from meterhouse.pipeline.pair import open_usage
-from meterhouse.pipeline.process import store_left_behind
-from meterhouse.pipeline.verify import Verification
+from meterhouse.processing.process import store_left_behind
 from meterhouse.stores import Stores
 
 app = typer.Typer(add_completion=False)
@@ -80,9 +80,9 @@ def verify(
 
 
 async def _verify(config: Config) -> State:
-    door = find_door(config)
-    if door is not None:
-        async with _asking_server(door) as ask:
+    server = find_server(config)
+    if server is not None:
+        async with _asking_server(server) as ask:
             if ask is not None:
                 return await _follow(ask)
     async with _asking_stores(config) as ask:
@@ -108,19 +108,21 @@ async def _follow(ask: Ask) -> State:
 
 
 @asynccontextmanager
-async def _asking_server(door: Door) -> AsyncIterator[Ask | None]:
-    """Begin a verification in the server; yield None when nobody listens at its door any more."""
+async def _asking_server(server: RunningServer) -> AsyncIterator[Ask | None]:
+    """Begin a verification in the server; yield None when nobody listens any more."""
     async with httpx.AsyncClient(
-        base_url=door.base_url,
-        transport=httpx.AsyncHTTPTransport(uds=door.uds),
-        headers=door.headers,
+        base_url=server.base_url,
+        transport=httpx.AsyncHTTPTransport(uds=server.uds),
+        headers=server.headers,
     ) as client:
 
         async def ask() -> State:
             try:
                 return _read(await client.get(_PATH))
             except httpx.HTTPError as error:
-                raise StoreError(f"The server at {door.url} stopped answering: {error}.") from error
+                raise StoreError(
+                    f"The server at {server.url} stopped answering: {error}."
+                ) from error
 
         try:
             _read(await client.post(_PATH))

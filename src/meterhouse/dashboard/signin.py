@@ -24,7 +24,7 @@ _STALE = "This link has been used, or is too old. Start the server again for a n
 _DAY_SECONDS = 86_400
 
 
-class Door:
+class SignIn:
     """Lets people in."""
 
     def __init__(

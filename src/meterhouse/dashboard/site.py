@@ -160,7 +160,7 @@ class Dashboard:
         self.templates = environment(self.address)
         self._signing = signing
         self._attempts = Attempts(clock)
-        self._door = signin.Door(
+        self._sign_in = signin.SignIn(
             self.sessions,
             self._attempts,
             Failures(clock),
@@ -185,7 +185,7 @@ class Dashboard:
         self.live.end()
 
     def _routes(self) -> list[Route]:
-        door = self._door
+        door = self._sign_in
         frame = embed.Frame(self.api, self.clock, self.templates, self._signing)
         routes = [
             Route("/dashboard/static/{name}", assets.serve),

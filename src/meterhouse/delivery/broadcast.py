@@ -21,7 +21,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.background import happens
+from meterhouse.background import is_set_within
 from meterhouse.clock import Clock
 from meterhouse.delivery.listener import Device, Event, Item, Listener
 from meterhouse.errors import StoreError
@@ -169,7 +169,7 @@ class Broadcast:
             except Exception:
                 log.exception("listeners will be told later")
                 seconds = limits.DELIVERY_RETRY_SECONDS
-            await happens(self._ending, seconds)
+            await is_set_within(self._ending, seconds)
             self._forget(self._clock.now())
 
     async def _record(self, *, last: bool = False) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.background import Background, happens
+from meterhouse.background import Background, is_set_within
 from meterhouse.clock import Clock
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.schedule import next_attempt
@@ -94,7 +94,7 @@ class Deliverer(Background):
             except Exception:
                 log.exception("what is due could not be read, and will be read again")
                 seconds = limits.DELIVERY_RETRY_SECONDS
-            await happens(self._work, seconds)
+            await is_set_within(self._work, seconds)
 
     async def _open(self) -> None:
         """Open the sender, however often it takes: its environment may be put right meanwhile."""

@@ -1,7 +1,7 @@
 """What this ledger and its usage store are known by, and what the one counted into the other.
 
 A ledger gets its identity with its tables, a usage store the same one at its first start with the
-ledger. Who opens both compares (`pipeline.pair`).
+ledger. Who opens both compares (`engine.pair`).
 """
 
 import msgspec

@@ -27,7 +27,7 @@ from sqlalchemy import event
 
 from meterhouse.config import shown
 from meterhouse.errors import StoreError
-from meterhouse.folder import close_to_others, happens_in_time, locked_in_time
+from meterhouse.folder import close_to_others, locked_in_time, succeeds_in_time
 from meterhouse.ledger.tables import owner as owners
 
 # The number will do as long as nobody else locks it; the schema tells ledgers of a database apart.
@@ -88,7 +88,7 @@ def lock_sessions(writer: sa.Engine, reader: sa.Engine) -> None:
     def lock(connection: Any, _: object) -> None:
         with ExitStack() as without:
             without.callback(connection.close)
-            if not happens_in_time(lambda: bool(connection.execute(_TRY_LOCK).fetchone()[0])):
+            if not succeeds_in_time(lambda: bool(connection.execute(_TRY_LOCK).fetchone()[0])):
                 raise _refusal(_found(reader))
             connection.commit()
             without.pop_all()

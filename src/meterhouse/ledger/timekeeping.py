@@ -1,6 +1,6 @@
 """How far time has come, as far as this installation knows: one row, from the first look on.
 
-`pipeline.timekeeper` moves it while a server runs; `settle` is the operator's word.
+`processing.timekeeper` moves it while a server runs; `settle` is the operator's word.
 """
 
 from typing import NamedTuple

@@ -9,7 +9,7 @@ What a reader may rely on:
   `USAGE_REPLACED_SECONDS` later, and up to `USAGE_CLEANED_SECONDS_MAX`; `replaced` tells which
   are there.
 - Slots are sorted by the values of dimensions, which nobody can change in place: they are rebuilt
-  (`pipeline.erase`), and `drop_deleted` removes what deletions have only hidden.
+  (`jobs.erase`), and `drop_deleted` removes what deletions have only hidden.
 """
 
 from typing import Any

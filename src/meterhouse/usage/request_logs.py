@@ -1,6 +1,6 @@
 """The log of requests, for who sent them: `/meterhouse/v1/request_logs` and `stripe logs tail`.
 
-It is kept for `REQUEST_LOG_DAYS` days (`pipeline.retain`). Unlike usage it is no record that books
+It is kept for `REQUEST_LOG_DAYS` days (`jobs.retain`). Unlike usage it is no record that books
 depend on: what the last seconds before a crash have noted may be missing.
 """
 

@@ -19,7 +19,7 @@ What a reader may rely on:
   `rejected_events` and `duplicate_events`, else of `timestamp`. `identifiers` is partitioned by
   day.
 - No table has a TTL, which would go by the engine's clock: partitions are dropped whole by
-  `pipeline.retain`, which goes by the program's.
+  `jobs.retain`, which goes by the program's.
 - `store_identity` says which ledger the store belongs to: its newest row, by `number`, counts.
 - `request_logs` is described by its module, `usage.request_logs`.
 - An insert is on disk when it returns, a merge before the parts that it replaces are removed, which

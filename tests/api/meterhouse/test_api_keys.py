@@ -4,8 +4,8 @@ import pytest
 
 from meterhouse.ledger import accounts
 from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
-from tests.api.house import NOW, House
 from tests.api.samples import error_of
+from tests.api.services import NOW, Services
 from tests.api.v2.samples import STREAM, done, event, post
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -13,22 +13,24 @@ KEYS = "/meterhouse/v1/api_keys"
 ACCOUNTS = "/meterhouse/v1/accounts"
 
 
-def ask(house: House, method: str, path: str, **details: Any) -> Any:
-    return done(house.request(method, path, key=house.meterhouse.house.operator_token, **details))
+def ask(services: Services, method: str, path: str, **details: Any) -> Any:
+    return done(
+        services.request(method, path, key=services.meterhouse.services.operator_token, **details)
+    )
 
 
-def make(house: House, **data: str) -> dict[str, Any]:
-    made: dict[str, Any] = ask(house, "POST", KEYS, data=data)
+def make(services: Services, **data: str) -> dict[str, Any]:
+    made: dict[str, Any] = ask(services, "POST", KEYS, data=data)
     return made
 
 
-def connected(house: House) -> str:
-    with house.meterhouse.ledger.write() as connection:
+def connected(services: Services) -> str:
+    with services.meterhouse.ledger.write() as connection:
         return accounts.create_account(connection, "Shop", NOW * 1000).id
 
 
-def test_a_key_as_it_is_shown(house: House) -> None:
-    made = make(house, name="laptop")
+def test_a_key_as_it_is_shown(services: Services) -> None:
+    made = make(services, name="laptop")
     secret = made.pop("secret")
     assert made == {
         "id": made["id"],
@@ -43,99 +45,99 @@ def test_a_key_as_it_is_shown(house: House) -> None:
         "revoked_at": None,
         "type": "secret",
     }
-    assert house.request("GET", "/v1/customers", key=secret).status_code == 200
-    page = ask(house, "GET", KEYS)
+    assert services.request("GET", "/v1/customers", key=secret).status_code == 200
+    page = ask(services, "GET", KEYS)
     assert (page["object"], page["url"], page["has_more"]) == ("list", KEYS, False)
     assert page["data"][0] == made
     assert [key["hint"] for key in page["data"][1:]] == [f"sk_test_****{TEST_KEY[-4:]}"]
 
 
-def test_a_restricted_key(house: House) -> None:
-    made = make(house, **{"permissions[customers]": "read"})
+def test_a_restricted_key(services: Services) -> None:
+    made = make(services, **{"permissions[customers]": "read"})
     assert (made["type"], made["permissions"]) == ("restricted", {"customers": "read"})
     assert made["secret"].startswith("rk_test_")
-    assert house.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
-    error_of(house.request("POST", "/v1/customers", key=made["secret"]), 403)
+    assert services.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
+    error_of(services.request("POST", "/v1/customers", key=made["secret"]), 403)
 
 
-def test_keys_are_those_of_an_account_and_a_mode(house: House) -> None:
+def test_keys_are_those_of_an_account_and_a_mode(services: Services) -> None:
     live = {"Meterhouse-Livemode": "true"}
-    shop = {"Stripe-Account": connected(house)}
-    made = ask(house, "POST", KEYS, headers=live | shop)
+    shop = {"Stripe-Account": connected(services)}
+    made = ask(services, "POST", KEYS, headers=live | shop)
     assert made["secret"].startswith("sk_live_")
-    assert [key["id"] for key in ask(house, "GET", KEYS, headers=live | shop)["data"]] == [
+    assert [key["id"] for key in ask(services, "GET", KEYS, headers=live | shop)["data"]] == [
         made["id"]
     ]
-    assert ask(house, "GET", KEYS, headers=shop)["data"] == []
-    token = house.meterhouse.house.operator_token
-    refused = house.request("POST", f"{KEYS}/{made['id']}/revoke", headers=shop, key=token)
+    assert ask(services, "GET", KEYS, headers=shop)["data"] == []
+    token = services.meterhouse.services.operator_token
+    refused = services.request("POST", f"{KEYS}/{made['id']}/revoke", headers=shop, key=token)
     assert error_of(refused, 404)["message"] == f"No such API key: '{made['id']}'"
-    assert house.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
+    assert services.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
 
 
-def test_a_revoked_key_opens_nothing_and_stays_listed(house: House) -> None:
-    made = make(house)
-    house.clock.advance(1_000)
+def test_a_revoked_key_opens_nothing_and_stays_listed(services: Services) -> None:
+    made = make(services)
+    services.clock.advance(1_000)
     for _ in range(2):
-        assert ask(house, "POST", f"{KEYS}/{made['id']}/revoke")["revoked_at"] == NOW + 1
-    house.clock.advance(CREDENTIAL_CACHE_SECONDS * 1000)
-    error_of(house.request("GET", "/v1/customers", key=made["secret"]), 401)
-    assert ask(house, "GET", KEYS)["data"][0]["revoked_at"] == NOW + 1
+        assert ask(services, "POST", f"{KEYS}/{made['id']}/revoke")["revoked_at"] == NOW + 1
+    services.clock.advance(CREDENTIAL_CACHE_SECONDS * 1000)
+    error_of(services.request("GET", "/v1/customers", key=made["secret"]), 401)
+    assert ask(services, "GET", KEYS)["data"][0]["revoked_at"] == NOW + 1
 
 
-def test_a_key_expires_when_it_is_told_to(house: House) -> None:
-    made = make(house, expires_at=str(NOW + 1))
+def test_a_key_expires_when_it_is_told_to(services: Services) -> None:
+    made = make(services, expires_at=str(NOW + 1))
     assert made["expires_at"] == NOW + 1
-    assert ask(house, "GET", KEYS)["data"][0]["expires_at"] == NOW + 1
-    house.clock.advance(1_000)
-    error = error_of(house.request("GET", "/v1/customers", key=made["secret"]), 401)
+    assert ask(services, "GET", KEYS)["data"][0]["expires_at"] == NOW + 1
+    services.clock.advance(1_000)
+    error = error_of(services.request("GET", "/v1/customers", key=made["secret"]), 401)
     assert error["code"] == "api_key_expired"
 
 
-def test_when_a_key_was_used_last_is_shown(house: House) -> None:
+def test_when_a_key_was_used_last_is_shown(services: Services) -> None:
     """All that opens something with it counts, its tokens too; no request writes it."""
-    used, unused = make(house), make(house)
-    key_uses = house.meterhouse._key_uses
+    used, unused = make(services), make(services)
+    key_uses = services.meterhouse._key_uses
 
     def shown() -> list[int | None]:
-        house.run(key_uses.write())
-        found = {key["id"]: key["last_used_at"] for key in ask(house, "GET", KEYS)["data"]}
+        services.run(key_uses.write())
+        found = {key["id"]: key["last_used_at"] for key in ask(services, "GET", KEYS)["data"]}
         return [found[key["id"]] for key in (used, unused)]
 
     for _ in range(3):
-        house.request("GET", "/v1/customers", key=used["secret"])
-        house.clock.advance(1_000)
+        services.request("GET", "/v1/customers", key=used["secret"])
+        services.clock.advance(1_000)
     assert len(key_uses._used) == 1
     assert shown() == [NOW + 2, None]
     session = "/v2/billing/meter_event_session"
-    token = done(post(house, session, key=used["secret"]))["authentication_token"]
-    house.clock.advance(5_000)
-    post(house, STREAM, {"events": [event("cus_1")]}, key=token)
+    token = done(post(services, session, key=used["secret"]))["authentication_token"]
+    services.clock.advance(5_000)
+    post(services, STREAM, {"events": [event("cus_1")]}, key=token)
     assert shown() == [NOW + 8, None]
-    house.clock.advance(-6_000)  # as the clock of another node may be behind
-    house.request("GET", "/v1/customers", key=used["secret"])
+    services.clock.advance(-6_000)  # as the clock of another node may be behind
+    services.request("GET", "/v1/customers", key=used["secret"])
     assert shown() == [NOW + 8, None]
 
 
-def test_a_secret_is_told_once_whatever_the_idempotency_key(house: House) -> None:
+def test_a_secret_is_told_once_whatever_the_idempotency_key(services: Services) -> None:
     headers = {"Idempotency-Key": "once"}
-    first, second = (ask(house, "POST", KEYS, headers=headers) for _ in range(2))
+    first, second = (ask(services, "POST", KEYS, headers=headers) for _ in range(2))
     assert first["id"] != second["id"]
 
 
-def test_pages(house: House) -> None:
-    ids = [make(house)["id"] for _ in range(3)][::-1]
-    page = ask(house, "GET", KEYS, params={"limit": 1, "starting_after": ids[0]})
+def test_pages(services: Services) -> None:
+    ids = [make(services)["id"] for _ in range(3)][::-1]
+    page = ask(services, "GET", KEYS, params={"limit": 1, "starting_after": ids[0]})
     assert ([key["id"] for key in page["data"]], page["has_more"]) == ([ids[1]], True)
-    token = house.meterhouse.house.operator_token
+    token = services.meterhouse.services.operator_token
     for path in (KEYS, ACCOUNTS):
-        refused = house.request("GET", path, params={"starting_after": "x"}, key=token)
+        refused = services.request("GET", path, params={"starting_after": "x"}, key=token)
         assert error_of(refused, 400)["param"] == "starting_after"
 
 
-def test_accounts_are_listed(house: House) -> None:
-    shop = connected(house)
-    page = ask(house, "GET", ACCOUNTS)
+def test_accounts_are_listed(services: Services) -> None:
+    shop = connected(services)
+    page = ask(services, "GET", ACCOUNTS)
     newest, default = page["data"]
     assert (page["object"], page["url"], page["has_more"]) == ("list", ACCOUNTS, False)
     assert newest == {
@@ -147,10 +149,10 @@ def test_accounts_are_listed(house: House) -> None:
     }
     assert default["platform"] is None
     for one in page["data"]:
-        assert ask(house, "GET", f"{ACCOUNTS}/{one['id']}") == one
-    token = house.meterhouse.house.operator_token
-    error_of(house.request("GET", f"{ACCOUNTS}/acct_none", key=token), 404)
-    assert ask(house, "GET", ACCOUNTS, params={"limit": 1})["has_more"] is True
+        assert ask(services, "GET", f"{ACCOUNTS}/{one['id']}") == one
+    token = services.meterhouse.services.operator_token
+    error_of(services.request("GET", f"{ACCOUNTS}/acct_none", key=token), 404)
+    assert ask(services, "GET", ACCOUNTS, params={"limit": 1})["has_more"] is True
 
 
 @pytest.mark.parametrize(
@@ -163,12 +165,12 @@ def test_accounts_are_listed(house: House) -> None:
         ("GET", f"{ACCOUNTS}/acct_1"),
     ],
 )
-def test_no_api_key_may_ask(house: House, method: str, path: str) -> None:
+def test_no_api_key_may_ask(services: Services, method: str, path: str) -> None:
     for key in (TEST_KEY, LIVE_KEY):
-        refused = error_of(house.request(method, path, key=key), 403)
+        refused = error_of(services.request(method, path, key=key), 403)
         assert refused["message"].startswith("No API key may do this: only the operator")
-    error_of(house.request(method, path, key="sk_test_unknown_secret"), 401)
-    assert len(ask(house, "GET", KEYS)["data"]) == 1
+    error_of(services.request(method, path, key="sk_test_unknown_secret"), 401)
+    assert len(ask(services, "GET", KEYS)["data"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,9 @@ def test_no_api_key_may_ask(house: House, method: str, path: str) -> None:
         ({"permissions": ""}, "permissions"),
     ],
 )
-def test_what_cannot_be_made_is_refused(house: House, data: dict[str, str], param: str) -> None:
-    token = house.meterhouse.house.operator_token
-    assert error_of(house.request("POST", KEYS, data=data, key=token), 400)["param"] == param
-    assert len(ask(house, "GET", KEYS)["data"]) == 1
+def test_what_cannot_be_made_is_refused(
+    services: Services, data: dict[str, str], param: str
+) -> None:
+    token = services.meterhouse.services.operator_token
+    assert error_of(services.request("POST", KEYS, data=data, key=token), 400)["param"] == param
+    assert len(ask(services, "GET", KEYS)["data"]) == 1

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.ledger import tables
 from meterhouse.usage import request_logs, schema
-from tests.api.house import DAY, NOW, House, housing
+from tests.api.services import DAY, NOW, Services, housing
 from tests.receiver import Receiver, Reply, receiving
 
 ADA = "Ada Wanderlust"
@@ -27,7 +27,7 @@ KNOWN = {
 MINUTE = 60_000
 
 
-def kept(house: House) -> dict[str, int]:
+def kept(services: Services) -> dict[str, int]:
     """Count the rows of the ledger that tell something of her, table by table."""
 
     def work(connection: sa.Connection) -> dict[str, int]:
@@ -37,136 +37,138 @@ def kept(house: House) -> dict[str, int]:
             found[table.name] = sum("wanderlust" in row for row in rows)
         return {name: rows for name, rows in found.items() if rows}
 
-    return house.run(house.meterhouse.house.stores.read(work))
+    return services.run(services.meterhouse.services.stores.read(work))
 
 
-def erase(house: House, minutes: int = 0) -> None:
+def erase(services: Services, minutes: int = 0) -> None:
     """Let time pass, and erase what may go by then."""
-    house.later(minutes * MINUTE)
-    eraser = house.meterhouse.house.eraser
+    services.later(minutes * MINUTE)
+    eraser = services.meterhouse.services.eraser
     eraser.wake()
-    house.run(eraser.finish(limits.STOP_DRAIN_SECONDS_MAX))
+    services.run(eraser.finish(limits.STOP_DRAIN_SECONDS_MAX))
 
 
-def ada(house: House) -> str:
+def ada(services: Services) -> str:
     """Make her and change her, under idempotency keys; return her id."""
-    made = house.create("/v1/customers", data=KNOWN, headers={"Idempotency-Key": "made"})
+    made = services.create("/v1/customers", data=KNOWN, headers={"Idempotency-Key": "made"})
     path = f"/v1/customers/{made['id']}"
     changed = {"metadata[more]": ADA}
-    house.create(path, data=changed, headers={"Idempotency-Key": "changed"})
+    services.create(path, data=changed, headers={"Idempotency-Key": "changed"})
     id_: str = made["id"]
     return id_
 
 
-def test_a_deleted_customer_is_forgotten(house: House) -> None:
-    customer = ada(house)
-    event = house.request("GET", "/v1/events").json()["data"][0]
+def test_a_deleted_customer_is_forgotten(services: Services) -> None:
+    customer = ada(services)
+    event = services.request("GET", "/v1/events").json()["data"][0]
     again = {"for_stripecli": "true"}
     retry = f"/v1/events/{event['id']}/retry"
-    house.create(retry, data=again, headers={"Idempotency-Key": "sent"})
-    assert kept(house) == {"customers": 1, "idempotency_records": 3, "notifications": 2}
+    services.create(retry, data=again, headers={"Idempotency-Key": "sent"})
+    assert kept(services) == {"customers": 1, "idempotency_records": 3, "notifications": 2}
     gone = {"id": customer, "object": "customer", "deleted": True}
 
-    erase(house, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(house)["customers"] == 1
-    assert house.request("DELETE", f"/v1/customers/{customer}").json() == gone
-    erase(house)
-    assert kept(house) == {"notifications": 1}  # the event of the deletion is new
-    newest, *others = house.request("GET", "/v1/events").json()["data"]
+    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(services)["customers"] == 1
+    assert services.request("DELETE", f"/v1/customers/{customer}").json() == gone
+    erase(services)
+    assert kept(services) == {"notifications": 1}  # the event of the deletion is new
+    newest, *others = services.request("GET", "/v1/events").json()["data"]
     assert (newest["type"], newest["data"]["object"]["name"]) == ("customer.deleted", ADA)
     assert [one["data"] for one in others] == [{"object": gone}] * 2
 
-    erase(house, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(house) == {}
+    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(services) == {}
     for path, data, key in (
         ("/v1/customers", KNOWN, "made"),
         (f"/v1/customers/{customer}", {"metadata[more]": ADA}, "changed"),
         (retry, again, "sent"),
     ):
-        answer = house.request("POST", path, data=data, headers={"Idempotency-Key": key})
+        answer = services.request("POST", path, data=data, headers={"Idempotency-Key": key})
         assert answer.json() == gone
         assert answer.headers["idempotent-replayed"] == "true"
 
 
-def test_others_are_as_they_were(house: House) -> None:
-    gone, other = ada(house), house.create("/v1/customers", data={"name": "Bob"})
-    house.request("DELETE", f"/v1/customers/{gone}")
-    erase(house, limits.ERASURE_EVENT_MINUTES + 1)
-    assert house.request("GET", f"/v1/customers/{other['id']}").json() == other
-    [event] = house.request("GET", "/v1/events?type=customer.created").json()["data"][:1]
+def test_others_are_as_they_were(services: Services) -> None:
+    gone, other = ada(services), services.create("/v1/customers", data={"name": "Bob"})
+    services.request("DELETE", f"/v1/customers/{gone}")
+    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
+    assert services.request("GET", f"/v1/customers/{other['id']}").json() == other
+    [event] = services.request("GET", "/v1/events?type=customer.created").json()["data"][:1]
     assert event["data"]["object"] == other
 
 
 @pytest.fixture
-def receiver(house: House) -> Iterator[Receiver]:
+def receiver(services: Services) -> Iterator[Receiver]:
     with receiving() as opened:
-        listen(house, opened)
+        listen(services, opened)
         yield opened
 
 
-def listen(house: House, receiver: Receiver) -> None:
+def listen(services: Services, receiver: Receiver) -> None:
     data = {"url": receiver.url, "enabled_events[]": "*"}
-    house.create("/v1/webhook_endpoints", data=data)
+    services.create("/v1/webhook_endpoints", data=data)
 
 
-def test_destinations_hear_of_her_as_she_was(house: House, receiver: Receiver) -> None:
+def test_destinations_hear_of_her_as_she_was(services: Services, receiver: Receiver) -> None:
     receiver.reply = lambda _: Reply(500, b"no")
-    customer = ada(house)
-    house.request("DELETE", f"/v1/customers/{customer}")
-    house.run(asyncio.to_thread(receiver.wait, 3))
-    erase(house, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(house) == {"notifications": 3}  # all are owed
+    customer = ada(services)
+    services.request("DELETE", f"/v1/customers/{customer}")
+    services.run(asyncio.to_thread(receiver.wait, 3))
+    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(services) == {"notifications": 3}  # all are owed
 
     receiver.reply = lambda heard: Reply(200, heard.body[:900])
-    house.later(50 * MINUTE)
-    house.run(delivered(house))
+    services.later(50 * MINUTE)
+    services.run(delivered(services))
     assert ADA.encode() in receiver.heard[-1].body
-    erase(house, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(house) == {}
+    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(services) == {}
 
 
-async def delivered(house: House) -> None:
+async def delivered(services: Services) -> None:
     """Wait until nothing is owed to anybody."""
     statuses = {"pending"}
     while statuses != {"delivered"}:
         await asyncio.sleep(0.01)
-        answer = await house.ask("GET", "/meterhouse/v1/deliveries")
+        answer = await services.ask("GET", "/meterhouse/v1/deliveries")
         statuses = {one["status"] for one in answer.json()["data"]}
 
 
-def ask(house: House, customer: str, **body: Any) -> dict[str, Any]:
+def ask(services: Services, customer: str, **body: Any) -> dict[str, Any]:
     """Ask for an erasure as the operator does."""
     path = f"/meterhouse/v1/customers/{customer}/erase"
-    return house.create(path, json=body, key=house.meterhouse.house.operator_token)
+    return services.create(path, json=body, key=services.meterhouse.services.operator_token)
 
 
-def finish(house: House, erasure: dict[str, Any]) -> dict[str, Any]:
+def finish(services: Services, erasure: dict[str, Any]) -> dict[str, Any]:
     """Let time pass until an erasure is complete."""
     path = f"/meterhouse/v1/erasures/{erasure['id']}"
     while erasure["status"] != "complete":
-        house.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
-        house.meterhouse.house.rebuilder.wake()
-        house.run(house.meterhouse.house.rebuilder.finish(limits.STOP_DRAIN_SECONDS_MAX))
-        erase(house)
-        answer = house.request("GET", path, key=house.meterhouse.house.operator_token)
+        services.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
+        services.meterhouse.services.rebuilder.wake()
+        services.run(services.meterhouse.services.rebuilder.finish(limits.STOP_DRAIN_SECONDS_MAX))
+        erase(services)
+        answer = services.request("GET", path, key=services.meterhouse.services.operator_token)
         erasure = answer.json()
     return erasure
 
 
-def send(house: House, customer: str, name: str = "calls", **payload: str) -> dict[str, Any]:
+def send(services: Services, customer: str, name: str = "calls", **payload: str) -> dict[str, Any]:
     """Send an event under an idempotency key, by v1."""
     values = {"stripe_customer_id": customer, "value": "2", **payload}
     data = {f"payload[{key}]": text for key, text in values.items()}
     key = {"Idempotency-Key": f"{customer} {name} {payload['model']}"}
-    return house.create("/v1/billing/meter_events", data=data | {"event_name": name}, headers=key)
+    return services.create(
+        "/v1/billing/meter_events", data=data | {"event_name": name}, headers=key
+    )
 
 
-def stream(house: House, *events: dict[str, Any]) -> None:
+def stream(services: Services, *events: dict[str, Any]) -> None:
     headers = {"Stripe-Version": "2026-10-28.endive"}
-    house.create("/v2/billing/meter_event_stream", json={"events": events}, headers=headers)
+    services.create("/v2/billing/meter_event_stream", json={"events": events}, headers=headers)
 
 
-def usage_tells(house: House) -> dict[str, int]:
+def usage_tells(services: Services) -> dict[str, int]:
     """Count the rows of the usage store that tell something of her, table by table."""
 
     def work(store: Any) -> dict[str, int]:
@@ -177,7 +179,7 @@ def usage_tells(house: House) -> dict[str, int]:
             found[table] = store.columns(sql, {}).to_pylist()[0]["rows"]
         return {name: rows for name, rows in found.items() if rows}
 
-    return house.run(house.meterhouse.house.stores.usage(work))
+    return services.run(services.meterhouse.services.stores.usage(work))
 
 
 def files_that_tell(folder: Path) -> set[str]:
@@ -189,50 +191,52 @@ def files_that_tell(folder: Path) -> set[str]:
     }
 
 
-def books_balance(house: House) -> bool:
-    token = house.meterhouse.house.operator_token
-    house.request("POST", "/meterhouse/v1/verification", key=token)
+def books_balance(services: Services) -> bool:
+    token = services.meterhouse.services.operator_token
+    services.request("POST", "/meterhouse/v1/verification", key=token)
     state: dict[str, Any] = {"status": "running"}
     while state["status"] == "running":
-        house.run(asyncio.sleep(0.01))
-        state = house.request("GET", "/meterhouse/v1/verification", key=token).json()
+        services.run(asyncio.sleep(0.01))
+        state = services.request("GET", "/meterhouse/v1/verification", key=token).json()
     return (state["status"], state["problems"]) == ("balanced", [])
 
 
-def by_note(house: House, meter: str, **params: Any) -> dict[str, float]:
+def by_note(services: Services, meter: str, **params: Any) -> dict[str, float]:
     """Return the usage of a meter by the dimension that has her name."""
     asked = {"starts_at": NOW // DAY * DAY, "ends_at": NOW // DAY * DAY + DAY, **params}
     asked |= {"meters[0][meter]": meter, "meters[0][dimension_group_by_keys][]": "note"}
-    rows = house.request("GET", "/meterhouse/v1/usage", params=asked).json()["data"]
+    rows = services.request("GET", "/meterhouse/v1/usage", params=asked).json()["data"]
     return {row["dimensions"]["note"]: row["value"] for row in rows}
 
 
-def everything(house: House, customer: str, other: str) -> tuple[str, str]:
+def everything(services: Services, customer: str, other: str) -> tuple[str, str]:
     """Let all that can be said of her go through the program; return two meters."""
     dimensions = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "note"}
-    meter = house.meter(**dimensions)
-    last = house.meter("peaks", **dimensions, **{"default_aggregation[formula]": "last"})
+    meter = services.meter(**dimensions)
+    last = services.meter("peaks", **dimensions, **{"default_aggregation[formula]": "last"})
     for name in ("calls", "peaks"):
         for number in range(3):
-            send(house, customer, name, model=f"m{number}", note=ADA)
-        send(house, other, name, model="m1", note="Bob")
-    gone = send(house, customer, model="m9", note=ADA)["identifier"]
+            send(services, customer, name, model=f"m{number}", note=ADA)
+        send(services, other, name, model="m1", note="Bob")
+    gone = send(services, customer, model="m9", note=ADA)["identifier"]
     cancel = {"type": "cancel", "event_name": "calls", "cancel[identifier]": gone}
-    house.create("/v1/billing/meter_event_adjustments", data=cancel)
+    services.create("/v1/billing/meter_event_adjustments", data=cancel)
     payload = {"stripe_customer_id": customer, "value": "4", "model": "m1", "note": ADA}
     event = {"event_name": "calls", "identifier": "twice", "payload": payload}
-    stream(house, event, event, {**event, "event_name": "cals", "identifier": "typo"})
+    stream(services, event, event, {**event, "event_name": "cals", "identifier": "typo"})
     version = {"Stripe-Version": "2026-10-28.endive", "Idempotency-Key": "v2"}
-    house.create("/v2/billing/meter_events", json={**event, "identifier": "by v2"}, headers=version)
-    assert by_note(house, meter) == {ADA: 14, "Bob": 2}
+    services.create(
+        "/v2/billing/meter_events", json={**event, "identifier": "by v2"}, headers=version
+    )
+    assert by_note(services, meter) == {ADA: 14, "Bob": 2}
     for path, params in (
         ("/v1/customers/search", {"query": f'name:"{ADA}"'}),
         ("/meterhouse/v1/customers", {"text": ADA}),
     ):
-        assert house.request("GET", path, params=params).json()["data"][0]["id"] == customer
-    wrong = house.request("POST", f"/v1/customers/{customer}", data={"balance": ADA})
+        assert services.request("GET", path, params=params).json()["data"][0]["id"] == customer
+    wrong = services.request("POST", f"/v1/customers/{customer}", data={"balance": ADA})
     assert ADA in wrong.json()["error"]["message"]
-    house.run(house.meterhouse.house.request_logs.store())
+    services.run(services.meterhouse.services.request_logs.store())
     return meter, last
 
 
@@ -253,13 +257,13 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hurry")
 def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
-    with housing(tmp_path) as house, receiving() as receiver:
+    with housing(tmp_path) as services, receiving() as receiver:
         receiver.reply = lambda heard: Reply(200, heard.body[:900])
-        listen(house, receiver)
-        customer, other = ada(house), house.customer()
-        meter, last = everything(house, customer, other)
-        house.run(delivered(house))
-        assert usage_tells(house).keys() == {
+        listen(services, receiver)
+        customer, other = ada(services), services.customer()
+        meter, last = everything(services, customer, other)
+        services.run(delivered(services))
+        assert usage_tells(services).keys() == {
             "events",
             "duplicate_events",
             "rejected_events",
@@ -268,7 +272,7 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
         assert files_that_tell(tmp_path) == {"ledger", "usage"}
         events = 3 + 3 + 2 + 1 + 1 + 1 + 1  # of both meters, cancelled, twice, again, typo, by v2
 
-        told = finish(house, ask(house, customer, payload_keys=["note"]))
+        told = finish(services, ask(services, customer, payload_keys=["note"]))
         assert told | {"id": ""} == {
             "id": "",
             "object": "meterhouse.erasure",
@@ -281,35 +285,35 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
             "status": "complete",
             "step": None,
         }
-        assert (kept(house), usage_tells(house)) == ({}, {})
+        assert (kept(services), usage_tells(services)) == ({}, {})
         params = {"action": "customer.erased"}
-        [noted] = house.request("GET", "/meterhouse/v1/audit_log", params=params).json()["data"]
+        [noted] = services.request("GET", "/meterhouse/v1/audit_log", params=params).json()["data"]
         assert noted["object_id"] == customer
         assert noted["changes"] == {"payload_keys": {"old": None, "new": ["note"]}}
-        assert by_note(house, meter) == {"": 14, "Bob": 2}
-        assert by_note(house, last, customer=other) == {"Bob": 2}
-        assert books_balance(house)
-        answer = send(house, customer, model="m1", note=ADA)  # the same as before
+        assert by_note(services, meter) == {"": 14, "Bob": 2}
+        assert by_note(services, last, customer=other) == {"Bob": 2}
+        assert books_balance(services)
+        answer = send(services, customer, model="m1", note=ADA)  # the same as before
         assert answer["payload"].keys() == {"stripe_customer_id", "value", "model"}
     assert files_that_tell(tmp_path) == set()
 
 
 @pytest.mark.usefixtures("hurry")
-def test_a_customer_who_stays_loses_values_of_events_alone(house: House) -> None:
-    customer = ada(house)
-    meter = house.meter()
-    send(house, customer, model="m1", note="x")
-    told = finish(house, ask(house, customer, payload_keys=["note"], keep_customer=True))
+def test_a_customer_who_stays_loses_values_of_events_alone(services: Services) -> None:
+    customer = ada(services)
+    meter = services.meter()
+    send(services, customer, model="m1", note="x")
+    told = finish(services, ask(services, customer, payload_keys=["note"], keep_customer=True))
     assert told["events"] == 1
-    assert house.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
-    [event] = house.request("GET", "/meterhouse/v1/meter_events").json()["data"]
+    assert services.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+    [event] = services.request("GET", "/meterhouse/v1/meter_events").json()["data"]
     assert event["payload"] == {"stripe_customer_id": customer, "value": "2", "model": "m1"}
-    assert house.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
+    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
 
 
-def test_what_is_refused(house: House) -> None:
-    customer = ada(house)
-    house.meter()
+def test_what_is_refused(services: Services) -> None:
+    customer = ada(services)
+    services.meter()
     path = f"/meterhouse/v1/customers/{customer}/erase"
     refused: list[tuple[dict[str, Any], str]] = [
         ({"keep_customer": True}, "Specify payload_keys, or leave out keep_customer."),
@@ -321,19 +325,19 @@ def test_what_is_refused(house: House) -> None:
         ({"other": 1}, "other"),
     ]
     for body, message in refused:
-        token = house.meterhouse.house.operator_token
-        answer = house.request("POST", path, json=body, key=token)
+        token = services.meterhouse.services.operator_token
+        answer = services.request("POST", path, json=body, key=token)
         assert answer.status_code == 400
         assert message in answer.json()["error"]["message"]
-    assert house.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+    assert services.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
 
 
-def test_it_is_for_the_operator_alone(house: House) -> None:
-    customer, token = ada(house), house.meterhouse.house.operator_token
+def test_it_is_for_the_operator_alone(services: Services) -> None:
+    customer, token = ada(services), services.meterhouse.services.operator_token
     path = f"/meterhouse/v1/customers/{customer}/erase"
     for method, one in (("POST", path), ("GET", "/meterhouse/v1/erasures/ers_1")):
-        assert house.request(method, one).status_code == 403
-    unknown = house.request("GET", "/meterhouse/v1/erasures/ers_1", key=token)
+        assert services.request(method, one).status_code == 403
+    unknown = services.request("GET", "/meterhouse/v1/erasures/ers_1", key=token)
     assert unknown.json()["error"]["message"] == "No such erasure: 'ers_1'"
     other = path.replace(customer, "cus_9")
-    assert house.request("POST", other, json={}, key=token).status_code == 404
+    assert services.request("POST", other, json={}, key=token).status_code == 404

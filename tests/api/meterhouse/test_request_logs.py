@@ -4,25 +4,25 @@ from typing import Any
 import pytest
 
 from meterhouse import limits
-from tests.api.house import NOW, House, housing
 from tests.api.samples import error_of
+from tests.api.services import NOW, Services, housing
 from tests.server import LIVE_KEY
 
 PATH = "/meterhouse/v1/request_logs"
 
 
-def logs(house: House, **params: Any) -> list[dict[str, Any]]:
-    answer = house.request("GET", PATH, params=params)
+def logs(services: Services, **params: Any) -> list[dict[str, Any]]:
+    answer = services.request("GET", PATH, params=params)
     assert answer.status_code == 200, answer.text
     data: list[dict[str, Any]] = answer.json()["data"]
     return data
 
 
-def test_a_request_and_what_came_of_it(house: House) -> None:
-    answer = house.request(
+def test_a_request_and_what_came_of_it(services: Services) -> None:
+    answer = services.request(
         "GET", "/v1/customers/cus_none", headers={"Stripe-Version": "2024-06-20"}
     )
-    [log] = logs(house)
+    [log] = logs(services)
     assert isinstance(log.pop("duration_ms"), int)
     assert log == {
         "id": answer.headers["request-id"],
@@ -40,53 +40,53 @@ def test_a_request_and_what_came_of_it(house: House) -> None:
 
 @pytest.mark.parametrize(("trusted", "ip"), [("127.0.0.1", "192.0.2.1"), ("none", "127.0.0.1")])
 def test_the_client_is_who_a_trusted_proxy_names(tmp_path: Path, trusted: str, ip: str) -> None:
-    with housing(tmp_path, trusted_proxies=trusted) as house:
+    with housing(tmp_path, trusted_proxies=trusted) as services:
         lines = [("x-forwarded-for", "192.0.2.66"), ("x-forwarded-for", "192.0.2.1")]
-        house.request("GET", "/v1/customers/cus_none", headers=lines)
-        [log] = logs(house)
+        services.request("GET", "/v1/customers/cus_none", headers=lines)
+        [log] = logs(services)
         assert log["ip_address"] == ip
 
 
-def test_requests_of_both_apis_are_kept_but_not_those_of_streams(house: House) -> None:
+def test_requests_of_both_apis_are_kept_but_not_those_of_streams(services: Services) -> None:
     headers = {"Stripe-Version": "2026-10-28.endive"}
-    session = house.create("/v2/billing/meter_event_session", headers=headers)
-    house.request(
+    session = services.create("/v2/billing/meter_event_session", headers=headers)
+    services.request(
         "POST",
         "/v2/billing/meter_event_stream",
         key=session["authentication_token"],
         headers=headers,
         json={"events": []},
     )
-    house.create("/v1/customers")
-    house.request("GET", "/v1/nothing")
-    house.request("GET", "/v1/customers", key="sk_test_" + "x" * 24)
-    house.request("GET", "/healthz")
+    services.create("/v1/customers")
+    services.request("GET", "/v1/nothing")
+    services.request("GET", "/v1/customers", key="sk_test_" + "x" * 24)
+    services.request("GET", "/healthz")
     paths = ["/v1/customers", "/v2/billing/meter_event_session"]
-    assert sorted(log["path"] for log in logs(house)) == paths
+    assert sorted(log["path"] for log in logs(services)) == paths
 
 
-def test_an_error_that_is_replayed_is_told_again(house: House) -> None:
-    house.meter("calls")
+def test_an_error_that_is_replayed_is_told_again(services: Services) -> None:
+    services.meter("calls")
     again = {
         "display_name": "Calls",
         "event_name": "calls",
         "default_aggregation[formula]": "sum",
     }
     for _ in range(2):
-        house.request(
+        services.request(
             "POST", "/v1/billing/meters", data=again, headers={"Idempotency-Key": "again"}
         )
-    first, second = logs(house, status="400")
+    first, second = logs(services, status="400")
     assert first["error"] == second["error"]
     assert first["error"]["message"].startswith("An active meter already exists")
 
 
-def test_filters(house: House) -> None:
-    house.customer()
-    house.clock.advance(1000)
-    house.request("GET", "/v1/customers/cus_none")
-    house.clock.advance(1000)
-    house.request("GET", "/v1/customers")
+def test_filters(services: Services) -> None:
+    services.customer()
+    services.clock.advance(1000)
+    services.request("GET", "/v1/customers/cus_none")
+    services.clock.advance(1000)
+    services.request("GET", "/v1/customers")
     for params, statuses in (
         ({"method": "GET"}, [200, 404]),
         ({"path": "/v1/customers"}, [200, 200]),
@@ -97,37 +97,37 @@ def test_filters(house: House) -> None:
         ({"created[gte]": NOW + 1}, [200, 404]),
         ({"created[lt]": NOW + 2, "method": "GET"}, [404]),
     ):
-        assert [log["status"] for log in logs(house, **params)] == statuses, params
+        assert [log["status"] for log in logs(services, **params)] == statuses, params
 
 
-def test_pages(house: House) -> None:
+def test_pages(services: Services) -> None:
     made = []
     for _ in range(5):
-        made.append(house.request("GET", "/v1/customers").headers["request-id"])
-        house.clock.advance(1)
+        made.append(services.request("GET", "/v1/customers").headers["request-id"])
+        services.clock.advance(1)
     made.reverse()
-    first = house.request("GET", PATH, params={"limit": 2}).json()
+    first = services.request("GET", PATH, params={"limit": 2}).json()
     assert (first["object"], first["url"], first["has_more"]) == ("list", PATH, True)
     assert [log["id"] for log in first["data"]] == made[:2]
-    assert [log["id"] for log in logs(house, starting_after=made[1])] == made[2:]
-    last = house.request("GET", PATH, params={"limit": 3, "starting_after": made[1]}).json()
+    assert [log["id"] for log in logs(services, starting_after=made[1])] == made[2:]
+    last = services.request("GET", PATH, params={"limit": 3, "starting_after": made[1]}).json()
     assert last["has_more"] is False
-    assert [log["id"] for log in logs(house, ending_before=made[4], limit=2)] == made[2:4]
-    assert [log["id"] for log in logs(house, ending_before=made[2])] == made[:2]
+    assert [log["id"] for log in logs(services, ending_before=made[4], limit=2)] == made[2:4]
+    assert [log["id"] for log in logs(services, ending_before=made[2])] == made[:2]
 
 
-def test_modes_are_apart(house: House) -> None:
-    house.request("GET", "/v1/customers", key=LIVE_KEY)
-    assert logs(house) == []
-    live = house.request(
+def test_modes_are_apart(services: Services) -> None:
+    services.request("GET", "/v1/customers", key=LIVE_KEY)
+    assert logs(services) == []
+    live = services.request(
         "GET", PATH, key=LIVE_KEY, headers={"Meterhouse-Consistency": "strong"}
     ).json()
     assert [log["livemode"] for log in live["data"]] == [True]
 
 
-def test_a_path_is_kept_at_a_bounded_length(house: House) -> None:
-    house.request("GET", "/v1/customers/" + "x" * 1_000)
-    [log] = logs(house)
+def test_a_path_is_kept_at_a_bounded_length(services: Services) -> None:
+    services.request("GET", "/v1/customers/" + "x" * 1_000)
+    [log] = logs(services)
     assert len(log["path"]) == limits.LOG_PATH_CHARS_MAX
 
 
@@ -143,5 +143,5 @@ def test_a_path_is_kept_at_a_bounded_length(house: House) -> None:
         ({"colour": "blue"}, "colour"),
     ],
 )
-def test_what_is_refused(house: House, params: dict[str, str], param: str) -> None:
-    assert error_of(house.request("GET", PATH, params=params), 400)["param"] == param
+def test_what_is_refused(services: Services, params: dict[str, str], param: str) -> None:
+    assert error_of(services.request("GET", PATH, params=params), 400)["param"] == param

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from meterhouse.ledger.accounts import create_account
-from tests.api.house import House
 from tests.api.samples import error_of
+from tests.api.services import Services
 from tests.api.v2.samples import HERE
 from tests.receiver import Receiver, receiving
 
@@ -17,54 +17,54 @@ def receiver() -> Iterator[Receiver]:
         yield opened
 
 
-def listen(house: House, receiver: Receiver, **data: Any) -> str:
+def listen(services: Services, receiver: Receiver, **data: Any) -> str:
     sent = {"url": receiver.url, "enabled_events[]": "customer.deleted"} | data
-    made: str = house.create("/v1/webhook_endpoints", data=sent)["id"]
+    made: str = services.create("/v1/webhook_endpoints", data=sent)["id"]
     return made
 
 
-def newest(house: House) -> str:
-    found: str = house.request("GET", "/v1/events").json()["data"][0]["id"]
+def newest(services: Services) -> str:
+    found: str = services.request("GET", "/v1/events").json()["data"][0]["id"]
     return found
 
 
-def until_heard(house: House, receiver: Receiver, count: int) -> None:
+def until_heard(services: Services, receiver: Receiver, count: int) -> None:
     """Let the server work on until the receiver has heard so much."""
-    house.run(asyncio.to_thread(receiver.wait, count))
+    services.run(asyncio.to_thread(receiver.wait, count))
 
 
-def test_an_event_goes_to_an_endpoint_again(house: House, receiver: Receiver) -> None:
-    endpoint = listen(house, receiver)
-    house.customer()
-    event = newest(house)
+def test_an_event_goes_to_an_endpoint_again(services: Services, receiver: Receiver) -> None:
+    endpoint = listen(services, receiver)
+    services.customer()
+    event = newest(services)
     for count in (1, 2):
-        sent = house.create(f"/v1/events/{event}/retry", data={"webhook_endpoint": endpoint})
+        sent = services.create(f"/v1/events/{event}/retry", data={"webhook_endpoint": endpoint})
         assert (sent["id"], sent["object"], sent["pending_webhooks"]) == (event, "event", 1)
-        until_heard(house, receiver, count)
-    rows = house.request("GET", "/meterhouse/v1/deliveries").json()["data"]
+        until_heard(services, receiver, count)
+    rows = services.request("GET", "/meterhouse/v1/deliveries").json()["data"]
     assert [(one["event"], one["destination"]) for one in rows] == [(event, endpoint)]
 
 
-def test_a_retry_of_the_retry_sends_nothing(house: House, receiver: Receiver) -> None:
-    endpoint = listen(house, receiver)
-    house.customer()
-    path, data = f"/v1/events/{newest(house)}/retry", {"webhook_endpoint": endpoint}
+def test_a_retry_of_the_retry_sends_nothing(services: Services, receiver: Receiver) -> None:
+    endpoint = listen(services, receiver)
+    services.customer()
+    path, data = f"/v1/events/{newest(services)}/retry", {"webhook_endpoint": endpoint}
     for _ in range(2):
-        house.create(path, data=data, headers={"Idempotency-Key": "once"})
-        until_heard(house, receiver, 1)
-    house.create("/v1/customers")
+        services.create(path, data=data, headers={"Idempotency-Key": "once"})
+        until_heard(services, receiver, 1)
+    services.create("/v1/customers")
     assert len(receiver.heard) == 1
 
 
-def test_refusals(house: House, receiver: Receiver) -> None:
-    endpoint = listen(house, receiver)
-    house.customer()
-    event = newest(house)
+def test_refusals(services: Services, receiver: Receiver) -> None:
+    endpoint = listen(services, receiver)
+    services.customer()
+    event = newest(services)
     path = f"/v1/events/{event}/retry"
-    thin = house.request("GET", "/v2/core/events", headers=HERE).json()["data"][0]["id"]
+    thin = services.request("GET", "/v2/core/events", headers=HERE).json()["data"][0]["id"]
 
     def refusal(path: str, status: int, **data: str) -> str:
-        return error_of(house.request("POST", path, data=data), status)["message"]
+        return error_of(services.request("POST", path, data=data), status)["message"]
 
     assert "Missing required param: webhook_endpoint" in refusal(path, 400)
     assert "No such webhook endpoint" in refusal(path, 400, webhook_endpoint="we_none")
@@ -74,24 +74,26 @@ def test_refusals(house: House, receiver: Receiver) -> None:
     assert "No such account: 'acct_none'" in other
     wrong = refusal(f"/v1/events/{thin}/retry", 400, webhook_endpoint=endpoint)
     assert "not sent with snapshot payloads" in wrong
-    house.create(f"/v1/webhook_endpoints/{endpoint}", data={"disabled": "true"})
+    services.create(f"/v1/webhook_endpoints/{endpoint}", data={"disabled": "true"})
     assert "is not enabled" in refusal(path, 400, webhook_endpoint=endpoint)
 
 
-def test_a_platform_resends_what_happened_to_its_account(house: House, receiver: Receiver) -> None:
-    account = _connected(house)
-    own = listen(house, receiver, connect="true")
-    house.create("/v1/customers", headers={"Stripe-Account": account})
-    listed = house.request("GET", "/v1/events", headers={"Stripe-Account": account})
+def test_a_platform_resends_what_happened_to_its_account(
+    services: Services, receiver: Receiver
+) -> None:
+    account = _connected(services)
+    own = listen(services, receiver, connect="true")
+    services.create("/v1/customers", headers={"Stripe-Account": account})
+    listed = services.request("GET", "/v1/events", headers={"Stripe-Account": account})
     event = listed.json()["data"][0]["id"]
     data = {"webhook_endpoint": own, "account": account}
-    sent = house.create(f"/v1/events/{event}/retry", data=data)
+    sent = services.create(f"/v1/events/{event}/retry", data=data)
     assert (sent["id"], sent["account"]) == (event, account)
-    until_heard(house, receiver, 1)
+    until_heard(services, receiver, 1)
     del data["account"]
-    error_of(house.request("POST", f"/v1/events/{event}/retry", data=data), 404)
+    error_of(services.request("POST", f"/v1/events/{event}/retry", data=data), 404)
 
 
-def _connected(house: House) -> str:
-    with house.meterhouse.ledger.write() as connection:
+def _connected(services: Services) -> str:
+    with services.meterhouse.ledger.write() as connection:
         return create_account(connection, None, now=1).id

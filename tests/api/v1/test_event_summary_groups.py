@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.house import DAY, HOUR, NOW, House, housing
 from tests.api.samples import error_of
+from tests.api.services import DAY, HOUR, NOW, Services, housing
 
 MIDNIGHT = NOW // DAY * DAY
 EVENTS = (
@@ -20,30 +20,30 @@ EVENTS = (
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Return a server for all the tests of this module."""
-    with housing(tmp_path_factory.mktemp("house")) as opened:
+    with housing(tmp_path_factory.mktemp("services")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def used(house: House) -> tuple[str, str]:
+def used(services: Services) -> tuple[str, str]:
     """Return a meter and a customer who has used it."""
     keys = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "tier"}
-    meter, customer = house.meter(**keys), house.customer()
+    meter, customer = services.meter(**keys), services.customer()
     for value, hours, model, tier, user in EVENTS:
         payload = {"stripe_customer_id": customer, "value": value, "model": model, "tier": tier}
         payload |= {"user": user} if user else {}
         timestamp = {"timestamp": str(NOW - hours * HOUR)}
         named = {f"payload[{key}]": text for key, text in payload.items()}
         data = {"event_name": "calls"} | timestamp | named
-        house.create("/v1/billing/meter_events", data=data)
+        services.create("/v1/billing/meter_events", data=data)
     return meter, customer
 
 
-def ask(house: House, used: tuple[str, str], how: dict[str, Any]) -> httpx.Response:
+def ask(services: Services, used: tuple[str, str], how: dict[str, Any]) -> httpx.Response:
     asked = {"start_time": MIDNIGHT - DAY, "end_time": MIDNIGHT + DAY} | how
-    return house.summaries(*used, **asked)
+    return services.summaries(*used, **asked)
 
 
 @pytest.mark.parametrize(
@@ -77,36 +77,38 @@ def ask(house: House, used: tuple[str, str], how: dict[str, Any]) -> httpx.Respo
     ],
 )
 def test_groups_and_filters(
-    house: House, used: tuple[str, str], how: dict[str, Any], expected: list[Any]
+    services: Services, used: tuple[str, str], how: dict[str, Any], expected: list[Any]
 ) -> None:
-    data = ask(house, used, how).json()["data"]
+    data = ask(services, used, how).json()["data"]
     assert [(row.get("dimensions"), row["aggregated_value"]) for row in data] == expected
 
 
-def test_a_page_is_cut_between_groups(house: House, used: tuple[str, str]) -> None:
+def test_a_page_is_cut_between_groups(services: Services, used: tuple[str, str]) -> None:
     how = {"dimension_group_by_keys[]": "model", "value_grouping_window": "day", "limit": 3}
-    first = ask(house, used, how).json()
-    last = ask(house, used, how | {"starting_after": first["data"][-1]["id"]}).json()
+    first = ask(services, used, how).json()
+    last = ask(services, used, how | {"starting_after": first["data"][-1]["id"]}).json()
     assert [row["aggregated_value"] for row in first["data"] + last["data"]] == [4.5, 8, 1, 2]
     assert (first["has_more"], last["has_more"]) == (True, False)
 
 
-def test_groups_of_different_keys_have_different_ids(house: House) -> None:
+def test_groups_of_different_keys_have_different_ids(services: Services) -> None:
     keys = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "tier"}
-    meter, customer = house.meter("other calls", **keys), house.customer()
+    meter, customer = services.meter("other calls", **keys), services.customer()
     sent = {"stripe_customer_id": customer, "value": "1", "model": "same", "tier": "same"}
     data = {"event_name": "other calls"} | {f"payload[{key}]": sent[key] for key in sent}
-    house.create("/v1/billing/meter_events", data=data)
+    services.create("/v1/billing/meter_events", data=data)
     ids = {
-        ask(house, (meter, customer), {"dimension_group_by_keys[]": key}).json()["data"][0]["id"]
+        ask(services, (meter, customer), {"dimension_group_by_keys[]": key}).json()["data"][0]["id"]
         for key in ("model", "tier")
     }
     assert len(ids) == 2
 
 
-def test_an_event_counts_where_its_own_timestamp_is(house: House, used: tuple[str, str]) -> None:
+def test_an_event_counts_where_its_own_timestamp_is(
+    services: Services, used: tuple[str, str]
+) -> None:
     how = {"dimension_filters[model]": "b"}
-    answer = house.summaries(*used, start_time=NOW, end_time=NOW + 60, **how)
+    answer = services.summaries(*used, start_time=NOW, end_time=NOW + 60, **how)
     assert [row["aggregated_value"] for row in answer.json()["data"]] == [8]
 
 
@@ -143,6 +145,6 @@ def test_an_event_counts_where_its_own_timestamp_is(house: House, used: tuple[st
     ],
 )
 def test_what_is_refused(
-    house: House, used: tuple[str, str], how: dict[str, Any], message: str
+    services: Services, used: tuple[str, str], how: dict[str, Any], message: str
 ) -> None:
-    assert message in error_of(ask(house, used, how), 400)["message"]
+    assert message in error_of(ask(services, used, how), 400)["message"]

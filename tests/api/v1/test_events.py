@@ -5,36 +5,36 @@ import pytest
 import stripe
 
 from meterhouse.ledger import deliveries, destinations
-from tests.api.house import NOW, House
 from tests.api.samples import error_of, make_customer, make_meter, new_key
+from tests.api.services import NOW, Services
 from tests.ledger.samples import destination
 from tests.server import LIVE_KEY, Server
 
 DAY = 86_400
 
 
-def events(house: House, **params: Any) -> list[dict[str, Any]]:
-    answer = house.request("GET", "/v1/events", params=params)
+def events(services: Services, **params: Any) -> list[dict[str, Any]]:
+    answer = services.request("GET", "/v1/events", params=params)
     assert answer.status_code == 200, answer.text
     rows: list[dict[str, Any]] = answer.json()["data"]
     return rows
 
 
-def types(house: House, **params: Any) -> list[str]:
-    return [event["type"] for event in events(house, **params)]
+def types(services: Services, **params: Any) -> list[str]:
+    return [event["type"] for event in events(services, **params)]
 
 
-def test_the_life_of_a_meter(house: House) -> None:
-    path = f"/v1/billing/meters/{house.meter()}"
-    created = house.request("GET", path).json()
-    house.clock.advance(1_000)
-    house.create(path, data={"display_name": "All calls"})
-    deactivated = house.create(f"{path}/deactivate")
-    house.create(f"{path}/deactivate")
-    house.clock.advance(1_000)
-    reactivated = house.create(f"{path}/reactivate")
-    house.create(f"{path}/reactivate")
-    back, gone, updated, new = events(house)
+def test_the_life_of_a_meter(services: Services) -> None:
+    path = f"/v1/billing/meters/{services.meter()}"
+    created = services.request("GET", path).json()
+    services.clock.advance(1_000)
+    services.create(path, data={"display_name": "All calls"})
+    deactivated = services.create(f"{path}/deactivate")
+    services.create(f"{path}/deactivate")
+    services.clock.advance(1_000)
+    reactivated = services.create(f"{path}/reactivate")
+    services.create(f"{path}/reactivate")
+    back, gone, updated, new = events(services)
     assert [one["type"] for one in (new, updated, gone, back)] == [
         "billing.meter.created",
         "billing.meter.updated",
@@ -51,15 +51,15 @@ def test_the_life_of_a_meter(house: House) -> None:
     assert (new["created"], back["created"]) == (NOW, NOW + 2)
 
 
-def test_the_life_of_a_customer(house: House) -> None:
-    created = house.create("/v1/customers", data={"name": "Ada", "metadata[a]": "1"})
+def test_the_life_of_a_customer(services: Services) -> None:
+    created = services.create("/v1/customers", data={"name": "Ada", "metadata[a]": "1"})
     path = f"/v1/customers/{created['id']}"
-    updated = house.create(path, data={"metadata[b]": "2", "email": "ada@example.com"})
-    house.create(path, data={"name": "Ada"})
-    house.create(path)
-    house.request("DELETE", path)
-    house.request("DELETE", path)
-    told = [(event["type"], event["data"]) for event in events(house)]
+    updated = services.create(path, data={"metadata[b]": "2", "email": "ada@example.com"})
+    services.create(path, data={"name": "Ada"})
+    services.create(path)
+    services.request("DELETE", path)
+    services.request("DELETE", path)
+    told = [(event["type"], event["data"]) for event in events(services)]
     assert told == [
         ("customer.deleted", {"object": updated}),
         (
@@ -73,12 +73,12 @@ def test_the_life_of_a_customer(house: House) -> None:
     ]
 
 
-def test_an_event_of_a_request(house: House) -> None:
+def test_an_event_of_a_request(services: Services) -> None:
     headers = {"Idempotency-Key": "k", "Stripe-Version": "2024-06-20"}
-    answer = house.request("POST", "/v1/customers", headers=headers)
-    again = house.request("POST", "/v1/customers", headers=headers)
+    answer = services.request("POST", "/v1/customers", headers=headers)
+    again = services.request("POST", "/v1/customers", headers=headers)
     assert again.headers["idempotent-replayed"] == "true", again.text
-    (event,) = events(house)
+    (event,) = events(services)
     assert event == {
         "id": event["id"],
         "object": "event",
@@ -90,23 +90,23 @@ def test_an_event_of_a_request(house: House) -> None:
         "request": {"id": answer.headers["request-id"], "idempotency_key": "k"},
         "type": "customer.created",
     }
-    assert house.request("GET", f"/v1/events/{event['id']}").json() == event
+    assert services.request("GET", f"/v1/events/{event['id']}").json() == event
 
 
-def test_a_request_that_is_refused_is_no_event(house: House) -> None:
-    house.meter()
+def test_a_request_that_is_refused_is_no_event(services: Services) -> None:
+    services.meter()
     again = {"display_name": "x", "event_name": "calls", "default_aggregation[formula]": "sum"}
-    assert house.request("POST", "/v1/billing/meters", data=again).status_code == 400
-    assert house.request("POST", "/v1/billing/meters/mtr_x/deactivate").status_code == 404
-    assert types(house) == ["billing.meter.created"]
+    assert services.request("POST", "/v1/billing/meters", data=again).status_code == 400
+    assert services.request("POST", "/v1/billing/meters/mtr_x/deactivate").status_code == 404
+    assert types(services) == ["billing.meter.created"]
 
 
-def test_modes_are_apart(house: House) -> None:
-    house.create("/v1/customers", key=LIVE_KEY)
-    assert events(house) == []
-    (event,) = house.request("GET", "/v1/events", key=LIVE_KEY).json()["data"]
+def test_modes_are_apart(services: Services) -> None:
+    services.create("/v1/customers", key=LIVE_KEY)
+    assert events(services) == []
+    (event,) = services.request("GET", "/v1/events", key=LIVE_KEY).json()["data"]
     assert event["livemode"]
-    error = error_of(house.request("GET", f"/v1/events/{event['id']}"), 404)
+    error = error_of(services.request("GET", f"/v1/events/{event['id']}"), 404)
     assert error["message"] == f"No such event: '{event['id']}'"
     assert error["code"] == "resource_missing"
 
@@ -129,12 +129,12 @@ def test_modes_are_apart(house: House) -> None:
         ({"limit": 1}, ["billing.meter.deactivated"]),
     ],
 )
-def test_the_list_is_filtered(house: House, params: dict[str, Any], found: list[str]) -> None:
-    meter = house.meter()
-    house.clock.advance(10_000)
-    house.customer()
-    house.create(f"/v1/billing/meters/{meter}/deactivate")
-    assert types(house, **params) == found
+def test_the_list_is_filtered(services: Services, params: dict[str, Any], found: list[str]) -> None:
+    meter = services.meter()
+    services.clock.advance(10_000)
+    services.customer()
+    services.create(f"/v1/billing/meters/{meter}/deactivate")
+    assert types(services, **params) == found
 
 
 @pytest.mark.parametrize(
@@ -148,39 +148,39 @@ def test_the_list_is_filtered(house: House, params: dict[str, Any], found: list[
     ],
 )
 def test_lists_that_are_refused(
-    house: House, params: dict[str, Any], message: str, param: str
+    services: Services, params: dict[str, Any], message: str, param: str
 ) -> None:
-    error = error_of(house.request("GET", "/v1/events", params=params), 400)
+    error = error_of(services.request("GET", "/v1/events", params=params), 400)
     assert message in error["message"]
     assert error["param"] == param
 
 
-def test_events_tell_whether_they_have_arrived(house: House) -> None:
-    house.customer()
-    (waiting,) = events(house)
-    house.create("/v1/customers")
+def test_events_tell_whether_they_have_arrived(services: Services) -> None:
+    services.customer()
+    (waiting,) = events(services)
+    services.create("/v1/customers")
     scope = 1
 
     def owe(connection: Any) -> None:
         destinations.create_destination(connection, destination(scope, "we_1"))
         deliveries.owe(connection, waiting["id"], ["we_1"], NOW * 1000)
 
-    house.run(house.meterhouse.house.stores.write(owe))
-    found = events(house, delivery_success="false")
+    services.run(services.meterhouse.services.stores.write(owe))
+    found = events(services, delivery_success="false")
     assert found == [waiting | {"pending_webhooks": 1}]
-    assert len(events(house, delivery_success="true")) == 1
-    assert len(events(house)) == 2
+    assert len(events(services, delivery_success="true")) == 1
+    assert len(events(services)) == 2
 
 
-def test_events_are_kept_for_thirty_days(house: House) -> None:
-    house.customer()
-    house.later(30 * DAY * 1000)
-    house.run(house.meterhouse._retention.sweep())
-    (event,) = events(house)
-    house.later(1)
-    house.run(house.meterhouse._retention.sweep())
-    assert events(house) == []
-    assert house.request("GET", f"/v1/events/{event['id']}").status_code == 404
+def test_events_are_kept_for_thirty_days(services: Services) -> None:
+    services.customer()
+    services.later(30 * DAY * 1000)
+    services.run(services.meterhouse._retention.sweep())
+    (event,) = events(services)
+    services.later(1)
+    services.run(services.meterhouse._retention.sweep())
+    assert events(services) == []
+    assert services.request("GET", f"/v1/events/{event['id']}").status_code == 404
 
 
 def test_the_sdk_reads_events(client: stripe.StripeClient, account: str) -> None:

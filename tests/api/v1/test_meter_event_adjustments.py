@@ -4,8 +4,8 @@ import httpx
 import pytest
 import stripe
 
-from tests.api.house import DAY, NOW, House
 from tests.api.samples import error_of, make_customer, make_meter, send, total
+from tests.api.services import DAY, NOW, Services
 
 PATH = "/v1/billing/meter_event_adjustments"
 
@@ -94,10 +94,10 @@ def test_what_is_refused(
         assert error["message"] == message
 
 
-def test_only_what_was_received_in_the_last_24_hours(house: House) -> None:
-    meter, customer = house.meter(), house.customer()
+def test_only_what_was_received_in_the_last_24_hours(services: Services) -> None:
+    meter, customer = services.meter(), services.customer()
     for identifier in ("one", "two"):
-        house.create(
+        services.create(
             "/v1/billing/meter_events",
             data={
                 "event_name": "calls",
@@ -110,25 +110,25 @@ def test_only_what_was_received_in_the_last_24_hours(house: House) -> None:
 
     def answer(identifier: str) -> httpx.Response:
         data = {"event_name": "calls", "type": "cancel", "cancel[identifier]": identifier}
-        return house.request("POST", PATH, data=data)
+        return services.request("POST", PATH, data=data)
 
-    house.later(DAY * 1000)
+    services.later(DAY * 1000)
     assert answer("one").json()["status"] == "pending"
-    house.later(1)
+    services.later(1)
     assert error_of(answer("two"), 400) == {
         "message": "The meter event with identifier two cannot be cancelled because it was "
         "received more than 24 hours ago.",
         "param": "cancel[identifier]",
         "type": "invalid_request_error",
     }
-    assert house.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 1
+    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 1
     assert answer("one").json()["status"] == "complete"
 
 
-def test_an_identifier_that_was_used_again_names_the_newest_event(house: House) -> None:
+def test_an_identifier_that_was_used_again_names_the_newest_event(services: Services) -> None:
     """Given one after the window of deduplication that is cancelled at once, then it is that."""
-    house.meter()
-    customer = house.customer()
+    services.meter()
+    customer = services.customer()
     data = {
         "event_name": "calls",
         "identifier": "one",
@@ -136,10 +136,10 @@ def test_an_identifier_that_was_used_again_names_the_newest_event(house: House) 
         "payload[stripe_customer_id]": customer,
     }
     for _ in range(2):
-        house.create("/v1/billing/meter_events", data=data)
+        services.create("/v1/billing/meter_events", data=data)
         asked = {"event_name": "calls", "type": "cancel", "cancel[identifier]": "one"}
-        assert house.request("POST", PATH, data=asked).json()["status"] == "pending"
-        house.later(36 * DAY * 1000)
+        assert services.request("POST", PATH, data=asked).json()["status"] == "pending"
+        services.later(36 * DAY * 1000)
 
 
 @pytest.mark.parametrize("window", [None, "day", "hour"])
@@ -152,7 +152,7 @@ def test_an_identifier_that_was_used_again_names_the_newest_event(house: House) 
     ],
 )
 def test_every_kind_of_meter(
-    house: House,
+    services: Services,
     formula: str,
     window: str | None,
     raw: tuple[int, ...],
@@ -160,10 +160,10 @@ def test_every_kind_of_meter(
 ) -> None:
     """Given events of 1, 2 and 4, when they are cancelled last first, the one before counts."""
     extra = {"default_aggregation[formula]": formula}
-    meter = house.meter(**extra, **({"event_time_window": window} if window else {}))
-    customer = house.customer()
+    meter = services.meter(**extra, **({"event_time_window": window} if window else {}))
+    customer = services.customer()
     for number, value in enumerate(("1", "2", "4")):
-        house.create(
+        services.create(
             "/v1/billing/meter_events",
             data={
                 "event_name": "calls",
@@ -175,11 +175,11 @@ def test_every_kind_of_meter(
         )
     found = []
     for identifier in ("4", "2", "1"):
-        found.append(house.summaries(meter, customer).json()["data"][0]["aggregated_value"])
+        found.append(services.summaries(meter, customer).json()["data"][0]["aggregated_value"])
         data = {"event_name": "calls", "type": "cancel", "cancel[identifier]": identifier}
-        house.create(PATH, data=data)
+        services.create(PATH, data=data)
     assert tuple(found) == (windowed if window else raw)
-    assert house.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 0
+    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 0
 
 
 def test_an_event_of_a_meter_that_was_deactivated_since(client: stripe.StripeClient) -> None:

@@ -6,21 +6,21 @@ import pytest
 import stripe
 
 from meterhouse import limits
-from tests.api.house import NOW, House
 from tests.api.samples import error_of
+from tests.api.services import NOW, Services
 from tests.server import LIVE_KEY
 
 PATH = "/v1/webhook_endpoints"
 URL = "https://example.com/hook"
 
 
-def make(house: House, **data: Any) -> dict[str, Any]:
-    return house.create(PATH, data={"url": URL, "enabled_events[]": "*"} | data)
+def make(services: Services, **data: Any) -> dict[str, Any]:
+    return services.create(PATH, data={"url": URL, "enabled_events[]": "*"} | data)
 
 
-def test_a_new_endpoint(house: House) -> None:
+def test_a_new_endpoint(services: Services) -> None:
     made = make(
-        house,
+        services,
         **{
             "enabled_events[]": ["billing.meter.*", "customer.created"],
             "description": "All of it",
@@ -44,14 +44,14 @@ def test_a_new_endpoint(house: House) -> None:
         "status": "enabled",
         "url": URL,
     }
-    assert house.request("GET", f"{PATH}/{made['id']}").json() == made
+    assert services.request("GET", f"{PATH}/{made['id']}").json() == made
 
 
-def test_what_can_be_changed(house: House) -> None:
-    made = make(house, **{"metadata[a]": "b", "description": "old"})
+def test_what_can_be_changed(services: Services) -> None:
+    made = make(services, **{"metadata[a]": "b", "description": "old"})
     del made["secret"]
     path = f"{PATH}/{made['id']}"
-    assert house.create(path) == made
+    assert services.create(path) == made
     changes = {
         "url": "http://127.0.0.1/new",
         "enabled_events[]": "customer.*",
@@ -60,7 +60,7 @@ def test_what_can_be_changed(house: House) -> None:
         "metadata[a]": "",
         "metadata[c]": "d",
     }
-    changed = house.create(path, data=changes)
+    changed = services.create(path, data=changes)
     assert changed == made | {
         "url": "http://127.0.0.1/new",
         "enabled_events": ["customer.*"],
@@ -68,29 +68,29 @@ def test_what_can_be_changed(house: House) -> None:
         "description": None,
         "metadata": {"c": "d"},
     }
-    assert house.create(path, data={"disabled": "false"})["status"] == "enabled"
-    assert house.request("GET", path).json()["metadata"] == {"c": "d"}
+    assert services.create(path, data={"disabled": "false"})["status"] == "enabled"
+    assert services.request("GET", path).json()["metadata"] == {"c": "d"}
 
 
-def test_the_end_of_an_endpoint(house: House) -> None:
-    made = make(house)["id"]
-    gone = house.request("DELETE", f"{PATH}/{made}").json()
+def test_the_end_of_an_endpoint(services: Services) -> None:
+    made = make(services)["id"]
+    gone = services.request("DELETE", f"{PATH}/{made}").json()
     assert gone == {"id": made, "object": "webhook_endpoint", "deleted": True}
     for method in ("GET", "POST", "DELETE"):
-        error = error_of(house.request(method, f"{PATH}/{made}"), 404)
+        error = error_of(services.request(method, f"{PATH}/{made}"), 404)
         assert error["message"] == f"No such webhook endpoint: '{made}'"
-    assert house.request("GET", PATH).json()["data"] == []
+    assert services.request("GET", PATH).json()["data"] == []
 
 
-def test_lists(house: House) -> None:
-    first, second, third = (make(house)["id"] for _ in range(3))
-    page = house.request("GET", PATH, params={"limit": 2}).json()
+def test_lists(services: Services) -> None:
+    first, second, third = (make(services)["id"] for _ in range(3))
+    page = services.request("GET", PATH, params={"limit": 2}).json()
     assert (page["url"], page["has_more"]) == (PATH, True)
     assert [one["id"] for one in page["data"]] == [third, second]
     assert not any("secret" in one for one in page["data"])
-    rest = house.request("GET", PATH, params={"starting_after": second}).json()
+    rest = services.request("GET", PATH, params={"starting_after": second}).json()
     assert [one["id"] for one in rest["data"]] == [first]
-    error = error_of(house.request("GET", PATH, params={"starting_after": "we_none"}), 400)
+    error = error_of(services.request("GET", PATH, params={"starting_after": "we_none"}), 400)
     assert error["param"] == "starting_after"
 
 
@@ -124,28 +124,30 @@ def test_refusals(
     assert error.get("param") == param
 
 
-def test_live_events_go_to_https(house: House) -> None:
+def test_live_events_go_to_https(services: Services) -> None:
     sent = {"url": "http://example.com", "enabled_events[]": "*"}
-    error = error_of(house.request("POST", PATH, data=sent, key=LIVE_KEY), 400)
+    error = error_of(services.request("POST", PATH, data=sent, key=LIVE_KEY), 400)
     assert error["code"] == "url_invalid"
     assert "https" in error["message"]
-    made = house.create(PATH, data=sent | {"url": URL}, key=LIVE_KEY)
+    made = services.create(PATH, data=sent | {"url": URL}, key=LIVE_KEY)
     assert made["livemode"]
-    error_of(house.request("POST", f"{PATH}/{made['id']}", data=sent, key=LIVE_KEY), 400)
-    error_of(house.request("GET", f"{PATH}/{made['id']}"), 404)
+    error_of(services.request("POST", f"{PATH}/{made['id']}", data=sent, key=LIVE_KEY), 400)
+    error_of(services.request("GET", f"{PATH}/{made['id']}"), 404)
 
 
-def test_there_is_a_most(house: House) -> None:
-    made = [make(house)["id"] for _ in range(limits.DESTINATIONS_MAX)]
-    error = error_of(house.request("POST", PATH, data={"url": URL, "enabled_events[]": "*"}), 400)
+def test_there_is_a_most(services: Services) -> None:
+    made = [make(services)["id"] for _ in range(limits.DESTINATIONS_MAX)]
+    error = error_of(
+        services.request("POST", PATH, data={"url": URL, "enabled_events[]": "*"}), 400
+    )
     assert error["message"] == "You have reached the maximum of 16 test webhook endpoints."
-    house.request("DELETE", f"{PATH}/{made[0]}")
-    make(house)
+    services.request("DELETE", f"{PATH}/{made[0]}")
+    make(services)
 
 
-def test_a_retry_hears_the_secret_again(house: House) -> None:
+def test_a_retry_hears_the_secret_again(services: Services) -> None:
     first, again = (
-        house.request(
+        services.request(
             "POST",
             PATH,
             data={"url": URL, "enabled_events[]": "*"},

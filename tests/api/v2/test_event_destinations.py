@@ -8,7 +8,7 @@ import stripe
 
 from meterhouse import limits
 from meterhouse.ledger import tables
-from tests.api.house import House
+from tests.api.services import Services
 from tests.api.v2.samples import HERE, at, done, post, refused
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -23,18 +23,18 @@ NEW: dict[str, Any] = {
 }
 
 
-def make(house: House, **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = done(post(house, PATH, NEW | more))
+def make(services: Services, **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = done(post(services, PATH, NEW | more))
     return made
 
 
-def get(house: House, path: str = PATH, **params: Any) -> httpx.Response:
-    return house.request("GET", path, headers=HERE, params=params)
+def get(services: Services, path: str = PATH, **params: Any) -> httpx.Response:
+    return services.request("GET", path, headers=HERE, params=params)
 
 
-def test_a_new_destination(house: House) -> None:
+def test_a_new_destination(services: Services) -> None:
     made = make(
-        house,
+        services,
         description="All of it",
         metadata={"a": "b", "c": None},
         events_from=["@self", "other_accounts"],
@@ -65,19 +65,19 @@ def test_a_new_destination(house: House) -> None:
         "webhook_endpoint": {"signing_secret": None, "url": None},
     }
     path = f"{PATH}/{made['id']}"
-    assert done(get(house, path)) == shown
-    assert done(get(house, path, **{"include[0]": "webhook_endpoint.url"})) == shown | {
+    assert done(get(services, path)) == shown
+    assert done(get(services, path, **{"include[0]": "webhook_endpoint.url"})) == shown | {
         "webhook_endpoint": {"signing_secret": None, "url": URL}
     }
     asked = {"include": "webhook_endpoint.signing_secret"}
-    assert "cannot be included" in refused(get(house, path, **asked), 400)["message"]
+    assert "cannot be included" in refused(get(services, path, **asked), 400)["message"]
 
 
-def test_what_can_be_changed(house: House) -> None:
-    made = make(house, metadata={"a": "b", "c": "d"}, description="old")
+def test_what_can_be_changed(services: Services) -> None:
+    made = make(services, metadata={"a": "b", "c": "d"}, description="old")
     path = f"{PATH}/{made['id']}"
-    house.clock.advance(1_000)
-    assert done(post(house, path)) == made
+    services.clock.advance(1_000)
+    assert done(post(services, path)) == made
     changes = {
         "name": "Ours",
         "description": "",
@@ -86,7 +86,7 @@ def test_what_can_be_changed(house: House) -> None:
         "webhook_endpoint": {"url": f"{URL}/new"},
         "include": ["webhook_endpoint.url"],
     }
-    assert done(post(house, path, changes)) == made | {
+    assert done(post(services, path, changes)) == made | {
         "name": "Ours",
         "description": "",
         "enabled_events": ["v1.billing.*"],
@@ -94,66 +94,66 @@ def test_what_can_be_changed(house: House) -> None:
         "updated": at(1),
         "webhook_endpoint": {"signing_secret": None, "url": f"{URL}/new"},
     }
-    assert "type" in refused(post(house, path, {"type": "webhook_endpoint"}), 400)["message"]
+    assert "type" in refused(post(services, path, {"type": "webhook_endpoint"}), 400)["message"]
     wrong = {"enabled_events": ["customer.created"]}
-    assert "thin payloads" in refused(post(house, path, wrong), 400)["message"]
+    assert "thin payloads" in refused(post(services, path, wrong), 400)["message"]
 
 
-def test_off_and_on(house: House) -> None:
-    made = make(house)
+def test_off_and_on(services: Services) -> None:
+    made = make(services)
     path = f"{PATH}/{made['id']}"
     for _ in range(2):
-        off = done(post(house, f"{path}/disable"))
+        off = done(post(services, f"{path}/disable"))
         assert off["status"] == "disabled"
         assert off["status_details"] == {"disabled": {"reason": "user"}}
-    on = done(post(house, f"{path}/enable"))
+    on = done(post(services, f"{path}/enable"))
     assert (on["status"], on["status_details"]) == ("enabled", None)
 
 
-def test_one_that_is_off_because_it_failed_starts_anew(house: House) -> None:
-    made = make(house)
+def test_one_that_is_off_because_it_failed_starts_anew(services: Services) -> None:
+    made = make(services)
     path = f"{PATH}/{made['id']}"
 
     def fail(connection: sa.Connection) -> None:
         rows = sa.update(tables.destinations)
-        connection.execute(rows.values(enabled=False, failing_since=house.clock.now()))
+        connection.execute(rows.values(enabled=False, failing_since=services.clock.now()))
 
-    house.run(house.meterhouse._stores.write(fail))
-    failed = done(get(house, path))
+    services.run(services.meterhouse._stores.write(fail))
+    failed = done(get(services, path))
     assert (failed["status"], failed["status_details"]) == (
         "disabled",
         {"disabled": {"reason": "deliveries_failed"}},
     )
-    assert done(post(house, f"{path}/enable"))["status_details"] is None
-    off = done(post(house, f"{path}/disable"))
+    assert done(post(services, f"{path}/enable"))["status_details"] is None
+    off = done(post(services, f"{path}/disable"))
     assert off["status_details"] == {"disabled": {"reason": "user"}}
 
 
-def test_the_end_of_a_destination(house: House) -> None:
-    made = make(house)["id"]
+def test_the_end_of_a_destination(services: Services) -> None:
+    made = make(services)["id"]
     path = f"{PATH}/{made}"
-    gone = house.request("DELETE", path, headers=HERE)
+    gone = services.request("DELETE", path, headers=HERE)
     assert done(gone) == {"id": made, "object": "v2.core.event_destination"}
     for action in ("", "/enable", "/disable", "/ping"):
-        error = refused(post(house, path + action), 404)
+        error = refused(post(services, path + action), 404)
         assert error["code"] == "not_found"
-    refused(get(house, path), 404)
-    refused(house.request("DELETE", path, headers=HERE), 404)
-    assert done(get(house))["data"] == []
+    refused(get(services, path), 404)
+    refused(services.request("DELETE", path, headers=HERE), 404)
+    assert done(get(services))["data"] == []
 
 
-def test_pages(house: House) -> None:
-    made = [make(house, name=str(number))["id"] for number in range(5)]
-    page = done(get(house, limit=2, include="webhook_endpoint.url"))
+def test_pages(services: Services) -> None:
+    made = [make(services, name=str(number))["id"] for number in range(5)]
+    page = done(get(services, limit=2, include="webhook_endpoint.url"))
     found = list(page["data"])
     while page["next_page_url"]:
         assert page["next_page_url"].startswith(f"{PATH}?")
-        page = done(house.request("GET", page["next_page_url"], headers=HERE))
+        page = done(services.request("GET", page["next_page_url"], headers=HERE))
         found += page["data"]
     assert [one["id"] for one in found] == made[::-1]
     assert {one["webhook_endpoint"]["url"] for one in found} == {URL}
     assert page["previous_page_url"]
-    refused(get(house, page="nonsense"), 400)
+    refused(get(services, page="nonsense"), 400)
 
 
 @pytest.mark.parametrize(
@@ -193,45 +193,45 @@ def test_refusals(http: httpx.Client, more: dict[str, Any], message: str) -> Non
     assert message in refused(http.post(PATH, json=sent, headers=HERE), 400)["message"]
 
 
-def test_both_apis_see_the_same(house: House) -> None:
+def test_both_apis_see_the_same(services: Services) -> None:
     """Given one destination of each kind, then v1 sees the snapshot ones and v2 sees all."""
-    thin = make(house)["id"]
+    thin = make(services)["id"]
     snapshot = make(
-        house,
+        services,
         event_payload="snapshot",
         enabled_events=["*"],
         snapshot_api_version="2026-10-28.endive",
     )["id"]
-    endpoint = house.create(
+    endpoint = services.create(
         "/v1/webhook_endpoints", data={"url": URL, "enabled_events[]": "*", "connect": "true"}
     )["id"]
-    listed = house.request("GET", "/v1/webhook_endpoints").json()["data"]
+    listed = services.request("GET", "/v1/webhook_endpoints").json()["data"]
     assert [one["id"] for one in listed] == [endpoint, snapshot]
     assert listed[1]["api_version"] == "2026-10-28.endive"
-    assert house.request("GET", f"/v1/webhook_endpoints/{thin}").status_code == 404
-    every = done(get(house))["data"]
+    assert services.request("GET", f"/v1/webhook_endpoints/{thin}").status_code == 404
+    every = done(get(services))["data"]
     assert [one["id"] for one in every] == [endpoint, snapshot, thin]
     assert (every[0]["name"], every[0]["events_from"]) == ("example.com", ["@accounts"])
 
 
-def test_there_is_a_most(house: House) -> None:
+def test_there_is_a_most(services: Services) -> None:
     for _ in range(limits.DESTINATIONS_MAX):
-        make(house)
-    assert "maximum of 16" in refused(post(house, PATH, NEW), 400)["message"]
+        make(services)
+    assert "maximum of 16" in refused(post(services, PATH, NEW), 400)["message"]
 
 
-def test_live_and_test_are_apart(house: House) -> None:
-    made = done(post(house, PATH, NEW, key=LIVE_KEY))
+def test_live_and_test_are_apart(services: Services) -> None:
+    made = done(post(services, PATH, NEW, key=LIVE_KEY))
     assert made["livemode"]
     assert re.fullmatch(r"ed_61[A-Za-z0-9]{30}", made["id"])
-    refused(get(house, f"{PATH}/{made['id']}"), 404)
+    refused(get(services, f"{PATH}/{made['id']}"), 404)
     insecure = NEW | {"webhook_endpoint": {"url": "http://example.com"}}
-    error = refused(post(house, PATH, insecure, key=LIVE_KEY), 400)
+    error = refused(post(services, PATH, insecure, key=LIVE_KEY), 400)
     assert error["code"] == "invalid_fields"
     assert error["message"] == (
         "webhook_endpoint.url: Invalid URL: It must begin with https:// in live mode."
     )
-    done(post(house, PATH, insecure, key=TEST_KEY))
+    done(post(services, PATH, insecure, key=TEST_KEY))
 
 
 def test_the_sdk(client: stripe.StripeClient) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.api.house import House
 from tests.api.samples import new_account, new_key
+from tests.api.services import Services
 from tests.api.v2.samples import HERE, SESSION, STREAM, at, done, event, post, refused, token
 from tests.server import LIVE_KEY, TEST_KEY, Server
 
@@ -9,8 +9,8 @@ MINUTE = 60_000
 
 
 @pytest.mark.parametrize(("key", "livemode"), [(TEST_KEY, False), (LIVE_KEY, True)])
-def test_a_session(house: House, key: str, livemode: bool) -> None:
-    session = done(post(house, SESSION, key=key))
+def test_a_session(services: Services, key: str, livemode: bool) -> None:
+    session = done(post(services, SESSION, key=key))
     assert session.pop("id").startswith("mes_61" if livemode else "mes_test_61")
     assert session.pop("authentication_token").startswith("token_")
     assert session == {
@@ -22,40 +22,40 @@ def test_a_session(house: House, key: str, livemode: bool) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b' {"include": []} '])
-def test_a_session_takes_no_parameters(house: House, body: bytes) -> None:
+def test_a_session_takes_no_parameters(services: Services, body: bytes) -> None:
     headers = HERE | {"Content-Type": "application/json"}
-    done(house.request("POST", SESSION, content=body, headers=headers))
-    error = refused(post(house, SESSION, {"customer": "cus_1"}), 400)
+    done(services.request("POST", SESSION, content=body, headers=headers))
+    error = refused(post(services, SESSION, {"customer": "cus_1"}), 400)
     assert error["code"] == "invalid_fields"
     assert error["message"] == "Received unknown field: customer."
 
 
-def test_several_sessions_live_at_once(house: House) -> None:
-    first, second = token(house), token(house)
+def test_several_sessions_live_at_once(services: Services) -> None:
+    first, second = token(services), token(services)
     assert first != second
     for one in (first, second, first):
-        assert done(post(house, STREAM, {"events": [event("cus_1")]}, key=one)) == {}
+        assert done(post(services, STREAM, {"events": [event("cus_1")]}, key=one)) == {}
 
 
-def test_a_session_lasts_15_minutes(house: House) -> None:
+def test_a_session_lasts_15_minutes(services: Services) -> None:
     """Given an expired session, when its owner makes a new one, then the stream goes on."""
     sent = {"events": [event("cus_1")]}
-    early, unused = token(house), token(house)
-    house.clock.advance(15 * MINUTE - 1)
-    done(post(house, STREAM, sent, key=early))
-    house.clock.advance(1)
+    early, unused = token(services), token(services)
+    services.clock.advance(15 * MINUTE - 1)
+    done(post(services, STREAM, sent, key=early))
+    services.clock.advance(1)
     for old in (early, unused):
-        error = refused(post(house, STREAM, sent, key=old), 400)
+        error = refused(post(services, STREAM, sent, key=old), 400)
         assert error["type"] == "temporary_session_expired"
         assert error["code"] == "billing_meter_event_session_expired"
         assert error.keys() == {"type", "code", "message", "doc_url"}
-    done(post(house, STREAM, sent, key=token(house)))
+    done(post(services, STREAM, sent, key=token(services)))
 
 
-def test_a_changed_token_opens_nothing(house: House) -> None:
-    good = token(house)
+def test_a_changed_token_opens_nothing(services: Services) -> None:
+    good = token(services)
     for bad in (good[:-6] + "AAAAAA", good[:40], "token_", good + "A" * 200):
-        error = refused(post(house, STREAM, {"events": [event("cus_1")]}, key=bad), 401)
+        error = refused(post(services, STREAM, {"events": [event("cus_1")]}, key=bad), 401)
         assert error["type"] == "invalid_request_error"
         assert good[10:30] not in error["message"]
 
@@ -69,24 +69,24 @@ def test_a_changed_token_opens_nothing(house: House) -> None:
         ("POST", "/v1/billing/meter_events"),
     ],
 )
-def test_a_token_opens_nothing_but_the_stream(house: House, method: str, path: str) -> None:
-    answer = house.request(method, path, key=token(house), headers=HERE)
+def test_a_token_opens_nothing_but_the_stream(services: Services, method: str, path: str) -> None:
+    answer = services.request(method, path, key=token(services), headers=HERE)
     assert answer.status_code == 401
 
 
-def test_a_session_is_of_one_account_and_mode(house: House) -> None:
-    house.meter()
-    live = token(house, LIVE_KEY)
-    done(post(house, STREAM, {"events": [event("cus_1")]}, key=live))
+def test_a_session_is_of_one_account_and_mode(services: Services) -> None:
+    services.meter()
+    live = token(services, LIVE_KEY)
+    done(post(services, STREAM, {"events": [event("cus_1")]}, key=live))
     other = refused(
-        post(house, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account="acct_other"),
+        post(services, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account="acct_other"),
         403,
     )
     assert "acct_other" in other["message"]
-    own = house.request("GET", "/v1/account", key=LIVE_KEY).json()["id"]
-    named = post(house, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account=own)
+    own = services.request("GET", "/v1/account", key=LIVE_KEY).json()["id"]
+    named = post(services, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account=own)
     assert done(named) == {}
-    assert [one.livemode for one in house.noted if one.path == STREAM] == [True, None, True]
+    assert [one.livemode for one in services.noted if one.path == STREAM] == [True, None, True]
 
 
 def test_restricted_keys_need_the_permission(server: Server) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from meterhouse.wire.timestamp import print_timestamp
-from tests.api.house import DAY, NOW, House
+from tests.api.services import DAY, NOW, Services
 from tests.api.v2.samples import (
     HERE,
     STREAM,
@@ -18,23 +18,23 @@ from tests.api.v2.samples import (
 from tests.server import TEST_KEY
 
 
-def test_a_full_request_is_taken(house: House) -> None:
-    meter, customer = house.meter(), house.customer()
+def test_a_full_request_is_taken(services: Services) -> None:
+    meter, customer = services.meter(), services.customer()
     sent = {"events": [event(customer, str(number)) for number in range(1, 101)]}
-    answer = post(house, STREAM, sent, key=token(house))
+    answer = post(services, STREAM, sent, key=token(services))
     assert answer.content == b"{}"
     assert done(answer) == {}
-    assert used(house, meter, customer) == 5050
+    assert used(services, meter, customer) == 5050
 
 
-def test_a_secret_key_opens_the_stream_too(house: House) -> None:
-    meter, customer = house.meter(), house.customer()
-    done(post(house, STREAM, {"events": [event(customer, "2.5")]}, key=TEST_KEY))
-    assert used(house, meter, customer) == 2.5
+def test_a_secret_key_opens_the_stream_too(services: Services) -> None:
+    meter, customer = services.meter(), services.customer()
+    done(post(services, STREAM, {"events": [event(customer, "2.5")]}, key=TEST_KEY))
+    assert used(services, meter, customer) == 2.5
 
 
-def test_everything_but_the_shape_becomes_an_outcome(house: House) -> None:
-    meter, customer = house.meter(), house.customer()
+def test_everything_but_the_shape_becomes_an_outcome(services: Services) -> None:
+    meter, customer = services.meter(), services.customer()
     events = [
         event(customer, "1", identifier="a"),
         event(customer, "1", identifier="a"),
@@ -49,9 +49,9 @@ def test_everything_but_the_shape_becomes_an_outcome(house: House) -> None:
         {"event_name": "calls", "payload": {}},
         event(customer, ""),
     ]
-    assert done(post(house, STREAM, {"events": events}, key=token(house))) == {}
-    assert used(house, meter, customer) == 1.00000025
-    counted = books(house)
+    assert done(post(services, STREAM, {"events": events}, key=token(services))) == {}
+    assert used(services, meter, customer) == 1.00000025
+    counted = books(services)
     assert counted.pop("acknowledged") == len(events)
     assert counted == {
         "accepted": 2,
@@ -79,21 +79,21 @@ def test_everything_but_the_shape_becomes_an_outcome(house: House) -> None:
         None,
     ],
 )
-def test_timestamps_of_every_spelling(house: House, timestamp: Any) -> None:
-    meter, customer = house.meter(), house.customer()
+def test_timestamps_of_every_spelling(services: Services, timestamp: Any) -> None:
+    meter, customer = services.meter(), services.customer()
     sent = {"events": [event(customer, "7", timestamp=timestamp)]}
-    done(post(house, STREAM, sent, key=token(house)))
-    answer = house.summaries(meter, customer, start_time=NOW, end_time=NOW + 60)
+    done(post(services, STREAM, sent, key=token(services)))
+    answer = services.summaries(meter, customer, start_time=NOW, end_time=NOW + 60)
     assert answer.json()["data"][0]["aggregated_value"] == 7
 
 
-def test_values_follow_the_version(house: House) -> None:
-    meter, customer = house.meter(), house.customer()
+def test_values_follow_the_version(services: Services) -> None:
+    meter, customer = services.meter(), services.customer()
     sent = {"events": [event(customer, "1.5")]}
-    done(post(house, STREAM, sent, Stripe_Version="2025-09-30.clover"))
-    done(post(house, STREAM, sent, Stripe_Version="2026-04-22.dahlia"))
-    assert used(house, meter, customer) == 1.5
-    assert books(house)["meter_event_invalid_value"] == 1
+    done(post(services, STREAM, sent, Stripe_Version="2025-09-30.clover"))
+    done(post(services, STREAM, sent, Stripe_Version="2026-04-22.dahlia"))
+    assert used(services, meter, customer) == 1.5
+    assert books(services)["meter_event_invalid_value"] == 1
 
 
 GOOD = event("cus_1")
@@ -154,30 +154,32 @@ GOOD = event("cus_1")
         ([GOOD], "The request body must be an object, not an array."),
     ],
 )
-def test_a_bad_shape_is_refused_as_a_whole(house: House, document: Any, sentence: str) -> None:
-    error = refused(post(house, STREAM, document or {"include": []}, key=token(house)), 400)
+def test_a_bad_shape_is_refused_as_a_whole(
+    services: Services, document: Any, sentence: str
+) -> None:
+    error = refused(post(services, STREAM, document or {"include": []}, key=token(services)), 400)
     assert error["code"] == "invalid_fields"
     assert error["message"] == sentence
     assert "type" not in error
-    assert "acknowledged" not in books(house)
+    assert "acknowledged" not in books(services)
 
 
-def test_a_body_that_is_no_json(house: House) -> None:
+def test_a_body_that_is_no_json(services: Services) -> None:
     headers = HERE | {"Content-Type": "application/json"}
-    error = refused(house.request("POST", STREAM, content=b"{", headers=headers), 400)
+    error = refused(services.request("POST", STREAM, content=b"{", headers=headers), 400)
     assert error["message"].startswith("The request body is not valid JSON: ")
 
 
-def test_a_sent_key_makes_a_retry_safe(house: House) -> None:
+def test_a_sent_key_makes_a_retry_safe(services: Services) -> None:
     """Given events without identifiers, when their request is repeated, then they count once."""
-    meter, customer = house.meter(), house.customer()
-    bearer = token(house)
+    meter, customer = services.meter(), services.customer()
+    bearer = token(services)
     sent = {"events": [event(customer, "2")]}
-    done(post(house, STREAM, sent, key=bearer, Idempotency_Key="k"))
-    again = post(house, STREAM, sent, key=bearer, Idempotency_Key="k")
+    done(post(services, STREAM, sent, key=bearer, Idempotency_Key="k"))
+    again = post(services, STREAM, sent, key=bearer, Idempotency_Key="k")
     assert done(again) == {}
     assert again.headers["idempotent-replayed"] == "true"
-    assert used(house, meter, customer) == 2
-    other = post(house, STREAM, {"events": [event(customer, "3")]}, Idempotency_Key="k")
+    assert used(services, meter, customer) == 2
+    other = post(services, STREAM, {"events": [event(customer, "3")]}, Idempotency_Key="k")
     error = refused(other, 400)
     assert (error["type"], error["code"]) == ("idempotency_error", "idempotency_error")

@@ -69,7 +69,7 @@ async def create(call: Call) -> Answer:
         return key, secret
 
     try:
-        key, secret = await call.house.stores.write(work)
+        key, secret = await call.services.stores.write(work)
     except ConfigError as error:
         raise refusals.invalid_api_key_name(str(error)) from error
     return ok(_document(key) | {"secret": secret})
@@ -85,8 +85,8 @@ async def revoke(call: Call) -> Answer:
             raise envelope.no_such("API key", call.ids[0])  # which undoes it
         return key
 
-    revoked = await call.house.stores.write(work)
-    call.house.authentication.forget()
+    revoked = await call.services.stores.write(work)
+    call.services.authentication.forget()
     return ok(_document(revoked))
 
 

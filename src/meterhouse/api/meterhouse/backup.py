@@ -5,27 +5,27 @@ folder, and puts it into an archive.
 """
 
 from meterhouse.api.call import Answer, OpenRequest, ok
-from meterhouse.api.house import House, require_operator
+from meterhouse.api.services import Services, require_operator
 from meterhouse.ledger.audit import OPERATOR, Origin, note
 
 
-async def start(house: House, request: OpenRequest) -> Answer:
+async def start(services: Services, request: OpenRequest) -> Answer:
     """Begin a snapshot; one that there is goes."""
-    require_operator(house, request.authorization)
-    origin = Origin(OPERATOR, house.clock.now(), request.address, request.request)
-    await house.stores.write(note, origin, "backup.created", None, None)
-    await house.snapshots.start()
-    return ok(house.snapshots.state())
+    require_operator(services, request.authorization)
+    origin = Origin(OPERATOR, services.clock.now(), request.address, request.request)
+    await services.stores.write(note, origin, "backup.created", None, None)
+    await services.snapshots.start()
+    return ok(services.snapshots.state())
 
 
-async def retrieve(house: House, request: OpenRequest) -> Answer:
+async def retrieve(services: Services, request: OpenRequest) -> Answer:
     """Tell how far the snapshot is, and where."""
-    require_operator(house, request.authorization)
-    return ok(house.snapshots.state())
+    require_operator(services, request.authorization)
+    return ok(services.snapshots.state())
 
 
-async def delete(house: House, request: OpenRequest) -> Answer:
+async def delete(services: Services, request: OpenRequest) -> Answer:
     """Let the snapshot go."""
-    require_operator(house, request.authorization)
-    await house.snapshots.drop()
-    return ok(house.snapshots.state())
+    require_operator(services, request.authorization)
+    await services.snapshots.drop()
+    return ok(services.snapshots.state())

@@ -70,8 +70,8 @@ async def update(call: Call) -> Answer:
         return ok(_document(connection, call))
 
     answer = await once(call, work)
-    call.house.rebuilder.wake()
-    await call.house.rebuilder.finish(limits.REBUILD_ANSWER_SECONDS_MAX)
+    call.services.rebuilder.wake()
+    await call.services.rebuilder.finish(limits.REBUILD_ANSWER_SECONDS_MAX)
     document = await call.read(_document, call)
     return answer._replace(body=ok(document).body)
 

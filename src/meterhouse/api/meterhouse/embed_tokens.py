@@ -46,7 +46,7 @@ async def create(call: Call) -> Answer:
             "expires_at": seconds(permitted.expires_at),
             "livemode": permitted.livemode,
             "meters": permitted.meters,
-            "token": await call.house.embed_tokens.seal(permitted),
+            "token": await call.services.embed_tokens.seal(permitted),
         }
     )
 

@@ -42,7 +42,7 @@ async def create(call: Call) -> Answer:
     keys = tuple(dict.fromkeys(body.payload_keys))
     if body.keep_customer and not keys:
         raise refusals.nothing_to_erase()
-    await call.house.request_logs.store()
+    await call.services.request_logs.store()
 
     def work(connection: sa.Connection) -> Answer:
         customer = customers.find_customer(connection, call.scope.id, call.ids[0], lock=True)
@@ -66,8 +66,8 @@ async def create(call: Call) -> Answer:
         return ok(_document(call, erasure))
 
     answer = await once(call, work)
-    call.house.eraser.wake()
-    await call.house.eraser.finish(limits.ERASURE_ANSWER_SECONDS_MAX)
+    call.services.eraser.wake()
+    await call.services.eraser.finish(limits.ERASURE_ANSWER_SECONDS_MAX)
     begun = msgspec.json.decode(answer.body)["id"]
     return answer._replace(body=ok(await call.read(_shown, call, begun)).body)
 

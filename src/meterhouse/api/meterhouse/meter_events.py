@@ -15,11 +15,11 @@ from meterhouse.api.call import Answer, Call
 from meterhouse.api.meterhouse.life import life
 from meterhouse.api.render import seconds
 from meterhouse.errors import SlowError
+from meterhouse.judging.pending import find_pending
 from meterhouse.ledger import adjustments, journal, meters
 from meterhouse.metering.model import Meter
 from meterhouse.metering.search import DEFAULT_CUSTOMER_KEY, EventSearch, FoundEvent, filled
 from meterhouse.metering.value import print_value
-from meterhouse.pipeline.pending import find_pending
 from meterhouse.usage.search import Page
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope, refusals
@@ -87,7 +87,7 @@ def _identifier(call: Call) -> str:
 
 
 async def _settled(call: Call) -> bool:
-    return await call.house.processor.reach(strong=call.strong)
+    return await call.services.processor.reach(strong=call.strong)
 
 
 def _answer(document: Any, *, settled: bool) -> Answer:
@@ -117,7 +117,7 @@ async def _page(call: Call, params: MeterEventList) -> Page:
     """Return the page that is asked for, and one more event, which tells of more."""
     first, end = _EVERY_POSITION
     if params.cursor:
-        position = call.house.event_ids.position(call.scope.id, params.cursor)
+        position = call.services.event_ids.position(call.scope.id, params.cursor)
         if position is None or not 0 < position <= await call.read(journal.last_position):
             raise envelope.no_such("meter event", params.cursor, params.cursor_param)
         if params.starting_after is not None:
@@ -147,7 +147,7 @@ async def documents(call: Call, events: list[FoundEvent]) -> list[dict[str, Any]
     return [
         _document(
             filled(event, named.get(event.meter)),
-            call.house.event_ids.show(call.scope.id, event.position),
+            call.services.event_ids.show(call.scope.id, event.position),
             livemode=call.scope.livemode,
             cancelled=event.position in cancelled,
         )

@@ -50,7 +50,7 @@ async def list_(call: Call) -> Answer:
     """List requests, newest first."""
     params = call.params(RequestLogList)
     check_expand(params.expand)
-    await call.house.request_logs.reach(strong=call.strong)
+    await call.services.request_logs.reach(strong=call.strong)
     query = await _at_cursor(call, params, params.query(call.scope))
     logs = await call.usage(UsageStore.request_logs, query)
     shown = logs[1:] if query.before and len(logs) > params.limit else logs[: params.limit]

@@ -93,8 +93,8 @@ async def create(call: Call) -> Answer:
         return ok(_document(resend))
 
     answer = await once(call, work)
-    call.house.resender.wake()
-    await call.house.resender.finish(limits.RESEND_ANSWER_SECONDS_MAX)
+    call.services.resender.wake()
+    await call.services.resender.finish(limits.RESEND_ANSWER_SECONDS_MAX)
     begun = msgspec.json.decode(answer.body)["id"]
     resend = await call.read(_find, call, begun)
     return answer._replace(body=ok(_document(resend)).body)

@@ -16,7 +16,7 @@ from meterhouse.wire.params import RequestParams
 async def retrieve(call: Call) -> Answer:
     """Tell what became of all events, and up to when everything received can be read."""
     check_expand(call.params(RequestParams).expand)
-    _, complete_until = await call.house.freshness.reach(strong=False)
+    _, complete_until = await call.services.freshness.reach(strong=False)
     books: Counter[str] = Counter()
     for line, events in (await call.read(tallies.read, call.scope.id)).items():
         books[line.outcome] += events

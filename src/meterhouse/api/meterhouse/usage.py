@@ -67,7 +67,7 @@ async def retrieve(call: Call) -> Answer:
     if type_ is None:
         raise refusals.not_acceptable()
     strong = call.strong or params.as_of is not None  # what was known then does not change
-    settled, refreshed_at = await call.house.freshness.reach(strong=strong)
+    settled, refreshed_at = await call.services.freshness.reach(strong=strong)
     about = {
         "object": "meterhouse.usage",
         "as_of": params.as_of,
@@ -96,7 +96,7 @@ async def retrieve(call: Call) -> Answer:
 async def _noted(call: Call, file: IO[bytes]) -> None:
     """Write into the audit log that usage is taken away; without an entry none is."""
     try:
-        await call.house.stores.write(lambda connection: call.note(connection, _EXPORTED, None))
+        await call.services.stores.write(lambda connection: call.note(connection, _EXPORTED, None))
     except BaseException:
         file.close()
         raise
@@ -113,7 +113,7 @@ async def _write(
     """
     overview = await call.read(_overview, call, params)
     while True:
-        writing = call.house.exports.write(call.sender, overview, format_, about)
+        writing = call.services.exports.write(call.sender, overview, format_, about)
         file = await until_gone(call.receive, writing)
         asked, overview = overview, await call.read(_overview, call, params)
         if overview == asked:

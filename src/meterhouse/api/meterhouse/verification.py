@@ -5,18 +5,18 @@ its data folder at start.
 """
 
 from meterhouse.api.call import Answer, OpenRequest, ok
-from meterhouse.api.house import House, require_operator
+from meterhouse.api.services import Services, require_operator
 
 
-async def start(house: House, request: OpenRequest) -> Answer:
+async def start(services: Services, request: OpenRequest) -> Answer:
     """Begin a verification, or join the one that is running."""
-    require_operator(house, request.authorization)
-    await house.processor.reach(strong=False)
-    house.verification.start()
-    return ok(house.verification.state())
+    require_operator(services, request.authorization)
+    await services.processor.reach(strong=False)
+    services.verification.start()
+    return ok(services.verification.state())
 
 
-async def retrieve(house: House, request: OpenRequest) -> Answer:
+async def retrieve(services: Services, request: OpenRequest) -> Answer:
     """Tell how far the verification is, and what it found."""
-    require_operator(house, request.authorization)
-    return ok(house.verification.state())
+    require_operator(services, request.authorization)
+    return ok(services.verification.state())

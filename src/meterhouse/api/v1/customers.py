@@ -252,8 +252,8 @@ async def delete(call: Call) -> Answer:
         erasures.put(connection, erasure)
         return ok(deleted(customer_id, "customer"))
 
-    answer = await call.house.stores.write(work)
-    call.house.eraser.wake()
+    answer = await call.services.stores.write(work)
+    call.services.eraser.wake()
     return answer
 
 

@@ -98,7 +98,7 @@ async def retrieve(call: Call) -> Answer:
     check_zone(common.timezone)
     check_range(asked.start, asked.end, asked.range_names)
     windows = check_windows(asked.start, asked.end, common.value_grouping_window)
-    settled, refreshed_at = await call.house.freshness.reach(strong=call.strong)
+    settled, refreshed_at = await call.services.freshness.reach(strong=call.strong)
     # Only now: while this waited, a meter may have switched to other dimensions, and what came
     # since is in the slots of the new version alone.
     query = await call.read(_query, call, asked)

@@ -44,7 +44,7 @@ async def create(call: Call) -> Answer:
     for feature in features:
         call.credential.require(_HEARS[feature], "read")
     filters = EVERY_LOG if params.filters is None else _filters(params.filters)
-    listener = await call.house.broadcast.listen(
+    listener = await call.services.broadcast.listen(
         call.scope, call.credential.key, params.device_name, frozenset(features), filters
     )
     if listener is None:
@@ -79,6 +79,6 @@ def _filters(text: str) -> LogFilters:
 
 def _server(call: Call) -> str:
     """Return where the CLI has reached us, as it sees it: also on a socket or behind a proxy."""
-    config = call.house.config
+    config = call.services.config
     scheme, host = config.trusted_proxies.front(call.headers, call.peer)
     return f"{'wss' if scheme == 'https' else 'ws'}://{host}{config.base_path}"

@@ -102,7 +102,7 @@ async def update(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Delete an endpoint."""
     check_expand(call.params(RequestParams).expand)
-    gone = await call.house.stores.write(destination.delete, call)
+    gone = await call.services.stores.write(destination.delete, call)
     return ok(deleted(gone.id, "webhook_endpoint"))
 
 

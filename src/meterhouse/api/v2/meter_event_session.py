@@ -22,7 +22,7 @@ async def create(call: Call) -> Answer:
     replay tells the same one, unless what signs was renewed or another key asks.
     """
     call.document(Document)
-    sessions, key = call.house.sessions, call.credential.key
+    sessions, key = call.services.sessions, call.credential.key
     session = sessions.begin(call.scope, key, call.now)
     document: dict[str, Any] = {
         "id": session.id,

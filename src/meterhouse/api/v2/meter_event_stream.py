@@ -13,10 +13,10 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import record, replay
 from meterhouse.api.v2.event import SentEvent
 from meterhouse.errors import Refusal
+from meterhouse.ingest.accept import StreamSubmission
 from meterhouse.ledger.idempotency import Record
 from meterhouse.ledger.journal import pack
 from meterhouse.metering.model import MeterEvent
-from meterhouse.pipeline.accept import StreamSubmission
 from meterhouse.wire.document import Document
 from meterhouse.wire.envelope_v2 import invalid_field
 from meterhouse.wire.ids import new_identifier
@@ -35,13 +35,13 @@ _TAKEN = ok({})
 async def create(call: Call) -> Answer:
     """Take all the events or none; the answer comes when they are on disk."""
     packed = pack(_events(call, call.document(Stream).events))
-    if call.house.rate_limits is not None:
-        call.house.rate_limits.admit(
+    if call.services.rate_limits is not None:
+        call.services.rate_limits.admit(
             "meter_event_stream", call.scope, connected=call.connected, amount=packed.events
         )
     key = call.idempotency_key
     kept = None if key is None else record(call, key, _TAKEN)
-    result = await call.house.acceptor.accept(StreamSubmission(call.scope.id, packed, kept))
+    result = await call.services.acceptor.accept(StreamSubmission(call.scope.id, packed, kept))
     if isinstance(result, Record):
         return replay(result, call)
     if isinstance(result, Refusal):

@@ -1,0 +1,49 @@
+"""Where the server of a data folder listens, as it tells the command line of its machine."""
+
+import os
+
+import msgspec
+
+from meterhouse.config import Config, shown
+from meterhouse.errors import StoreError
+from meterhouse.folder import SERVER_FILE
+
+
+class RunningServer(msgspec.Struct):
+    """Where a running server listens, and the token that shows it that we are its operator."""
+
+    pid: int
+    url: str
+    token: str
+
+    @property
+    def uds(self) -> str | None:
+        """The path of the Unix socket that the server listens on best, if it has one."""
+        path = self.url.removeprefix("unix://")
+        return path if path != self.url else None
+
+    @property
+    def base_url(self) -> str:
+        """What paths of the API are added to; on a Unix socket the host is only a name."""
+        return self.url if self.uds is None else "http://meterhouse"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What shows the server that we are its operator."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+def find_server(config: Config) -> RunningServer | None:
+    """Return where the server of this data folder listens; None when no server lives there."""
+    try:
+        server = msgspec.json.decode(
+            (config.data_dir / SERVER_FILE).read_bytes(), type=RunningServer
+        )
+        os.kill(server.pid, 0)
+    except PermissionError as error:
+        raise StoreError(
+            f"The server of {shown(config.data_dir)} belongs to another user; do this as that user."
+        ) from error
+    except (OSError, msgspec.DecodeError):
+        return None
+    return server

@@ -1,0 +1,1 @@
+"""From a request to a committed journal row. Runs in the process that answers."""

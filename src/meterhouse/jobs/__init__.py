@@ -1,0 +1,1 @@
+"""What goes on beside the requests, each with one owner, at its own pace."""

@@ -1,1 +1,0 @@
-"""Events in, at their own pace: accept, process, retain, verify."""

@@ -1,0 +1,1 @@
+"""Who moves batches from the journal to the usage store, and knows how fresh answers are."""
