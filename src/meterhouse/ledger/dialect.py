@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -131,11 +132,34 @@ def insert_rows(
     """
     if not rows:
         return
-    statement = _insert_statement(table, columns, connection.dialect)
     if connection.dialect.name == "sqlite":
+        statement = _insert_statement(table, columns, connection.dialect)
         connection.exec_driver_sql(statement, list(rows))
     else:
-        connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+        _copy(connection, table, columns, rows)
+
+
+def _copy(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Insert by COPY in the binary format, which takes a third of the time of an INSERT.
+
+    SQLAlchemy knows nothing of COPY, so an error of the driver is made one of SQLAlchemy's here.
+    """
+    statement, types = _copy_statement(table, columns, connection.dialect)
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise exc.DBAPIError.instance(
+            statement, None, error, connection.dialect.loaded_dbapi.Error, hide_parameters=True
+        ) from error
 
 
 def insert_at_once(
@@ -162,10 +186,18 @@ def insert_at_once(
 
 @lru_cache(maxsize=100)
 def _insert_statement(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:
+    values = ", ".join("?" * len(columns))
+    return f"INSERT INTO {_named(table, columns, dialect)} VALUES ({values})"  # noqa: S608 - names from tables.py
+
+
+@lru_cache(maxsize=100)
+def _copy_statement(
+    table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect
+) -> tuple[str, list[str]]:
+    types = [table.c[column].type.compile(dialect).partition("(")[0].lower() for column in columns]
+    return f"COPY {_named(table, columns, dialect)} FROM STDIN (FORMAT BINARY)", types
+
+
+def _named(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:
     quote = dialect.identifier_preparer.quote
-    names = ", ".join(quote(column) for column in columns)
-    insert = f"INSERT INTO {quote(table.name)} ({names})"
-    if dialect.name == "sqlite":
-        return f"{insert} VALUES ({', '.join('?' * len(columns))})"
-    arrays = ", ".join(f"%s::{table.c[column].type.compile(dialect)}[]" for column in columns)
-    return f"{insert} SELECT * FROM unnest({arrays})"  # noqa: S608 - names from tables.py
+    return f"{quote(table.name)} ({', '.join(quote(column) for column in columns)})"
