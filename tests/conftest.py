@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.clickhouse import Double, clickhouse
+from tests.postgresql import PostgreSQL, postgresql
 from tests.server import Server, serving
 
 # How long an example takes says more about the machine than about the code. On CI the examples are
@@ -35,4 +37,18 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run one server with default settings for all tests that can share it."""
     with serving(tmp_path_factory.mktemp("server")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """Run one real PostgreSQL server."""
+    with postgresql() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+    """Run one double of a ClickHouse server."""
+    with clickhouse(tmp_path_factory.mktemp("clickhouse")) as started:
         yield started

@@ -30,7 +30,9 @@ from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 from tests.blank import blank_ledger
+from tests.clickhouse import Double
 from tests.metering.samples import HOUR, NOW, event, meter
+from tests.postgresql import PostgreSQL
 
 T = TypeVar("T")
 
@@ -194,18 +196,32 @@ def submission(
     return Submission(made, digits, record)
 
 
-@pytest.fixture(scope="package")
-def usage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
-    opened = UsageStore.open(f"chdb://{tmp_path_factory.mktemp('usage')}")
+@pytest.fixture(scope="package", params=["embedded", "servers"])
+def usage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[UsageStore]:
+    if request.param == "servers":
+        server: Double = request.getfixturevalue("clickhouse_server")
+        url = server.url
+    else:
+        url = f"chdb://{tmp_path_factory.mktemp('usage')}"
+    opened = UsageStore.open(url)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def pipeline(usage: UsageStore, tmp_path: Path) -> Iterator[Pipeline]:
+def pipeline(
+    usage: UsageStore, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Pipeline]:
     for table in ("events", "identifiers", "rejected_events", "duplicate_events", "usage_slots"):
         usage._writer.command(f"TRUNCATE TABLE {table}")
-    with open_ledger(blank_ledger(tmp_path)) as ledger:
+    if usage.path is not None:
+        url = blank_ledger(tmp_path)
+    else:
+        server: PostgreSQL = request.getfixturevalue("postgresql_server")
+        url = server.blank()
+    with open_ledger(url) as ledger:
         engine = EngineService(ledger, usage, DAYS)
         stores = Stores(ledger, engine.usage)
         yield Pipeline(stores, engine)

@@ -13,6 +13,9 @@ from meterhouse.ledger.snapshot import LedgerSnapshot
 from meterhouse.usage.store import UsageStore
 from tests.pipeline import Pipeline, stream, submission
 
+# Stores on servers have back-ups of their own.
+pytestmark = pytest.mark.parametrize("usage", ["embedded"], indirect=True)
+
 
 def config(folder: Path, usage: UsageStore, **urls: str) -> Config:
     places = {

