@@ -142,6 +142,9 @@ class _Server(ThreadingHTTPServer):
         self._faults: list[str] = []
         self._lock = threading.Lock()
 
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of a client that was killed."""
+
     @property
     def url(self) -> str:
         return f"clickhouse://default:@127.0.0.1:{self.server_port}/default"

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from decimal import Decimal
 from itertools import cycle, islice
 from random import Random
@@ -77,15 +77,17 @@ class Run:
         async with asyncio.TaskGroup() as tasks:
             for sender in self._senders(books):
                 tasks.create_task(sender.run(lambda: self._done))
-            await meanwhile
-            self._done = True
+            try:
+                await meanwhile
+            finally:
+                self._done = True
 
-    async def kill(self, kills: int) -> None:
+    async def kill(self, kills: int, points: Sequence[Point] = POINTS) -> None:
         """Kill the server `kills` times; it runs at the end.
 
         They come at each of the points, in their order, then as often from outside, and so on.
         """
-        rounds = cycle([*POINTS, *[None] * len(POINTS)])
+        rounds = cycle([*points, *[None] * len(points)])
         await self.server.kill()
         for point in islice(rounds, kills - 1):
             if point is None:

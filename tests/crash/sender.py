@@ -55,17 +55,22 @@ class Sender:
 
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Send until told to stop; what was begun is seen through to its end."""
-        while not stopped():
-            chance = self._random.random()
-            if chance < REFUSED:
-                await self._send_nonsense()
-            elif chance < REFUSED + CANCELLED and self._cancellable:
-                await self._cancel(self._cancellable.pop(0))
-            elif chance < REFUSED + CANCELLED + STREAMED:
-                await self._stream()
-            else:
-                await self._send(self._intend())
-        self._client.close()
+        try:
+            while not stopped():
+                await self._act()
+        finally:
+            self._client.close()
+
+    async def _act(self) -> None:
+        chance = self._random.random()
+        if chance < REFUSED:
+            await self._send_nonsense()
+        elif chance < REFUSED + CANCELLED and self._cancellable:
+            await self._cancel(self._cancellable.pop(0))
+        elif chance < REFUSED + CANCELLED + STREAMED:
+            await self._stream()
+        else:
+            await self._send(self._intend())
 
     def _intend(self) -> Intent:
         shared = self._random.random() < 0.2

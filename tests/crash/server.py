@@ -4,11 +4,15 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import psutil
 
+Stores: TypeAlias = Mapping[str, str]  # settings that tell where the stores are
+
+EMBEDDED: Stores = {}
 KEY = "sk_test_crash"
 START_SECONDS_MAX = 30
 
@@ -16,8 +20,9 @@ START_SECONDS_MAX = 30
 class Server:
     """One data folder, and the process that serves it on a Unix socket at the moment."""
 
-    def __init__(self, folder: Path, data: Path | None = None) -> None:
+    def __init__(self, folder: Path, data: Path | None = None, stores: Stores = EMBEDDED) -> None:
         self.data = data or folder / "data"
+        self._stores = stores
         self.socket = folder / "socket"
         self._log = folder / "log"
         self._process: Process | None = None
@@ -39,7 +44,7 @@ class Server:
                 *("-m", "tests.crash.child", *trap, "serve"),
                 *("--data-dir", str(self.data), "--uds", str(self.socket), "--port", "0"),
                 *("--log-level", "warning"),
-                env=_environment(),
+                env=_environment(self._stores),
                 stdout=PIPE,
                 stderr=log,
             )
@@ -81,7 +86,7 @@ class Server:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "meterhouse", "verify", "--data-dir", str(self.data)),
-            env=_environment(),
+            env=_environment(self._stores),
             stdout=PIPE,
             stderr=PIPE,
         )
@@ -99,7 +104,7 @@ class Server:
         return self._process
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of a user who set nothing but a key."""
+def _environment(stores: Stores) -> dict[str, str]:
+    """Return the environment of a user who set nothing but a key and the `stores`."""
     inherited = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
-    return inherited | {"METERHOUSE_API_KEYS": KEY}
+    return inherited | {"METERHOUSE_API_KEYS": KEY} | {**stores}

@@ -6,34 +6,53 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import pytest
 
-from tests.crash.points import POINTS
+from tests.clickhouse import Double
+from tests.crash.points import POINTS, Point
 from tests.crash.run import Run
 from tests.crash.server import Server
+from tests.postgresql import PostgreSQL
 
-KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", len(POINTS) + 3))
+KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", "0"))
 SEED = int(os.environ.get("METERHOUSE_CRASH_SEED", time.time_ns() % 1_000_000))
+BEYOND = 3  # kills from outside, where all are not told
 KILL_SECONDS_MAX = 10
+BETWEEN = [point for point in POINTS if point.moment == "within"]  # one has it, nobody knows
 
 
-@pytest.mark.timeout(60 + KILLS * KILL_SECONDS_MAX)
+@pytest.mark.timeout(60 + (KILLS or len(POINTS) + BEYOND) * KILL_SECONDS_MAX)
 def test_every_acknowledged_event_counts_exactly_once_after_kill_9(tmp_path: Path) -> None:
     """Given senders that retry, when the server is killed at every point, then the books agree."""
-    assert len(POINTS) < KILLS
     print(f"METERHOUSE_CRASH_SEED={SEED}")  # noqa: T201 - a failure shows it
-    asyncio.run(_crash(tmp_path))
+    asyncio.run(_crash(Server(tmp_path), POINTS))
 
 
-async def _crash(folder: Path) -> None:
-    async with Server(folder) as server:
+@pytest.mark.timeout(60 + (KILLS or len(BETWEEN) + BEYOND) * KILL_SECONDS_MAX)
+def test_they_do_with_stores_on_servers(
+    tmp_path: Path, postgresql_server: PostgreSQL, clickhouse_server: Double
+) -> None:
+    """Given a PostgreSQL and a ClickHouse server, when it is killed between, then as above."""
+    print(f"METERHOUSE_CRASH_SEED={SEED}")  # noqa: T201 - as above
+    stores = {
+        "METERHOUSE_DATABASE_URL": postgresql_server.empty(),
+        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.url,
+    }
+    asyncio.run(_crash(Server(tmp_path, stores=stores), BETWEEN))
+
+
+async def _crash(crashing: Server, points: Sequence[Point]) -> None:
+    kills = KILLS or len(points) + BEYOND
+    assert len(points) < kills
+    async with crashing as server:
         run = Run(server, SEED)
         books = await run.set_up()
-        await run.load(books, run.kill(KILLS))
+        await run.load(books, run.kill(kills, points))
         await run.check(books)
     assert "ERROR" not in server.log()
     started = f"start {median(run.start_seconds):.2f} s (longest {max(run.start_seconds):.2f} s)"
-    print(f"{KILLS} kills, {started}, {dict(books.outcomes)}, unsure {dict(books.unsure)}")  # noqa: T201 - `pytest -rP` shows it
+    print(f"{kills} kills, {started}, {dict(books.outcomes)}, unsure {dict(books.unsure)}")  # noqa: T201 - `pytest -rP` shows it
