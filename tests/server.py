@@ -70,18 +70,29 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
 
 def start(data_dir: Path, settings: dict[str, str], port: int = 0) -> Server:
     """Start a server, on a free port unless `port` names one; return once it answers."""
+    log_file = data_dir / "log.txt"
+    return answering(begin(data_dir, settings, log_file, port), data_dir, log_file)
+
+
+def begin(
+    data_dir: Path, settings: dict[str, str], log_file: Path, port: int = 0
+) -> "subprocess.Popen[str]":
+    """Begin to start a server, and return its process."""
     data_dir.mkdir(parents=True, exist_ok=True)
     environment = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
     environment |= {f"METERHOUSE_{name.upper()}": text for name, text in settings.items()}
-    log_file = data_dir / "log.txt"
     with log_file.open("w") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "meterhouse", "serve", f"--port={port}", "--data-dir", data_dir],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             env=environment,
         )
+
+
+def answering(process: "subprocess.Popen[str]", data_dir: Path, log_file: Path) -> Server:
+    """Wait until a server answers."""
     assert process.stdout is not None
     for line in process.stdout:  # it is told once the server answers
         listens = _LISTENS.search(line)

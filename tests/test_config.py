@@ -37,6 +37,7 @@ def test_the_defaults_need_no_setting() -> None:
         base_path="",
         trusted_proxies=Proxies.read("127.0.0.0/8,::1,unix"),
         metrics="local",
+        standby=False,
         log_format="text",
         log_level="info",
     )

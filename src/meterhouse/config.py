@@ -74,6 +74,11 @@ class Setting(NamedTuple):
     option: bool = True
 
     @property
+    def flag(self) -> bool:
+        """Whether an option without a value turns the setting on."""
+        return self.choices == ("off", "on")
+
+    @property
     def variable(self) -> str:
         """The environment variable of the setting."""
         return f"METERHOUSE_{self.name.upper()}"
@@ -192,6 +197,12 @@ SETTINGS: tuple[Setting, ...] = (
         "unrestricted secret key of the default account; `open` is everybody.",
         choices=("local", "open"),
     ),
+    Setting(
+        "standby",
+        "off",
+        "Wait while another Meterhouse has the folder or the ledger, and take over when it ends.",
+        choices=("off", "on"),
+    ),
     Setting("log_format", "text", "How log lines are written.", choices=("text", "json")),
     Setting(
         "log_level",
@@ -234,6 +245,7 @@ class Config:
     base_path: str
     trusted_proxies: Proxies
     metrics: MetricsFor
+    standby: bool
     log_format: LogFormat
     log_level: str
 
@@ -278,6 +290,7 @@ class Config:
             base_path=_base_path(text["base_path"]),
             trusted_proxies=_proxies(text["trusted_proxies"]),
             metrics=cast("MetricsFor", text["metrics"]),
+            standby=text["standby"] == "on",
             log_format=cast("LogFormat", text["log_format"]),
             log_level=text["log_level"],
         )
@@ -327,6 +340,8 @@ def _given(
 ) -> str | None:
     """Return what is said there, or what the file holds that is named instead; None for neither."""
     said, file = where.get(called(setting)), setting.file
+    if isinstance(said, bool):
+        said = "on" if said else None
     path = where.get(called(file)) if file else None
     if file is None or not path:
         return None if said is None else str(said)

@@ -7,6 +7,7 @@ MeterhouseError
 ├── CrowdedError     somebody waits for more than one may
 ├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
+│   ├── InUseError   another Meterhouse has the data folder or the ledger
 │   ├── OvertakenError  another Meterhouse has taken the ledger over
 │   ├── SlowError    a question was given up on, because it took longer than it may
 │   └── UnwrittenError  the usage store did not write all that it took
@@ -41,6 +42,10 @@ class ExportError(MeterhouseError):
 
 class StoreError(MeterhouseError):
     """A store cannot be opened, is held by another process, or does not answer."""
+
+
+class InUseError(StoreError):
+    """Another Meterhouse has the data folder or the ledger, and one alone may."""
 
 
 class OvertakenError(StoreError):

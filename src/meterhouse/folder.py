@@ -17,7 +17,7 @@ from typing import IO
 
 from meterhouse import limits
 from meterhouse.config import shown
-from meterhouse.errors import StoreError
+from meterhouse.errors import InUseError, StoreError
 
 log = logging.getLogger("meterhouse.folder")
 
@@ -78,7 +78,7 @@ def lock_folder(data_dir: Path) -> IO[str]:
     """Lock the data folder, and make it where it is missing.
 
     The folder stays locked while a process has the file open. Raises `StoreError` when it cannot be
-    used or another Meterhouse has it.
+    used, `InUseError` when another Meterhouse has it.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def lock_folder(data_dir: Path) -> IO[str]:
         file.seek(0)
         whose = file.read(limits.LOCK_FILE_CHARS_MAX).strip()
         file.close()
-        raise StoreError(
+        raise InUseError(
             f"The data folder {shown(data_dir)} is in use by another Meterhouse"
             f"{whose and f' ({whose})'}. Stop that one, or choose another folder with --data-dir."
         )

@@ -369,6 +369,7 @@ THREAD_SWITCH_MICROSECONDS = 1_000  # the longest that a working thread keeps th
 
 # Starting and stopping.
 LOCK_SECONDS_MAX = 3  # what is left of a server that was killed is gone by then
+STANDBY_LOOK_SECONDS = 2  # between a standby's looks whether the other has ended
 LOCK_FILE_CHARS_MAX = 500
 OWNER_LOOK_SECONDS = 5  # between two looks at whether the ledger is still ours
 STOP_REQUESTS_SECONDS_MAX = 20

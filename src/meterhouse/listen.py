@@ -9,22 +9,28 @@ What a reader may rely on:
 - The Unix socket speaks the same HTTP as the TCP port. Its owner and group may connect to it.
 """
 
+import logging
 import resource
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.engine.start import EngineConfig, EngineProcess
-from meterhouse.errors import ConfigError
+from meterhouse.errors import ConfigError, InUseError
 from meterhouse.folder import lock_folder
 
 if TYPE_CHECKING:
     from meterhouse.ledger.engine import Ledger
+
+T = TypeVar("T")
+
+log = logging.getLogger("meterhouse.listen")
 
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a setting may say
 
@@ -69,19 +75,45 @@ def acquire(config: Config, clock: Clock) -> Iterator[Resources]:
     """Listen, lock the data folder, begin the engine process and become the owner of the ledger.
 
     All of it ends with the block. Raises `ConfigError` when it cannot listen, `StoreError` when the
-    folder or the ledger cannot be used.
+    folder or the ledger cannot be used. A standby waits until nobody else has them, and listens
+    only then: whoever asks it earlier is sent to the one that answers.
     """
     _allow_open_files()
     with ExitStack() as resources:
-        port = resources.enter_context(_listen(config.host, config.port))
-        sockets = [port]
-        if config.uds is not None:
-            sockets.append(resources.enter_context(_listen_on_path(config.uds)))
-        lock = resources.enter_context(lock_folder(config.data_dir))
+        if not config.standby:
+            sockets, urls = _listen_everywhere(config, resources)
+        lock = resources.enter_context(_in_turn(config, lambda: lock_folder(config.data_dir)))
         engine = resources.enter_context(EngineProcess(EngineConfig.of(config), lock))
-        ledger = resources.enter_context(_owned_ledger(config, clock))
+        ledger = resources.enter_context(_in_turn(config, lambda: _owned_ledger(config, clock)))
         engine.proceed()
-        yield Resources(sockets, _urls(port), engine, ledger)
+        if config.standby:
+            sockets, urls = _listen_everywhere(config, resources)
+        yield Resources(sockets, urls, engine, ledger)
+
+
+def _in_turn(config: Config, take: Callable[[], T]) -> T:
+    """Take what one Meterhouse alone may have; a standby waits for it."""
+    told = ""
+    while True:
+        try:
+            return take()
+        except InUseError as error:
+            if not config.standby:
+                raise
+            if str(error) != told:
+                told = str(error)
+                log.info("standing by: %s", told)
+        time.sleep(limits.STANDBY_LOOK_SECONDS)
+
+
+def _listen_everywhere(
+    config: Config, resources: ExitStack
+) -> tuple[list[socket.socket], tuple[str, ...]]:
+    port = resources.enter_context(_listen(config.host, config.port))
+    sockets = [port]
+    if config.uds is not None:
+        sockets.append(resources.enter_context(_listen_on_path(config.uds)))
+    return sockets, _urls(port)
 
 
 def _owned_ledger(config: Config, clock: Clock) -> "Ledger":

@@ -5,7 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import sqlalchemy as sa
 
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.owner import Owner
+from tests import server as servers
+from tests.clickhouse import Double
+from tests.postgresql import PostgreSQL
 from tests.server import TEST_KEY, Server, start
 
 SETTINGS = {"api_keys": TEST_KEY}
@@ -113,3 +117,49 @@ def test_a_ledger_on_postgresql_has_one_server(url: str, tmp_path: Path) -> None
             assert server.process.wait(END_SECONDS_MAX) == 1
         assert "another Meterhouse has taken the ledger over" in "".join(server.errors())
     admin.dispose()
+
+
+@pytest.mark.parametrize("stores", ["embedded", "servers"])
+def test_a_standby_takes_over_after_kill_9(
+    tmp_path: Path, request: pytest.FixtureRequest, stores: str
+) -> None:
+    """Given a server and a standby, when the first is killed, then the other has all it took."""
+    first, second, settings = tmp_path / "first", tmp_path / "first", dict(SETTINGS)
+    if stores == "servers":
+        postgresql: PostgreSQL = request.getfixturevalue("postgresql_server")
+        clickhouse: Double = request.getfixturevalue("clickhouse_server")
+        second = tmp_path / "second"
+        settings["database_url"] = postgresql.empty()
+        settings["clickhouse_url"] = clickhouse.url
+    log = tmp_path / "standby.txt"
+    with started(first, **settings) as server:
+        assert create_customer(server) == 200
+        process = servers.begin(second, settings | {"standby": "on"}, log)
+        try:
+            wait_for(lambda: "standing by: " in log.read_text())
+            assert create_customer(server) == 200
+            server.process.kill()
+            standby = servers.answering(process, second, log)
+            listed = httpx.get(f"{standby.url}/v1/customers", auth=(TEST_KEY, ""), timeout=30)
+            assert len(listed.json()["data"]) == 2
+            assert not standby.errors()
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def test_a_standby_can_be_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "standby.txt"
+    with started(tmp_path / "data"):
+        process = servers.begin(tmp_path / "data", SETTINGS | {"standby": "on"}, log)
+        wait_for(lambda: "standing by: " in log.read_text())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=END_SECONDS_MAX)
+        assert "Traceback" not in log.read_text()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + END_SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -15,6 +15,9 @@ def option(setting: Setting) -> Any:
     The option only carries what was typed: `Config.read` is the one that checks, and that reads the
     environment.
     """
+    if setting.flag:
+        text = f"{setting.help} [env var: {setting.variable}=on]"
+        return typer.Option(f"--{setting.name.replace('_', '-')}", help=text.replace("`", ""))
     default = f" Default: {setting.default}." if setting.default else ""
     return typer.Option(
         f"--{setting.name.replace('_', '-')}",

@@ -25,7 +25,7 @@ _STRIPE_CLI_HOSTS = ("http://127.0.0.1:", "http://[::1]:")  # the CLI takes no o
 
 
 @app.command()
-def serve(*, open_dashboard: bool = False, **options: str | None) -> None:
+def serve(*, open_dashboard: bool = False, **options: str | bool | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
     Every setting is an environment variable as well; the option wins.
@@ -58,8 +58,8 @@ serve.__signature__ = Signature(  # type: ignore[attr-defined] # what typer make
         Parameter(
             setting.name,
             Parameter.KEYWORD_ONLY,
-            annotation=Annotated[str | None, option(setting)],
-            default=None,
+            annotation=Annotated[bool if setting.flag else str | None, option(setting)],
+            default=False if setting.flag else None,
         )
         for setting in OPTIONS
     ]

@@ -31,7 +31,7 @@ from sqlalchemy import event, exc, pool
 
 from meterhouse import lanes
 from meterhouse.config import shown
-from meterhouse.errors import OvertakenError, SlowError, StoreError
+from meterhouse.errors import InUseError, OvertakenError, SlowError, StoreError
 from meterhouse.lanes import Interrupt, Lane, LaneName
 from meterhouse.ledger.migrations import migrate
 from meterhouse.ledger.owner import (
@@ -178,7 +178,7 @@ def open_ledger(url: str, owner: Owner | None = None) -> Ledger:
     `url` is `sqlite:///<path>` (the file and its folder are made) or
     `postgresql[+psycopg]://…`. Several processes may open one ledger at the same time, one of them
     as its owner. Raises `StoreError` when the database cannot be reached, is not a ledger, was
-    written by a newer Meterhouse, or has another owner.
+    written by a newer Meterhouse; `InUseError` when it has another owner.
     """
     with _explained(url), ExitStack() as opened:
         target = sa.make_url(url)
@@ -208,7 +208,8 @@ def _explained(url: str) -> Iterator[None]:
             f"PostgreSQL's driver is not installed ({error}). Install meterhouse[cluster]."
         ) from error
     except (exc.SQLAlchemyError, OSError, StoreError) as error:
-        raise StoreError(
+        kind = InUseError if isinstance(error, InUseError) else StoreError
+        raise kind(
             f"The ledger at {_place(sa.make_url(url))} cannot be opened. {_reason(error)}"
         ) from error
 

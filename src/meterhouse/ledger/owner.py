@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from meterhouse.config import shown
-from meterhouse.errors import StoreError
+from meterhouse.errors import InUseError, StoreError
 from meterhouse.folder import close_to_others, locked_in_time, succeeds_in_time
 from meterhouse.ledger.tables import owner as owners
 
@@ -64,7 +64,7 @@ def file_locked(path: Path) -> Iterator[None]:
     """Keep the lock of the SQLite database at `path`, which is made where it is missing.
 
     No connection of this process to the database may be open before or after, for SQLite loses its
-    own locks when any descriptor of the file is closed. Raises `StoreError` that tells who has the
+    own locks when any descriptor of the file is closed. Raises `InUseError` that tells who has the
     lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -82,7 +82,7 @@ def lock_sessions(writer: sa.Engine, reader: sa.Engine) -> None:
     """Let no session of `writer` on PostgreSQL begin without the lock.
 
     A session that is lost takes the lock with it, and the next one takes it anew. Connecting raises
-    `StoreError` that tells who has the lock.
+    `InUseError` that tells who has the lock.
     """
 
     def lock(connection: Any, _: object) -> None:
@@ -144,9 +144,9 @@ def _found_in_file(path: Path) -> Owner | None:
     return None
 
 
-def _refusal(owner: Owner | None) -> StoreError:
+def _refusal(owner: Owner | None) -> InUseError:
     whose = f": {owner}" if owner else ""
-    return StoreError(
+    return InUseError(
         f"Another Meterhouse processes this ledger{whose}. Stop that one, or choose another ledger "
         "with --database-url or --data-dir."
     )
