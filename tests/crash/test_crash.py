@@ -13,7 +13,7 @@ from statistics import median
 import pytest
 
 from tests.clickhouse import Double
-from tests.crash.points import POINTS, Point
+from tests.crash.points import COMMIT, POINTS, Point
 from tests.crash.run import Run
 from tests.crash.server import Server
 from tests.postgresql import PostgreSQL
@@ -22,7 +22,8 @@ KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", "0"))
 SEED = int(os.environ.get("METERHOUSE_CRASH_SEED", time.time_ns() % 1_000_000))
 BEYOND = 3  # kills from outside, where all are not told
 KILL_SECONDS_MAX = 10
-BETWEEN = [point for point in POINTS if point.moment == "within"]  # one has it, nobody knows
+# Where one store has it and nobody knows; and a commit, which leaves behind what is inserted again.
+BETWEEN = [point for point in POINTS if point.moment == "within" or point.call == COMMIT]
 
 
 @pytest.mark.timeout(60 + (KILLS or len(POINTS) + BEYOND) * KILL_SECONDS_MAX)
