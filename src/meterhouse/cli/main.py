@@ -20,6 +20,7 @@ _COMMANDS = (
     "verify",
     "backup",
     "restore",
+    "migrate",
     "demo",
     "version",
     "settings",
