@@ -43,7 +43,7 @@ _OF_THE_REQUEST = {
     *("send_progress_in_http_headers", "cancel_http_readonly_queries_on_client_close"),
 }
 # What only one statement has must not make a connection of its own.
-_OF_ONE_STATEMENT = ("insert_deduplication_token", "insert_deduplicate", "max_execution_time")
+_OF_ONE_STATEMENT = ("insert_deduplication_token", "insert_deduplicate")
 _INSERT = re.compile(
     rb"\s*INSERT\s+INTO\s+(?P<into>.+?)\s+(?:SETTINGS\s+(?P<settings>.+?)\s+)?FORMAT\s+(?P<form>\w+)\s*\n",
     re.IGNORECASE | re.DOTALL,

@@ -1,5 +1,7 @@
 """One usage store for the tests of this room, and books of its own for every test.
 
+The tests of what the store itself does run on a double of a ClickHouse server, too.
+
 The engine serves one folder in a process, so the store is shared, and closes after the room's
 last test.
 """
@@ -10,12 +12,26 @@ import pytest
 
 from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
+from tests.clickhouse import Double
 from tests.usage.samples import forget_slots, new_scope
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let the tests of the store run on both kinds."""
+    if "store" in metafunc.fixturenames and metafunc.module.__name__ == "tests.usage.test_store":
+        metafunc.parametrize("store", ["embedded", "server"], indirect=True, scope="package")
+
+
 @pytest.fixture(scope="package")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsageStore]:
-    opened = UsageStore.open(f"chdb://{tmp_path_factory.mktemp('usage') / 'a folder'}")
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[UsageStore]:
+    if getattr(request, "param", "embedded") == "server":
+        server: Double = request.getfixturevalue("clickhouse_server")
+        url = server.url
+    else:
+        url = f"chdb://{tmp_path_factory.mktemp('usage') / 'a folder'}"
+    opened = UsageStore.open(url)
     yield opened
     opened.close()
 
