@@ -13,7 +13,7 @@ from meterhouse.errors import StoreError
 from meterhouse.folder import lock_folder
 from meterhouse.logs import note_nothing
 from meterhouse.usage.store import UsageStore
-from tests.api.services import NOW, housing
+from tests.api.local import NOW, local_server
 
 
 def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
@@ -26,8 +26,8 @@ def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
             Meterhouse(config, ManualClock(0), note_nothing)
         assert "in use" not in str(caught.value)
     usage.unlink()
-    with housing(tmp_path) as services:
-        assert services.request("GET", "/readyz").status_code == 200
+    with local_server(tmp_path) as local:
+        assert local.request("GET", "/readyz").status_code == 200
 
 
 def test_a_server_whose_workshop_is_apart_starts_and_stops(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_start_with_other_rules_of_zones_than_the_one_before_is_logged(
         caplog.clear()
         with monkeypatch.context() as patch:
             patch.setattr(zones, "rules", lambda: zones.Rules(version, Path("/zones")))
-            with housing(tmp_path):
+            with local_server(tmp_path):
                 pass
         logged = [(one.levelname, one.getMessage()) for one in caplog.records]
         return [(level, message) for level, message in logged if "zones" in message]

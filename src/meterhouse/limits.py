@@ -113,7 +113,7 @@ SESSIONS_CACHED_MAX = 10_000
 # The limits profile `stripe`; its table of rates is in `config`.
 RATE_LIMIT_EVENTS_MAX = 1_000_000_000  # in a second, that a setting may name
 
-# The pipeline.
+# From the journal to the usage store.
 ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit
 ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of a group
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429

@@ -7,8 +7,8 @@ import httpx
 import pytest
 import stripe
 
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import connect, new_account
-from tests.api.services import Services, housing
 from tests.server import TEST_KEY, Server
 
 
@@ -37,7 +37,7 @@ def http(server: Server, account: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
+def local(tmp_path: Path) -> Iterator[LocalServer]:
     """Return a server within this process, whose clock stands still."""
-    with housing(tmp_path) as opened:
+    with local_server(tmp_path) as opened:
         yield opened

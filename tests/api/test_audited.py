@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from meterhouse.api.routes import ROUTES
 from meterhouse.ledger.tables import metadata
-from tests.api.services import DAY, NOW, Services, housing
+from tests.api.local import DAY, NOW, LocalServer, local_server
 
 KEYS = "/meterhouse/v1/api_keys"
 LOG = "/meterhouse/v1/audit_log"
@@ -148,10 +148,10 @@ def test_every_route_that_writes_is_known() -> None:
 class World:
     """A server with one of each, to change it."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self.token = services.meterhouse.services.operator_token
-        meter, customer = services.meter(), services.customer()
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        self.token = local.meterhouse.services.operator_token
+        meter, customer = local.meter(), local.customer()
         for identifier in ("first", "second"):
             event = {
                 "event_name": "calls",
@@ -159,12 +159,12 @@ class World:
                 "payload[value]": "1",
                 "payload[stripe_customer_id]": customer,
             }
-            services.create("/v1/billing/meter_events", data=event)
-        endpoint = services.create("/v1/webhook_endpoints", data=ENDPOINT)["id"]
-        services.create("/v1/customers", data={"name": "Told"})  # which the endpoint is owed
-        delivery = services.request("GET", "/meterhouse/v1/deliveries").json()["data"][0]
-        destination = services.create("/v2/core/event_destinations", json=DESTINATION, headers=V2)
-        key = services.create(KEYS, key=self.token)
+            local.create("/v1/billing/meter_events", data=event)
+        endpoint = local.create("/v1/webhook_endpoints", data=ENDPOINT)["id"]
+        local.create("/v1/customers", data={"name": "Told"})  # which the endpoint is owed
+        delivery = local.request("GET", "/meterhouse/v1/deliveries").json()["data"][0]
+        destination = local.create("/v2/core/event_destinations", json=DESTINATION, headers=V2)
+        key = local.create(KEYS, key=self.token)
         self.ids = {
             "meter": meter,
             "customer": customer,
@@ -183,20 +183,20 @@ class World:
             asked = {"data": {"webhook_endpoint": self.ids["endpoint"]}}
         headers = V2 if path.startswith("/v2/") else {}
         path = path.replace("{id}", self.ids.get(step.of, ""))
-        answer = self.services.request(method, path, key=self.token, headers=headers, **asked)
+        answer = self.local.request(method, path, key=self.token, headers=headers, **asked)
         return answer.status_code
 
     def entries(self) -> list[dict[str, Any]]:
         """Return all entries, newest first."""
         asked = {"limit": 100, "installation": "true"}
-        answer = self.services.request("GET", LOG, key=self.token, params=asked)
+        answer = self.local.request("GET", LOG, key=self.token, params=asked)
         entries: list[dict[str, Any]] = answer.json()["data"]
         return entries
 
     def ledger(self) -> dict[str, list[Any]]:
         """Return what requests put into the ledger, once all has been done that they asked for."""
-        self.services.run(self.services.meterhouse.services.processor.settle(20))
-        with self.services.meterhouse.ledger.read() as connection:
+        self.local.run(self.local.meterhouse.services.processor.settle(20))
+        with self.local.meterhouse.ledger.read() as connection:
             return {
                 table.name: [*connection.execute(sa.select(*_columns(table)))]
                 for table in metadata.sorted_tables
@@ -229,14 +229,14 @@ def _columns(table: sa.Table) -> list[sa.Column[Any]]:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with housing(tmp_path) as services:
-        yield World(services)
+    with local_server(tmp_path) as local:
+        yield World(local)
 
 
 @contextmanager
 def refusing(world: World, table: str) -> Iterator[None]:
     """Let nothing be put into a table of the ledger."""
-    ledger = world.services.meterhouse.ledger
+    ledger = world.local.meterhouse.ledger
     with ledger.write() as connection:
         connection.exec_driver_sql(
             f"CREATE TRIGGER refusing BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END"
@@ -274,34 +274,34 @@ def test_what_fails_after_its_entry_has_none(world: World) -> None:
 
 
 def test_what_is_refused_or_replayed_or_changes_nothing_has_no_entry(world: World) -> None:
-    services, meter = world.services, world.ids["meter"]
+    local, meter = world.local, world.ids["meter"]
     known = len(world.entries())
     path = f"/v1/billing/meters/{meter}"
     once = {"Idempotency-Key": "once"}
     for _ in range(2):
-        services.create(f"{path}/deactivate", headers=once)
-    services.create(f"{path}/deactivate")  # it is so already
-    assert services.request("POST", path, data={"display_name": "x" * 300}).status_code == 400
-    assert services.request("POST", f"{path}x", data={"display_name": "New"}).status_code == 404
+        local.create(f"{path}/deactivate", headers=once)
+    local.create(f"{path}/deactivate")  # it is so already
+    assert local.request("POST", path, data={"display_name": "x" * 300}).status_code == 400
+    assert local.request("POST", f"{path}x", data={"display_name": "New"}).status_code == 404
     key = world.ids["key"]
     for _ in range(2):
-        services.create(f"{KEYS}/{key}/revoke", key=world.token)
+        local.create(f"{KEYS}/{key}/revoke", key=world.token)
     resend = {"filter": {}, "dry_run": True}
-    services.create("/meterhouse/v1/invalid_meter_events/resend", json=resend)
+    local.create("/meterhouse/v1/invalid_meter_events/resend", json=resend)
     actions = [entry["action"] for entry in world.entries()[: len(world.entries()) - known]]
     assert actions == ["api_key.revoked", "meter.deactivated"]
 
 
 def test_no_entry_tells_a_secret_or_what_a_customer_told(world: World) -> None:
-    services = world.services
-    secret = services.create(KEYS, key=world.token, data={"name": "billing"})["secret"]
+    local = world.local
+    secret = local.create(KEYS, key=world.token, data={"name": "billing"})["secret"]
     url = {"url": "http://127.0.0.1:9/hook?token=unguessable"}
-    services.create(f"/v1/webhook_endpoints/{world.ids['endpoint']}", data=url)
-    told = services.create(
+    local.create(f"/v1/webhook_endpoints/{world.ids['endpoint']}", data=url)
+    told = local.create(
         "/v1/customers", data={"name": "Grace Hopper", "email": "grace@example.com"}
     )
-    services.request("DELETE", f"/v1/customers/{told['id']}", key=secret)
-    text = services.request("GET", LOG, key=world.token, params={"limit": 100}).text
+    local.request("DELETE", f"/v1/customers/{told['id']}", key=secret)
+    text = local.request("GET", LOG, key=world.token, params={"limit": 100}).text
     for hidden in (secret, "unguessable", "Grace", "grace@"):
         assert hidden not in text
     assert f"sk_test_****{secret[-4:]}" in text
@@ -313,7 +313,7 @@ def test_a_download_of_usage_is_an_entry_and_a_look_at_it_is_none(world: World) 
     for accept in ("application/json", "text/csv", "application/vnd.apache.parquet"):
         headers = {"Accept": accept}
         for method in ("GET", "HEAD"):
-            answer = world.services.request(
+            answer = world.local.request(
                 method, "/meterhouse/v1/usage", params=asked, headers=headers
             )
             assert answer.status_code == 200, answer.text
@@ -321,7 +321,7 @@ def test_a_download_of_usage_is_an_entry_and_a_look_at_it_is_none(world: World) 
     assert [entry["action"] for entry in new] == ["usage.exported"] * 2
     assert {entry["actor"]["type"] for entry in new} == {"api_key"}
     with refusing(world, "audit_log"):
-        answer = world.services.request(
+        answer = world.local.request(
             "GET", "/meterhouse/v1/usage", params=asked, headers={"Accept": "text/csv"}
         )
     assert answer.status_code == 500

@@ -6,8 +6,8 @@ import pytest
 import stripe
 
 from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
+from tests.api.local import LocalServer
 from tests.api.samples import connect, error_of, make_customer, make_meter, new_key, send
-from tests.api.services import Services
 from tests.cli.samples import meterhouse
 from tests.server import LIVE_KEY, TEST_KEY, Server
 
@@ -94,16 +94,16 @@ def test_a_key_that_is_revoked_stops_working(server: Server) -> None:
         pytest.fail("the key still works")
 
 
-def test_what_is_known_of_a_key_is_forgotten_in_time(services: Services) -> None:
+def test_what_is_known_of_a_key_is_forgotten_in_time(local: LocalServer) -> None:
     """A clock that was set back must not keep a key alive either."""
-    authentication = services.meterhouse.services.authentication
-    services.request("GET", "/v1/account")
+    authentication = local.meterhouse.services.authentication
+    local.request("GET", "/v1/account")
     known = dict(authentication._known)
-    services.request("GET", "/v1/account")
+    local.request("GET", "/v1/account")
     assert authentication._known == known
     for milliseconds in (CREDENTIAL_CACHE_SECONDS * 1000, -1):
-        services.clock.advance(milliseconds)
-        services.request("GET", "/v1/account")
+        local.clock.advance(milliseconds)
+        local.request("GET", "/v1/account")
         assert authentication._known != known
         known = dict(authentication._known)
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from meterhouse import limits
 from meterhouse.connection import Connection
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import connect, error_of, make_meter
-from tests.api.services import Services, housing
 from tests.server import TEST_KEY, Server
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -135,9 +135,9 @@ def test_text_of_every_kind_comes_back(http: httpx.Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Return one services for many small attempts."""
-    with housing(tmp_path_factory.mktemp("services")) as opened:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """Return one server for many small attempts."""
+    with local_server(tmp_path_factory.mktemp("local")) as opened:
         opened.meter()
         yield opened
 
@@ -171,7 +171,7 @@ BODIES = st.binary(max_size=200) | PIECES.map(lambda pieces: "".join(pieces).enc
 
 @settings(max_examples=300, deadline=None)
 @given(method=st.sampled_from(["GET", "POST", "DELETE"]), path=st.sampled_from(PATHS), body=BODIES)
-def test_any_parameters(shared: Services, method: str, path: str, body: bytes) -> None:
+def test_any_parameters(shared: LocalServer, method: str, path: str, body: bytes) -> None:
     query, content = (b"", body) if method == "POST" else (body, b"")
     request = {"type": "http", "method": method, "path": path, "query_string": query}
     status, answer = shared.run(_raw(shared, request, [], content))
@@ -198,7 +198,7 @@ def test_any_parameters(shared: Services, method: str, path: str, body: bytes) -
     ),
 )
 def test_any_path_and_headers(
-    shared: Services, path: str, headers: list[tuple[bytes, bytes]]
+    shared: LocalServer, path: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
     request = {"type": "http", "method": "POST", "path": path, "query_string": b""}
     status, answer = shared.run(_raw(shared, request, headers, b""))
@@ -207,7 +207,7 @@ def test_any_path_and_headers(
 
 
 async def _raw(
-    services: Services, request: dict[str, Any], headers: list[tuple[bytes, bytes]], body: bytes
+    local: LocalServer, request: dict[str, Any], headers: list[tuple[bytes, bytes]], body: bytes
 ) -> tuple[int, dict[str, Any]]:
     """Hand a request to the application as a server would, whatever is in it."""
     sent: list[dict[str, Any]] = []
@@ -220,7 +220,7 @@ async def _raw(
 
     key = (b"authorization", f"Bearer {TEST_KEY}".encode())
     scope = {**request, "http_version": "1.1", "headers": [key, *headers]}
-    await services.meterhouse.asgi(scope, receive, send)
+    await local.meterhouse.asgi(scope, receive, send)
     start, content = sent
     return start["status"], json.loads(content["body"])
 
@@ -494,12 +494,12 @@ def test_many_large_bodies_at_once_take_turns(server: Server) -> None:
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 
 
-def talk(services: Services, script: Talk) -> bytes:
-    """Let `script` talk to `services` over a connection of its own."""
+def talk(local: LocalServer, script: Talk) -> bytes:
+    """Let `script` talk to `local` over a connection of its own."""
 
     async def run() -> bytes:
         config = uvicorn.Config(
-            services.meterhouse.asgi,
+            local.meterhouse.asgi,
             http=Connection,
             ws="none",
             lifespan="off",
@@ -518,7 +518,7 @@ def talk(services: Services, script: Talk) -> bytes:
             await server.shutdown([listener])
         return answer
 
-    return services.run(run())
+    return local.run(run())
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:
@@ -540,7 +540,11 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
     [(b"/v1/customers", None), (b"/v2/billing/meter_event_stream", "request_timeout")],
 )
 def test_a_body_that_does_not_arrive_in_time(
-    shared: Services, monkeypatch: pytest.MonkeyPatch, framing: bytes, path: bytes, code: str | None
+    shared: LocalServer,
+    monkeypatch: pytest.MonkeyPatch,
+    framing: bytes,
+    path: bytes,
+    code: str | None,
 ) -> None:
     """It is answered, and the connection is closed: what is left of the body is not waited for."""
     monkeypatch.setattr(limits, "REQUEST_BODY_READ_SECONDS_MAX", 0.2)

@@ -11,8 +11,8 @@ from meterhouse import limits
 from meterhouse.errors import StoreError
 from meterhouse.ledger import timekeeping
 from meterhouse.stores import Stores
+from tests.api.local import DAY, NOW, LocalServer
 from tests.api.samples import error_of
-from tests.api.services import DAY, NOW, Services
 from tests.api.v2.samples import (
     ADJUSTMENTS,
     EVENTS,
@@ -41,161 +41,155 @@ def v1(customer: str, identifier: str, value: str = "1") -> dict[str, str]:
     }
 
 
-def stream(services: Services, *events: dict[str, Any]) -> None:
-    done(post(services, STREAM, {"events": list(events)}, key=token(services)))
+def stream(local: LocalServer, *events: dict[str, Any]) -> None:
+    done(post(local, STREAM, {"events": list(events)}, key=token(local)))
 
 
-def jump(services: Services, milliseconds: int) -> None:
+def jump(local: LocalServer, milliseconds: int) -> None:
     """Let the clock jump; a look sees it, and a sweep goes by it."""
-    services.clock.advance(milliseconds)
-    services.run(services.meterhouse.services.timekeeper.look(LOOK))
-    services.run(services.meterhouse._retention.sweep())
+    local.clock.advance(milliseconds)
+    local.run(local.meterhouse.services.timekeeper.look(LOOK))
+    local.run(local.meterhouse._retention.sweep())
 
 
-def verified(services: Services) -> list[str]:
+def verified(local: LocalServer) -> list[str]:
     async def verify() -> dict[str, Any]:
-        verification = services.meterhouse.services.verification
+        verification = local.meterhouse.services.verification
         verification.start()
         assert verification._task is not None
         await verification._task
         return verification.state()
 
-    problems: list[str] = services.run(verify())["problems"]
+    problems: list[str] = local.run(verify())["problems"]
     return problems
 
 
-def found(services: Services, path: str, **params: str) -> int:
+def found(local: LocalServer, path: str, **params: str) -> int:
     headers = {"Stripe-Version": "2026-10-28.endive"}
-    return len(services.request("GET", path, params=params, headers=headers).json()["data"])
+    return len(local.request("GET", path, params=params, headers=headers).json()["data"])
 
 
 # What is kept for some time, by its name: how many of them there are.
-KEPT: dict[str, Callable[[Services], int]] = {
-    "rejected events": lambda services: found(
-        services, "/meterhouse/v1/meter_events", outcome="rejected"
+KEPT: dict[str, Callable[[LocalServer], int]] = {
+    "rejected events": lambda local: found(
+        local, "/meterhouse/v1/meter_events", outcome="rejected"
     ),
-    "duplicates": lambda services: found(
-        services, "/meterhouse/v1/meter_events", outcome="duplicate"
-    ),
-    "snapshot events": lambda services: found(services, "/v1/events"),
-    "thin events": lambda services: found(services, "/v2/core/events"),
-    "request logs": lambda services: found(services, "/meterhouse/v1/request_logs", method="POST"),
-    "activity": lambda services: found(
-        services, "/meterhouse/v1/activity", starts_at=str(NOW - DAY), ends_at=str(NOW + DAY)
+    "duplicates": lambda local: found(local, "/meterhouse/v1/meter_events", outcome="duplicate"),
+    "snapshot events": lambda local: found(local, "/v1/events"),
+    "thin events": lambda local: found(local, "/v2/core/events"),
+    "request logs": lambda local: found(local, "/meterhouse/v1/request_logs", method="POST"),
+    "activity": lambda local: found(
+        local, "/meterhouse/v1/activity", starts_at=str(NOW - DAY), ends_at=str(NOW + DAY)
     ),
 }
 
 
 @pytest.mark.parametrize("back", [True, False])
-def test_a_clock_that_jumps_ahead_drops_nothing(services: Services, *, back: bool) -> None:
+def test_a_clock_that_jumps_ahead_drops_nothing(local: LocalServer, *, back: bool) -> None:
     """Given all that is kept for some time, when the clock jumps by months, then it is all there.
 
     Identifiers are taken during the jump and after it, by API v1 and in streams, and so are keys.
     When the clock does not come back, it is believed after a day, and only then things go.
     """
-    meter, customer = services.meter(), services.customer()
+    meter, customer = local.meter(), local.customer()
     key = {"Idempotency-Key": "k"}
-    first = services.request("POST", V1, data=v1(customer, "a"), headers=key)
+    first = local.request("POST", V1, data=v1(customer, "a"), headers=key)
     assert first.status_code == 200
-    stream(services, event(customer, identifier="b"), event(customer, identifier="b"))
-    stream(services, event("cus_nobody", identifier="wrong"))
-    used(services, meter, customer)
-    services.run(services.meterhouse._request_logs.stop())  # which inserts what it has noted
-    kept = {name: count(services) for name, count in KEPT.items()}
+    stream(local, event(customer, identifier="b"), event(customer, identifier="b"))
+    stream(local, event("cus_nobody", identifier="wrong"))
+    used(local, meter, customer)
+    local.run(local.meterhouse._request_logs.stop())  # which inserts what it has noted
+    kept = {name: count(local) for name, count in KEPT.items()}
     assert all(kept.values()), kept
 
-    jump(services, MONTHS)
-    error_of(services.request("POST", V1, data=v1(customer, "a")), 400)
-    again = services.request("POST", V1, data=v1(customer, "a"), headers=key)
+    jump(local, MONTHS)
+    error_of(local.request("POST", V1, data=v1(customer, "a")), 400)
+    again = local.request("POST", V1, data=v1(customer, "a"), headers=key)
     assert again.json() == first.json()
     assert again.headers["idempotent-replayed"] == "true"
-    stream(services, event(customer, identifier="a"), event(customer, identifier="b"))
-    services.create(V1, data=v1(customer, "during"))
-    services.run(services.meterhouse.services.processor.settle(30))
+    stream(local, event(customer, identifier="a"), event(customer, identifier="b"))
+    local.create(V1, data=v1(customer, "during"))
+    local.run(local.meterhouse.services.processor.settle(30))
     if back:
-        jump(services, -MONTHS)
+        jump(local, -MONTHS)
         for identifier in ("a", "during"):
-            error_of(services.request("POST", V1, data=v1(customer, identifier)), 400)
-        stream(services, *(event(customer, identifier=one) for one in ("a", "b", "during")))
-        assert used(services, meter, customer) == 2
+            error_of(local.request("POST", V1, data=v1(customer, identifier)), 400)
+        stream(local, *(event(customer, identifier=one) for one in ("a", "b", "during")))
+        assert used(local, meter, customer) == 2
     for name, count in KEPT.items():
-        assert count(services) >= kept[name], name
-    assert verified(services) == []
+        assert count(local) >= kept[name], name
+    assert verified(local) == []
     if not back:
         for _ in range(2):
-            jump(services, 0)
-        services.run(
-            services.meterhouse.services.timekeeper.look(limits.CLOCK_DOUBT_HOURS * 3_600_000)
-        )
-        jump(services, 0)
-        assert KEPT["rejected events"](services) == 0
-        assert KEPT["activity"](services) == 0
-        assert services.create(V1, data=v1(customer, "a"))
+            jump(local, 0)
+        local.run(local.meterhouse.services.timekeeper.look(limits.CLOCK_DOUBT_HOURS * 3_600_000))
+        jump(local, 0)
+        assert KEPT["rejected events"](local) == 0
+        assert KEPT["activity"](local) == 0
+        assert local.create(V1, data=v1(customer, "a"))
 
 
-SENT: list[tuple[str, Callable[[Services, str], httpx.Response]]] = [
-    ("v1", lambda services, _: services.request("POST", V1, data=v1("cus_1", "x"))),
+SENT: list[tuple[str, Callable[[LocalServer, str], httpx.Response]]] = [
+    ("v1", lambda local, _: local.request("POST", V1, data=v1("cus_1", "x"))),
     (
         "v1 adjustment",
-        lambda services, _: services.request("POST", V1.replace("events", "event_adjustments")),
+        lambda local, _: local.request("POST", V1.replace("events", "event_adjustments")),
     ),
-    ("v2", lambda services, _: post(services, EVENTS, event("cus_1"))),
-    ("v2 adjustment", lambda services, _: post(services, ADJUSTMENTS, {"event_name": "calls"})),
-    ("stream", lambda services, key: post(services, STREAM, {"events": [event("cus_1")]}, key=key)),
-    ("resend", lambda services, _: services.request("POST", RESEND, json={"filter": {}})),
+    ("v2", lambda local, _: post(local, EVENTS, event("cus_1"))),
+    ("v2 adjustment", lambda local, _: post(local, ADJUSTMENTS, {"event_name": "calls"})),
+    ("stream", lambda local, key: post(local, STREAM, {"events": [event("cus_1")]}, key=key)),
+    ("resend", lambda local, _: local.request("POST", RESEND, json={"filter": {}})),
 ]
 
 
 @pytest.mark.parametrize(("sent", "send"), SENT, ids=[name for name, _ in SENT])
 def test_a_clock_that_is_behind_stops_events(
-    services: Services,
+    local: LocalServer,
     caplog: pytest.LogCaptureFixture,
     sent: str,
-    send: Callable[[Services, str], httpx.Response],
+    send: Callable[[LocalServer, str], httpx.Response],
 ) -> None:
     """Given a clock that jumps back, then who sends is to retry; all else is answered."""
-    key = token(services)
-    services.clock.advance(-6 * 365 * DAY * 1000)
-    answer = send(services, key)
+    key = token(local)
+    local.clock.advance(-6 * 365 * DAY * 1000)
+    answer = send(local, key)
     error = answer.json()["error"]
     assert (answer.status_code, error["message"][:51]) == (
         503,
         "The server takes no events until its clock is right",
     ), sent
     assert answer.headers["stripe-should-retry"] == "true"
-    ready = services.request("GET", "/readyz")
+    ready = local.request("GET", "/readyz")
     assert ready.status_code == 503
     assert ready.json()["reason"].startswith("The clock says 2020-11-22 12:00:00 UTC, but time has")
-    services.run(services.meterhouse.services.timekeeper.look())
+    local.run(local.meterhouse.services.timekeeper.look())
     assert "events are answered with 503" in caplog.text
     assert [one.levelno for one in caplog.records if "clock" in one.name] == [logging.WARNING]
-    services.meter()
-    done(post(services, SESSION))
-    services.clock.set(NOW * 1000)
-    assert send(services, token(services)).status_code != 503
-    assert services.request("GET", "/readyz").status_code == 200
+    local.meter()
+    done(post(local, SESSION))
+    local.clock.set(NOW * 1000)
+    assert send(local, token(local)).status_code != 503
+    assert local.request("GET", "/readyz").status_code == 200
 
 
-def test_the_operator_may_say_that_a_clock_which_is_behind_is_right(services: Services) -> None:
+def test_the_operator_may_say_that_a_clock_which_is_behind_is_right(local: LocalServer) -> None:
     """Given a server that ran with a clock in the future, then one command sets it going again."""
-    services.meter()
-    services.clock.advance(-MONTHS)
-    refused(post(services, EVENTS, event("cus_1")), 503)
-    services.run(
-        services.meterhouse.services.stores.write(timekeeping.settle, services.clock.now())
-    )
-    services.run(services.meterhouse.services.timekeeper.look())
-    done(post(services, EVENTS, event("cus_1")))
-    assert verified(services) == []
+    local.meter()
+    local.clock.advance(-MONTHS)
+    refused(post(local, EVENTS, event("cus_1")), 503)
+    local.run(local.meterhouse.services.stores.write(timekeeping.settle, local.clock.now()))
+    local.run(local.meterhouse.services.timekeeper.look())
+    done(post(local, EVENTS, event("cus_1")))
+    assert verified(local) == []
 
 
-def test_what_a_clock_ahead_has_made_does_not_outlast_it(services: Services) -> None:
+def test_what_a_clock_ahead_has_made_does_not_outlast_it(local: LocalServer) -> None:
     """Given a session made by a clock that was ahead, then it is over when the clock is back."""
-    services.clock.advance(MONTHS)
-    key = token(services)
-    done(post(services, STREAM, {"events": [event("cus_1")]}, key=key))
-    services.clock.advance(-MONTHS)
-    assert refused(post(services, STREAM, {"events": [event("cus_1")]}, key=key), 400)["type"] == (
+    local.clock.advance(MONTHS)
+    key = token(local)
+    done(post(local, STREAM, {"events": [event("cus_1")]}, key=key))
+    local.clock.advance(-MONTHS)
+    assert refused(post(local, STREAM, {"events": [event("cus_1")]}, key=key), 400)["type"] == (
         "temporary_session_expired"
     )
 
@@ -204,10 +198,10 @@ def test_what_a_clock_ahead_has_made_does_not_outlast_it(services: Services) -> 
 
 
 def test_it_is_not_ready_while_the_ledger_takes_nothing(
-    services: Services, monkeypatch: pytest.MonkeyPatch
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a disk that is full, then the reason is told until something is written again."""
-    services.meter()
+    local.meter()
     write_then = Stores.write_then
 
     async def full(self: Stores, then: Any, work: Any, *args: Any) -> Any:
@@ -217,28 +211,28 @@ def test_it_is_not_ready_while_the_ledger_takes_nothing(
         return await write_then(self, then, fails if args else work, *args)
 
     monkeypatch.setattr(Stores, "write_then", full)
-    answer = services.request("POST", V1, data=v1("cus_1", "a"))
+    answer = local.request("POST", V1, data=v1("cus_1", "a"))
     assert answer.status_code == 503
     for _ in range(2):
-        ready = services.request("GET", "/readyz")
+        ready = local.request("GET", "/readyz")
         assert ready.status_code == 503
         assert ready.json() == {
             "status": "not ready",
             "reason": "The ledger does not answer: database or disk is full",
         }
-        services.run(services.meterhouse._retention.sweep())  # which has nothing to write
+        local.run(local.meterhouse._retention.sweep())  # which has nothing to write
     monkeypatch.undo()
-    services.create(V1, data=v1("cus_1", "a"))
-    assert services.request("GET", "/readyz").status_code == 200
+    local.create(V1, data=v1("cus_1", "a"))
+    assert local.request("GET", "/readyz").status_code == 200
 
 
 def test_a_look_at_the_clock_tells_that_the_ledger_takes_something_again(
-    services: Services,
+    local: LocalServer,
 ) -> None:
-    services.meterhouse.services.stores._trouble = "The ledger does not answer: database is locked"
-    assert services.request("GET", "/readyz").status_code == 503
-    services.run(services.meterhouse.services.timekeeper.look())
-    assert services.request("GET", "/readyz").status_code == 200
+    local.meterhouse.services.stores._trouble = "The ledger does not answer: database is locked"
+    assert local.request("GET", "/readyz").status_code == 503
+    local.run(local.meterhouse.services.timekeeper.look())
+    assert local.request("GET", "/readyz").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -249,18 +243,18 @@ def test_a_look_at_the_clock_tells_that_the_ledger_takes_something_again(
     ],
 )
 def test_it_is_not_ready_while_nothing_is_processed(
-    services: Services, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    processor = services.meterhouse.services.processor
+    processor = local.meterhouse.services.processor
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(processor._engine, "judge", fail)
-    services.meter()
-    services.create(V1, data=v1("cus_1", "a"))
-    services.run(processor.settle(0.2))
-    assert services.request("GET", "/readyz").json()["reason"] == reason
+    local.meter()
+    local.create(V1, data=v1("cus_1", "a"))
+    local.run(processor.settle(0.2))
+    assert local.request("GET", "/readyz").json()["reason"] == reason
     monkeypatch.undo()
-    services.run(processor.settle(30))
-    assert services.request("GET", "/readyz").status_code == 200
+    local.run(processor.settle(30))
+    assert local.request("GET", "/readyz").status_code == 200

@@ -8,8 +8,8 @@ import pytest
 
 from meterhouse.api.cors import Cors
 from meterhouse.api.routes import ROUTES
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import error_of
-from tests.api.services import Services, housing
 from tests.server import TEST_KEY
 
 ORIGIN = "https://app.example.com"
@@ -17,18 +17,18 @@ USAGE = "/v1/billing/analytics/meter_usage"
 
 
 @pytest.fixture
-def open_house(tmp_path: Path) -> Iterator[Services]:
-    with housing(tmp_path, embed_origins=f"{ORIGIN} http://localhost:*") as services:
-        yield services
+def open_local(tmp_path: Path) -> Iterator[LocalServer]:
+    with local_server(tmp_path, embed_origins=f"{ORIGIN} http://localhost:*") as local:
+        yield local
 
 
-def preflight(services: Services, path: str, origin: str = ORIGIN) -> httpx.Response:
+def preflight(local: LocalServer, path: str, origin: str = ORIGIN) -> httpx.Response:
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "GET",
         "Access-Control-Request-Headers": "authorization,stripe-version",
     }
-    return services.request("OPTIONS", path, headers=headers)
+    return local.request("OPTIONS", path, headers=headers)
 
 
 def shared(answer: httpx.Response) -> dict[str, str]:
@@ -74,8 +74,8 @@ def test_an_origin_is_one_of_the_setting(setting: str, origin: str, allowed: boo
         assert named == ("*" if setting == "*" else origin)
 
 
-def test_a_preflight_allows_what_an_embed_token_needs(open_house: Services) -> None:
-    answer = preflight(open_house, USAGE)
+def test_a_preflight_allows_what_an_embed_token_needs(open_local: LocalServer) -> None:
+    answer = preflight(open_local, USAGE)
     assert (answer.status_code, answer.content) == (200, b"")
     assert shared(answer) == {
         "access-control-allow-origin": ORIGIN,
@@ -88,20 +88,20 @@ def test_a_preflight_allows_what_an_embed_token_needs(open_house: Services) -> N
     }
 
 
-def test_no_other_path_and_no_other_origin_is_allowed(open_house: Services) -> None:
+def test_no_other_path_and_no_other_origin_is_allowed(open_local: LocalServer) -> None:
     paths = {route.path for route in ROUTES if not route.embed} | {"/dashboard", "/subscribe/x"}
     for path in sorted(paths):
-        assert not shared(preflight(open_house, path)), path
-    refused = preflight(open_house, USAGE, "https://evil.test")
+        assert not shared(preflight(open_local, path)), path
+    refused = preflight(open_local, USAGE, "https://evil.test")
     assert "Unrecognized request URL (OPTIONS:" in error_of(refused, 404)["message"]
     assert not shared(refused)
 
 
-def test_only_an_answer_to_an_embed_token_is_shared(open_house: Services) -> None:
+def test_only_an_answer_to_an_embed_token_is_shared(open_local: LocalServer) -> None:
     """Also a refusal, so that the page can tell what was wrong."""
-    meter, customer = open_house.meter(), open_house.customer()
+    meter, customer = open_local.meter(), open_local.customer()
     made = {"customer": customer, "meters[]": meter}
-    token = open_house.create("/meterhouse/v1/embed_tokens", data=made)["token"]
+    token = open_local.create("/meterhouse/v1/embed_tokens", data=made)["token"]
     asked = {"customer": customer, "meters[0][meter]": meter, "starts_at": 0, "ends_at": 900}
     mine = {
         "access-control-allow-origin": ORIGIN,
@@ -116,14 +116,14 @@ def test_only_an_answer_to_an_embed_token_is_shared(open_house: Services) -> Non
         (token, "https://evil.test"),
     ]:
         headers = {"Origin": origin}
-        answer = open_house.request("GET", USAGE, key=key, params=asked, headers=headers)
+        answer = open_local.request("GET", USAGE, key=key, params=asked, headers=headers)
         told.append((answer.status_code, shared(answer)))
-    other = open_house.request("GET", "/v1/customers", key=token, headers={"Origin": ORIGIN})
+    other = open_local.request("GET", "/v1/customers", key=token, headers={"Origin": ORIGIN})
     told.append((other.status_code, shared(other)))
     foreign = {"vary": "Origin"}
     assert told == [(200, mine), (401, mine), (200, foreign), (200, foreign), (401, {})]
 
 
-def test_nothing_is_said_where_no_origin_is_named(services: Services) -> None:
-    assert not shared(services.request("GET", USAGE, headers={"Origin": ORIGIN}))
-    assert preflight(services, USAGE).status_code == 404
+def test_nothing_is_said_where_no_origin_is_named(local: LocalServer) -> None:
+    assert not shared(local.request("GET", USAGE, headers={"Origin": ORIGIN}))
+    assert preflight(local, USAGE).status_code == 404

@@ -8,8 +8,8 @@ import stripe
 
 from meterhouse.api.routes import ROUTES
 from meterhouse.errors import StoreError
+from tests.api.local import HOUR, NOW, LocalServer
 from tests.api.samples import connect, error_of, make_customer, make_meter, send
-from tests.api.services import HOUR, NOW, Services
 from tests.server import TEST_KEY, Server
 
 _GROWING = {"/metrics", "/meterhouse/v1/request_logs"}  # with each request
@@ -116,12 +116,10 @@ def test_head_of_what_is_not_there_and_of_what_only_takes_post(http: httpx.Clien
         assert (http.head(path).status_code, http.head(path).content) == (404, b"")
 
 
-def test_head_of_a_file_sends_none_of_it(services: Services) -> None:
-    asked = {"starts_at": NOW - HOUR, "ends_at": NOW, "meters[0][meter]": services.meter()}
+def test_head_of_a_file_sends_none_of_it(local: LocalServer) -> None:
+    asked = {"starts_at": NOW - HOUR, "ends_at": NOW, "meters[0][meter]": local.meter()}
     head, got = (
-        services.request(
-            method, "/meterhouse/v1/usage", params=asked, headers={"accept": "text/csv"}
-        )
+        local.request(method, "/meterhouse/v1/usage", params=asked, headers={"accept": "text/csv"})
         for method in ("HEAD", "GET")
     )
     assert (head.status_code, got.status_code, head.content) == (200, 200, b"")
@@ -147,21 +145,21 @@ def test_a_wrong_wish_for_consistency(http: httpx.Client) -> None:
     )
 
 
-def test_a_fault_of_ours(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault is logged under the request's id; the sender hears nothing of what was wrong."""
 
     async def read(*_: Any) -> None:
         raise ZeroDivisionError("secret detail")
 
-    services.request("GET", "/v1/account")
-    monkeypatch.setattr(services.meterhouse.services.questions, "read", read)
+    local.request("GET", "/v1/account")
+    monkeypatch.setattr(local.meterhouse.services.questions, "read", read)
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     monkeypatch.setattr(handler, "emit", records.append)
     logger = logging.getLogger("meterhouse.request")
     logger.addHandler(handler)
     try:
-        answer = services.request("GET", "/v1/account")
+        answer = local.request("GET", "/v1/account")
     finally:
         logger.removeHandler(handler)
     error = error_of(answer, 500)
@@ -172,49 +170,48 @@ def test_a_fault_of_ours(services: Services, monkeypatch: pytest.MonkeyPatch) ->
     assert record.exc_info
 
 
-def test_a_store_that_does_not_answer(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_does_not_answer(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def read(*_: Any) -> None:
         raise StoreError("The ledger does not answer.")
 
-    services.request("GET", "/v1/account")
-    monkeypatch.setattr(services.meterhouse.services.questions, "read", read)
+    local.request("GET", "/v1/account")
+    monkeypatch.setattr(local.meterhouse.services.questions, "read", read)
     monkeypatch.setattr(logging.getLogger("meterhouse.request"), "disabled", True)
-    answer = services.request("GET", "/v1/account")
+    answer = local.request("GET", "/v1/account")
     assert error_of(answer, 503)["type"] == "api_error"
     assert answer.headers["stripe-should-retry"] == "true"
 
 
-def test_a_queue_that_is_full(services: Services) -> None:
-    services.meter()
-    acceptor = services.meterhouse.services.acceptor
+def test_a_queue_that_is_full(local: LocalServer) -> None:
+    local.meter()
+    acceptor = local.meterhouse.services.acceptor
     before, acceptor.journal_events = acceptor.journal_events, 2_000_000
     data = {"event_name": "calls", "payload[value]": "1"}
-    answer = services.request("POST", "/v1/billing/meter_events", data=data)
+    answer = local.request("POST", "/v1/billing/meter_events", data=data)
     assert error_of(answer, 429)["code"] == "rate_limit"
     assert answer.headers["stripe-rate-limited-reason"] == "global-concurrency"
     assert answer.headers["stripe-should-retry"] == "true"
-    assert services.request("GET", "/readyz").status_code == 503
+    assert local.request("GET", "/readyz").status_code == 503
     assert (
-        'meterhouse_overloads_total{queue="journal"} 1.0'
-        in services.request("GET", "/metrics").text
+        'meterhouse_overloads_total{queue="journal"} 1.0' in local.request("GET", "/metrics").text
     )
     acceptor.journal_events = before
-    assert services.create("/v1/billing/meter_events", data=data)
-    assert services.request("GET", "/readyz").status_code == 200
+    assert local.create("/v1/billing/meter_events", data=data)
+    assert local.request("GET", "/readyz").status_code == 200
 
 
 # ---- The log ----
 
 
-def test_each_request_is_noted_once(services: Services) -> None:
+def test_each_request_is_noted_once(local: LocalServer) -> None:
     answers = [
-        services.request("GET", "/v1/account?expand[]=x"),
-        services.request("GET", "/no"),
-        services.request("GET", "/v1/account", key="sk_test_wrong_key_0"),
-        services.request("GET", "/healthz"),
+        local.request("GET", "/v1/account?expand[]=x"),
+        local.request("GET", "/no"),
+        local.request("GET", "/v1/account", key="sk_test_wrong_key_0"),
+        local.request("GET", "/healthz"),
     ]
-    account = services.request("GET", "/v1/account").json()["id"]
-    noted = services.noted[:-1]
+    account = local.request("GET", "/v1/account").json()["id"]
+    noted = local.noted[:-1]
     assert [one.request for one in noted] == [answer.headers["request-id"] for answer in answers]
     assert [
         (one.method, one.path, one.status, one.account, one.livemode, one.now) for one in noted

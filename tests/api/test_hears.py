@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.api.local import LocalServer
 from tests.api.samples import error_of
-from tests.api.services import Services
 from tests.api.v2.samples import HERE, done
 from tests.server import TEST_KEY
 
@@ -22,11 +22,11 @@ DESTINATION = {
 }
 
 
-def restricted(services: Services, *permissions: str) -> str:
+def restricted(local: LocalServer, *permissions: str) -> str:
     pairs = [one.split(":") for one in permissions]
     data = {f"permissions[{resource}]": access for resource, access in pairs}
-    operator = services.meterhouse.services.operator_token
-    secret: str = services.create("/meterhouse/v1/api_keys", key=operator, data=data)["secret"]
+    operator = local.meterhouse.services.operator_token
+    secret: str = local.create("/meterhouse/v1/api_keys", key=operator, data=data)["secret"]
     return secret
 
 
@@ -78,21 +78,19 @@ NAMING = "event_destinations:write"
     ],
 )
 def test_what_is_heard_must_be_permitted(
-    services: Services,
+    local: LocalServer,
     permissions: tuple[str, ...],
     path: str,
     details: dict[str, Any],
     missing: str | None,
 ) -> None:
-    v1 = services.create(ENDPOINTS, data=ENDPOINT)["id"]
-    v2 = done(services.request("POST", DESTINATIONS, json=DESTINATION, headers=HERE, key=TEST_KEY))[
+    v1 = local.create(ENDPOINTS, data=ENDPOINT)["id"]
+    v2 = done(local.request("POST", DESTINATIONS, json=DESTINATION, headers=HERE, key=TEST_KEY))[
         "id"
     ]
-    key = restricted(services, *permissions)
+    key = restricted(local, *permissions)
     headers = HERE if "json" in details else {}
-    answer = services.request(
-        "POST", path.format(v1=v1, v2=v2), key=key, headers=headers, **details
-    )
+    answer = local.request("POST", path.format(v1=v1, v2=v2), key=key, headers=headers, **details)
     if missing is None:
         done(answer)
     else:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from meterhouse import limits
-from tests.api.services import DAY, NOW, Services
+from tests.api.local import DAY, NOW, LocalServer
 from tests.api.v2.samples import STREAM, done, event, post
 from tests.server import LIVE_KEY
 
@@ -19,16 +19,16 @@ METER = {
 class Held:
     """A meter and a customer in live mode, and two events: one counts, one is rejected."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self.meter = services.create("/v1/billing/meters", key=LIVE_KEY, data=METER)["id"]
-        self.customer = services.create("/v1/customers", key=LIVE_KEY)["id"]
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        self.meter = local.create("/v1/billing/meters", key=LIVE_KEY, data=METER)["id"]
+        self.customer = local.create("/v1/customers", key=LIVE_KEY)["id"]
         events = [event(self.customer, "3", identifier="a"), event("cus_no", identifier="b")]
-        done(post(services, STREAM, {"events": events}, key=LIVE_KEY))
+        done(post(local, STREAM, {"events": events}, key=LIVE_KEY))
 
     def ask(self, path: str, **params: Any) -> Any:
         """Ask an eventual question."""
-        return done(self.services.request("GET", path, key=LIVE_KEY, params=params))
+        return done(self.local.request("GET", path, key=LIVE_KEY, params=params))
 
     def day(self, *names: str) -> dict[str, int]:
         """Return the parameters for this day and the next, by the names that they have."""
@@ -36,11 +36,11 @@ class Held:
 
 
 @pytest.fixture
-def held(services: Services, monkeypatch: pytest.MonkeyPatch) -> Held:
+def held(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Held:
     """Let events wait as long as it takes, also right after a question."""
     monkeypatch.setattr(limits, "PROCESS_HELD_MILLISECONDS_MAX", 60_000)
     monkeypatch.setattr(limits, "PROCESS_ASKED_MILLISECONDS", 0)
-    return Held(services)
+    return Held(local)
 
 
 def test_a_summary_waits(held: Held) -> None:
@@ -82,18 +82,18 @@ def test_the_books_wait(held: Held) -> None:
 
 
 def test_metrics_wait(held: Held) -> None:
-    text = held.services.request("GET", "/metrics").text
+    text = held.local.request("GET", "/metrics").text
     assert 'meterhouse_events_total{code="",outcome="accepted"} 1.0' in text
     assert "meterhouse_journal_events 0.0" in text
 
 
 def test_a_verification_waits(held: Held) -> None:
-    token = held.services.meterhouse.services.operator_token
+    token = held.local.meterhouse.services.operator_token
     path = "/meterhouse/v1/verification"
-    done(held.services.request("POST", path, key=token))
-    told = done(held.services.request("GET", path, key=token))
+    done(held.local.request("POST", path, key=token))
+    told = done(held.local.request("GET", path, key=token))
     while told["status"] == "running":
-        told = done(held.services.request("GET", path, key=token))
+        told = done(held.local.request("GET", path, key=token))
     assert told["status"] == "balanced"
     assert [line["pending"] for line in told["lines"]] == [0]
 
@@ -101,10 +101,10 @@ def test_a_verification_waits(held: Held) -> None:
 @pytest.mark.parametrize("change", ["deactivate", "customer"])
 def test_events_are_judged_by_the_catalog_of_their_time(held: Held, change: str) -> None:
     """What is changed after an event was acknowledged does not change what becomes of it."""
-    held.services.clock.advance(1)
+    held.local.clock.advance(1)
     if change == "deactivate":
-        held.services.create(f"/v1/billing/meters/{held.meter}/deactivate", key=LIVE_KEY)
+        held.local.create(f"/v1/billing/meters/{held.meter}/deactivate", key=LIVE_KEY)
     else:
-        held.services.request("DELETE", f"/v1/customers/{held.customer}", key=LIVE_KEY)
+        held.local.request("DELETE", f"/v1/customers/{held.customer}", key=LIVE_KEY)
     told = held.ask("/meterhouse/v1/status")
     assert (told["accepted"], told["rejected"]) == (1, 1)

@@ -8,8 +8,8 @@ import pytest
 import stripe
 
 from meterhouse.api.idempotency import fingerprint
+from tests.api.local import DAY, HOUR, NOW, LocalServer
 from tests.api.samples import connect, error_of, make_customer, make_meter, send, total
-from tests.api.services import DAY, HOUR, NOW, Services
 from tests.server import LIVE_KEY, Server
 
 METER = {"display_name": "A", "event_name": "calls", "default_aggregation[formula]": "sum"}
@@ -81,10 +81,10 @@ def test_an_identifier_is_a_matter_of_its_own(client: stripe.StripeClient) -> No
         ("/v1/billing/meter_events", EVENT),
     ],
 )
-def test_a_key_is_for_one_request(services: Services, path: str, data: dict[str, str]) -> None:
-    services.meter("calls")
-    services.create("/v1/customers", data={"name": "Ada"}, headers=key("k" * 255))
-    error = error_of(services.request("POST", path, data=data, headers=key("k" * 255)), 400)
+def test_a_key_is_for_one_request(local: LocalServer, path: str, data: dict[str, str]) -> None:
+    local.meter("calls")
+    local.create("/v1/customers", data={"name": "Ada"}, headers=key("k" * 255))
+    error = error_of(local.request("POST", path, data=data, headers=key("k" * 255)), 400)
     assert error["type"] == "idempotency_error"
     assert error["message"] == (
         "Keys for idempotent requests can only be used with the same parameters they were first "
@@ -100,12 +100,12 @@ def test_the_sdk_knows_what_a_mismatch_means(client: stripe.StripeClient) -> Non
         client.v1.customers.create({"name": "Bob"}, options)
 
 
-def test_what_a_request_that_began_was_refused_with_is_kept(services: Services) -> None:
-    meter = services.meter()
-    refused = services.request("POST", "/v1/billing/meters", data=METER, headers=key("k"))
+def test_what_a_request_that_began_was_refused_with_is_kept(local: LocalServer) -> None:
+    meter = local.meter()
+    refused = local.request("POST", "/v1/billing/meters", data=METER, headers=key("k"))
     error_of(refused, 400)
-    services.create(f"/v1/billing/meters/{meter}/deactivate")
-    again = services.request("POST", "/v1/billing/meters", data=METER, headers=key("k"))
+    local.create(f"/v1/billing/meters/{meter}/deactivate")
+    again = local.request("POST", "/v1/billing/meters", data=METER, headers=key("k"))
     assert (again.status_code, again.content) == (400, refused.content)
     assert again.headers["idempotent-replayed"] == "true"
     assert again.headers["original-request"] == refused.headers["request-id"]
@@ -119,42 +119,40 @@ def test_what_a_request_that_began_was_refused_with_is_kept(services: Services) 
     ],
 )
 def test_what_was_refused_before_it_began_is_not_kept(
-    services: Services, path: str, wrong: dict[str, str], right: dict[str, str]
+    local: LocalServer, path: str, wrong: dict[str, str], right: dict[str, str]
 ) -> None:
-    services.meter()
-    error_of(services.request("POST", path, data=wrong, headers=key("k")), 400)
-    assert services.create(path, data=right, headers=key("k"))
+    local.meter()
+    error_of(local.request("POST", path, data=wrong, headers=key("k")), 400)
+    assert local.create(path, data=right, headers=key("k"))
 
 
-def test_an_event_that_has_aged_since_is_replayed(services: Services) -> None:
+def test_an_event_that_has_aged_since_is_replayed(local: LocalServer) -> None:
     """Given an event that was just young enough, when it is sent again, then it is still in."""
-    services.meter()
+    local.meter()
     data = {**EVENT, "timestamp": str(NOW - 35 * DAY)}
-    first = services.create("/v1/billing/meter_events", data=data, headers=key("k"))
-    services.clock.advance(2_000)
-    answer = services.request("POST", "/v1/billing/meter_events", data=data, headers=key("k"))
+    first = local.create("/v1/billing/meter_events", data=data, headers=key("k"))
+    local.clock.advance(2_000)
+    answer = local.request("POST", "/v1/billing/meter_events", data=data, headers=key("k"))
     assert answer.json() == first
     assert answer.headers["idempotent-replayed"] == "true"
-    error_of(
-        services.request("POST", "/v1/billing/meter_events", data=data, headers=key("new")), 400
-    )
+    error_of(local.request("POST", "/v1/billing/meter_events", data=data, headers=key("new")), 400)
     data["timestamp"] = str(NOW - 36 * DAY)
-    answer = services.request("POST", "/v1/billing/meter_events", data=data, headers=key("k"))
+    answer = local.request("POST", "/v1/billing/meter_events", data=data, headers=key("k"))
     assert error_of(answer, 400)["type"] == "idempotency_error"
 
 
 @pytest.mark.parametrize(
     ("path", "data"), [("/v1/customers", {"name": "Ada"}), ("/v1/billing/meter_events", EVENT)]
 )
-def test_keys_are_kept_for_24_hours(services: Services, path: str, data: dict[str, str]) -> None:
-    services.meter()
-    first = services.create(path, data=data, headers=key("k"))
-    services.later(24 * HOUR * 1000 - 1)
-    assert services.create(path, data=data, headers=key("k")) == first
-    services.later(1)
-    anew = services.create(path, data=data, headers=key("k"))
+def test_keys_are_kept_for_24_hours(local: LocalServer, path: str, data: dict[str, str]) -> None:
+    local.meter()
+    first = local.create(path, data=data, headers=key("k"))
+    local.later(24 * HOUR * 1000 - 1)
+    assert local.create(path, data=data, headers=key("k")) == first
+    local.later(1)
+    anew = local.create(path, data=data, headers=key("k"))
     assert anew != first
-    assert services.create(path, data=data, headers=key("k")) == anew
+    assert local.create(path, data=data, headers=key("k")) == anew
 
 
 def test_accounts_and_modes_have_keys_of_their_own(server: Server, account: str) -> None:
@@ -168,15 +166,15 @@ def test_accounts_and_modes_have_keys_of_their_own(server: Server, account: str)
     ("path", "data"), [("/v1/customers", {"name": "Ada"}), ("/v1/billing/meter_events", EVENT)]
 )
 def test_a_retry_while_the_first_is_at_work(
-    services: Services, path: str, data: dict[str, str]
+    local: LocalServer, path: str, data: dict[str, str]
 ) -> None:
-    services.meter()
+    local.meter()
 
     async def both() -> list[httpx.Response]:
-        requests = (services.ask("POST", path, data=data, headers=key("k")) for _ in range(2))
+        requests = (local.ask("POST", path, data=data, headers=key("k")) for _ in range(2))
         return await asyncio.gather(*requests)
 
-    first, second = services.run(both())
+    first, second = local.run(both())
     assert first.status_code == 200
     assert error_of(second, 409) == {
         "code": "idempotency_key_in_use",
@@ -186,7 +184,7 @@ def test_a_retry_while_the_first_is_at_work(
         "Please try again later.",
         "type": "idempotency_error",
     }
-    assert services.create(path, data=data, headers=key("k")) == first.json()
+    assert local.create(path, data=data, headers=key("k")) == first.json()
 
 
 def test_a_key_that_is_too_long(http: httpx.Client) -> None:

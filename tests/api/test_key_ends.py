@@ -15,9 +15,9 @@ from meterhouse import limits
 from meterhouse.errors import Refusal
 from meterhouse.gone import BREAK_OFF, until_gone
 from meterhouse.ledger import audit, keys
+from tests.api.local import DAY, HOUR, NOW, LocalServer
 from tests.api.meterhouse.samples import stream
 from tests.api.samples import error_of, new_key
-from tests.api.services import DAY, HOUR, NOW, Services
 from tests.api.v2.samples import STREAM, at, done, event, post, refused
 from tests.cli.samples import meterhouse
 from tests.server import Server
@@ -28,25 +28,25 @@ KEYS = "/meterhouse/v1/api_keys"
 class Key:
     """A key of its own, and the ways in which it ends."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self._operator = services.meterhouse.services.operator_token
-        made = services.create(KEYS, key=self._operator, data={"expires_at": str(NOW + HOUR)})
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        self._operator = local.meterhouse.services.operator_token
+        made = local.create(KEYS, key=self._operator, data={"expires_at": str(NOW + HOUR)})
         self.id, self.secret = made["id"], made["secret"]
 
     def revoke(self) -> None:
         """Revoke it over HTTP."""
-        self.services.create(f"{KEYS}/{self.id}/revoke", key=self._operator)
+        self.local.create(f"{KEYS}/{self.id}/revoke", key=self._operator)
 
     def revoke_elsewhere(self) -> None:
         """Revoke it as another node does; what was looked up before is remembered for a moment."""
-        with self.services.meterhouse.ledger.write() as connection:
+        with self.local.meterhouse.ledger.write() as connection:
             keys.revoke_key(connection, self.id, audit.system(NOW))
-        self.services.clock.advance(limits.CREDENTIAL_CACHE_SECONDS * 1000)
+        self.local.clock.advance(limits.CREDENTIAL_CACHE_SECONDS * 1000)
 
     def expire(self) -> None:
         """Let its time go by."""
-        self.services.clock.advance(HOUR * 1000)
+        self.local.clock.advance(HOUR * 1000)
 
 
 End = Callable[[Key], None]
@@ -56,15 +56,15 @@ ends_beside = pytest.mark.parametrize("end", _BESIDE)
 
 
 @pytest.fixture
-def key(services: Services) -> Key:
-    return Key(services)
+def key(local: LocalServer) -> Key:
+    return Key(local)
 
 
-def test_an_expired_key_hears_so(services: Services, key: Key) -> None:
-    services.clock.advance(HOUR * 1000 - 1)
-    assert services.request("GET", "/v1/account", key=key.secret).status_code == 200
-    services.clock.advance(limits.CREDENTIAL_CACHE_SECONDS * 1000)
-    error = error_of(services.request("GET", "/v1/account", key=key.secret), 401)
+def test_an_expired_key_hears_so(local: LocalServer, key: Key) -> None:
+    local.clock.advance(HOUR * 1000 - 1)
+    assert local.request("GET", "/v1/account", key=key.secret).status_code == 200
+    local.clock.advance(limits.CREDENTIAL_CACHE_SECONDS * 1000)
+    error = error_of(local.request("GET", "/v1/account", key=key.secret), 401)
     assert error == {
         "code": "api_key_expired",
         "doc_url": "https://stripe.com/docs/error-codes/api-key-expired",
@@ -74,20 +74,20 @@ def test_an_expired_key_hears_so(services: Services, key: Key) -> None:
 
 
 @ends
-def test_the_token_of_a_session(services: Services, key: Key, end: End) -> None:
-    made = done(post(services, "/v2/billing/meter_event_session", key=key.secret))
-    token, events = made["authentication_token"], {"events": [event(services.customer())]}
-    done(post(services, STREAM, events, key=token))
+def test_the_token_of_a_session(local: LocalServer, key: Key, end: End) -> None:
+    made = done(post(local, "/v2/billing/meter_event_session", key=key.secret))
+    token, events = made["authentication_token"], {"events": [event(local.customer())]}
+    done(post(local, STREAM, events, key=token))
     end(key)
-    error = refused(post(services, STREAM, events, key=token), 400)
+    error = refused(post(local, STREAM, events, key=token), 400)
     assert error["type"] == "temporary_session_expired"
 
 
 @ends
-def test_an_embed_token(services: Services, key: Key, end: End) -> None:
-    customer, meter = services.customer(), services.meter()
+def test_an_embed_token(local: LocalServer, key: Key, end: End) -> None:
+    customer, meter = local.customer(), local.meter()
     bound = {"customer": customer, "meters[]": meter, "expires_in": str(DAY)}
-    made = services.create("/meterhouse/v1/embed_tokens", key=key.secret, data=bound)
+    made = local.create("/meterhouse/v1/embed_tokens", key=key.secret, data=bound)
     asked = {
         "customer": customer,
         "meters[0][meter]": meter,
@@ -98,23 +98,19 @@ def test_an_embed_token(services: Services, key: Key, end: End) -> None:
     def ask() -> httpx.Response:
         path = "/v1/billing/analytics/meter_usage"
         headers = {"Stripe-Version": "2026-10-28.preview"}
-        return services.request("GET", path, key=made["token"], params=asked, headers=headers)
+        return local.request("GET", path, key=made["token"], params=asked, headers=headers)
 
     done(ask())
-    assert (
-        services.request("GET", "/embed/usage", params={"token": made["token"]}).status_code == 200
-    )
+    assert local.request("GET", "/embed/usage", params={"token": made["token"]}).status_code == 200
     end(key)
     assert error_of(ask(), 401)["message"] == "The embed token has expired; make a new one."
-    assert (
-        services.request("GET", "/embed/usage", params={"token": made["token"]}).status_code == 401
-    )
+    assert local.request("GET", "/embed/usage", params={"token": made["token"]}).status_code == 401
 
 
 @ends_beside
-def test_a_question_that_takes_long(services: Services, key: Key, end: End) -> None:
+def test_a_question_that_takes_long(local: LocalServer, key: Key, end: End) -> None:
     async def work() -> None:
-        authentication = services.meterhouse.services.authentication
+        authentication = local.meterhouse.services.authentication
         credential = await authentication.credential(key.secret, "")
         receive = authentication.bounded(asyncio.Queue[Any]().get, credential)
         asking = asyncio.create_task(until_gone(receive, asyncio.Event().wait()))
@@ -124,13 +120,13 @@ def test_a_question_that_takes_long(services: Services, key: Key, end: End) -> N
             await asyncio.wait_for(asking, 10)
         assert not authentication._watch._watched
 
-    services.run(work())
+    local.run(work())
 
 
 class Reader:
     """A client that asks for an export and reads only the first piece of it."""
 
-    def __init__(self, services: Services, key: Key, meter: str) -> None:
+    def __init__(self, local: LocalServer, key: Key, meter: str) -> None:
         self._scope = {
             "type": "http",
             "method": "GET",
@@ -142,7 +138,7 @@ class Reader:
             "http_version": "1.1",
             "extensions": {BREAK_OFF: self._break_off},
         }
-        self._services = services
+        self._local = local
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
         self._requests.put_nowait({"type": "http.request", "body": b""})
         self.heard: list[dict[str, Any]] = []
@@ -160,16 +156,16 @@ class Reader:
             await asyncio.Event().wait()
 
     async def ask(self) -> None:
-        await self._services.meterhouse.asgi(self._scope, self._requests.get, self._send)
+        await self._local.meterhouse.asgi(self._scope, self._requests.get, self._send)
 
 
 @ends_beside
-def test_an_export_that_is_read(services: Services, key: Key, end: End) -> None:
-    meter = services.meter()
-    stream(services, event(services.customer(), timestamp=at(-60)))
+def test_an_export_that_is_read(local: LocalServer, key: Key, end: End) -> None:
+    meter = local.meter()
+    stream(local, event(local.customer(), timestamp=at(-60)))
 
     async def work() -> None:
-        reader = Reader(services, key, meter)
+        reader = Reader(local, key, meter)
         asking = asyncio.create_task(reader.ask())
         await asyncio.wait_for(reader.reads.wait(), 10)
         end(key)
@@ -178,9 +174,9 @@ def test_an_export_that_is_read(services: Services, key: Key, end: End) -> None:
         assert begin["status"] == 200
         assert piece["more_body"]
         assert reader.broken_off
-        assert not services.meterhouse.services.exports._held
+        assert not local.meterhouse.services.exports._held
 
-    services.run(work())
+    local.run(work())
 
 
 def test_a_cli_that_listens_to_a_real_server(server: Server) -> None:

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.errors import SlowError
 from meterhouse.ledger import customers
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import error_of
-from tests.api.services import Services, housing
 from tests.server import LIVE_KEY
 from tests.test_stores import NUMBERS
 
@@ -50,13 +50,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 
 @pytest.fixture
-def slowed(slow: Slow, tmp_path: Path) -> Iterator[Services]:
+def slowed(slow: Slow, tmp_path: Path) -> Iterator[LocalServer]:
     del slow
-    with housing(tmp_path) as opened:
+    with local_server(tmp_path) as opened:
         yield opened
 
 
-def test_slow_questions_of_one_sender_hold_nobody_up(slowed: Services) -> None:
+def test_slow_questions_of_one_sender_hold_nobody_up(slowed: LocalServer) -> None:
     """Given more of them than may be asked and wait, then those are refused, others answered."""
 
     async def body() -> None:
@@ -82,7 +82,7 @@ def test_slow_questions_of_one_sender_hold_nobody_up(slowed: Services) -> None:
     slowed.run(body())
 
 
-def test_a_client_that_goes_away_ends_its_question(slowed: Services, slow: Slow) -> None:
+def test_a_client_that_goes_away_ends_its_question(slowed: LocalServer, slow: Slow) -> None:
     """Given a slow question under way, then it has ended when its request has, and is logged."""
     gone = asyncio.Event()
     sent: list[Any] = []
@@ -120,12 +120,12 @@ def test_a_client_that_goes_away_ends_its_question(slowed: Services, slow: Slow)
 
 
 def test_a_question_that_takes_longer_than_any_may(
-    services: Services, monkeypatch: pytest.MonkeyPatch
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(*_: object, **__: object) -> None:
         raise SlowError("It takes too long.")
 
     monkeypatch.setattr(customers, "list_customers", read)
-    answer = services.request("GET", LIST)
+    answer = local.request("GET", LIST)
     assert error_of(answer, 503)["message"].startswith("The answer would take too long.")
     assert answer.headers["stripe-should-retry"] == "false"

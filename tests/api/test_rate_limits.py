@@ -12,8 +12,8 @@ from meterhouse.clock import ManualClock
 from meterhouse.config import RATE_LIMITS
 from meterhouse.errors import Refusal
 from meterhouse.metering.model import Scope
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import error_of
-from tests.api.services import Services, housing
 from tests.api.v2.samples import EVENTS, HERE, STREAM, done, event, post, refused, token
 from tests.server import LIVE_KEY
 
@@ -22,18 +22,18 @@ FORM = {"event_name": "calls", "payload[stripe_customer_id]": "cus_1", "payload[
 
 
 @pytest.fixture
-def limited(tmp_path: Path) -> Iterator[Services]:
+def limited(tmp_path: Path) -> Iterator[LocalServer]:
     rates = (
         "basic.test=3,basic.live=3,meter_events.live=2,meter_event_stream.live=150,"
         "meter_usage.test=2"
     )
-    with housing(tmp_path, limits="stripe", rate_limits=rates) as opened:
+    with local_server(tmp_path, limits="stripe", rate_limits=rates) as opened:
         opened.clock.advance(1_000)
         yield opened
 
 
-def refill(services: Services) -> None:
-    services.clock.advance(1_000)
+def refill(local: LocalServer) -> None:
+    local.clock.advance(1_000)
 
 
 def test_a_measure_fills_up_as_time_goes_on() -> None:
@@ -104,7 +104,7 @@ def test_accounts_and_modes_have_measures_of_their_own() -> None:
     limits.admit("meter_events", LIVE, connected=False)
 
 
-def test_test_mode_shares_one_limit(limited: Services) -> None:
+def test_test_mode_shares_one_limit(limited: LocalServer) -> None:
     """Given three requests of any kind, when a fourth comes in that second, then it is refused."""
     limited.meter()
     bearer = token(limited)
@@ -127,7 +127,7 @@ def test_test_mode_shares_one_limit(limited: Services) -> None:
     done(post(limited, STREAM, {"events": [event("cus_1")]}, key=bearer))
 
 
-def test_single_events_have_a_limit_of_their_own_in_live_mode(limited: Services) -> None:
+def test_single_events_have_a_limit_of_their_own_in_live_mode(limited: LocalServer) -> None:
     meter = {"display_name": "A", "event_name": "calls", "default_aggregation[formula]": "sum"}
     limited.create("/v1/billing/meters", data=meter, key=LIVE_KEY)
     limited.create("/v1/billing/meter_events", data=FORM, key=LIVE_KEY)
@@ -138,7 +138,7 @@ def test_single_events_have_a_limit_of_their_own_in_live_mode(limited: Services)
     assert limited.request("GET", "/v1/billing/meters", key=LIVE_KEY).status_code == 200
 
 
-def test_a_stream_in_live_mode_is_measured_in_events(limited: Services) -> None:
+def test_a_stream_in_live_mode_is_measured_in_events(limited: LocalServer) -> None:
     bearer = token(limited, LIVE_KEY)
     done(post(limited, STREAM, {"events": [event("cus_1")] * 100}, key=bearer))
     done(post(limited, STREAM, {"events": [event("cus_1")] * 50}, key=bearer))
@@ -149,53 +149,53 @@ def test_a_stream_in_live_mode_is_measured_in_events(limited: Services) -> None:
     done(post(limited, STREAM, {"events": [event("cus_1")]}, key=bearer))
 
 
-def both(services: Services, path: str, **details: Any) -> list[httpx.Response]:
+def both(local: LocalServer, path: str, **details: Any) -> list[httpx.Response]:
     """Send a request twice; while nothing is committed, one may be refused."""
 
     async def ask() -> list[httpx.Response]:
         go_on = Event()
-        stores = services.meterhouse.services.stores
+        stores = local.meterhouse.services.stores
         held = asyncio.create_task(stores.write(lambda _: go_on.wait(10)))
-        asked = [asyncio.create_task(services.ask("POST", path, **details)) for _ in range(2)]
+        asked = [asyncio.create_task(local.ask("POST", path, **details)) for _ in range(2)]
         await asyncio.wait(asked, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         go_on.set()
         await held
         return await asyncio.gather(*asked)
 
-    return sorted(services.run(ask()), key=lambda answer: answer.status_code)
+    return sorted(local.run(ask()), key=lambda answer: answer.status_code)
 
 
 def test_one_event_at_a_time_for_a_customer_and_a_meter(tmp_path: Path) -> None:
-    with housing(tmp_path, limits="stripe") as services:
+    with local_server(tmp_path, limits="stripe") as local:
         key = "customer_mapping[event_payload_key]"
-        services.meter(**{key: "who", "customer_mapping[type]": "by_id"})
+        local.meter(**{key: "who", "customer_mapping[type]": "by_id"})
         form = {"event_name": "calls", "payload[who]": "cus_1", "payload[value]": "1"}
-        taken, locked = both(services, "/v1/billing/meter_events", data=form)
+        taken, locked = both(local, "/v1/billing/meter_events", data=form)
         assert taken.status_code == 200
         assert error_of(locked, 429)["code"] == "lock_timeout"
         assert locked.headers["stripe-should-retry"] == "true"
         assert "stripe-rate-limited-reason" not in locked.headers
         sent = {"event_name": "calls", "payload": {"who": "cus_1", "value": "1"}}
-        taken, locked = both(services, EVENTS, json=sent, headers=HERE)
+        taken, locked = both(local, EVENTS, json=sent, headers=HERE)
         assert done(taken)["event_name"] == "calls"
         assert refused(locked, 409) == {
             "code": "too_many_concurrent_requests",
             "message": "Cannot create multiple usage events for the same customer, meter "
             "concurrently.",
         }
-        done(post(services, EVENTS, sent))
+        done(post(local, EVENTS, sent))
 
 
-def test_without_the_profile_nothing_is_limited(services: Services) -> None:
-    services.meter()
-    assert services.meterhouse.services.rate_limits is None
-    for answer in both(services, "/v1/billing/meter_events", data=FORM):
+def test_without_the_profile_nothing_is_limited(local: LocalServer) -> None:
+    local.meter()
+    assert local.meterhouse.services.rate_limits is None
+    for answer in both(local, "/v1/billing/meter_events", data=FORM):
         assert answer.status_code == 200
     for _ in range(30):
-        assert services.request("GET", "/v1/billing/meters").status_code == 200
+        assert local.request("GET", "/v1/billing/meters").status_code == 200
 
 
-def test_meter_usage_has_a_limit_of_its_own(limited: Services) -> None:
+def test_meter_usage_has_a_limit_of_its_own(limited: LocalServer) -> None:
     """Also in test mode, and for an account that the sender has to name."""
     asked = {"customer": limited.customer(), "starts_at": 0, "ends_at": 60}
     answers = [

@@ -13,8 +13,8 @@ from meterhouse import limits
 from meterhouse.ledger import signing_secret, users
 from meterhouse.ledger.tables import destinations
 from meterhouse.wire import token
+from tests.api.local import DAY, NOW, LocalServer
 from tests.api.samples import error_of
-from tests.api.services import DAY, NOW, Services
 from tests.api.v2.samples import HERE, SESSION, STREAM, event, post
 from tests.cli.samples import meterhouse
 from tests.server import TEST_KEY, serving
@@ -26,21 +26,21 @@ EVENT = {"events": [event("cus_none")]}
 class Held:
     """What somebody holds who was given something of every kind."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self.customer, self.meter = services.customer(), services.meter()
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        self.customer, self.meter = local.customer(), local.meter()
         bound = {"customer": self.customer, "meters[]": self.meter}
-        self.embed = services.create("/meterhouse/v1/embed_tokens", data=bound)["token"]
-        made = post(services, "/v2/billing/meter_event_session").json()
+        self.embed = local.create("/meterhouse/v1/embed_tokens", data=bound)["token"]
+        made = post(local, "/v2/billing/meter_event_session").json()
         self.session = made["authentication_token"]
-        stores, hashed = services.meterhouse.services.stores, users.hash_password("correct horse")
-        services.run(stores.write(users.create_user, "ada", hashed, "viewer", NOW))
+        stores, hashed = local.meterhouse.services.stores, users.hash_password("correct horse")
+        local.run(stores.write(users.create_user, "ada", hashed, "viewer", NOW))
         self.browser = self.sign_in().cookies
 
     def sign_in(self) -> httpx.Response:
         said = {"name": "ada", "password": "correct horse"}
         own = {"Origin": "http://localhost"}
-        return self.services.request("POST", "/dashboard/sign-in", data=said, headers=own)
+        return self.local.request("POST", "/dashboard/sign-in", data=said, headers=own)
 
     def answers(self) -> list[int]:
         """Return what the stream, a question, a framed chart and a page answer."""
@@ -52,56 +52,50 @@ class Held:
         }
         usage, embed = "/v1/billing/analytics/meter_usage", {"token": self.embed}
         cookie = {"Cookie": f"meterhouse_session={self.browser['meterhouse_session']}"}
-        services, events = self.services, {"events": [event(self.customer)]}
+        local, events = self.local, {"events": [event(self.customer)]}
         return [
-            post(services, STREAM, events, key=self.session).status_code,
-            services.request(
-                "GET", usage, key=self.embed, params=asked, headers=PREVIEW
-            ).status_code,
-            services.request("GET", "/embed/usage", params=embed).status_code,
-            services.request("GET", "/dashboard", headers=cookie)
-            .headers["location"]
-            .count("sign-in"),
+            post(local, STREAM, events, key=self.session).status_code,
+            local.request("GET", usage, key=self.embed, params=asked, headers=PREVIEW).status_code,
+            local.request("GET", "/embed/usage", params=embed).status_code,
+            local.request("GET", "/dashboard", headers=cookie).headers["location"].count("sign-in"),
         ]
 
 
-def rotate(services: Services) -> None:
+def rotate(local: LocalServer) -> None:
     """Renew the secret as another process does, and let the server's next look come."""
-    with services.meterhouse.ledger.write() as connection:
+    with local.meterhouse.ledger.write() as connection:
         signing_secret.rotate(connection)
-    services.clock.advance(limits.SIGNING_LOOK_MILLISECONDS)
+    local.clock.advance(limits.SIGNING_LOOK_MILLISECONDS)
 
 
-def test_all_that_was_signed_ends_and_may_be_had_anew(services: Services) -> None:
-    held = Held(services)
+def test_all_that_was_signed_ends_and_may_be_had_anew(local: LocalServer) -> None:
+    held = Held(local)
     assert held.answers() == [200, 200, 200, 0]
-    rotate(services)
+    rotate(local)
     assert held.answers() == [401, 401, 401, 1]
     assert held.sign_in().status_code == 303
-    made = post(services, "/v2/billing/meter_event_session").json()
+    made = post(local, "/v2/billing/meter_event_session").json()
     held.session = made["authentication_token"]
     assert held.answers() == [200, 401, 401, 1]
 
 
-def test_keys_signing_secrets_of_destinations_ids_and_pages_go_on(services: Services) -> None:
+def test_keys_signing_secrets_of_destinations_ids_and_pages_go_on(local: LocalServer) -> None:
     hook = {"url": "https://example.com/hook", "enabled_events[]": "*"}
-    made = services.create("/v1/webhook_endpoints", data=hook)
-    services.meter()
-    names = [services.customer() for _ in range(3)]
+    made = local.create("/v1/webhook_endpoints", data=hook)
+    local.meter()
+    names = [local.customer() for _ in range(3)]
     payload = {"payload[stripe_customer_id]": names[0], "payload[value]": "1"}
-    services.create("/v1/billing/meter_events", data={"event_name": "calls"} | payload)
-    events = services.request("GET", "/meterhouse/v1/meter_events").json()
+    local.create("/v1/billing/meter_events", data={"event_name": "calls"} | payload)
+    events = local.request("GET", "/meterhouse/v1/meter_events").json()
     assert len(events["data"]) == 1
-    page = services.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json()
-    rotate(services)
+    page = local.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json()
+    rotate(local)
     after = {"limit": 2, "starting_after": names[2]}
-    more = services.request("GET", "/v1/customers", params=after).json()
+    more = local.request("GET", "/v1/customers", params=after).json()
     assert [one["id"] for one in more["data"]] == [names[1], names[0]]
-    assert services.request("GET", "/meterhouse/v1/meter_events").json() == events
-    assert (
-        services.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json() == page
-    )
-    with services.meterhouse.ledger.read() as connection:
+    assert local.request("GET", "/meterhouse/v1/meter_events").json() == events
+    assert local.request("GET", "/v2/core/events", params={"limit": 1}, headers=HERE).json() == page
+    with local.meterhouse.ledger.read() as connection:
         kept = connection.execute(sa.select(destinations.c.secrets)).scalar_one()
     assert kept == [[made["secret"], None]]
 
@@ -137,13 +131,13 @@ BODIES = [b"", b"\xff", msgpack.encode("mes_1"), msgpack.encode(["mes_1", 1]), m
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_token_that_is_genuine_and_says_nothing_is_refused(
-    services: Services, body: bytes
+    local: LocalServer, body: bytes
 ) -> None:
-    keys = services.run(services.meterhouse.dashboard._signing.keys())
+    keys = local.run(local.meterhouse.dashboard._signing.keys())
     session = token.seal("token_", body, keys.stream_sessions)
     embed = token.seal("embed_", body, keys.embed_tokens)
-    refused = post(services, STREAM, {"events": [event("cus_1")]}, key=session)
+    refused = post(local, STREAM, {"events": [event("cus_1")]}, key=session)
     assert error_of(refused, 401)["message"] == f"Invalid API Key provided: ****{session[-4:]}"
-    asked = services.request("GET", "/v1/billing/analytics/meter_usage", key=embed, headers=PREVIEW)
+    asked = local.request("GET", "/v1/billing/analytics/meter_usage", key=embed, headers=PREVIEW)
     assert error_of(asked, 401)["message"] == f"Invalid API Key provided: ****{embed[-4:]}"
-    assert services.request("GET", "/embed/usage", params={"token": embed}).status_code == 401
+    assert local.request("GET", "/embed/usage", params={"token": embed}).status_code == 401

@@ -12,48 +12,48 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from meterhouse.wire.stripecli import SUBPROTOCOL
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import new_account
-from tests.api.services import Services, housing
 from tests.api.websocket import Socket
 from tests.server import TEST_KEY, Server
 
 UNKNOWN = {"error": {"message": "Unknown WebSocket ID.", "type": "invalid_request_error"}}
 
 
-def session(services: Services, *features: str, **data: str) -> dict[str, Any]:
+def session(local: LocalServer, *features: str, **data: str) -> dict[str, Any]:
     listen = {"device_name": "laptop", "websocket_features[]": list(features), **data}
-    return services.create("/v1/stripecli/sessions", data=listen)
+    return local.create("/v1/stripecli/sessions", data=listen)
 
 
-def play(services: Services, work: Callable[[], Awaitable[None]]) -> None:
-    services.run(work())
+def play(local: LocalServer, work: Callable[[], Awaitable[None]]) -> None:
+    local.run(work())
 
 
-async def customer(services: Services) -> str:
-    made = await services.ask("POST", "/v1/customers")
+async def customer(local: LocalServer) -> str:
+    made = await local.ask("POST", "/v1/customers")
     customer_id: str = made.json()["id"]
     return customer_id
 
 
-async def deliveries(services: Services) -> list[dict[str, Any]]:
+async def deliveries(local: LocalServer) -> list[dict[str, Any]]:
     """Return what is recorded, once the server has had the time to record it."""
     async with asyncio.timeout(10):
         while True:
-            answer = await services.ask("GET", "/meterhouse/v1/deliveries")
+            answer = await local.ask("GET", "/meterhouse/v1/deliveries")
             found: list[dict[str, Any]] = answer.json()["data"]
             if found:
                 return found
             await asyncio.sleep(0.02)
 
 
-def test_an_event_is_heard_acknowledged_forwarded_and_recorded(services: Services) -> None:
-    asked = session(services, "v2_events")
+def test_an_event_is_heard_acknowledged_forwarded_and_recorded(local: LocalServer) -> None:
+    asked = session(local, "v2_events")
 
     async def work() -> None:
-        socket = Socket(services, asked)
+        socket = Socket(local, asked)
         accepted = await socket.open()
         assert accepted == {"type": "websocket.accept", "subprotocol": SUBPROTOCOL}
-        made = await customer(services)
+        made = await customer(local)
         frame = await socket.hear()
         payload, signature = frame["payload"], frame["http_headers"]["Stripe-Signature"]
         stripe.WebhookSignature.verify_header(payload, signature, asked["secret"], tolerance=None)
@@ -62,11 +62,11 @@ def test_an_event_is_heard_acknowledged_forwarded_and_recorded(services: Service
         assert event["related_object"]["id"] == made
         about = {"webhook_id": frame["destination_id"], "webhook_conversation_id": ""}
         await socket.tell(type="event_ack", event_id=event["id"], **about)
-        services.clock.advance(12)
+        local.clock.advance(12)
         await socket.tell(
             type="webhook_response", notification_id=event["id"], status=500, body="oh", **about
         )
-        [recorded] = await deliveries(services)
+        [recorded] = await deliveries(local)
         assert recorded["event"] == event["id"]
         assert recorded["destination"] == asked["device_token"] == frame["destination_id"]
         assert recorded["status"] == "failed"
@@ -74,17 +74,17 @@ def test_an_event_is_heard_acknowledged_forwarded_and_recorded(services: Service
         assert (attempt["status"], attempt["duration_ms"], attempt["response"]) == (500, 12, "oh")
         await socket.close()
 
-    play(services, work)
+    play(local, work)
 
 
-def test_only_features_that_were_asked_for_are_heard(services: Services) -> None:
-    snapshots, logs = session(services, "webhooks"), session(services, "request_logs")
+def test_only_features_that_were_asked_for_are_heard(local: LocalServer) -> None:
+    snapshots, logs = session(local, "webhooks"), session(local, "request_logs")
 
     async def work() -> None:
-        first, second = Socket(services, snapshots), Socket(services, logs)
+        first, second = Socket(local, snapshots), Socket(local, logs)
         for socket in (first, second):
             await socket.open()
-        made = await customer(services)
+        made = await customer(local)
         frames = [await first.hear() for _ in range(2)]
         assert [frame["type"] for frame in frames] == ["webhook_event"] * 2
         assert json.loads(frames[0]["event_payload"])["data"]["object"]["id"] == made
@@ -94,79 +94,79 @@ def test_only_features_that_were_asked_for_are_heard(services: Services) -> None
         for socket in (first, second):
             await socket.close()
 
-    play(services, work)
+    play(local, work)
 
 
-def test_a_connection_with_the_same_id_goes_on_where_the_last_one_ended(services: Services) -> None:
-    asked = session(services, "v2_events")
+def test_a_connection_with_the_same_id_goes_on_where_the_last_one_ended(local: LocalServer) -> None:
+    asked = session(local, "v2_events")
 
     async def work() -> None:
-        first = Socket(services, asked)
+        first = Socket(local, asked)
         await first.open()
-        made = [await customer(services)]
+        made = [await customer(local)]
         await first.hear()  # and does not acknowledge it
         await first.close()
-        made.append(await customer(services))
-        second = Socket(services, asked)
+        made.append(await customer(local))
+        second = Socket(local, asked)
         await second.open()
         heard = [json.loads((await second.hear())["payload"]) for _ in made]
         assert [event["related_object"]["id"] for event in heard] == made
         await second.close()
 
-    play(services, work)
+    play(local, work)
 
 
 def test_a_session_outlives_the_server(tmp_path: Path) -> None:
-    async def before(services: Services, asked: dict[str, Any]) -> list[str]:
-        socket = Socket(services, asked)
+    async def before(local: LocalServer, asked: dict[str, Any]) -> list[str]:
+        socket = Socket(local, asked)
         await socket.open()
-        made = [await customer(services), await customer(services)]
+        made = [await customer(local), await customer(local)]
         read = json.loads((await socket.hear())["payload"])["id"]
         await socket.tell(type="event_ack", event_id=read)
         await socket.close()
         return made[1:]
 
-    async def after(services: Services, asked: dict[str, Any], made: list[str]) -> None:
-        made.append(await customer(services))
-        socket = Socket(services, asked)
+    async def after(local: LocalServer, asked: dict[str, Any], made: list[str]) -> None:
+        made.append(await customer(local))
+        socket = Socket(local, asked)
         await socket.open()
         heard = [json.loads((await socket.hear())["payload"]) for _ in made]
         assert [event["related_object"]["id"] for event in heard] == made
         await socket.close()
 
-    with housing(tmp_path) as services:
-        asked = session(services, "v2_events")
-        made = services.run(before(services, asked))
-    with housing(tmp_path) as services:
-        services.run(after(services, asked, made))
+    with local_server(tmp_path) as local:
+        asked = session(local, "v2_events")
+        made = local.run(before(local, asked))
+    with local_server(tmp_path) as local:
+        local.run(after(local, asked, made))
 
 
-def test_a_newer_connection_ends_the_older_one(services: Services) -> None:
-    asked = session(services, "v2_events")
+def test_a_newer_connection_ends_the_older_one(local: LocalServer) -> None:
+    asked = session(local, "v2_events")
 
     async def work() -> None:
-        first, second = Socket(services, asked), Socket(services, asked)
+        first, second = Socket(local, asked), Socket(local, asked)
         await first.open()
         await second.open()
         assert (await first.next())["type"] == "websocket.close"
         await first.close()
-        await customer(services)
+        await customer(local)
         assert (await second.hear())["type"] == "v2_event"
         await second.close()
 
-    play(services, work)
+    play(local, work)
 
 
-def test_a_client_need_not_offer_the_subprotocol(services: Services) -> None:
-    asked = session(services, "webhooks")
+def test_a_client_need_not_offer_the_subprotocol(local: LocalServer) -> None:
+    asked = session(local, "webhooks")
 
     async def work() -> None:
-        socket = Socket(services, asked, "something-else")
+        socket = Socket(local, asked, "something-else")
         assert await socket.open() == {"type": "websocket.accept", "subprotocol": None}
         await socket.tell(type="hello")
         await socket.close()
 
-    play(services, work)
+    play(local, work)
 
 
 @pytest.mark.parametrize(
@@ -178,57 +178,57 @@ def test_a_client_need_not_offer_the_subprotocol(services: Services) -> None:
         {"websocket_url": "ws://meterhouse/v1/customers"},
     ],
 )
-def test_an_unknown_session_is_told_so(services: Services, changes: dict[str, str]) -> None:
-    asked = session(services, "webhooks") | changes
+def test_an_unknown_session_is_told_so(local: LocalServer, changes: dict[str, str]) -> None:
+    asked = session(local, "webhooks") | changes
 
     async def work() -> None:
-        socket = Socket(services, asked)
+        socket = Socket(local, asked)
         start = await socket.open()
         assert (start["type"], start["status"]) == ("websocket.http.response.start", 404)
         assert json.loads((await socket.next())["body"]) == UNKNOWN
 
-    play(services, work)
+    play(local, work)
 
 
-def test_an_event_is_told_again_to_who_listens(services: Services) -> None:
-    made = services.customer()
-    [event] = services.request("GET", "/v1/events").json()["data"]
-    asked = session(services, "webhooks")
+def test_an_event_is_told_again_to_who_listens(local: LocalServer) -> None:
+    made = local.customer()
+    [event] = local.request("GET", "/v1/events").json()["data"]
+    asked = session(local, "webhooks")
 
     async def work() -> None:
-        socket = Socket(services, asked)
+        socket = Socket(local, asked)
         await socket.open()
         path = f"/v1/events/{event['id']}/retry"
-        again = await services.ask("POST", path, data={"for_stripecli": "true"})
+        again = await local.ask("POST", path, data={"for_stripecli": "true"})
         assert again.json()["id"] == event["id"]
         frame = await socket.hear()
         assert json.loads(frame["event_payload"])["data"]["object"]["id"] == made
         await socket.close()
 
-    play(services, work)
+    play(local, work)
 
 
-def test_a_retry_of_asking_for_an_event_again_tells_nothing(services: Services) -> None:
-    services.customer()
-    [event] = services.request("GET", "/v1/events").json()["data"]
-    asked = session(services, "webhooks")
+def test_a_retry_of_asking_for_an_event_again_tells_nothing(local: LocalServer) -> None:
+    local.customer()
+    [event] = local.request("GET", "/v1/events").json()["data"]
+    asked = session(local, "webhooks")
 
     async def work() -> None:
-        socket = Socket(services, asked)
+        socket = Socket(local, asked)
         await socket.open()
         path = f"/v1/events/{event['id']}/retry"
         for data in (
             {"for_stripecli": "true", "webhook_endpoint": "we_none"},
             *[{"for_stripecli": "true"}] * 2,
         ):
-            await services.ask("POST", path, data=data, headers={"Idempotency-Key": str(data)})
-        await services.ask("POST", "/v1/customers")
+            await local.ask("POST", path, data=data, headers={"Idempotency-Key": str(data)})
+        await local.ask("POST", "/v1/customers")
         heard = [json.loads((await socket.hear())["event_payload"])["id"] for _ in range(3)]
         assert heard[:2] == [event["id"]] * 2  # at both versions
         assert heard[2] != event["id"]
         await socket.close()
 
-    play(services, work)
+    play(local, work)
 
 
 def test_over_a_real_socket(server: Server) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.ledger import signing_secret
 from meterhouse.ledger.tables import metadata
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.api.v2.samples import SESSION, STREAM, event, post
 from tests.server import TEST_KEY
 
@@ -24,27 +24,27 @@ DESTINATION = {
 }
 
 
-def ask(services: Services, kind: str, key: str = "k") -> tuple[bytes, str]:
+def ask(local: LocalServer, kind: str, key: str = "k") -> tuple[bytes, str]:
     """Make something that has a secret; return the answer's body, and the secret."""
     named = {"Idempotency-Key": key}
     if kind == "endpoint":
-        answer = services.request("POST", "/v1/webhook_endpoints", data=HOOK, headers=named)
+        answer = local.request("POST", "/v1/webhook_endpoints", data=HOOK, headers=named)
         return answer.content, answer.json()["secret"]
     if kind == "destination":
-        answer = post(services, "/v2/core/event_destinations", DESTINATION, **named)
+        answer = post(local, "/v2/core/event_destinations", DESTINATION, **named)
         return answer.content, answer.json()["webhook_endpoint"]["signing_secret"]
     if kind == "session":
-        answer = post(services, SESSION, **named)
+        answer = post(local, SESSION, **named)
         return answer.content, answer.json()["authentication_token"]
-    path = f"/meterhouse/v1/destinations/{endpoint(services)}/roll_secret"
-    answer = services.request("POST", path, headers=named)
+    path = f"/meterhouse/v1/destinations/{endpoint(local)}/roll_secret"
+    answer = local.request("POST", path, headers=named)
     return answer.content, answer.json()["secret"]
 
 
-def endpoint(services: Services) -> str:
+def endpoint(local: LocalServer) -> str:
     """Return the id of the only endpoint, which is made where there is none."""
-    there = services.request("GET", "/v1/webhook_endpoints").json()["data"]
-    made: str = (there or [services.create("/v1/webhook_endpoints", data=HOOK)])[0]["id"]
+    there = local.request("GET", "/v1/webhook_endpoints").json()["data"]
+    made: str = (there or [local.create("/v1/webhook_endpoints", data=HOOK)])[0]["id"]
     return made
 
 
@@ -53,19 +53,19 @@ KINDS = ("endpoint", "destination", "rolled", "session")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_retry_hears_the_same_answer_though_the_secret_is_not_kept(
-    services: Services, kind: str
+    local: LocalServer, kind: str
 ) -> None:
-    body, secret = ask(services, kind)
+    body, secret = ask(local, kind)
     assert secret.startswith(("whsec_", "token_"))
-    services.clock.advance(1_000)
-    assert ask(services, kind) == (body, secret)
-    assert ask(services, kind, "another")[1] != secret
+    local.clock.advance(1_000)
+    assert ask(local, kind) == (body, secret)
+    assert ask(local, kind, "another")[1] != secret
 
 
-def where(services: Services, secret: str) -> set[str]:
+def where(local: LocalServer, secret: str) -> set[str]:
     """Return the columns of the ledger in which a text stands."""
     found: set[str] = set()
-    with services.meterhouse.ledger.read() as connection:
+    with local.meterhouse.ledger.read() as connection:
         for table in metadata.sorted_tables:
             for row in connection.execute(sa.select(table)).mappings():
                 found |= {
@@ -79,61 +79,59 @@ def has(value: Any, secret: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_secret_is_nowhere_but_where_it_is_needed(services: Services, kind: str) -> None:
-    _, secret = ask(services, kind)
-    assert where(services, secret) == (set() if kind == "session" else {"destinations.secrets"})
+def test_a_secret_is_nowhere_but_where_it_is_needed(local: LocalServer, kind: str) -> None:
+    _, secret = ask(local, kind)
+    assert where(local, secret) == (set() if kind == "session" else {"destinations.secrets"})
 
 
-def test_nothing_else_that_is_told_once_is_kept(services: Services) -> None:
+def test_nothing_else_that_is_told_once_is_kept(local: LocalServer) -> None:
     named = {"Idempotency-Key": "k"}
-    bound = {"customer": services.customer(), "meters[]": services.meter()}
+    bound = {"customer": local.customer(), "meters[]": local.meter()}
     cli = {"device_name": "laptop", "websocket_features[]": "webhooks"}
-    operator = services.meterhouse.services.operator_token
-    listening = services.create("/v1/stripecli/sessions", data=cli, headers=named)
+    operator = local.meterhouse.services.operator_token
+    listening = local.create("/v1/stripecli/sessions", data=cli, headers=named)
     told = [
         operator,
-        services.create("/meterhouse/v1/api_keys", key=operator, headers=named)["secret"],
-        services.create("/meterhouse/v1/embed_tokens", data=bound, headers=named)["token"],
+        local.create("/meterhouse/v1/api_keys", key=operator, headers=named)["secret"],
+        local.create("/meterhouse/v1/embed_tokens", data=bound, headers=named)["token"],
         listening["secret"],
         TEST_KEY,
     ]
-    assert [where(services, one) for one in told] == [set()] * len(told)
-    assert where(services, listening["websocket_id"]) == {"listeners.id"}
+    assert [where(local, one) for one in told] == [set()] * len(told)
+    assert where(local, listening["websocket_id"]) == {"listeners.id"}
 
 
-def test_a_secret_that_is_no_more_is_null_in_a_retry(services: Services) -> None:
-    _, first = ask(services, "endpoint", "made")
-    _, second = ask(services, "rolled", "rolled")
-    assert ask(services, "endpoint", "made")[1] == first  # it counts for a while
-    services.clock.advance(limits.DESTINATION_SECRET_HOURS_MAX * 3_600_000 - 1_000)
-    assert ask(services, "rolled", "rolled")[1] == second
-    services.clock.advance(1_000)
-    assert ask(services, "endpoint", "made")[1] is None
-    assert ask(services, "rolled", "rolled")[1] == second
+def test_a_secret_that_is_no_more_is_null_in_a_retry(local: LocalServer) -> None:
+    _, first = ask(local, "endpoint", "made")
+    _, second = ask(local, "rolled", "rolled")
+    assert ask(local, "endpoint", "made")[1] == first  # it counts for a while
+    local.clock.advance(limits.DESTINATION_SECRET_HOURS_MAX * 3_600_000 - 1_000)
+    assert ask(local, "rolled", "rolled")[1] == second
+    local.clock.advance(1_000)
+    assert ask(local, "endpoint", "made")[1] is None
+    assert ask(local, "rolled", "rolled")[1] == second
 
 
-def test_a_retry_after_the_destination_was_deleted(services: Services) -> None:
-    body, _ = ask(services, "endpoint")
-    services.request("DELETE", f"/v1/webhook_endpoints/{endpoint(services)}")
-    again, secret = ask(services, "endpoint")
+def test_a_retry_after_the_destination_was_deleted(local: LocalServer) -> None:
+    body, _ = ask(local, "endpoint")
+    local.request("DELETE", f"/v1/webhook_endpoints/{endpoint(local)}")
+    again, secret = ask(local, "endpoint")
     assert secret is None
     assert len(again) < len(body)
 
 
-def test_a_destination_whose_secret_nobody_asked_for_tells_none(services: Services) -> None:
+def test_a_destination_whose_secret_nobody_asked_for_tells_none(local: LocalServer) -> None:
     quiet = DESTINATION | {"include": ["webhook_endpoint.url"]}
     for _ in range(2):
-        made = post(services, "/v2/core/event_destinations", quiet, Idempotency_Key="k").json()
+        made = post(local, "/v2/core/event_destinations", quiet, Idempotency_Key="k").json()
         assert made["webhook_endpoint"]["signing_secret"] is None
 
 
-def test_what_was_refused_is_replayed(services: Services) -> None:
+def test_what_was_refused_is_replayed(local: LocalServer) -> None:
     for _ in range(limits.DESTINATIONS_MAX):
-        services.request("POST", "/v1/webhook_endpoints", data=HOOK)
+        local.request("POST", "/v1/webhook_endpoints", data=HOOK)
     full = [
-        services.request(
-            "POST", "/v1/webhook_endpoints", data=HOOK, headers={"Idempotency-Key": "f"}
-        )
+        local.request("POST", "/v1/webhook_endpoints", data=HOOK, headers={"Idempotency-Key": "f"})
         for _ in range(2)
     ]
     assert [one.status_code for one in full] == [400, 400]
@@ -141,14 +139,14 @@ def test_what_was_refused_is_replayed(services: Services) -> None:
 
 
 def test_a_session_that_is_replayed_after_a_rotation_has_a_token_that_counts(
-    services: Services,
+    local: LocalServer,
 ) -> None:
-    _, first = ask(services, "session")
-    with services.meterhouse.ledger.write() as connection:
+    _, first = ask(local, "session")
+    with local.meterhouse.ledger.write() as connection:
         signing_secret.rotate(connection)
-    services.clock.advance(limits.SIGNING_LOOK_MILLISECONDS)
-    _, second = ask(services, "session")
+    local.clock.advance(limits.SIGNING_LOOK_MILLISECONDS)
+    _, second = ask(local, "session")
     assert first != second
-    events = {"events": [event(services.customer())]}
-    codes = [post(services, STREAM, events, key=one).status_code for one in (first, second)]
+    events = {"events": [event(local.customer())]}
+    codes = [post(local, STREAM, events, key=one).status_code for one in (first, second)]
     assert codes == [401, 200]

@@ -7,16 +7,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from meterhouse.wire.stripecli import SUBPROTOCOL
-from tests.api.services import Services
+from tests.api.local import LocalServer
 
 Message = MutableMapping[str, Any]
 
 
 class Socket:
-    """One connection, from its handshake on; use it within the event loop of `services`."""
+    """One connection, from its handshake on; use it within the event loop of `local`."""
 
-    def __init__(self, services: Services, session: dict[str, Any], *protocols: str) -> None:
-        self._app = services.meterhouse.asgi
+    def __init__(self, local: LocalServer, session: dict[str, Any], *protocols: str) -> None:
+        self._app = local.meterhouse.asgi
         self._scope = {
             "type": "websocket",
             "path": urlsplit(session["websocket_url"]).path,

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.services import Services, housing
+from tests.api.local import LocalServer, local_server
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    with housing(tmp_path) as opened:
+def local(tmp_path: Path) -> Iterator[LocalServer]:
+    with local_server(tmp_path) as opened:
         yield opened

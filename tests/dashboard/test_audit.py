@@ -10,7 +10,7 @@ import pytest
 from meterhouse.dashboard.session import COOKIE
 from meterhouse.dashboard.site import ROWS
 from meterhouse.ledger import users
-from tests.api.services import Services
+from tests.api.local import LocalServer
 
 LOG = "/meterhouse/v1/audit_log"
 PASSWORD = "correct horse"
@@ -21,47 +21,45 @@ OWN = {"/sessions/end", "/sessions/{id}/end"}
 class Visitor:
     """Somebody who is signed in, behind a proxy."""
 
-    def __init__(self, services: Services, name: str, role: users.Role, **bound: Any) -> None:
+    def __init__(self, local: LocalServer, name: str, role: users.Role, **bound: Any) -> None:
         kept = users.hash_password(PASSWORD)
-        with services.meterhouse.ledger.write() as connection:
+        with local.meterhouse.ledger.write() as connection:
             users.create_user(connection, name, kept, role, 0, **bound)
-        self.services = services
-        self.account = services.request("GET", "/v1/account").json()["id"]
+        self.local = local
+        self.account = local.request("GET", "/v1/account").json()["id"]
         self.held = self.sign_in(name, PASSWORD).cookies[COOKIE]
 
     def sign_in(self, name: str, password: str) -> httpx.Response:
         more = {"x-forwarded-for": "203.0.113.7"}
         data = {"name": name, "password": password}
-        return self.services.request("POST", "/dashboard/sign-in", data=data, headers=more)
+        return self.local.request("POST", "/dashboard/sign-in", data=data, headers=more)
 
     def visit(self, path: str, method: str = "GET", **details: Any) -> httpx.Response:
         headers = {"cookie": f"{COOKIE}={self.held}", "x-forwarded-for": "203.0.113.7"}
         path = f"/dashboard/{self.account}/test{path}"
         if method == "POST":
-            session = self.services.run(self.services.meterhouse.dashboard.sessions.read(self.held))
+            session = self.local.run(self.local.meterhouse.dashboard.sessions.read(self.held))
             assert session is not None
             details["data"] = details.get("data", {}) | {"csrf": session.csrf}
-        return self.services.request(method, path, headers=headers, **details)
+        return self.local.request(method, path, headers=headers, **details)
 
 
-def entries(services: Services, **asked: str) -> list[dict[str, Any]]:
+def entries(local: LocalServer, **asked: str) -> list[dict[str, Any]]:
     asked = {"installation": "true"} | asked
-    token = services.meterhouse.services.operator_token
-    found: list[dict[str, Any]] = services.request("GET", LOG, key=token, params=asked).json()[
-        "data"
-    ]
+    token = local.meterhouse.services.operator_token
+    found: list[dict[str, Any]] = local.request("GET", LOG, key=token, params=asked).json()["data"]
     return found
 
 
-def by_ada(services: Services) -> list[tuple[str, Any]]:
-    found = entries(services, actor="ada", limit="50")
+def by_ada(local: LocalServer) -> list[tuple[str, Any]]:
+    found = entries(local, actor="ada", limit="50")
     assert {(one["actor"]["type"], one["ip_address"]) for one in found} == {("user", "203.0.113.7")}
     return [(one["action"], one["account"] is None) for one in found]
 
 
-def test_what_a_user_does_is_theirs_wherever_it_is_done(services: Services) -> None:
-    ada = Visitor(services, "ada", "admin")
-    meter = services.meter()
+def test_what_a_user_does_is_theirs_wherever_it_is_done(local: LocalServer) -> None:
+    ada = Visitor(local, "ada", "admin")
+    meter = local.meter()
     assert ada.visit(f"/meters/{meter}/deactivate", "POST").status_code == 303
     assert ada.visit("/developers/keys", "POST", data={"name": "by ada"}).status_code == 200
     where = {"name": "hook", "url": "https://example.com/", "event_payload": "thin"}
@@ -71,7 +69,7 @@ def test_what_a_user_does_is_theirs_wherever_it_is_done(services: Services) -> N
     second = ada.sign_in("ada", PASSWORD).cookies[COOKIE]
     assert ada.visit("/sessions/end", "POST").status_code == 303
     assert second != ada.held
-    assert by_ada(services) == [
+    assert by_ada(local) == [
         ("dashboard_session.ended", True),
         ("dashboard_session.ended", True),
         ("dashboard_session.created", True),
@@ -87,38 +85,38 @@ def test_the_changes_that_are_no_calls_of_the_api_are_known() -> None:
     assert {row.path for row in ROWS if row.method == "POST" and row.own} == OWN
 
 
-def test_signing_in_and_out_and_failing(services: Services) -> None:
-    ada = Visitor(services, "ada", "viewer")
+def test_signing_in_and_out_and_failing(local: LocalServer) -> None:
+    ada = Visitor(local, "ada", "viewer")
     for name in ("ada", "a password, by mistake"):
         assert ada.sign_in(name, "wrong").status_code == 401
     cookie = {"cookie": f"{COOKIE}={ada.held}"}
     for _ in range(2):  # the second time there is nothing to end
-        services.request("POST", "/dashboard/sign-out", headers=cookie)
-    told = [(one["action"], one["actor"]["name"]) for one in entries(services)[:4]]
+        local.request("POST", "/dashboard/sign-out", headers=cookie)
+    told = [(one["action"], one["actor"]["name"]) for one in entries(local)[:4]]
     assert told == [
         ("dashboard_session.ended", "ada"),
         ("dashboard_session.failed", "anonymous"),
         ("dashboard_session.failed", "anonymous"),
         ("dashboard_session.created", "ada"),
     ]
-    objects = [one["object_id"] for one in entries(services, action="dashboard_session.failed")]
+    objects = [one["object_id"] for one in entries(local, action="dashboard_session.failed")]
     assert objects == [None, "ada"]
 
 
-def test_only_admins_see_the_page(services: Services) -> None:
-    bob = Visitor(services, "bob", "viewer")
+def test_only_admins_see_the_page(local: LocalServer) -> None:
+    bob = Visitor(local, "bob", "viewer")
     for path in ("/developers/audit", "/developers/audit.csv"):
         assert bob.visit(path).status_code == 403
     assert "Audit log" not in bob.visit("/developers/logs").text
-    ada = Visitor(services, "ada", "admin")
+    ada = Visitor(local, "ada", "admin")
     assert "Audit log" in ada.visit("/developers/logs").text
 
 
-def test_an_admin_who_is_bound_sees_nothing_of_the_installation(services: Services) -> None:
-    account = services.request("GET", "/v1/account").json()["id"]
+def test_an_admin_who_is_bound_sees_nothing_of_the_installation(local: LocalServer) -> None:
+    account = local.request("GET", "/v1/account").json()["id"]
     for bound, seen in (({}, True), ({"accounts": [account]}, False), ({"livemode": False}, False)):
         name = f"ada {len(bound)} {seen}{list(bound)}"
-        page = Visitor(services, name, "admin", **bound).visit("/developers/audit").text
+        page = Visitor(local, name, "admin", **bound).visit("/developers/audit").text
         assert ("installation" in page) == seen
         assert "api_key.created" in page
 
@@ -137,20 +135,20 @@ def test_an_admin_who_is_bound_sees_nothing_of_the_installation(services: Servic
         ({"day": "9999-12-31"}, set()),
     ],
 )
-def test_filters(services: Services, asked: dict[str, str], shown: set[str]) -> None:
-    meter = services.meter()
-    services.create(f"/v1/billing/meters/{meter}/deactivate")
-    ada = Visitor(services, "ada", "admin")
+def test_filters(local: LocalServer, asked: dict[str, str], shown: set[str]) -> None:
+    meter = local.meter()
+    local.create(f"/v1/billing/meters/{meter}/deactivate")
+    ada = Visitor(local, "ada", "admin")
     page = ada.visit("/developers/audit", params=asked)
     assert page.status_code == 200
     found = {one for one in ("meter.created", "meter.deactivated") if f"<code>{one}<" in page.text}
     assert found == shown
 
 
-def test_csv_has_all_pages_and_no_formula(services: Services) -> None:
-    ada = Visitor(services, "=ada()", "admin")
+def test_csv_has_all_pages_and_no_formula(local: LocalServer) -> None:
+    ada = Visitor(local, "=ada()", "admin")
     for number in range(120):
-        services.meter(f"calls {number}")
+        local.meter(f"calls {number}")
     text = ada.visit("/developers/audit.csv").text
     rows = list(csv.DictReader(io.StringIO(text)))
     actions = [row["action"] for row in rows]

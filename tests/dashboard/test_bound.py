@@ -12,7 +12,7 @@ from meterhouse.dashboard.session import COOKIE
 from meterhouse.dashboard.site import ROWS, Row
 from meterhouse.ledger import accounts, users
 from meterhouse.ledger.users import Role
-from tests.api.services import Services, housing
+from tests.api.local import LocalServer, local_server
 from tests.api.v2.samples import done
 
 PASSWORD = "correct horse"
@@ -29,9 +29,9 @@ class Books:
     """
 
     def __init__(
-        self, services: Services, account: str, mark: str, *, livemode: bool = False
+        self, local: LocalServer, account: str, mark: str, *, livemode: bool = False
     ) -> None:
-        self._services = services
+        self._local = local
         self.account, self.mark, self.livemode = account, mark, livemode
         self.customer = self.post("/v1/customers", data={"name": mark})["id"]
         self.meter = self.post(
@@ -114,7 +114,7 @@ class Books:
             },
         }
         self.post("/v2/billing/meter_event_stream", json={"events": [event]})
-        assert self._services.run(self._services.meterhouse.services.processor.settle(30))
+        assert self._local.run(self._local.meterhouse.services.processor.settle(30))
 
     def _ask(self, method: str, path: str, **details: Any) -> dict[str, Any]:
         headers = {
@@ -122,29 +122,29 @@ class Books:
             "Meterhouse-Livemode": str(self.livemode).lower(),
             **(VERSION if path.startswith("/v2") else {}),
         }
-        key = self._services.meterhouse.services.operator_token
+        key = self._local.meterhouse.services.operator_token
         made: dict[str, Any] = done(
-            self._services.request(method, path, key=key, headers=headers, **details)
+            self._local.request(method, path, key=key, headers=headers, **details)
         )
         return made
 
 
 class Bound:
-    """A services with four books, and somebody who sees the first only."""
+    """A local with four books, and somebody who sees the first only."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        default = services.request("GET", "/v1/account").json()["id"]
-        with services.meterhouse.ledger.write() as connection:
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        default = local.request("GET", "/v1/account").json()["id"]
+        with local.meterhouse.ledger.write() as connection:
             own, other = (
-                accounts.create_account(connection, name, services.clock.now()).id
+                accounts.create_account(connection, name, local.clock.now()).id
                 for name in ("Acme", "Zenith")
             )
-        self.own = Books(services, own, "amber")
+        self.own = Books(local, own, "amber")
         self.others = [
-            Books(services, own, "bronze", livemode=True),
-            Books(services, other, "cobalt"),
-            Books(services, default, "drab"),
+            Books(local, own, "bronze", livemode=True),
+            Books(local, other, "cobalt"),
+            Books(local, default, "drab"),
         ]
         self.foreign = [text for books in self.others for text in books.marks]
         self.foreign += ["Zenith", other, default, "everybody"]
@@ -154,23 +154,23 @@ class Bound:
         self, role: Role, bound: list[str] | None, livemode: bool | None, name: str = ""
     ) -> dict[str, str]:
         """Sign somebody in; return the headers of their browser."""
-        stores, hashed = self.services.meterhouse.services.stores, users.hash_password(PASSWORD)
+        stores, hashed = self.local.meterhouse.services.stores, users.hash_password(PASSWORD)
         name = name or f"{role} {bound} {livemode}"
-        now = self.services.clock.now()
-        self.services.run(
+        now = self.local.clock.now()
+        self.local.run(
             stores.write(
                 users.create_user, name, hashed, role, now, accounts=bound, livemode=livemode
             )
         )
         form = {"name": name, "password": PASSWORD}
-        held = self.services.request("POST", "/dashboard/sign-in", data=form).cookies[COOKIE]
-        session = self.services.run(self.services.meterhouse.dashboard.sessions.read(held))
+        held = self.local.request("POST", "/dashboard/sign-in", data=form).cookies[COOKIE]
+        session = self.local.run(self.local.meterhouse.dashboard.sessions.read(held))
         assert session is not None
         return {"cookie": f"{COOKIE}={held}", "x-csrf-token": session.csrf}
 
     def first_piece(self, path: str, headers: dict[str, str]) -> str:
         """Return what a live page sends first."""
-        return self.services.run(self._first_piece(path, headers))
+        return self.local.run(self._first_piece(path, headers))
 
     async def _first_piece(self, path: str, headers: dict[str, str]) -> str:
         sent: asyncio.Queue[str] = asyncio.Queue()
@@ -192,7 +192,7 @@ class Bound:
         async def receive() -> Any:
             await asyncio.Event().wait()
 
-        answering = asyncio.create_task(self.services.meterhouse.asgi(scope, receive, send))
+        answering = asyncio.create_task(self.local.meterhouse.asgi(scope, receive, send))
         async with asyncio.timeout(20):
             while not (piece := await sent.get()).startswith("data:"):
                 pass
@@ -208,8 +208,8 @@ class Bound:
 
 @pytest.fixture(scope="module")
 def bound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bound]:
-    with housing(tmp_path_factory.mktemp("bound")) as services:
-        yield Bound(services)
+    with local_server(tmp_path_factory.mktemp("bound")) as local:
+        yield Bound(local)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def test_a_page_shows_what_is_ones_own_and_nothing_else(
     if "/live/" in row.path:
         text = bound.first_piece(path, browser)
     else:
-        answer = bound.services.request("GET", path, headers=browser)
+        answer = bound.local.request("GET", path, headers=browser)
         assert answer.status_code == 200, answer.text
         text = answer.text
     assert row.path in WORDLESS or any(word in text for word in bound.own.marks)
@@ -245,7 +245,7 @@ def test_nothing_of_another_account_or_mode_is_shown_or_done(
     for books in (*bound.others, None):
         home = books.home if books else "/dashboard/acct_none/test"
         path = home + (books or bound.own).path(row)
-        refused = bound.services.request(row.method, path, headers=browser)
+        refused = bound.local.request(row.method, path, headers=browser)
         assert refused.status_code == 403
         shown = unescape(refused.text).replace(books.account if books else "acct_none", "ACCOUNT")
         assert (OTHER_ACCOUNT in shown) == (books is not bound.others[0])
@@ -262,7 +262,7 @@ def test_ids_of_others_are_nobodys(bound: Bound, browser: dict[str, str], row: R
     for books in bound.others:
         path = bound.own.home + books.path(row)
         form = {"display_name": "mine"} if row.method == "POST" else None
-        answer = bound.services.request(row.method, path, headers=browser, data=form)
+        answer = bound.local.request(row.method, path, headers=browser, data=form)
         assert answer.status_code in ({404} if "{" in row.path else {200, 400, 404})
         shown = unescape(answer.text)
         for echo in (*books.marks[1:], f"{books.mark}-", f"{books.mark}_model"):
@@ -280,10 +280,10 @@ def test_home_and_switches_lead_to_what_one_may_see(
     all_ = [other.account, own.account, default.account]
     seen = all_[:accounts_] or None
     headers = bound.enter("viewer", seen, livemode)
-    home = bound.services.request("GET", "/dashboard", headers=headers).headers["location"]
+    home = bound.local.request("GET", "/dashboard", headers=headers).headers["location"]
     first = seen[0] if seen else default.account
     assert home == f"/dashboard/{first}/{'live' if livemode else 'test'}"
-    page = bound.services.request("GET", home, headers=headers).text
+    page = bound.local.request("GET", home, headers=headers).text
     modes = {None: {"live", "test"}, True: {"live"}, False: {"test"}}[livemode]
     links = set(re.findall(r'href="/dashboard/(acct_\w+)/(live|test)["/]', page))
     assert {account for account, _ in links} == set(seen or all_)
@@ -291,5 +291,5 @@ def test_home_and_switches_lead_to_what_one_may_see(
     for account in all_:
         for mode in ("live", "test"):
             path = f"/dashboard/{account}/{mode}"
-            status = bound.services.request("GET", path, headers=headers).status_code
+            status = bound.local.request("GET", path, headers=headers).status_code
             assert status == (200 if account in (seen or all_) and mode in modes else 403)

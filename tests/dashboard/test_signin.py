@@ -10,7 +10,7 @@ import pytest
 from meterhouse import limits
 from meterhouse.dashboard.session import COOKIE
 from meterhouse.ledger import users
-from tests.api.services import Services, housing
+from tests.api.local import LocalServer, local_server
 
 PASSWORD = "correct horse"
 HERE, ADDRESS = limits.SIGN_IN_HERE_ATTEMPTS, limits.SIGN_IN_ADDRESS_ATTEMPTS
@@ -34,13 +34,13 @@ HERE, ADDRESS = limits.SIGN_IN_HERE_ATTEMPTS, limits.SIGN_IN_ADDRESS_ATTEMPTS
     ],
 )
 def test_signing_in_leads_to_a_page_of_the_dashboard(
-    services: Services, asked: str, page: str
+    local: LocalServer, asked: str, page: str
 ) -> None:
-    assert services.meterhouse.dashboard._sign_in._within(asked) == page
+    assert local.meterhouse.dashboard._sign_in._within(asked) == page
 
 
-def test_the_cookie_is_for_our_own_pages(services: Services) -> None:
-    assert {"httponly", "samesite=lax", "path=/dashboard"} <= entered(services)
+def test_the_cookie_is_for_our_own_pages(local: LocalServer) -> None:
+    assert {"httponly", "samesite=lax", "path=/dashboard"} <= entered(local)
 
 
 @pytest.mark.parametrize(
@@ -55,56 +55,56 @@ def test_the_cookie_is_for_our_own_pages(services: Services) -> None:
 def test_the_cookie_is_secure_where_a_trusted_proxy_speaks_tls(
     tmp_path: Path, trusted: str, headers: dict[str, str], secure: bool
 ) -> None:
-    with housing(tmp_path, trusted_proxies=trusted) as services:
-        assert ("secure" in entered(services, headers)) == secure
+    with local_server(tmp_path, trusted_proxies=trusted) as local:
+        assert ("secure" in entered(local, headers)) == secure
 
 
-def entered(services: Services, headers: dict[str, str] | None = None) -> set[str]:
+def entered(local: LocalServer, headers: dict[str, str] | None = None) -> set[str]:
     """Sign in by the link; return what is said of the cookie."""
-    path = services.meterhouse.dashboard.open_path()
-    told = services.request("GET", path, headers=headers).headers["set-cookie"]
+    path = local.meterhouse.dashboard.open_path()
+    told = local.request("GET", path, headers=headers).headers["set-cookie"]
     return {part.strip().lower() for part in told.split(";")}
 
 
-def test_signing_out_ends_the_session_and_takes_the_cookie_back(services: Services) -> None:
-    held = services.request("GET", services.meterhouse.dashboard.open_path()).cookies[COOKIE]
+def test_signing_out_ends_the_session_and_takes_the_cookie_back(local: LocalServer) -> None:
+    held = local.request("GET", local.meterhouse.dashboard.open_path()).cookies[COOKIE]
     kept = {"cookie": f"{COOKIE}={held}"}
-    inside = services.request("GET", "/dashboard", headers=kept).headers["location"]
+    inside = local.request("GET", "/dashboard", headers=kept).headers["location"]
     assert inside.endswith("/test")
     for headers in (kept, kept, {}):  # it may be gone already
-        answer = services.request("POST", "/dashboard/sign-out", headers=headers)
+        answer = local.request("POST", "/dashboard/sign-out", headers=headers)
         assert answer.status_code == 303
         assert answer.headers["location"] == "/dashboard/sign-in"
         assert "max-age=0" in answer.headers["set-cookie"].lower()
     for path in ("/dashboard", inside):  # somebody has copied the cookie
-        outside = services.request("GET", path, headers=kept).headers["location"]
+        outside = local.request("GET", path, headers=kept).headers["location"]
         assert outside.startswith("/dashboard/sign-in")
 
 
-def make_ada(services: Services) -> None:
-    hashed, stores = users.hash_password(PASSWORD), services.meterhouse.services.stores
-    services.run(stores.write(users.create_user, "ada", hashed, "viewer", services.clock.now()))
+def make_ada(local: LocalServer) -> None:
+    hashed, stores = users.hash_password(PASSWORD), local.meterhouse.services.stores
+    local.run(stores.write(users.create_user, "ada", hashed, "viewer", local.clock.now()))
 
 
-async def ask(services: Services, name: str, password: str, **details: Any) -> httpx.Response:
+async def ask(local: LocalServer, name: str, password: str, **details: Any) -> httpx.Response:
     form = {"name": name, "password": password, "next": details.pop("next", "")}
-    return await services.ask("POST", "/dashboard/sign-in", data=form, **details)
+    return await local.ask("POST", "/dashboard/sign-in", data=form, **details)
 
 
-def sign_in(services: Services, name: str, password: str, **details: Any) -> httpx.Response:
-    return services.run(ask(services, name, password, **details))
+def sign_in(local: LocalServer, name: str, password: str, **details: Any) -> httpx.Response:
+    return local.run(ask(local, name, password, **details))
 
 
 def codes(
-    services: Services, count: int, name: str, said: str = "guess", **details: Any
+    local: LocalServer, count: int, name: str, said: str = "guess", **details: Any
 ) -> list[int]:
     """Try so often at the same time."""
 
     async def work() -> list[int]:
-        answers = [ask(services, name.format(n), said, **details) for n in range(count)]
+        answers = [ask(local, name.format(n), said, **details) for n in range(count)]
         return [answer.status_code for answer in await asyncio.gather(*answers)]
 
-    return services.run(work())
+    return local.run(work())
 
 
 @pytest.fixture
@@ -123,58 +123,58 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_who_guesses_and_then_knows_waits_and_is_let_in(services: Services) -> None:
-    make_ada(services)
-    assert codes(services, HERE + 3, "ada") == [401] * (HERE + 3)
-    assert sign_in(services, "ada", PASSWORD).status_code == 303
+def test_who_guesses_and_then_knows_waits_and_is_let_in(local: LocalServer) -> None:
+    make_ada(local)
+    assert codes(local, HERE + 3, "ada") == [401] * (HERE + 3)
+    assert sign_in(local, "ada", PASSWORD).status_code == 303
 
 
 @pytest.mark.usefixtures("quick")
-def test_strangers_behind_one_address_close_it_to_nobody(services: Services) -> None:
-    make_ada(services)
-    assert codes(services, ADDRESS + 5, "name {}") == [401] * (ADDRESS + 5)
-    assert sign_in(services, "ada", PASSWORD).status_code == 303
+def test_strangers_behind_one_address_close_it_to_nobody(local: LocalServer) -> None:
+    make_ada(local)
+    assert codes(local, ADDRESS + 5, "name {}") == [401] * (ADDRESS + 5)
+    assert sign_in(local, "ada", PASSWORD).status_code == 303
 
 
 @pytest.mark.usefixtures("slow")
-def test_who_would_wait_too_long_is_told_when_to_come_again(services: Services) -> None:
-    make_ada(services)
+def test_who_would_wait_too_long_is_told_when_to_come_again(local: LocalServer) -> None:
+    make_ada(local)
     for name in ("ada", "nobody"):  # nothing tells who is there
-        assert codes(services, HERE, name) == [401] * HERE
-        told = sign_in(services, name, PASSWORD, next="/dashboard/a/test")
+        assert codes(local, HERE, name) == [401] * HERE
+        told = sign_in(local, name, PASSWORD, next="/dashboard/a/test")
         assert told.status_code == 429
         assert told.headers["retry-after"] == "60"
         assert "Try again in 60 s." in told.text
         assert 'name="next" value="/dashboard/a/test"' in told.text
-    services.clock.advance(60_000)
-    assert sign_in(services, "ada", PASSWORD).status_code == 303
+    local.clock.advance(60_000)
+    assert sign_in(local, "ada", PASSWORD).status_code == 303
 
 
 @pytest.mark.usefixtures("slow")
-def test_a_browser_that_signed_in_before_passes_who_tries_its_name(services: Services) -> None:
-    make_ada(services)
+def test_a_browser_that_signed_in_before_passes_who_tries_its_name(local: LocalServer) -> None:
+    make_ada(local)
     known = "; ".join(
         f"{name}={value}"
-        for name, value in sign_in(services, "ada", PASSWORD).cookies.items()
+        for name, value in sign_in(local, "ada", PASSWORD).cookies.items()
         if "known" in name
     )
-    codes(services, HERE, "ada")
-    assert sign_in(services, "ada", PASSWORD).status_code == 429
+    codes(local, HERE, "ada")
+    assert sign_in(local, "ada", PASSWORD).status_code == 429
     headers = {"cookie": known}
-    assert sign_in(services, "bob", PASSWORD, headers=headers).status_code == 401
-    assert codes(services, HERE, "ada", headers=headers) == [401] * HERE
-    assert sign_in(services, "ada", PASSWORD, headers=headers).status_code == 429
-    services.clock.advance(60_000)
-    assert sign_in(services, "ada", PASSWORD, headers=headers).status_code == 303
+    assert sign_in(local, "bob", PASSWORD, headers=headers).status_code == 401
+    assert codes(local, HERE, "ada", headers=headers) == [401] * HERE
+    assert sign_in(local, "ada", PASSWORD, headers=headers).status_code == 429
+    local.clock.advance(60_000)
+    assert sign_in(local, "ada", PASSWORD, headers=headers).status_code == 303
 
 
 @pytest.mark.usefixtures("slow")
-def test_clients_of_a_trusted_proxy_are_told_apart(services: Services) -> None:
-    make_ada(services)
+def test_clients_of_a_trusted_proxy_are_told_apart(local: LocalServer) -> None:
+    make_ada(local)
     guesser, ada = ({"x-forwarded-for": ip} for ip in ("192.0.2.1", "192.0.2.2"))
-    codes(services, HERE, "ada", headers=guesser)
-    assert sign_in(services, "ada", PASSWORD, headers=guesser).status_code == 429
-    assert sign_in(services, "ada", PASSWORD, headers=ada).status_code == 303
+    codes(local, HERE, "ada", headers=guesser)
+    assert sign_in(local, "ada", PASSWORD, headers=guesser).status_code == 429
+    assert sign_in(local, "ada", PASSWORD, headers=ada).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -187,44 +187,44 @@ def test_clients_of_a_trusted_proxy_are_told_apart(services: Services) -> None:
 )
 @pytest.mark.usefixtures("slow")
 def test_what_can_be_nobodys_is_neither_looked_for_nor_counted(
-    services: Services, monkeypatch: pytest.MonkeyPatch, name: str, password: str
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch, name: str, password: str
 ) -> None:
-    make_ada(services)
+    make_ada(local)
     with monkeypatch.context() as context:
         context.delattr(users, "find_hash")
         context.delattr(users, "matches")
-        assert codes(services, ADDRESS + 1, name, password) == [401] * (ADDRESS + 1)
-    assert sign_in(services, "ada", PASSWORD).status_code == 303
+        assert codes(local, ADDRESS + 1, name, password) == [401] * (ADDRESS + 1)
+    assert sign_in(local, "ada", PASSWORD).status_code == 303
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_form_is_as_large_as_it_has_to_be(services: Services) -> None:
+def test_a_form_is_as_large_as_it_has_to_be(local: LocalServer) -> None:
     name, password = "\U0001f40e" * limits.USER_NAME_CHARS_MAX, "\U0001f40e" * 1_000
     page = "/dashboard/" + "\U0001f40e" * (limits.SIGN_IN_NEXT_CHARS_MAX - len("/dashboard/"))
-    assert sign_in(services, name, password, next=page).status_code == 401
+    assert sign_in(local, name, password, next=page).status_code == 401
     too_much = "x" * limits.SIGN_IN_FORM_BYTES_MAX
-    assert sign_in(services, "ada", PASSWORD, next=too_much).status_code == 413
+    assert sign_in(local, "ada", PASSWORD, next=too_much).status_code == 413
     packed = gzip.compress(b"name=ada")
     headers = {"content-encoding": "gzip"}
     path = "/dashboard/sign-in"
-    assert services.request("POST", path, content=packed, headers=headers).status_code == 415
+    assert local.request("POST", path, content=packed, headers=headers).status_code == 415
 
 
-def test_a_page_that_is_too_far_to_come_back_to_is_forgotten(services: Services) -> None:
+def test_a_page_that_is_too_far_to_come_back_to_is_forgotten(local: LocalServer) -> None:
     page = "/dashboard/" + "x" * limits.SIGN_IN_NEXT_CHARS_MAX
-    assert services.request("GET", page).headers["location"] == "/dashboard/sign-in?next="
-    asked = services.request("GET", "/dashboard/sign-in", params={"next": page})
+    assert local.request("GET", page).headers["location"] == "/dashboard/sign-in?next="
+    asked = local.request("GET", "/dashboard/sign-in", params={"next": page})
     assert 'name="next" value="/dashboard"' in asked.text
 
 
 @pytest.mark.usefixtures("quick")
 def test_the_log_tells_where_from_but_no_name_that_was_only_tried(
-    services: Services, caplog: pytest.LogCaptureFixture
+    local: LocalServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_ada(services)
+    make_ada(local)
     caplog.set_level(logging.INFO, "meterhouse.signin")
-    sign_in(services, "my secret", "guess", headers={"x-forwarded-for": "192.0.2.1"})
-    sign_in(services, "ada", PASSWORD, headers={"x-forwarded-for": "192.0.2.2"})
+    sign_in(local, "my secret", "guess", headers={"x-forwarded-for": "192.0.2.1"})
+    sign_in(local, "ada", PASSWORD, headers={"x-forwarded-for": "192.0.2.2"})
     assert [one.getMessage() for one in caplog.records if one.name == "meterhouse.signin"] == [
         "a sign-in from 192.0.2.1 failed",
         "ada signed in from 192.0.2.2",

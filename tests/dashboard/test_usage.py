@@ -2,23 +2,23 @@ import re
 
 import pytest
 
-from tests.api.services import DAY, NOW, Services
+from tests.api.local import DAY, NOW, LocalServer
 from tests.dashboard.test_site import cookie, visit
 
 
-def use(services: Services, customer: str, days_ago: int, value: str) -> None:
+def use(local: LocalServer, customer: str, days_ago: int, value: str) -> None:
     data = {
         "event_name": "calls",
         "timestamp": str(NOW - days_ago * DAY),
         "payload[stripe_customer_id]": customer,
         "payload[value]": value,
     }
-    services.create("/v1/billing/meter_events", data=data)
-    assert services.run(services.meterhouse.services.processor.settle(30))
+    local.create("/v1/billing/meter_events", data=data)
+    assert local.run(local.meterhouse.services.processor.settle(30))
 
 
-def page(services: Services, **params: str) -> str:
-    answer = visit(services, "/usage", cookie(services), params=params)
+def page(local: LocalServer, **params: str) -> str:
+    answer = visit(local, "/usage", cookie(local), params=params)
     assert answer.status_code == 200, answer.text
     return answer.text
 
@@ -34,35 +34,35 @@ def page(services: Services, **params: str) -> str:
     ],
 )
 def test_the_form_has_the_days_that_are_drawn(
-    services: Services, asked: dict[str, str], days: list[str]
+    local: LocalServer, asked: dict[str, str], days: list[str]
 ) -> None:
-    services.meter()
-    found = re.findall(r'type="date" name="(?:from|to)" value="([^"]*)"', page(services, **asked))
+    local.meter()
+    found = re.findall(r'type="date" name="(?:from|to)" value="([^"]*)"', page(local, **asked))
     assert found == days
 
 
-def test_the_period_before_is_drawn_where_it_has_usage(services: Services) -> None:
-    services.meter()
-    customer = services.customer()
-    use(services, customer, 1, "3")
-    text = page(services, range="7d", compare="1")
+def test_the_period_before_is_drawn_where_it_has_usage(local: LocalServer) -> None:
+    local.meter()
+    customer = local.customer()
+    use(local, customer, 1, "3")
+    text = page(local, range="7d", compare="1")
     assert "no usage in the period before" in text
     assert '"previous": null' in text
-    use(services, customer, 8, "2")
-    text = page(services, range="7d", compare="1")
+    use(local, customer, 8, "2")
+    text = page(local, range="7d", compare="1")
     assert "before: 2<" in text
     assert "no usage in the period before" not in text
-    assert "before: 2<" in page(services, range="7d", compare="1", cumulative="1")
-    assert "before" not in re.sub("<[^>]*>", "", page(services, range="7d"))
+    assert "before: 2<" in page(local, range="7d", compare="1", cumulative="1")
+    assert "before" not in re.sub("<[^>]*>", "", page(local, range="7d"))
 
 
-def test_csv_is_downloaded_with_the_mark_that_excel_wants(services: Services) -> None:
-    answer = visit(services, "/usage.csv", cookie(services), params={"meter": services.meter()})
+def test_csv_is_downloaded_with_the_mark_that_excel_wants(local: LocalServer) -> None:
+    answer = visit(local, "/usage.csv", cookie(local), params={"meter": local.meter()})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.content.startswith(b"\xef\xbb\xbfstarts_at,")
 
 
-def test_a_range_of_centuries_is_refused_in_a_sentence(services: Services) -> None:
-    services.meter()
-    text = page(services, **{"from": "1971-01-01", "to": "2298-12-31"})
+def test_a_range_of_centuries_is_refused_in_a_sentence(local: LocalServer) -> None:
+    local.meter()
+    text = page(local, **{"from": "1971-01-01", "to": "2298-12-31"})
     assert "a larger value_grouping_window" in text

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.fuzz.words import Headers
 
 HANG_SECONDS = 20  # longer than anything takes
@@ -37,17 +37,17 @@ class Reply:
     body: bytes
 
 
-def ask(services: Services, request: Ask) -> Reply:
+def ask(local: LocalServer, request: Ask) -> Reply:
     """Hand a request to the program, and go away once its answer is over, or is a live one."""
 
     async def bounded() -> Reply:
         async with asyncio.timeout(HANG_SECONDS):
-            return await _ask(services, request)
+            return await _ask(local, request)
 
-    return services.run(bounded())
+    return local.run(bounded())
 
 
-async def _ask(services: Services, request: Ask) -> Reply:
+async def _ask(local: LocalServer, request: Ask) -> Reply:
     pieces, told, over = list(request.body), list[dict[str, Any]](), asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -63,7 +63,7 @@ async def _ask(services: Services, request: Ask) -> Reply:
         if message["type"] == "http.response.body" and (live or not message.get("more_body")):
             over.set()
 
-    await services.meterhouse.asgi(_scope(request), receive, send)
+    await local.meterhouse.asgi(_scope(request), receive, send)
     headers = {name.lower(): value for name, value in told[0]["headers"]}
     return Reply(told[0]["status"], headers, b"".join(one.get("body", b"") for one in told[1:]))
 

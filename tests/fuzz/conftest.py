@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.services import Services, housing
+from tests.api.local import LocalServer, local_server
 from tests.fuzz.asgi import no_errors
 from tests.server import Server, serving
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Return one services for many small attempts, which logs no error; pages of others may ask it."""
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """Return one server for many small attempts, which logs no error."""
     origins = {"embed_origins": "https://*.example.com"}
-    with no_errors(), housing(tmp_path_factory.mktemp("services"), **origins) as opened:
+    with no_errors(), local_server(tmp_path_factory.mktemp("local"), **origins) as opened:
         yield opened
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse import limits
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.api.websocket import Message, Socket
 from tests.fuzz.examples import examples
 from tests.fuzz.words import DOCUMENTS, TEXTS
@@ -20,11 +20,11 @@ VALUES = st.none() | st.integers(-1, 1_000) | st.floats() | TEXTS
 
 
 @pytest.fixture(scope="module")
-def listening(services: Services) -> Iterator[dict[str, Any]]:
+def listening(local: LocalServer) -> Iterator[dict[str, Any]]:
     """Return a session of a CLI, which hears of things at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "CLI_POLL_MILLISECONDS", 5)
-        yield services.create("/v1/stripecli/sessions", data=SESSION)
+        yield local.create("/v1/stripecli/sessions", data=SESSION)
 
 
 @examples(100)
@@ -34,13 +34,13 @@ def listening(services: Services) -> Iterator[dict[str, Any]]:
     protocols=st.lists(TEXTS, max_size=3),
 )
 def test_nobody_listens_without_a_session(
-    services: Services, account: str, name: str, protocols: list[str]
+    local: LocalServer, account: str, name: str, protocols: list[str]
 ) -> None:
     async def knock() -> Message:
         wanted = {"websocket_url": f"ws://localhost/subscribe/{account}", "websocket_id": name}
-        return await Socket(services, wanted, *protocols).open()
+        return await Socket(local, wanted, *protocols).open()
 
-    told = services.run(knock())
+    told = local.run(knock())
     assert (told["type"], told["status"]) == ("websocket.http.response.start", 404)
 
 
@@ -65,29 +65,29 @@ MESSAGES = st.one_of(
 @examples(100)
 @given(messages=st.lists(MESSAGES, max_size=4))
 def test_whatever_is_told(
-    services: Services, listening: dict[str, Any], messages: list[dict[str, Any]]
+    local: LocalServer, listening: dict[str, Any], messages: list[dict[str, Any]]
 ) -> None:
     """Given a CLI that has heard of an event, when it says anything, then it hears of the next."""
 
     async def talk() -> None:
-        socket = Socket(services, listening)
+        socket = Socket(local, listening)
         assert (await socket.open())["type"] == "websocket.accept"
-        event = await _next_event(services, socket)
+        event = await _next_event(local, socket)
         for message in messages:
             if "text" in message:
                 text = message["text"].replace("_heard", event.removeprefix("evt"))
                 await socket.say({"text": text})
             else:
                 await socket.say(message)
-        await _next_event(services, socket)
+        await _next_event(local, socket)
         await socket.close()
 
-    services.run(talk())
+    local.run(talk())
 
 
-async def _next_event(services: Services, socket: Socket) -> str:
+async def _next_event(local: LocalServer, socket: Socket) -> str:
     """Let something happen, and return the event that the CLI hears of it."""
-    made = (await services.ask("POST", "/v1/customers")).json()["id"]
+    made = (await local.ask("POST", "/v1/customers")).json()["id"]
     while True:
         event = json.loads((await socket.hear())["event_payload"])
         if event["data"]["object"]["id"] == made:

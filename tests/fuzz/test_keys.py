@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.api.routes import ROUTES, Route
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.api.v2.samples import VERSION, token
 from tests.fuzz.asgi import Ask, ask, check
 from tests.fuzz.examples import examples
@@ -27,13 +27,13 @@ ASKED = [row for row in ROUTES if row.open is None and not row.operator_only]
 class Known:
     """What is there, so that more than the beginning of a handler sees what is sent."""
 
-    def __init__(self, services: Services) -> None:
-        meter, customer = services.meter(), services.customer()
-        self.services, self.session = services, token(services)
+    def __init__(self, local: LocalServer) -> None:
+        meter, customer = local.meter(), local.customer()
+        self.local, self.session = local, token(local)
         wanted = {"customer": customer, "meters[]": meter}
-        self.embed: str = services.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
-        event = services.request("GET", "/v1/events", params={"limit": 1}).json()["data"][0]["id"]
-        account = services.request("GET", "/v1/account").json()["id"]
+        self.embed: str = local.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
+        event = local.request("GET", "/v1/events", params={"limit": 1}).json()["data"][0]["id"]
+        account = local.request("GET", "/v1/account").json()["id"]
         self.ids = st.sampled_from([meter, customer, event, account])
         self.texts = self.ids | TEXTS
         # A list of parameters that makes sense, of which something is replaced.
@@ -66,8 +66,8 @@ def _spoilt(good: str) -> st.SearchStrategy[bytes]:
 
 
 @pytest.fixture(scope="module")
-def known(services: Services) -> Known:
-    return Known(services)
+def known(local: LocalServer) -> Known:
+    return Known(local)
 
 
 @st.composite
@@ -97,4 +97,4 @@ def _requests(draw: st.DrawFn, known: Known, row: Route) -> Ask:
 @given(data=st.data())
 def test_any_parameters(known: Known, row: Route, data: st.DataObject) -> None:
     request = data.draw(_requests(known, row))
-    check(request, ask(known.services, request))
+    check(request, ask(known.local, request))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.dashboard.site import ROWS, Row
+from tests.api.local import LocalServer
 from tests.api.meterhouse.samples import stream, wrong
-from tests.api.services import Services
 from tests.fuzz.asgi import Ask, ask, check
 from tests.fuzz.examples import examples
 from tests.fuzz.words import HEADERS, TEXTS, bodies, paths, queries
@@ -23,15 +23,15 @@ _NAME = re.compile(r'\bname="([a-z_.]+)"')
 class Visitor:
     """Somebody who is signed in as an admin, and what they may see."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        meter, customer = services.meter(), services.customer()
-        stream(services, wrong("odd", customer))
-        opened = services.request("GET", services.meterhouse.dashboard.open_path())
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        meter, customer = local.meter(), local.customer()
+        stream(local, wrong("odd", customer))
+        opened = local.request("GET", local.meterhouse.dashboard.open_path())
         self.cookie = "; ".join(f"{name}={value}" for name, value in opened.cookies.items())
-        account = services.request("GET", "/v1/account").json()["id"]
+        account = local.request("GET", "/v1/account").json()["id"]
         self.home = f"/dashboard/{account}/test"
-        page = services.request("GET", f"{self.home}/meters", headers={"cookie": self.cookie}).text
+        page = local.request("GET", f"{self.home}/meters", headers={"cookie": self.cookie}).text
         found = re.search(r'name="csrf" value="([^"]+)"', page)
         assert found is not None
         self.csrf = found[1]
@@ -39,8 +39,8 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def visitor(services: Services) -> Visitor:
-    return Visitor(services)
+def visitor(local: LocalServer) -> Visitor:
+    return Visitor(local)
 
 
 NAMES = sorted(
@@ -69,4 +69,4 @@ def test_any_page(visitor: Visitor, row: Row, data: st.DataObject) -> None:
         ((b"cookie", visitor.cookie.encode()), *headers, *data.draw(HEADERS)),
         body,
     )
-    check(request, ask(visitor.services, request))
+    check(request, ask(visitor.local, request))

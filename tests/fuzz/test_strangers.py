@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meterhouse.dashboard.attempts import Attempts
 from meterhouse.ledger import users
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.api.v2.samples import VERSION, token
 from tests.fuzz.asgi import Ask, Reply, ask, check
 from tests.fuzz.examples import examples
@@ -42,28 +42,28 @@ ADDRESSES = st.sampled_from(["203.0.113.9", "2001:db8::1", "::ffff:203.0.113.9",
 class Secrets:
     """Good tokens, of which strangers have what is nearly so."""
 
-    def __init__(self, services: Services) -> None:
-        meter, customer = services.meter(), services.customer()
+    def __init__(self, local: LocalServer) -> None:
+        meter, customer = local.meter(), local.customer()
         wanted = {"customer": customer, "meters[]": meter}
-        embed = services.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
-        operator = services.meterhouse.services.operator_token
-        opened = services.request("GET", services.meterhouse.dashboard.open_path())
+        embed = local.create("/meterhouse/v1/embed_tokens", data=wanted)["token"]
+        operator = local.meterhouse.services.operator_token
+        opened = local.request("GET", local.meterhouse.dashboard.open_path())
         ((self.cookie, session),) = opened.cookies.items()
-        self.tokens = st.sampled_from([token(services), embed, operator, TEST_KEY]).flatmap(almost)
+        self.tokens = st.sampled_from([token(local), embed, operator, TEST_KEY]).flatmap(almost)
         self.sessions = almost(session)
         self.embeds = almost(embed)
 
 
 @pytest.fixture(scope="module")
-def secrets(services: Services) -> Secrets:
-    return Secrets(services)
+def secrets(local: LocalServer) -> Secrets:
+    return Secrets(local)
 
 
 @pytest.fixture(scope="module")
-def kept(services: Services, secrets: Secrets) -> Iterator[Kept]:
+def kept(local: LocalServer, secrets: Secrets) -> Iterator[Kept]:
     """Return what the ledger holds once everything is there that strangers want to know."""
     assert secrets.cookie
-    with closing(Kept(services.meterhouse.config.data_dir)) as found:
+    with closing(Kept(local.meterhouse.config.data_dir)) as found:
         yield found
 
 
@@ -76,7 +76,7 @@ def refused(request: Ask, reply: Reply) -> None:
 
 @examples(300)
 @given(data=st.data())
-def test_any_request(services: Services, secrets: Secrets, kept: Kept, data: st.DataObject) -> None:
+def test_any_request(local: LocalServer, secrets: Secrets, kept: Kept, data: st.DataObject) -> None:
     headers, body = data.draw(bodies(queries() | DOCUMENTS | st.binary(max_size=60)))
     request = Ask(
         data.draw(st.sampled_from(METHODS)),
@@ -87,13 +87,13 @@ def test_any_request(services: Services, secrets: Secrets, kept: Kept, data: st.
         data.draw(ADDRESSES),
         data.draw(st.sampled_from(["1.1", "1.0"])),
     )
-    refused(request, ask(services, request))
+    refused(request, ask(local, request))
     assert not kept.changed()
 
 
 @examples(150)
 @given(data=st.data())
-def test_what_is_nearly_a_token(services: Services, secrets: Secrets, data: st.DataObject) -> None:
+def test_what_is_nearly_a_token(local: LocalServer, secrets: Secrets, data: st.DataObject) -> None:
     path = data.draw(
         st.sampled_from(
             [
@@ -107,28 +107,28 @@ def test_what_is_nearly_a_token(services: Services, secrets: Secrets, data: st.D
     method = "POST" if path.endswith(b"stream") else "GET"
     version = (b"stripe-version", VERSION.encode())
     request = Ask(method, path, b"", ((b"authorization", bearer), version))
-    assert ask(services, request).status == 401
+    assert ask(local, request).status == 401
 
 
 @examples(100)
 @given(data=st.data())
 def test_what_is_nearly_a_session(
-    services: Services, secrets: Secrets, data: st.DataObject
+    local: LocalServer, secrets: Secrets, data: st.DataObject
 ) -> None:
     held = f"{secrets.cookie}={data.draw(secrets.sessions)}".encode()
     page = data.draw(st.sampled_from(PAGES)).partition("{")[0].rstrip("/")
     request = Ask("GET", f"{SPACE}{page}".encode(), b"", ((b"cookie", held),))
-    refused(request, ask(services, request))
+    refused(request, ask(local, request))
 
 
 @examples(100)
 @given(data=st.data())
 def test_what_is_nearly_an_embedded_chart(
-    services: Services, secrets: Secrets, data: st.DataObject
+    local: LocalServer, secrets: Secrets, data: st.DataObject
 ) -> None:
     query = urlencode({"token": data.draw(secrets.embeds | TEXTS), "theme": data.draw(TEXTS)})
     request = Ask("GET", b"/embed/usage", query.encode())
-    assert ask(services, request).status == 401
+    assert ask(local, request).status == 401
 
 
 # ---- Signing in ----
@@ -143,7 +143,7 @@ async def _at_once(_: Attempts, __: int) -> bool:
 
 @examples(200)
 @given(data=st.data())
-def test_signing_in(services: Services, data: st.DataObject) -> None:
+def test_signing_in(local: LocalServer, data: st.DataObject) -> None:
     """Given any form of anybody, when it is taken, then it leads to no page but the form again.
 
     Nobody waits for their turn, and no password is worth being checked.
@@ -161,7 +161,7 @@ def test_signing_in(services: Services, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(users, "matches", lambda *_: False)
         patch.setattr(Attempts, "_pause", _at_once)
-        reply = ask(services, request)
+        reply = ask(local, request)
     refused(request, reply)
     target = reply.headers.get(b"location", b"/dashboard/sign-in")
     assert target.startswith(b"/dashboard/sign-in"), reply

@@ -30,7 +30,7 @@ from meterhouse import limits
 from meterhouse.metering.value import print_value
 from tests.metering.oracle import Oracle, OracleEvent, OracleMeter
 from tests.metering.samples import DAY, HOUR, MINUTE, SECOND, values
-from tests.model.services import Services
+from tests.model.local import LocalServer
 
 EXAMPLES = os.environ.get("METERHOUSE_MODEL_EXAMPLES")
 STEPS = 40
@@ -122,12 +122,12 @@ sent_events = st.builds(
 class Service(RuleBasedStateMachine):
     """Does everything twice: to the service, in an account of its own, and to the model."""
 
-    services: Services
+    local: LocalServer
 
     @initialize(start=st.sampled_from(STARTS), of=st.tuples(shapes, shapes, shapes))
     def open_books(self, start: int, of: tuple[Shape, ...]) -> None:
-        self.services.move_to(start)
-        self.account = self.services.open_account()
+        self.local.move_to(start)
+        self.account = self.local.open_account()
         self.oracle = Oracle(combinations_max=COMBINATIONS_MAX)
         self.customers: list[str] = []
         self.keys = count()
@@ -156,7 +156,7 @@ class Service(RuleBasedStateMachine):
 
     @rule(stride=st.sampled_from(STRIDES))
     def advance(self, stride: int) -> None:
-        self.services.move_to(self.services.clock.now() + stride)
+        self.local.move_to(self.local.clock.now() + stride)
 
     @rule(events=st.lists(sent_events, min_size=2, max_size=6))
     def send(self, events: list[Sent]) -> None:
@@ -202,7 +202,7 @@ class Service(RuleBasedStateMachine):
             for window in (None, "day", "hour"):
                 self.compare(meter, customer, start, self.now // DAY * DAY + 2 * DAY, window)
         outcomes = Counter(event.outcome for event in self.oracle.events)
-        told = self.services.tallies(self.account)
+        told = self.local.tallies(self.account)
         assert told.pop("acknowledged", 0) == outcomes.total()
         assert told == outcomes
 
@@ -210,7 +210,7 @@ class Service(RuleBasedStateMachine):
 
     @property
     def now(self) -> int:
-        return self.services.clock.now()
+        return self.local.clock.now()
 
     def meter(self, pick: int) -> OracleMeter:
         meters = list(self.oracle.meters.values())
@@ -267,7 +267,7 @@ class Service(RuleBasedStateMachine):
 
     def delete_customer(self, customer: str) -> None:
         """Delete a customer; for an event of the same millisecond there is no order."""
-        self.services.clock.advance(1)
+        self.local.clock.advance(1)
         status, _ = self.ask("DELETE", f"/v1/customers/{customer}", {})
         assert (status == 200) == (customer in self.oracle.customers)
         self.oracle.customers.discard(customer)
@@ -346,31 +346,31 @@ class Service(RuleBasedStateMachine):
     def ask(
         self, method: str, path: str, form: dict[str, str], **headers: str
     ) -> tuple[int, dict[str, Any]]:
-        response, document = self.services.ask(method, path, self.account, form, **headers)
+        response, document = self.local.ask(method, path, self.account, form, **headers)
         return response.status_code, document
 
 
 @pytest.fixture
-def services(
+def local(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Services]:
+) -> Iterator[LocalServer]:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     monkeypatch.setattr(limits, "DIMENSION_COMBINATIONS_MAX", COMBINATIONS_MAX)
     # Sweeps come by the real clock; between them an identifier is remembered beyond its time.
     monkeypatch.setattr(limits, "RETAIN_INTERVAL_SECONDS", 86_400)
-    opened = Services(tmp_path_factory.mktemp("services"))
+    opened = LocalServer(tmp_path_factory.mktemp("local"))
     yield opened
     opened.stop()
     monkeypatch.undo()
     time.tzset()
 
 
-def test_the_service_does_what_the_model_does(services: Services) -> None:
+def test_the_service_does_what_the_model_does(local: LocalServer) -> None:
     class Tested(Service):
         pass
 
-    Tested.services = services
+    Tested.services = local
     run_state_machine_as_test(
         Tested,
         settings=settings(
@@ -382,5 +382,5 @@ def test_the_service_does_what_the_model_does(services: Services) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    state = services.verify()
+    state = local.verify()
     assert (state["status"], state["problems"]) == ("balanced", [])

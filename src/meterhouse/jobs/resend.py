@@ -1,4 +1,4 @@
-"""Resend: rejected events go through the pipeline again, a chunk at a time.
+"""Resend: rejected events are judged again, a chunk at a time.
 
 - An event counts at most once, however often it is resent: its identifier is claimed as that of any
   event of a stream is. The one claim that does not stand against it is that of a rejected event,
@@ -234,7 +234,7 @@ class Resender(Worker):
     async def _settle(self) -> None:
         """Wait until what was acknowledged is judged and stored, however long that takes."""
         while not await self._processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
-            log.info("a resend waits for the pipeline")
+            log.info("a resend waits for the processor")
 
 
 def _judge(connection: sa.Connection, events: list[MeterEvent]) -> dict[str, str]:

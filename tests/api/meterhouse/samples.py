@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.api.v2.samples import STREAM, done, post
 
 EVENTS = "/meterhouse/v1/meter_events"
@@ -10,10 +10,10 @@ LIFE = "/meterhouse/v1/meter_event"
 RESEND = "/meterhouse/v1/invalid_meter_events/resend"
 
 
-def stream(services: Services, *events: dict[str, Any]) -> None:
+def stream(local: LocalServer, *events: dict[str, Any]) -> None:
     """Send events of a stream; return once they are judged by what is known now."""
-    done(post(services, STREAM, {"events": list(events)}))
-    assert services.run(services.meterhouse.services.processor.settle(30))
+    done(post(local, STREAM, {"events": list(events)}))
+    assert local.run(local.meterhouse.services.processor.settle(30))
 
 
 def wrong(identifier: str, customer: str, **more: Any) -> dict[str, Any]:
@@ -22,33 +22,33 @@ def wrong(identifier: str, customer: str, **more: Any) -> dict[str, Any]:
     return {"event_name": "cals", "identifier": identifier, "payload": payload} | more
 
 
-def find(services: Services, **params: Any) -> list[dict[str, Any]]:
+def find(local: LocalServer, **params: Any) -> list[dict[str, Any]]:
     """Search events."""
-    page = done(services.request("GET", EVENTS, params=params))
+    page = done(local.request("GET", EVENTS, params=params))
     assert page["object"] == "list"
     assert page["url"] == EVENTS
     found: list[dict[str, Any]] = page["data"]
     return found
 
 
-def names(services: Services, **params: Any) -> list[str]:
+def names(local: LocalServer, **params: Any) -> list[str]:
     """Return the identifiers of what a search finds."""
-    return [one["identifier"] for one in find(services, **params)]
+    return [one["identifier"] for one in find(local, **params)]
 
 
-def life(services: Services, identifier: str) -> dict[str, Any]:
+def life(local: LocalServer, identifier: str) -> dict[str, Any]:
     """Return the life of an event."""
-    told: dict[str, Any] = done(services.request("GET", LIFE, params={"identifier": identifier}))
+    told: dict[str, Any] = done(local.request("GET", LIFE, params={"identifier": identifier}))
     return told
 
 
-def resend(services: Services, **body: Any) -> dict[str, Any]:
+def resend(local: LocalServer, **body: Any) -> dict[str, Any]:
     """Resend rejected events, follow that to its end, and return what came of it."""
-    told: dict[str, Any] = done(services.request("POST", RESEND, json=body))
+    told: dict[str, Any] = done(local.request("POST", RESEND, json=body))
     for _ in range(2_000):  # each look lets the server work on
         if told["status"] != "running":
             return told
-        told = done(services.request("GET", f"/meterhouse/v1/resends/{told['id']}"))
+        told = done(local.request("GET", f"/meterhouse/v1/resends/{told['id']}"))
     raise AssertionError(told)
 
 

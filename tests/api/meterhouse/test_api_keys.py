@@ -4,8 +4,8 @@ import pytest
 
 from meterhouse.ledger import accounts
 from meterhouse.limits import CREDENTIAL_CACHE_SECONDS
+from tests.api.local import NOW, LocalServer
 from tests.api.samples import error_of
-from tests.api.services import NOW, Services
 from tests.api.v2.samples import STREAM, done, event, post
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -13,24 +13,24 @@ KEYS = "/meterhouse/v1/api_keys"
 ACCOUNTS = "/meterhouse/v1/accounts"
 
 
-def ask(services: Services, method: str, path: str, **details: Any) -> Any:
+def ask(local: LocalServer, method: str, path: str, **details: Any) -> Any:
     return done(
-        services.request(method, path, key=services.meterhouse.services.operator_token, **details)
+        local.request(method, path, key=local.meterhouse.services.operator_token, **details)
     )
 
 
-def make(services: Services, **data: str) -> dict[str, Any]:
-    made: dict[str, Any] = ask(services, "POST", KEYS, data=data)
+def make(local: LocalServer, **data: str) -> dict[str, Any]:
+    made: dict[str, Any] = ask(local, "POST", KEYS, data=data)
     return made
 
 
-def connected(services: Services) -> str:
-    with services.meterhouse.ledger.write() as connection:
+def connected(local: LocalServer) -> str:
+    with local.meterhouse.ledger.write() as connection:
         return accounts.create_account(connection, "Shop", NOW * 1000).id
 
 
-def test_a_key_as_it_is_shown(services: Services) -> None:
-    made = make(services, name="laptop")
+def test_a_key_as_it_is_shown(local: LocalServer) -> None:
+    made = make(local, name="laptop")
     secret = made.pop("secret")
     assert made == {
         "id": made["id"],
@@ -45,99 +45,99 @@ def test_a_key_as_it_is_shown(services: Services) -> None:
         "revoked_at": None,
         "type": "secret",
     }
-    assert services.request("GET", "/v1/customers", key=secret).status_code == 200
-    page = ask(services, "GET", KEYS)
+    assert local.request("GET", "/v1/customers", key=secret).status_code == 200
+    page = ask(local, "GET", KEYS)
     assert (page["object"], page["url"], page["has_more"]) == ("list", KEYS, False)
     assert page["data"][0] == made
     assert [key["hint"] for key in page["data"][1:]] == [f"sk_test_****{TEST_KEY[-4:]}"]
 
 
-def test_a_restricted_key(services: Services) -> None:
-    made = make(services, **{"permissions[customers]": "read"})
+def test_a_restricted_key(local: LocalServer) -> None:
+    made = make(local, **{"permissions[customers]": "read"})
     assert (made["type"], made["permissions"]) == ("restricted", {"customers": "read"})
     assert made["secret"].startswith("rk_test_")
-    assert services.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
-    error_of(services.request("POST", "/v1/customers", key=made["secret"]), 403)
+    assert local.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
+    error_of(local.request("POST", "/v1/customers", key=made["secret"]), 403)
 
 
-def test_keys_are_those_of_an_account_and_a_mode(services: Services) -> None:
+def test_keys_are_those_of_an_account_and_a_mode(local: LocalServer) -> None:
     live = {"Meterhouse-Livemode": "true"}
-    shop = {"Stripe-Account": connected(services)}
-    made = ask(services, "POST", KEYS, headers=live | shop)
+    shop = {"Stripe-Account": connected(local)}
+    made = ask(local, "POST", KEYS, headers=live | shop)
     assert made["secret"].startswith("sk_live_")
-    assert [key["id"] for key in ask(services, "GET", KEYS, headers=live | shop)["data"]] == [
+    assert [key["id"] for key in ask(local, "GET", KEYS, headers=live | shop)["data"]] == [
         made["id"]
     ]
-    assert ask(services, "GET", KEYS, headers=shop)["data"] == []
-    token = services.meterhouse.services.operator_token
-    refused = services.request("POST", f"{KEYS}/{made['id']}/revoke", headers=shop, key=token)
+    assert ask(local, "GET", KEYS, headers=shop)["data"] == []
+    token = local.meterhouse.services.operator_token
+    refused = local.request("POST", f"{KEYS}/{made['id']}/revoke", headers=shop, key=token)
     assert error_of(refused, 404)["message"] == f"No such API key: '{made['id']}'"
-    assert services.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
+    assert local.request("GET", "/v1/customers", key=made["secret"]).status_code == 200
 
 
-def test_a_revoked_key_opens_nothing_and_stays_listed(services: Services) -> None:
-    made = make(services)
-    services.clock.advance(1_000)
+def test_a_revoked_key_opens_nothing_and_stays_listed(local: LocalServer) -> None:
+    made = make(local)
+    local.clock.advance(1_000)
     for _ in range(2):
-        assert ask(services, "POST", f"{KEYS}/{made['id']}/revoke")["revoked_at"] == NOW + 1
-    services.clock.advance(CREDENTIAL_CACHE_SECONDS * 1000)
-    error_of(services.request("GET", "/v1/customers", key=made["secret"]), 401)
-    assert ask(services, "GET", KEYS)["data"][0]["revoked_at"] == NOW + 1
+        assert ask(local, "POST", f"{KEYS}/{made['id']}/revoke")["revoked_at"] == NOW + 1
+    local.clock.advance(CREDENTIAL_CACHE_SECONDS * 1000)
+    error_of(local.request("GET", "/v1/customers", key=made["secret"]), 401)
+    assert ask(local, "GET", KEYS)["data"][0]["revoked_at"] == NOW + 1
 
 
-def test_a_key_expires_when_it_is_told_to(services: Services) -> None:
-    made = make(services, expires_at=str(NOW + 1))
+def test_a_key_expires_when_it_is_told_to(local: LocalServer) -> None:
+    made = make(local, expires_at=str(NOW + 1))
     assert made["expires_at"] == NOW + 1
-    assert ask(services, "GET", KEYS)["data"][0]["expires_at"] == NOW + 1
-    services.clock.advance(1_000)
-    error = error_of(services.request("GET", "/v1/customers", key=made["secret"]), 401)
+    assert ask(local, "GET", KEYS)["data"][0]["expires_at"] == NOW + 1
+    local.clock.advance(1_000)
+    error = error_of(local.request("GET", "/v1/customers", key=made["secret"]), 401)
     assert error["code"] == "api_key_expired"
 
 
-def test_when_a_key_was_used_last_is_shown(services: Services) -> None:
+def test_when_a_key_was_used_last_is_shown(local: LocalServer) -> None:
     """All that opens something with it counts, its tokens too; no request writes it."""
-    used, unused = make(services), make(services)
-    key_uses = services.meterhouse._key_uses
+    used, unused = make(local), make(local)
+    key_uses = local.meterhouse._key_uses
 
     def shown() -> list[int | None]:
-        services.run(key_uses.write())
-        found = {key["id"]: key["last_used_at"] for key in ask(services, "GET", KEYS)["data"]}
+        local.run(key_uses.write())
+        found = {key["id"]: key["last_used_at"] for key in ask(local, "GET", KEYS)["data"]}
         return [found[key["id"]] for key in (used, unused)]
 
     for _ in range(3):
-        services.request("GET", "/v1/customers", key=used["secret"])
-        services.clock.advance(1_000)
+        local.request("GET", "/v1/customers", key=used["secret"])
+        local.clock.advance(1_000)
     assert len(key_uses._used) == 1
     assert shown() == [NOW + 2, None]
     session = "/v2/billing/meter_event_session"
-    token = done(post(services, session, key=used["secret"]))["authentication_token"]
-    services.clock.advance(5_000)
-    post(services, STREAM, {"events": [event("cus_1")]}, key=token)
+    token = done(post(local, session, key=used["secret"]))["authentication_token"]
+    local.clock.advance(5_000)
+    post(local, STREAM, {"events": [event("cus_1")]}, key=token)
     assert shown() == [NOW + 8, None]
-    services.clock.advance(-6_000)  # as the clock of another node may be behind
-    services.request("GET", "/v1/customers", key=used["secret"])
+    local.clock.advance(-6_000)  # as the clock of another node may be behind
+    local.request("GET", "/v1/customers", key=used["secret"])
     assert shown() == [NOW + 8, None]
 
 
-def test_a_secret_is_told_once_whatever_the_idempotency_key(services: Services) -> None:
+def test_a_secret_is_told_once_whatever_the_idempotency_key(local: LocalServer) -> None:
     headers = {"Idempotency-Key": "once"}
-    first, second = (ask(services, "POST", KEYS, headers=headers) for _ in range(2))
+    first, second = (ask(local, "POST", KEYS, headers=headers) for _ in range(2))
     assert first["id"] != second["id"]
 
 
-def test_pages(services: Services) -> None:
-    ids = [make(services)["id"] for _ in range(3)][::-1]
-    page = ask(services, "GET", KEYS, params={"limit": 1, "starting_after": ids[0]})
+def test_pages(local: LocalServer) -> None:
+    ids = [make(local)["id"] for _ in range(3)][::-1]
+    page = ask(local, "GET", KEYS, params={"limit": 1, "starting_after": ids[0]})
     assert ([key["id"] for key in page["data"]], page["has_more"]) == ([ids[1]], True)
-    token = services.meterhouse.services.operator_token
+    token = local.meterhouse.services.operator_token
     for path in (KEYS, ACCOUNTS):
-        refused = services.request("GET", path, params={"starting_after": "x"}, key=token)
+        refused = local.request("GET", path, params={"starting_after": "x"}, key=token)
         assert error_of(refused, 400)["param"] == "starting_after"
 
 
-def test_accounts_are_listed(services: Services) -> None:
-    shop = connected(services)
-    page = ask(services, "GET", ACCOUNTS)
+def test_accounts_are_listed(local: LocalServer) -> None:
+    shop = connected(local)
+    page = ask(local, "GET", ACCOUNTS)
     newest, default = page["data"]
     assert (page["object"], page["url"], page["has_more"]) == ("list", ACCOUNTS, False)
     assert newest == {
@@ -149,10 +149,10 @@ def test_accounts_are_listed(services: Services) -> None:
     }
     assert default["platform"] is None
     for one in page["data"]:
-        assert ask(services, "GET", f"{ACCOUNTS}/{one['id']}") == one
-    token = services.meterhouse.services.operator_token
-    error_of(services.request("GET", f"{ACCOUNTS}/acct_none", key=token), 404)
-    assert ask(services, "GET", ACCOUNTS, params={"limit": 1})["has_more"] is True
+        assert ask(local, "GET", f"{ACCOUNTS}/{one['id']}") == one
+    token = local.meterhouse.services.operator_token
+    error_of(local.request("GET", f"{ACCOUNTS}/acct_none", key=token), 404)
+    assert ask(local, "GET", ACCOUNTS, params={"limit": 1})["has_more"] is True
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ def test_accounts_are_listed(services: Services) -> None:
         ("GET", f"{ACCOUNTS}/acct_1"),
     ],
 )
-def test_no_api_key_may_ask(services: Services, method: str, path: str) -> None:
+def test_no_api_key_may_ask(local: LocalServer, method: str, path: str) -> None:
     for key in (TEST_KEY, LIVE_KEY):
-        refused = error_of(services.request(method, path, key=key), 403)
+        refused = error_of(local.request(method, path, key=key), 403)
         assert refused["message"].startswith("No API key may do this: only the operator")
-    error_of(services.request(method, path, key="sk_test_unknown_secret"), 401)
-    assert len(ask(services, "GET", KEYS)["data"]) == 1
+    error_of(local.request(method, path, key="sk_test_unknown_secret"), 401)
+    assert len(ask(local, "GET", KEYS)["data"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_no_api_key_may_ask(services: Services, method: str, path: str) -> None:
     ],
 )
 def test_what_cannot_be_made_is_refused(
-    services: Services, data: dict[str, str], param: str
+    local: LocalServer, data: dict[str, str], param: str
 ) -> None:
-    token = services.meterhouse.services.operator_token
-    assert error_of(services.request("POST", KEYS, data=data, key=token), 400)["param"] == param
-    assert len(ask(services, "GET", KEYS)["data"]) == 1
+    token = local.meterhouse.services.operator_token
+    assert error_of(local.request("POST", KEYS, data=data, key=token), 400)["param"] == param
+    assert len(ask(local, "GET", KEYS)["data"]) == 1

@@ -10,8 +10,8 @@ from meterhouse.ledger import dimensions
 from meterhouse.ledger.accounts import scopes_by_id
 from meterhouse.usage.rebuild import Month, Positions, Slots, add_month, find_months
 from meterhouse.usage.store import UsageStore
+from tests.api.local import DAY, HOUR, NOW, LocalServer
 from tests.api.meterhouse.test_usage import Books
-from tests.api.services import DAY, HOUR, NOW, Services
 
 KEYS = "dimension_payload_keys[]"
 MISSING = "missing_dimension_payload_keys"
@@ -19,13 +19,13 @@ GROUPED = "meters[0][dimension_group_by_keys][]"
 
 
 @pytest.fixture
-def books(services: Services) -> Books:
-    return Books(services)
+def books(local: LocalServer) -> Books:
+    return Books(local)
 
 
 def change(books: Books, meter: str, *keys: str) -> dict[str, Any]:
     path = f"/meterhouse/v1/meters/{meter}/dimensions"
-    return books.services.create(path, data={KEYS: list(keys)})
+    return books.local.create(path, data={KEYS: list(keys)})
 
 
 def slots_of(books: Books) -> dict[tuple[int, tuple[str, ...]], tuple[int, int]]:
@@ -42,7 +42,7 @@ def slots_of(books: Books) -> dict[tuple[int, tuple[str, ...]], tuple[int, int]]
         rows: list[dict[str, Any]] = store.columns(sql, {}).to_pylist()
         return rows
 
-    rows = books.services.run(books.services.meterhouse.services.stores.usage(read))
+    rows = books.local.run(books.local.meterhouse.services.stores.usage(read))
     each, together = (
         {
             (row["version"], tuple(row["dimensions"])): (row["events"], int(row["value"]))
@@ -85,7 +85,7 @@ def test_a_key_is_added(books: Books) -> None:
     }
     assert grouped(books, meter, "region") == {"": 4, "eu": 1, "us": 2}
     assert grouped(books, meter, "model") == {"a": 3, "b": 4}
-    shown = books.services.request("GET", f"/v1/billing/meters/{meter}").json()
+    shown = books.local.request("GET", f"/v1/billing/meters/{meter}").json()
     assert shown["dimension_payload_keys"] == ["model", "region"]
 
 
@@ -97,7 +97,7 @@ def test_events_that_come_later_need_the_new_keys(books: Books) -> None:
     books.send(0, "4")
     books.cancel(books.send(0, "8", region="eu"))
     assert grouped(books, meter, "region") == {"eu": 3}
-    found = books.services.request("GET", "/meterhouse/v1/meter_events", params={"code": MISSING})
+    found = books.local.request("GET", "/meterhouse/v1/meter_events", params={"code": MISSING})
     assert [event["value"] for event in found.json()["data"]] == ["4"]
 
 
@@ -105,7 +105,7 @@ def test_keys_can_go(books: Books) -> None:
     meter = books.meter(**{KEYS: "model"})
     books.send(0, "1", model="a")
     path = f"/meterhouse/v1/meters/{meter}/dimensions"
-    told = books.services.create(path, data={"dimension_payload_keys": ""})
+    told = books.local.create(path, data={"dimension_payload_keys": ""})
     assert told["dimension_payload_keys"] is None
     books.send(0, "2")
     assert [row["value"] for row in books.rows(meter)] == [3]
@@ -125,17 +125,17 @@ def test_the_same_keys_are_no_change(books: Books) -> None:
 
 def test_two_changes_at_a_time_are_refused(books: Books) -> None:
     meter = books.meter()
-    rebuilder = books.services.meterhouse.services.rebuilder
-    books.services.run(rebuilder.stop())
+    rebuilder = books.local.meterhouse.services.rebuilder
+    books.local.run(rebuilder.stop())
     path = f"/meterhouse/v1/meters/{meter}/dimensions"
     begun = dimensions.DimensionChange(
         scope=1, meter=meter, version=2, keys=("model",), created=NOW * 1000
     )
-    books.services.run(books.services.meterhouse.services.stores.write(dimensions.begin, begun))
-    answer = books.services.request("POST", path, data={KEYS: "region"})
+    books.local.run(books.local.meterhouse.services.stores.write(dimensions.begin, begun))
+    answer = books.local.request("POST", path, data={KEYS: "region"})
     assert answer.status_code == 400
     assert "already" in answer.json()["error"]["message"]
-    assert books.services.request("GET", path).json()["change"]["status"] == "running"
+    assert books.local.request("GET", path).json()["change"]["status"] == "running"
 
 
 def test_former_versions_go_a_while_later(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +144,10 @@ def test_former_versions_go_a_while_later(books: Books, monkeypatch: pytest.Monk
     books.send(0, "1", model="a", region="eu")
     change(books, meter, "region")
     assert set(slots_of(books)) == {(1, ("a",)), (2, ("eu",))}
-    books.services.clock.advance(limits.REBUILD_FORMER_SECONDS * 1000)
-    books.services.meterhouse.services.rebuilder.wake()
-    stores = books.services.meterhouse.services.stores
-    while books.services.run(stores.read(dimensions.oldest_uncleared)):
+    books.local.clock.advance(limits.REBUILD_FORMER_SECONDS * 1000)
+    books.local.meterhouse.services.rebuilder.wake()
+    stores = books.local.meterhouse.services.stores
+    while books.local.run(stores.read(dimensions.oldest_uncleared)):
         pass
     assert slots_of(books) == {(2, ("eu",)): (1, 1)}
     assert [row["value"] for row in books.rows(meter)] == [1]  # told by what has no dimensions
@@ -172,20 +172,20 @@ def test_who_waits_while_a_meter_switches_is_told_everything(
 
     async def ask() -> Any:
         changed = f"/meterhouse/v1/meters/{meter}/dimensions"
-        change = asyncio.create_task(books.services.ask("POST", changed, data={KEYS: "region"}))
+        change = asyncio.create_task(books.local.ask("POST", changed, data={KEYS: "region"}))
         await asyncio.to_thread(switching.wait, 10)
         event = {"event_name": "calls", "payload[value]": "2", "payload[region]": "us"}
         event["payload[stripe_customer_id]"] = books.customers[0]
-        await books.services.ask("POST", "/v1/billing/meter_events", data=event)
+        await books.local.ask("POST", "/v1/billing/meter_events", data=event)
         asked = asyncio.create_task(
-            books.services.ask("GET", path, params={**params, "meters[0][meter]": meter})
+            books.local.ask("GET", path, params={**params, "meters[0][meter]": meter})
         )
         await asyncio.sleep(0.2)  # until it waits for the event
         go_on.set()
         await change
         return await asked
 
-    answer = books.services.run(ask())
+    answer = books.local.run(ask())
     assert answer.headers["meterhouse-consistency"] == "strong"
     assert [row["value"] for row in answer.json()["data"]] == [3]
 
@@ -194,21 +194,21 @@ def test_a_file_that_takes_longer_than_former_slots_stay_is_made_again(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "REBUILD_FORMER_SECONDS", 0)
-    services = books.services.meterhouse.services
-    write = services.exports.write
+    local = books.local.meterhouse.services
+    write = local.exports.write
     taken: list[IO[bytes]] = []
 
     async def write_slowly(*args: Any) -> IO[bytes]:
         if not taken:
             path = f"/meterhouse/v1/meters/{meter}/dimensions"
-            await books.services.ask("POST", path, data={KEYS: "region"})
-            services.rebuilder.wake()
-            while await services.stores.read(dimensions.oldest_uncleared):
+            await books.local.ask("POST", path, data={KEYS: "region"})
+            local.rebuilder.wake()
+            while await local.stores.read(dimensions.oldest_uncleared):
                 pass
         taken.append(await write(*args))
         return taken[-1]
 
-    monkeypatch.setattr(services.exports, "write", write_slowly)
+    monkeypatch.setattr(local.exports, "write", write_slowly)
     meter = books.meter(**{KEYS: "model"})
     books.send(0, "1", model="a", region="eu")
     assert [row["value"] for row in books.rows(meter)] == [1]
@@ -218,20 +218,20 @@ def test_a_file_that_takes_longer_than_former_slots_stay_is_made_again(
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_month_that_a_crash_left_half_done_is_made_again(books: Books, *, begun: bool) -> None:
     meter = books.meter()
-    services = books.services.meterhouse.services
+    local = books.local.meterhouse.services
     books.send(0, "1", region="eu")
     books.cancel(books.send(1, "2", region="eu"))
     books.rows(meter)
-    books.services.run(services.rebuilder.stop())
+    books.local.run(local.rebuilder.stop())
     new = dimensions.DimensionChange(
         scope=1, meter=meter, version=2, keys=("region",), created=NOW * 1000
     )
-    stores, run = services.stores, books.services.run
+    stores, run = local.stores, books.local.run
     run(stores.write(dimensions.begin, new))
     made = run(stores.read(dimensions.oldest_running))
     assert made is not None
     slots = Slots(run(stores.read(scopes_by_id))[1], meter, 2, ("region",))
-    position = services.processor.stored_position
+    position = local.processor.stored_position
     if begun:  # all of it is there, as just before the switch, and it is not known
         run(stores.usage(add_month, slots, 202611, None))
     among = Positions(0, position)
@@ -242,9 +242,9 @@ def test_a_month_that_a_crash_left_half_done_is_made_again(books: Books, *, begu
     books.send(2, "4", region="us")
 
     async def go_on() -> None:
-        services.rebuilder.wake()
-        services.rebuilder.start()
-        await services.rebuilder.finish(10)
+        local.rebuilder.wake()
+        local.rebuilder.start()
+        await local.rebuilder.finish(10)
 
     run(go_on())
     assert grouped(books, meter, "region") == {"eu": 1, "us": 4}
@@ -255,27 +255,27 @@ def test_a_month_that_a_crash_left_half_done_is_made_again(books: Books, *, begu
 def test_a_rebuild_that_is_paused_begins_no_month(books: Books) -> None:
     """Given a rebuild, when it is paused, then no store says of a month what the other does not."""
     meter = books.meter()
-    services = books.services.meterhouse.services
+    local = books.local.meterhouse.services
     books.send(0, "1", region="eu")
     books.rows(meter)
-    books.services.run(services.rebuilder.stop())
+    books.local.run(local.rebuilder.stop())
     new = dimensions.DimensionChange(
         scope=1, meter=meter, version=2, keys=("region",), created=NOW * 1000
     )
-    books.services.run(services.stores.write(dimensions.begin, new))
+    books.local.run(local.stores.write(dimensions.begin, new))
 
     async def go_on() -> None:
-        async with services.rebuilder.paused():
-            services.rebuilder.wake()
-            services.rebuilder.start()
-            change = await services.stores.read(dimensions.oldest_running)
+        async with local.rebuilder.paused():
+            local.rebuilder.wake()
+            local.rebuilder.start()
+            change = await local.stores.read(dimensions.oldest_running)
             # That it has counted what is to do comes just before the first month.
             while change is not None and change.events_total is None:
-                change = await services.stores.read(dimensions.oldest_running)
+                change = await local.stores.read(dimensions.oldest_running)
             assert change is not None
-            await services.rebuilder.finish(0.1)
-            assert await services.stores.read(dimensions.months, change) == []
-        await services.rebuilder.finish(30)
+            await local.rebuilder.finish(0.1)
+            assert await local.stores.read(dimensions.months, change) == []
+        await local.rebuilder.finish(30)
 
-    books.services.run(go_on())
+    books.local.run(go_on())
     assert grouped(books, meter, "region") == {"eu": 1}

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from tests.api.local import DAY, HOUR, NOW, LocalServer
 from tests.api.meterhouse.samples import stream
 from tests.api.samples import error_of
-from tests.api.services import DAY, HOUR, NOW, Services
 from tests.api.v2.samples import at, done, event
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -13,13 +13,13 @@ USAGE = "/v1/billing/analytics/meter_usage"
 DIMENSIONS = {"dimension_payload_keys[]": "model"}
 
 
-def make(services: Services, customer: str, *meters: str, **data: Any) -> dict[str, Any]:
-    made = services.create(TOKENS, data={"customer": customer, "meters[]": list(meters)} | data)
+def make(local: LocalServer, customer: str, *meters: str, **data: Any) -> dict[str, Any]:
+    made = local.create(TOKENS, data={"customer": customer, "meters[]": list(meters)} | data)
     assert made["token"].startswith("embed_")
     return made
 
 
-def ask(services: Services, token: str, customer: str, meter: str, /, **params: Any) -> Any:
+def ask(local: LocalServer, token: str, customer: str, meter: str, /, **params: Any) -> Any:
     asked: dict[str, Any] = {
         "customer": customer,
         "meters[0][meter]": meter,
@@ -27,12 +27,12 @@ def ask(services: Services, token: str, customer: str, meter: str, /, **params: 
         "ends_at": NOW + DAY,
     }
     headers = {"Stripe-Version": "2026-10-28.preview"}
-    return services.request("GET", USAGE, params=asked | params, key=token, headers=headers)
+    return local.request("GET", USAGE, params=asked | params, key=token, headers=headers)
 
 
-def test_a_token_as_it_is_shown(services: Services) -> None:
-    meter, customer = services.meter(**DIMENSIONS), services.customer()
-    made = make(services, customer, meter, **{"dimension_group_by_keys[]": "model"})
+def test_a_token_as_it_is_shown(local: LocalServer) -> None:
+    meter, customer = local.meter(**DIMENSIONS), local.customer()
+    made = make(local, customer, meter, **{"dimension_group_by_keys[]": "model"})
     assert made.pop("token")
     assert made == {
         "object": "meterhouse.embed_token",
@@ -45,19 +45,19 @@ def test_a_token_as_it_is_shown(services: Services) -> None:
     }
 
 
-def test_it_reads_what_it_is_bound_to(services: Services) -> None:
-    meter, customer = services.meter(**DIMENSIONS), services.customer()
+def test_it_reads_what_it_is_bound_to(local: LocalServer) -> None:
+    meter, customer = local.meter(**DIMENSIONS), local.customer()
     payload = {"stripe_customer_id": customer, "value": "7", "model": "small"}
-    stream(services, event(customer, timestamp=at(-60)) | {"payload": payload})
-    token = make(services, customer, meter, **{"dimension_group_by_keys[]": "model"})["token"]
+    stream(local, event(customer, timestamp=at(-60)) | {"payload": payload})
+    token = make(local, customer, meter, **{"dimension_group_by_keys[]": "model"})["token"]
     for how in (
         {},
         {"meters[0][dimension_group_by_keys][]": "model"},
         {"meters[0][dimension_filters][model]": "small"},
         {"value_grouping_window": "hour"},
     ):
-        mine = done(ask(services, token, customer, meter, **how))
-        assert mine == done(ask(services, TEST_KEY, customer, meter, **how))
+        mine = done(ask(local, token, customer, meter, **how))
+        assert mine == done(ask(local, TEST_KEY, customer, meter, **how))
 
 
 @pytest.mark.parametrize(
@@ -71,39 +71,39 @@ def test_it_reads_what_it_is_bound_to(services: Services) -> None:
         ({"meters[0][tenant_filters][user]": "ada"}, "does not permit the tenant 'user'"),
     ],
 )
-def test_it_reads_nothing_else(services: Services, how: dict[str, str], sentence: str) -> None:
+def test_it_reads_nothing_else(local: LocalServer, how: dict[str, str], sentence: str) -> None:
     keys = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "region"}
-    meter, customer = services.meter(**keys), services.customer()
-    token = make(services, customer, meter, **{"dimension_group_by_keys[]": "model"})["token"]
-    assert sentence in error_of(ask(services, token, customer, meter, **how), 403)["message"]
+    meter, customer = local.meter(**keys), local.customer()
+    token = make(local, customer, meter, **{"dimension_group_by_keys[]": "model"})["token"]
+    assert sentence in error_of(ask(local, token, customer, meter, **how), 403)["message"]
 
 
-def test_it_does_not_read_all_meters_together(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    token = make(services, customer, meter)["token"]
+def test_it_does_not_read_all_meters_together(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    token = make(local, customer, meter)["token"]
     asked = {"customer": customer, "starts_at": NOW - DAY, "ends_at": NOW + DAY}
     headers = {"Stripe-Version": "2026-10-28.preview"}
-    refused = services.request("GET", USAGE, params=asked, key=token, headers=headers)
+    refused = local.request("GET", USAGE, params=asked, key=token, headers=headers)
     assert error_of(refused, 403)["param"] == "meters"
 
 
-def test_it_is_over_in_time(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    token = make(services, customer, meter, expires_in="60")["token"]
-    services.clock.advance(59_999)
-    assert ask(services, token, customer, meter).status_code == 200
-    services.clock.advance(1)
-    refused = error_of(ask(services, token, customer, meter), 401)
+def test_it_is_over_in_time(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    token = make(local, customer, meter, expires_in="60")["token"]
+    local.clock.advance(59_999)
+    assert ask(local, token, customer, meter).status_code == 200
+    local.clock.advance(1)
+    refused = error_of(ask(local, token, customer, meter), 401)
     assert refused["message"] == "The embed token has expired; make a new one."
 
 
-def test_one_that_a_clock_ahead_has_made_does_not_outlast_it(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    services.clock.advance(180 * 86_400_000)
-    token = make(services, customer, meter)["token"]
-    assert ask(services, token, customer, meter).status_code == 200
-    services.clock.advance(-180 * 86_400_000)
-    error_of(ask(services, token, customer, meter), 401)
+def test_one_that_a_clock_ahead_has_made_does_not_outlast_it(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    local.clock.advance(180 * 86_400_000)
+    token = make(local, customer, meter)["token"]
+    assert ask(local, token, customer, meter).status_code == 200
+    local.clock.advance(-180 * 86_400_000)
+    error_of(ask(local, token, customer, meter), 401)
 
 
 @pytest.mark.parametrize(
@@ -117,23 +117,23 @@ def test_one_that_a_clock_ahead_has_made_does_not_outlast_it(services: Services)
         ("POST", "/v1/billing/meter_events"),
     ],
 )
-def test_nothing_else_takes_it(services: Services, method: str, path: str) -> None:
-    token = make(services, services.customer(), services.meter())["token"]
-    error_of(services.request(method, path, key=token), 401)
+def test_nothing_else_takes_it(local: LocalServer, method: str, path: str) -> None:
+    token = make(local, local.customer(), local.meter())["token"]
+    error_of(local.request(method, path, key=token), 401)
 
 
-def test_a_token_that_was_changed_opens_nothing(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    token = make(services, customer, meter)["token"]
+def test_a_token_that_was_changed_opens_nothing(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    token = make(local, customer, meter)["token"]
     for changed in (token[:-2], "embed_", "embed_" + "A" * 300, "embed_" + "A" * 10_000):
-        error_of(ask(services, changed, customer, meter), 401)
+        error_of(ask(local, changed, customer, meter), 401)
 
 
-def test_it_is_of_its_account(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    token = make(services, customer, meter)["token"]
+def test_it_is_of_its_account(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    token = make(local, customer, meter)["token"]
     headers = {"Stripe-Account": "acct_other", "Stripe-Version": "2026-10-28.preview"}
-    error_of(services.request("GET", USAGE, key=token, headers=headers), 403)
+    error_of(local.request("GET", USAGE, key=token, headers=headers), 403)
 
 
 @pytest.mark.parametrize(
@@ -148,18 +148,18 @@ def test_it_is_of_its_account(services: Services) -> None:
     ],
 )
 def test_what_cannot_be_bound_is_refused(
-    services: Services, data: dict[str, str], param: str
+    local: LocalServer, data: dict[str, str], param: str
 ) -> None:
     bound: dict[str, str] = {
-        "customer": services.customer(),
-        "meters[]": services.meter(**DIMENSIONS),
+        "customer": local.customer(),
+        "meters[]": local.meter(**DIMENSIONS),
     }
     if "meters" in data:
         del bound["meters[]"]
-    assert error_of(services.request("POST", TOKENS, data=bound | data), 400)["param"] == param
+    assert error_of(local.request("POST", TOKENS, data=bound | data), 400)["param"] == param
 
 
-def test_books_are_apart(services: Services) -> None:
-    data = {"customer": services.customer(), "meters[]": services.meter()}
-    refused = error_of(services.request("POST", TOKENS, data=data, key=LIVE_KEY), 400)
+def test_books_are_apart(local: LocalServer) -> None:
+    data = {"customer": local.customer(), "meters[]": local.meter()}
+    refused = error_of(local.request("POST", TOKENS, data=data, key=LIVE_KEY), 400)
     assert refused["param"] == "customer"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.ledger import tables
 from meterhouse.usage import request_logs, schema
-from tests.api.services import DAY, NOW, Services, housing
+from tests.api.local import DAY, NOW, LocalServer, local_server
 from tests.receiver import Receiver, Reply, receiving
 
 ADA = "Ada Wanderlust"
@@ -27,7 +27,7 @@ KNOWN = {
 MINUTE = 60_000
 
 
-def kept(services: Services) -> dict[str, int]:
+def kept(local: LocalServer) -> dict[str, int]:
     """Count the rows of the ledger that tell something of her, table by table."""
 
     def work(connection: sa.Connection) -> dict[str, int]:
@@ -37,138 +37,136 @@ def kept(services: Services) -> dict[str, int]:
             found[table.name] = sum("wanderlust" in row for row in rows)
         return {name: rows for name, rows in found.items() if rows}
 
-    return services.run(services.meterhouse.services.stores.read(work))
+    return local.run(local.meterhouse.services.stores.read(work))
 
 
-def erase(services: Services, minutes: int = 0) -> None:
+def erase(local: LocalServer, minutes: int = 0) -> None:
     """Let time pass, and erase what may go by then."""
-    services.later(minutes * MINUTE)
-    eraser = services.meterhouse.services.eraser
+    local.later(minutes * MINUTE)
+    eraser = local.meterhouse.services.eraser
     eraser.wake()
-    services.run(eraser.finish(limits.STOP_DRAIN_SECONDS_MAX))
+    local.run(eraser.finish(limits.STOP_DRAIN_SECONDS_MAX))
 
 
-def ada(services: Services) -> str:
+def ada(local: LocalServer) -> str:
     """Make her and change her, under idempotency keys; return her id."""
-    made = services.create("/v1/customers", data=KNOWN, headers={"Idempotency-Key": "made"})
+    made = local.create("/v1/customers", data=KNOWN, headers={"Idempotency-Key": "made"})
     path = f"/v1/customers/{made['id']}"
     changed = {"metadata[more]": ADA}
-    services.create(path, data=changed, headers={"Idempotency-Key": "changed"})
+    local.create(path, data=changed, headers={"Idempotency-Key": "changed"})
     id_: str = made["id"]
     return id_
 
 
-def test_a_deleted_customer_is_forgotten(services: Services) -> None:
-    customer = ada(services)
-    event = services.request("GET", "/v1/events").json()["data"][0]
+def test_a_deleted_customer_is_forgotten(local: LocalServer) -> None:
+    customer = ada(local)
+    event = local.request("GET", "/v1/events").json()["data"][0]
     again = {"for_stripecli": "true"}
     retry = f"/v1/events/{event['id']}/retry"
-    services.create(retry, data=again, headers={"Idempotency-Key": "sent"})
-    assert kept(services) == {"customers": 1, "idempotency_records": 3, "notifications": 2}
+    local.create(retry, data=again, headers={"Idempotency-Key": "sent"})
+    assert kept(local) == {"customers": 1, "idempotency_records": 3, "notifications": 2}
     gone = {"id": customer, "object": "customer", "deleted": True}
 
-    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(services)["customers"] == 1
-    assert services.request("DELETE", f"/v1/customers/{customer}").json() == gone
-    erase(services)
-    assert kept(services) == {"notifications": 1}  # the event of the deletion is new
-    newest, *others = services.request("GET", "/v1/events").json()["data"]
+    erase(local, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(local)["customers"] == 1
+    assert local.request("DELETE", f"/v1/customers/{customer}").json() == gone
+    erase(local)
+    assert kept(local) == {"notifications": 1}  # the event of the deletion is new
+    newest, *others = local.request("GET", "/v1/events").json()["data"]
     assert (newest["type"], newest["data"]["object"]["name"]) == ("customer.deleted", ADA)
     assert [one["data"] for one in others] == [{"object": gone}] * 2
 
-    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(services) == {}
+    erase(local, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(local) == {}
     for path, data, key in (
         ("/v1/customers", KNOWN, "made"),
         (f"/v1/customers/{customer}", {"metadata[more]": ADA}, "changed"),
         (retry, again, "sent"),
     ):
-        answer = services.request("POST", path, data=data, headers={"Idempotency-Key": key})
+        answer = local.request("POST", path, data=data, headers={"Idempotency-Key": key})
         assert answer.json() == gone
         assert answer.headers["idempotent-replayed"] == "true"
 
 
-def test_others_are_as_they_were(services: Services) -> None:
-    gone, other = ada(services), services.create("/v1/customers", data={"name": "Bob"})
-    services.request("DELETE", f"/v1/customers/{gone}")
-    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
-    assert services.request("GET", f"/v1/customers/{other['id']}").json() == other
-    [event] = services.request("GET", "/v1/events?type=customer.created").json()["data"][:1]
+def test_others_are_as_they_were(local: LocalServer) -> None:
+    gone, other = ada(local), local.create("/v1/customers", data={"name": "Bob"})
+    local.request("DELETE", f"/v1/customers/{gone}")
+    erase(local, limits.ERASURE_EVENT_MINUTES + 1)
+    assert local.request("GET", f"/v1/customers/{other['id']}").json() == other
+    [event] = local.request("GET", "/v1/events?type=customer.created").json()["data"][:1]
     assert event["data"]["object"] == other
 
 
 @pytest.fixture
-def receiver(services: Services) -> Iterator[Receiver]:
+def receiver(local: LocalServer) -> Iterator[Receiver]:
     with receiving() as opened:
-        listen(services, opened)
+        listen(local, opened)
         yield opened
 
 
-def listen(services: Services, receiver: Receiver) -> None:
+def listen(local: LocalServer, receiver: Receiver) -> None:
     data = {"url": receiver.url, "enabled_events[]": "*"}
-    services.create("/v1/webhook_endpoints", data=data)
+    local.create("/v1/webhook_endpoints", data=data)
 
 
-def test_destinations_hear_of_her_as_she_was(services: Services, receiver: Receiver) -> None:
+def test_destinations_hear_of_her_as_she_was(local: LocalServer, receiver: Receiver) -> None:
     receiver.reply = lambda _: Reply(500, b"no")
-    customer = ada(services)
-    services.request("DELETE", f"/v1/customers/{customer}")
-    services.run(asyncio.to_thread(receiver.wait, 3))
-    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(services) == {"notifications": 3}  # all are owed
+    customer = ada(local)
+    local.request("DELETE", f"/v1/customers/{customer}")
+    local.run(asyncio.to_thread(receiver.wait, 3))
+    erase(local, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(local) == {"notifications": 3}  # all are owed
 
     receiver.reply = lambda heard: Reply(200, heard.body[:900])
-    services.later(50 * MINUTE)
-    services.run(delivered(services))
+    local.later(50 * MINUTE)
+    local.run(delivered(local))
     assert ADA.encode() in receiver.heard[-1].body
-    erase(services, limits.ERASURE_EVENT_MINUTES + 1)
-    assert kept(services) == {}
+    erase(local, limits.ERASURE_EVENT_MINUTES + 1)
+    assert kept(local) == {}
 
 
-async def delivered(services: Services) -> None:
+async def delivered(local: LocalServer) -> None:
     """Wait until nothing is owed to anybody."""
     statuses = {"pending"}
     while statuses != {"delivered"}:
         await asyncio.sleep(0.01)
-        answer = await services.ask("GET", "/meterhouse/v1/deliveries")
+        answer = await local.ask("GET", "/meterhouse/v1/deliveries")
         statuses = {one["status"] for one in answer.json()["data"]}
 
 
-def ask(services: Services, customer: str, **body: Any) -> dict[str, Any]:
+def ask(local: LocalServer, customer: str, **body: Any) -> dict[str, Any]:
     """Ask for an erasure as the operator does."""
     path = f"/meterhouse/v1/customers/{customer}/erase"
-    return services.create(path, json=body, key=services.meterhouse.services.operator_token)
+    return local.create(path, json=body, key=local.meterhouse.services.operator_token)
 
 
-def finish(services: Services, erasure: dict[str, Any]) -> dict[str, Any]:
+def finish(local: LocalServer, erasure: dict[str, Any]) -> dict[str, Any]:
     """Let time pass until an erasure is complete."""
     path = f"/meterhouse/v1/erasures/{erasure['id']}"
     while erasure["status"] != "complete":
-        services.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
-        services.meterhouse.services.rebuilder.wake()
-        services.run(services.meterhouse.services.rebuilder.finish(limits.STOP_DRAIN_SECONDS_MAX))
-        erase(services)
-        answer = services.request("GET", path, key=services.meterhouse.services.operator_token)
+        local.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
+        local.meterhouse.services.rebuilder.wake()
+        local.run(local.meterhouse.services.rebuilder.finish(limits.STOP_DRAIN_SECONDS_MAX))
+        erase(local)
+        answer = local.request("GET", path, key=local.meterhouse.services.operator_token)
         erasure = answer.json()
     return erasure
 
 
-def send(services: Services, customer: str, name: str = "calls", **payload: str) -> dict[str, Any]:
+def send(local: LocalServer, customer: str, name: str = "calls", **payload: str) -> dict[str, Any]:
     """Send an event under an idempotency key, by v1."""
     values = {"stripe_customer_id": customer, "value": "2", **payload}
     data = {f"payload[{key}]": text for key, text in values.items()}
     key = {"Idempotency-Key": f"{customer} {name} {payload['model']}"}
-    return services.create(
-        "/v1/billing/meter_events", data=data | {"event_name": name}, headers=key
-    )
+    return local.create("/v1/billing/meter_events", data=data | {"event_name": name}, headers=key)
 
 
-def stream(services: Services, *events: dict[str, Any]) -> None:
+def stream(local: LocalServer, *events: dict[str, Any]) -> None:
     headers = {"Stripe-Version": "2026-10-28.endive"}
-    services.create("/v2/billing/meter_event_stream", json={"events": events}, headers=headers)
+    local.create("/v2/billing/meter_event_stream", json={"events": events}, headers=headers)
 
 
-def usage_tells(services: Services) -> dict[str, int]:
+def usage_tells(local: LocalServer) -> dict[str, int]:
     """Count the rows of the usage store that tell something of her, table by table."""
 
     def work(store: Any) -> dict[str, int]:
@@ -179,7 +177,7 @@ def usage_tells(services: Services) -> dict[str, int]:
             found[table] = store.columns(sql, {}).to_pylist()[0]["rows"]
         return {name: rows for name, rows in found.items() if rows}
 
-    return services.run(services.meterhouse.services.stores.usage(work))
+    return local.run(local.meterhouse.services.stores.usage(work))
 
 
 def files_that_tell(folder: Path) -> set[str]:
@@ -191,52 +189,50 @@ def files_that_tell(folder: Path) -> set[str]:
     }
 
 
-def books_balance(services: Services) -> bool:
-    token = services.meterhouse.services.operator_token
-    services.request("POST", "/meterhouse/v1/verification", key=token)
+def books_balance(local: LocalServer) -> bool:
+    token = local.meterhouse.services.operator_token
+    local.request("POST", "/meterhouse/v1/verification", key=token)
     state: dict[str, Any] = {"status": "running"}
     while state["status"] == "running":
-        services.run(asyncio.sleep(0.01))
-        state = services.request("GET", "/meterhouse/v1/verification", key=token).json()
+        local.run(asyncio.sleep(0.01))
+        state = local.request("GET", "/meterhouse/v1/verification", key=token).json()
     return (state["status"], state["problems"]) == ("balanced", [])
 
 
-def by_note(services: Services, meter: str, **params: Any) -> dict[str, float]:
+def by_note(local: LocalServer, meter: str, **params: Any) -> dict[str, float]:
     """Return the usage of a meter by the dimension that has her name."""
     asked = {"starts_at": NOW // DAY * DAY, "ends_at": NOW // DAY * DAY + DAY, **params}
     asked |= {"meters[0][meter]": meter, "meters[0][dimension_group_by_keys][]": "note"}
-    rows = services.request("GET", "/meterhouse/v1/usage", params=asked).json()["data"]
+    rows = local.request("GET", "/meterhouse/v1/usage", params=asked).json()["data"]
     return {row["dimensions"]["note"]: row["value"] for row in rows}
 
 
-def everything(services: Services, customer: str, other: str) -> tuple[str, str]:
+def everything(local: LocalServer, customer: str, other: str) -> tuple[str, str]:
     """Let all that can be said of her go through the program; return two meters."""
     dimensions = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "note"}
-    meter = services.meter(**dimensions)
-    last = services.meter("peaks", **dimensions, **{"default_aggregation[formula]": "last"})
+    meter = local.meter(**dimensions)
+    last = local.meter("peaks", **dimensions, **{"default_aggregation[formula]": "last"})
     for name in ("calls", "peaks"):
         for number in range(3):
-            send(services, customer, name, model=f"m{number}", note=ADA)
-        send(services, other, name, model="m1", note="Bob")
-    gone = send(services, customer, model="m9", note=ADA)["identifier"]
+            send(local, customer, name, model=f"m{number}", note=ADA)
+        send(local, other, name, model="m1", note="Bob")
+    gone = send(local, customer, model="m9", note=ADA)["identifier"]
     cancel = {"type": "cancel", "event_name": "calls", "cancel[identifier]": gone}
-    services.create("/v1/billing/meter_event_adjustments", data=cancel)
+    local.create("/v1/billing/meter_event_adjustments", data=cancel)
     payload = {"stripe_customer_id": customer, "value": "4", "model": "m1", "note": ADA}
     event = {"event_name": "calls", "identifier": "twice", "payload": payload}
-    stream(services, event, event, {**event, "event_name": "cals", "identifier": "typo"})
+    stream(local, event, event, {**event, "event_name": "cals", "identifier": "typo"})
     version = {"Stripe-Version": "2026-10-28.endive", "Idempotency-Key": "v2"}
-    services.create(
-        "/v2/billing/meter_events", json={**event, "identifier": "by v2"}, headers=version
-    )
-    assert by_note(services, meter) == {ADA: 14, "Bob": 2}
+    local.create("/v2/billing/meter_events", json={**event, "identifier": "by v2"}, headers=version)
+    assert by_note(local, meter) == {ADA: 14, "Bob": 2}
     for path, params in (
         ("/v1/customers/search", {"query": f'name:"{ADA}"'}),
         ("/meterhouse/v1/customers", {"text": ADA}),
     ):
-        assert services.request("GET", path, params=params).json()["data"][0]["id"] == customer
-    wrong = services.request("POST", f"/v1/customers/{customer}", data={"balance": ADA})
+        assert local.request("GET", path, params=params).json()["data"][0]["id"] == customer
+    wrong = local.request("POST", f"/v1/customers/{customer}", data={"balance": ADA})
     assert ADA in wrong.json()["error"]["message"]
-    services.run(services.meterhouse.services.request_logs.store())
+    local.run(local.meterhouse.services.request_logs.store())
     return meter, last
 
 
@@ -257,13 +253,13 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hurry")
 def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
-    with housing(tmp_path) as services, receiving() as receiver:
+    with local_server(tmp_path) as local, receiving() as receiver:
         receiver.reply = lambda heard: Reply(200, heard.body[:900])
-        listen(services, receiver)
-        customer, other = ada(services), services.customer()
-        meter, last = everything(services, customer, other)
-        services.run(delivered(services))
-        assert usage_tells(services).keys() == {
+        listen(local, receiver)
+        customer, other = ada(local), local.customer()
+        meter, last = everything(local, customer, other)
+        local.run(delivered(local))
+        assert usage_tells(local).keys() == {
             "events",
             "duplicate_events",
             "rejected_events",
@@ -272,7 +268,7 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
         assert files_that_tell(tmp_path) == {"ledger", "usage"}
         events = 3 + 3 + 2 + 1 + 1 + 1 + 1  # of both meters, cancelled, twice, again, typo, by v2
 
-        told = finish(services, ask(services, customer, payload_keys=["note"]))
+        told = finish(local, ask(local, customer, payload_keys=["note"]))
         assert told | {"id": ""} == {
             "id": "",
             "object": "meterhouse.erasure",
@@ -285,35 +281,35 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
             "status": "complete",
             "step": None,
         }
-        assert (kept(services), usage_tells(services)) == ({}, {})
+        assert (kept(local), usage_tells(local)) == ({}, {})
         params = {"action": "customer.erased"}
-        [noted] = services.request("GET", "/meterhouse/v1/audit_log", params=params).json()["data"]
+        [noted] = local.request("GET", "/meterhouse/v1/audit_log", params=params).json()["data"]
         assert noted["object_id"] == customer
         assert noted["changes"] == {"payload_keys": {"old": None, "new": ["note"]}}
-        assert by_note(services, meter) == {"": 14, "Bob": 2}
-        assert by_note(services, last, customer=other) == {"Bob": 2}
-        assert books_balance(services)
-        answer = send(services, customer, model="m1", note=ADA)  # the same as before
+        assert by_note(local, meter) == {"": 14, "Bob": 2}
+        assert by_note(local, last, customer=other) == {"Bob": 2}
+        assert books_balance(local)
+        answer = send(local, customer, model="m1", note=ADA)  # the same as before
         assert answer["payload"].keys() == {"stripe_customer_id", "value", "model"}
     assert files_that_tell(tmp_path) == set()
 
 
 @pytest.mark.usefixtures("hurry")
-def test_a_customer_who_stays_loses_values_of_events_alone(services: Services) -> None:
-    customer = ada(services)
-    meter = services.meter()
-    send(services, customer, model="m1", note="x")
-    told = finish(services, ask(services, customer, payload_keys=["note"], keep_customer=True))
+def test_a_customer_who_stays_loses_values_of_events_alone(local: LocalServer) -> None:
+    customer = ada(local)
+    meter = local.meter()
+    send(local, customer, model="m1", note="x")
+    told = finish(local, ask(local, customer, payload_keys=["note"], keep_customer=True))
     assert told["events"] == 1
-    assert services.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
-    [event] = services.request("GET", "/meterhouse/v1/meter_events").json()["data"]
+    assert local.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+    [event] = local.request("GET", "/meterhouse/v1/meter_events").json()["data"]
     assert event["payload"] == {"stripe_customer_id": customer, "value": "2", "model": "m1"}
-    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
+    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
 
 
-def test_what_is_refused(services: Services) -> None:
-    customer = ada(services)
-    services.meter()
+def test_what_is_refused(local: LocalServer) -> None:
+    customer = ada(local)
+    local.meter()
     path = f"/meterhouse/v1/customers/{customer}/erase"
     refused: list[tuple[dict[str, Any], str]] = [
         ({"keep_customer": True}, "Specify payload_keys, or leave out keep_customer."),
@@ -325,19 +321,19 @@ def test_what_is_refused(services: Services) -> None:
         ({"other": 1}, "other"),
     ]
     for body, message in refused:
-        token = services.meterhouse.services.operator_token
-        answer = services.request("POST", path, json=body, key=token)
+        token = local.meterhouse.services.operator_token
+        answer = local.request("POST", path, json=body, key=token)
         assert answer.status_code == 400
         assert message in answer.json()["error"]["message"]
-    assert services.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+    assert local.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
 
 
-def test_it_is_for_the_operator_alone(services: Services) -> None:
-    customer, token = ada(services), services.meterhouse.services.operator_token
+def test_it_is_for_the_operator_alone(local: LocalServer) -> None:
+    customer, token = ada(local), local.meterhouse.services.operator_token
     path = f"/meterhouse/v1/customers/{customer}/erase"
     for method, one in (("POST", path), ("GET", "/meterhouse/v1/erasures/ers_1")):
-        assert services.request(method, one).status_code == 403
-    unknown = services.request("GET", "/meterhouse/v1/erasures/ers_1", key=token)
+        assert local.request(method, one).status_code == 403
+    unknown = local.request("GET", "/meterhouse/v1/erasures/ers_1", key=token)
     assert unknown.json()["error"]["message"] == "No such erasure: 'ers_1'"
     other = path.replace(customer, "cus_9")
-    assert services.request("POST", other, json={}, key=token).status_code == 404
+    assert local.request("POST", other, json={}, key=token).status_code == 404

@@ -1,19 +1,19 @@
 from meterhouse import zones
 from meterhouse.limits import FRESHNESS_LOOK_MILLISECONDS
+from tests.api.local import HOUR, NOW, LocalServer
 from tests.api.meterhouse.samples import stream, wrong
-from tests.api.services import HOUR, NOW, Services
 from tests.api.v2.samples import HERE, SESSION, STREAM, at, done, event
 from tests.server import LIVE_KEY
 
 STATUS = "/meterhouse/v1/status"
 
 
-def test_the_books_of_an_account(services: Services) -> None:
-    services.meter()
-    customer = services.customer()
+def test_the_books_of_an_account(local: LocalServer) -> None:
+    local.meter()
+    customer = local.customer()
     fine = event(customer, identifier="a", timestamp=at(-60))
-    stream(services, fine, fine, wrong("b", customer), wrong("c", customer), wrong("d", customer))
-    assert done(services.request("GET", STATUS)) == {
+    stream(local, fine, fine, wrong("b", customer), wrong("c", customer), wrong("d", customer))
+    assert done(local.request("GET", STATUS)) == {
         "object": "meterhouse.status",
         "accepted": 1,
         "acknowledged": 5,
@@ -25,23 +25,23 @@ def test_the_books_of_an_account(services: Services) -> None:
         "rejected": 3,
         "timezone_rules": zones.rules().version,
     }
-    other = done(services.request("GET", STATUS, key=LIVE_KEY))
+    other = done(local.request("GET", STATUS, key=LIVE_KEY))
     assert (other["acknowledged"], other["livemode"]) == (0, True)
 
 
-def test_it_tells_how_fresh_answers_are(services: Services) -> None:
-    services.clock.advance(HOUR * 1000 + FRESHNESS_LOOK_MILLISECONDS + 7)
-    told = done(services.request("GET", STATUS))
+def test_it_tells_how_fresh_answers_are(local: LocalServer) -> None:
+    local.clock.advance(HOUR * 1000 + FRESHNESS_LOOK_MILLISECONDS + 7)
+    told = done(local.request("GET", STATUS))
     assert told["complete_until"] == f"{NOW + HOUR}.{FRESHNESS_LOOK_MILLISECONDS + 7}"
 
 
-def test_what_is_not_judged_yet_is_pending(services: Services) -> None:
-    inner = services.meterhouse.services
+def test_what_is_not_judged_yet_is_pending(local: LocalServer) -> None:
+    inner = local.meterhouse.services
 
     async def ask() -> None:
         async with inner.processor.still():
-            made = await services.ask("POST", SESSION, headers=HERE)
-            sent = await services.ask(
+            made = await local.ask("POST", SESSION, headers=HERE)
+            sent = await local.ask(
                 "POST",
                 STREAM,
                 key=made.json()["authentication_token"],
@@ -49,7 +49,7 @@ def test_what_is_not_judged_yet_is_pending(services: Services) -> None:
                 headers=HERE,
             )
             assert sent.status_code == 200, sent.text
-            told = (await services.ask("GET", STATUS)).json()
+            told = (await local.ask("GET", STATUS)).json()
             assert (told["acknowledged"], told["rejected"], told["pending"]) == (1, 0, 1)
 
-    services.run(ask())
+    local.run(ask())

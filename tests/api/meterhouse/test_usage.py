@@ -16,7 +16,7 @@ import pytest
 from meterhouse import limits, zones
 from meterhouse.errors import ExportError
 from meterhouse.usage import export
-from tests.api.services import DAY, HOUR, NOW, Services
+from tests.api.local import DAY, HOUR, NOW, LocalServer
 from tests.server import TEST_KEY
 
 URL = "/meterhouse/v1/usage"
@@ -25,15 +25,15 @@ START, END = TODAY - 10 * DAY, TODAY + DAY
 
 
 class Books:
-    """A services with three customers, and what was sent for them."""
+    """A local with three customers, and what was sent for them."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self.customers = sorted(services.customer() for _ in range(3))
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        self.customers = sorted(local.customer() for _ in range(3))
         self.numbers = iter(range(1000))
 
     def meter(self, name: str = "calls", **data: str) -> str:
-        return self.services.meter(name, **data)
+        return self.local.meter(name, **data)
 
     def send(
         self, customer: int, value: str, at: int = NOW, name: str = "calls", **payload: str
@@ -47,17 +47,17 @@ class Books:
             "payload[value]": value,
             **{f"payload[{key}]": text for key, text in payload.items()},
         }
-        self.services.create("/v1/billing/meter_events", data=data)
+        self.local.create("/v1/billing/meter_events", data=data)
         return identifier
 
     def cancel(self, identifier: str, name: str = "calls") -> None:
         data = {"type": "cancel", "event_name": name, "cancel[identifier]": identifier}
-        self.services.create("/v1/billing/meter_event_adjustments", data=data)
+        self.local.create("/v1/billing/meter_event_adjustments", data=data)
 
     def ask(self, meter: str, accept: str = "", **params: Any) -> httpx.Response:
         asked = {"starts_at": START, "ends_at": END, "meters[0][meter]": meter, **params}
         headers = {"Accept": accept} if accept else {}
-        return self.services.request("GET", URL, params=asked, headers=headers)
+        return self.local.request("GET", URL, params=asked, headers=headers)
 
     def rows(self, meter: str, **params: Any) -> list[dict[str, Any]]:
         answer = self.ask(meter, **params)
@@ -67,8 +67,8 @@ class Books:
 
 
 @pytest.fixture
-def books(services: Services) -> Books:
-    return Books(services)
+def books(local: LocalServer) -> Books:
+    return Books(local)
 
 
 def values(rows: list[dict[str, Any]]) -> list[float]:
@@ -129,7 +129,7 @@ def test_an_overview_is_the_sum_of_its_customers(
         for customer in books.customers:
             path = "/v1/billing/analytics/meter_usage"
             params = asked | {"customer": customer}
-            alone = books.services.request("GET", path, params=params).json()["data"]
+            alone = books.local.request("GET", path, params=params).json()["data"]
             for row in alone:
                 key = str((row["starts_at"], row["dimensions"], row.get("tenants")))
                 expected[key] = expected.get(key, 0) + row["value"]
@@ -192,10 +192,10 @@ def test_what_was_known_at_an_instant(books: Books) -> None:
     meter = books.meter()
     kept = books.send(0, "5")
     books.send(1, "7")
-    books.services.clock.advance(10_000)
+    books.local.clock.advance(10_000)
     books.cancel(kept)
     books.send(0, "100")
-    books.services.clock.advance(10_000)
+    books.local.clock.advance(10_000)
     assert values(books.rows(meter, as_of=NOW)) == [12]
     assert values(books.rows(meter, as_of=NOW + 9)) == [12]
     assert values(books.rows(meter, as_of=NOW + 10)) == [107]
@@ -378,13 +378,13 @@ def test_a_value_that_parquet_has_no_room_for() -> None:
 def test_nothing_stays_behind(books: Books) -> None:
     meter = books.meter()
     books.ask(meter)
-    assert not list((books.services.meterhouse.config.data_dir / "exports").iterdir())
+    assert not list((books.local.meterhouse.config.data_dir / "exports").iterdir())
 
 
 def test_answers_that_are_not_read_are_few(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given as many as one sender may have, then there is another once one of them is closed."""
     monkeypatch.setattr(limits, "USAGE_SENDER_HELD_EXPORTS_MAX", 2)
-    meter, exports = books.meter(), books.services.meterhouse.services.exports
+    meter, exports = books.meter(), books.local.meterhouse.services.exports
     kept: list[IO[bytes]] = []
     write = exports.write
 
@@ -412,15 +412,15 @@ def test_the_last_of_the_disk_is_for_no_answer(
     monkeypatch.setattr(logging.getLogger("meterhouse.request"), "disabled", True)
     for accept in ("application/json", "text/csv", "application/vnd.apache.parquet"):
         assert books.ask(meter, accept=accept).status_code == 503
-    assert not list((books.services.meterhouse.config.data_dir / "exports").iterdir())
+    assert not list((books.local.meterhouse.config.data_dir / "exports").iterdir())
 
 
 def test_an_answer_whose_client_goes_away_is_closed(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a client that takes the head and nothing more, then the file goes when it does."""
-    services = books.services
-    exports, kept, gone = services.meterhouse.services.exports, list[IO[bytes]](), asyncio.Event()
+    local = books.local
+    exports, kept, gone = local.meterhouse.services.exports, list[IO[bytes]](), asyncio.Event()
     write, pieces = exports.write, [{"type": "http.request", "body": b""}]
 
     async def keep(*args: Any) -> IO[bytes]:
@@ -449,5 +449,5 @@ def test_an_answer_whose_client_goes_away_is_closed(
         "query_string": urlencode(query).encode(),
         "headers": [(b"authorization", b"Bearer " + TEST_KEY.encode())],
     }
-    services.run(services.meterhouse.asgi(scope, receive, send))
+    local.run(local.meterhouse.asgi(scope, receive, send))
     assert [file.closed for file in kept] == [True]

@@ -4,8 +4,8 @@ import httpx
 import pytest
 import stripe
 
+from tests.api.local import LocalServer
 from tests.api.samples import connect, error_of, new_account, new_key
-from tests.api.services import Services
 from tests.cli.samples import meterhouse
 from tests.server import LIVE_KEY, TEST_KEY, Server
 
@@ -45,8 +45,8 @@ def test_accounts_of_others_are_not_shown(server: Server, http: httpx.Client) ->
         assert error_of(cursor, 400)["message"] == f"No such account: '{account}'"
 
 
-def test_no_account_is_connected_at_first(services: Services) -> None:
-    assert services.request("GET", "/v1/accounts").json() == {
+def test_no_account_is_connected_at_first(local: LocalServer) -> None:
+    assert local.request("GET", "/v1/accounts").json() == {
         "object": "list",
         "url": "/v1/accounts",
         "has_more": False,

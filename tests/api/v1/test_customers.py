@@ -5,8 +5,8 @@ import httpx
 import pytest
 import stripe
 
+from tests.api.local import LocalServer
 from tests.api.samples import error_of
-from tests.api.services import Services
 
 
 def metadata_of(customer: stripe.Customer) -> Any:
@@ -289,16 +289,16 @@ def test_what_has_nothing_to_show_may_be_expanded(client: stripe.StripeClient) -
     assert page.data[0].id == made.id
 
 
-def test_the_list_is_filtered_by_creation(services: Services) -> None:
+def test_the_list_is_filtered_by_creation(local: LocalServer) -> None:
     ids, instants = [], []
     for _ in range(3):
-        services.clock.advance(1_500)
-        made = services.create("/v1/customers")
+        local.clock.advance(1_500)
+        made = local.create("/v1/customers")
         ids.append(made["id"])
         instants.append(made["created"])
 
     def found(**params: int) -> list[str]:
-        answer = services.request(
+        answer = local.request(
             "GET",
             "/v1/customers",
             params={

@@ -5,15 +5,15 @@ import pytest
 import stripe
 
 from meterhouse import limits
+from tests.api.local import DAY, HOUR, NOW, LocalServer
 from tests.api.samples import error_of, make_customer, make_meter, send
-from tests.api.services import DAY, HOUR, NOW, Services
 from tests.server import LIVE_KEY
 
 MIDNIGHT = NOW // DAY * DAY
 
 
-def use(services: Services, customer: str, timestamp: int, value: str) -> None:
-    services.create(
+def use(local: LocalServer, customer: str, timestamp: int, value: str) -> None:
+    local.create(
         "/v1/billing/meter_events",
         data={
             "event_name": "calls",
@@ -36,11 +36,11 @@ def points(answer: httpx.Response) -> list[tuple[int, int, Any]]:
     ]
 
 
-def test_the_summary_of_a_range(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    use(services, customer, NOW - 60, "1.5")
-    use(services, customer, NOW, "2")
-    answer = services.summaries(meter, customer, start_time=NOW - 60, end_time=NOW)
+def test_the_summary_of_a_range(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    use(local, customer, NOW - 60, "1.5")
+    use(local, customer, NOW, "2")
+    answer = local.summaries(meter, customer, start_time=NOW - 60, end_time=NOW)
     document = answer.json()
     (row,) = document["data"]
     assert row.pop("id").startswith("mtrusg_test_61")
@@ -57,31 +57,31 @@ def test_the_summary_of_a_range(services: Services) -> None:
     assert document["has_more"] is False
 
 
-def test_nothing_is_one_summary_of_0_and_no_window(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    assert [value for _, _, value in points(services.summaries(meter, customer))] == [0]
-    assert services.summaries(meter, customer, value_grouping_window="hour").json()["data"] == []
+def test_nothing_is_one_summary_of_0_and_no_window(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    assert [value for _, _, value in points(local.summaries(meter, customer))] == [0]
+    assert local.summaries(meter, customer, value_grouping_window="hour").json()["data"] == []
 
 
-def test_windows_that_have_use_the_newest_first(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_windows_that_have_use_the_newest_first(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
     for hours, value in ((-48, "1"), (-47, "2"), (1, "4"), (2, "8")):
-        use(services, customer, MIDNIGHT + hours * HOUR, value)
-    by_hour = services.summaries(meter, customer, value_grouping_window="hour")
+        use(local, customer, MIDNIGHT + hours * HOUR, value)
+    by_hour = local.summaries(meter, customer, value_grouping_window="hour")
     assert points(by_hour) == [(2, 3, 8), (1, 2, 4), (-47, -46, 2), (-48, -47, 1)]
-    by_day = services.summaries(meter, customer, value_grouping_window="day")
+    by_day = local.summaries(meter, customer, value_grouping_window="day")
     assert points(by_day) == [(0, 24, 12), (-48, -24, 3)]
 
 
 @pytest.mark.parametrize("size", ["hour", "day"])
-def test_a_meter_with_an_event_time_window(services: Services, size: str) -> None:
+def test_a_meter_with_an_event_time_window(local: LocalServer, size: str) -> None:
     """Of each window the event counts that was received last, whatever its timestamp."""
-    meter, customer = services.meter(event_time_window=size), services.customer()
-    use(services, customer, NOW - 60, "1")
-    use(services, customer, NOW - 120, "2")
-    use(services, customer, NOW - DAY, "4")
-    assert [value for *_, value in points(services.summaries(meter, customer))] == [6]
-    part = services.summaries(meter, customer, start_time=NOW - 60, end_time=NOW)
+    meter, customer = local.meter(event_time_window=size), local.customer()
+    use(local, customer, NOW - 60, "1")
+    use(local, customer, NOW - 120, "2")
+    use(local, customer, NOW - DAY, "4")
+    assert [value for *_, value in points(local.summaries(meter, customer))] == [6]
+    part = local.summaries(meter, customer, start_time=NOW - 60, end_time=NOW)
     assert [value for *_, value in points(part)] == [0]
 
 
@@ -133,12 +133,12 @@ def test_a_meter_with_an_event_time_window(services: Services, size: str) -> Non
     ],
 )
 def test_what_is_refused(
-    services: Services, change: dict[str, Any], message: str, param: str | None
+    local: LocalServer, change: dict[str, Any], message: str, param: str | None
 ) -> None:
-    meter = services.meter()
-    good = {"customer": services.customer(), "start_time": NOW - 60, "end_time": NOW}
+    meter = local.meter()
+    good = {"customer": local.customer(), "start_time": NOW - 60, "end_time": NOW}
     params = {name: value for name, value in {**good, **change}.items() if value is not None}
-    answer = services.request("GET", f"/v1/billing/meters/{meter}/event_summaries", params=params)
+    answer = local.request("GET", f"/v1/billing/meters/{meter}/event_summaries", params=params)
     error = error_of(answer, 400)
     assert error["message"] == message
     assert param is None or error["param"] == param
@@ -186,11 +186,11 @@ def test_customers_that_are_deleted_stay_readable(client: stripe.StripeClient) -
     assert [row.aggregated_value for row in found.data] == [25]
 
 
-def test_a_read_of_its_own_writes(services: Services) -> None:
+def test_a_read_of_its_own_writes(local: LocalServer) -> None:
     """Test mode reads its writes unless told otherwise; live mode only when asked to."""
 
     def consistency(**details: Any) -> str:
-        answer = services.request(
+        answer = local.request(
             "GET",
             f"/v1/billing/meters/{details.pop('meter')}/event_summaries",
             params={"customer": details.pop("customer"), "start_time": 0, "end_time": NOW},
@@ -199,14 +199,14 @@ def test_a_read_of_its_own_writes(services: Services) -> None:
         assert answer.status_code == 200
         return answer.headers["meterhouse-consistency"]
 
-    test = {"meter": services.meter(), "customer": services.customer()}
+    test = {"meter": local.meter(), "customer": local.customer()}
     live: dict[str, Any] = {
-        "meter": services.create(
+        "meter": local.create(
             "/v1/billing/meters",
             key=LIVE_KEY,
             data={"display_name": "L", "event_name": "l", "default_aggregation[formula]": "sum"},
         )["id"],
-        "customer": services.create("/v1/customers", key=LIVE_KEY)["id"],
+        "customer": local.create("/v1/customers", key=LIVE_KEY)["id"],
         "key": LIVE_KEY,
     }
     assert consistency(**test) == "strong"
@@ -216,14 +216,14 @@ def test_a_read_of_its_own_writes(services: Services) -> None:
 
 
 def test_a_read_that_has_to_wait_too_long_says_so(
-    services: Services, monkeypatch: pytest.MonkeyPatch
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 0.01)
-    meter, customer = services.meter(), services.customer()
+    meter, customer = local.meter(), local.customer()
 
     async def while_nothing_is_processed() -> httpx.Response:
-        async with services.meterhouse.services.processor.still():
-            await services.ask(
+        async with local.meterhouse.services.processor.still():
+            await local.ask(
                 "POST",
                 "/v1/billing/meter_events",
                 data={
@@ -232,14 +232,14 @@ def test_a_read_that_has_to_wait_too_long_says_so(
                     "payload[stripe_customer_id]": customer,
                 },
             )
-            return await services.ask(
+            return await local.ask(
                 "GET",
                 f"/v1/billing/meters/{meter}/event_summaries",
                 params={"customer": customer, "start_time": 0, "end_time": NOW + 60},
             )
 
-    late = services.run(while_nothing_is_processed())
+    late = local.run(while_nothing_is_processed())
     assert late.headers["meterhouse-consistency"] == "eventual"
     assert [value for *_, value in points(late)] == [0]
     monkeypatch.undo()
-    assert [value for *_, value in points(services.summaries(meter, customer))] == [1]
+    assert [value for *_, value in points(local.summaries(meter, customer))] == [1]

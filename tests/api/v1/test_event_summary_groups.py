@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.api.local import DAY, HOUR, NOW, LocalServer, local_server
 from tests.api.samples import error_of
-from tests.api.services import DAY, HOUR, NOW, Services, housing
 
 MIDNIGHT = NOW // DAY * DAY
 EVENTS = (
@@ -20,30 +20,30 @@ EVENTS = (
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """Return a server for all the tests of this module."""
-    with housing(tmp_path_factory.mktemp("services")) as opened:
+    with local_server(tmp_path_factory.mktemp("local")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def used(services: Services) -> tuple[str, str]:
+def used(local: LocalServer) -> tuple[str, str]:
     """Return a meter and a customer who has used it."""
     keys = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "tier"}
-    meter, customer = services.meter(**keys), services.customer()
+    meter, customer = local.meter(**keys), local.customer()
     for value, hours, model, tier, user in EVENTS:
         payload = {"stripe_customer_id": customer, "value": value, "model": model, "tier": tier}
         payload |= {"user": user} if user else {}
         timestamp = {"timestamp": str(NOW - hours * HOUR)}
         named = {f"payload[{key}]": text for key, text in payload.items()}
         data = {"event_name": "calls"} | timestamp | named
-        services.create("/v1/billing/meter_events", data=data)
+        local.create("/v1/billing/meter_events", data=data)
     return meter, customer
 
 
-def ask(services: Services, used: tuple[str, str], how: dict[str, Any]) -> httpx.Response:
+def ask(local: LocalServer, used: tuple[str, str], how: dict[str, Any]) -> httpx.Response:
     asked = {"start_time": MIDNIGHT - DAY, "end_time": MIDNIGHT + DAY} | how
-    return services.summaries(*used, **asked)
+    return local.summaries(*used, **asked)
 
 
 @pytest.mark.parametrize(
@@ -77,38 +77,38 @@ def ask(services: Services, used: tuple[str, str], how: dict[str, Any]) -> httpx
     ],
 )
 def test_groups_and_filters(
-    services: Services, used: tuple[str, str], how: dict[str, Any], expected: list[Any]
+    local: LocalServer, used: tuple[str, str], how: dict[str, Any], expected: list[Any]
 ) -> None:
-    data = ask(services, used, how).json()["data"]
+    data = ask(local, used, how).json()["data"]
     assert [(row.get("dimensions"), row["aggregated_value"]) for row in data] == expected
 
 
-def test_a_page_is_cut_between_groups(services: Services, used: tuple[str, str]) -> None:
+def test_a_page_is_cut_between_groups(local: LocalServer, used: tuple[str, str]) -> None:
     how = {"dimension_group_by_keys[]": "model", "value_grouping_window": "day", "limit": 3}
-    first = ask(services, used, how).json()
-    last = ask(services, used, how | {"starting_after": first["data"][-1]["id"]}).json()
+    first = ask(local, used, how).json()
+    last = ask(local, used, how | {"starting_after": first["data"][-1]["id"]}).json()
     assert [row["aggregated_value"] for row in first["data"] + last["data"]] == [4.5, 8, 1, 2]
     assert (first["has_more"], last["has_more"]) == (True, False)
 
 
-def test_groups_of_different_keys_have_different_ids(services: Services) -> None:
+def test_groups_of_different_keys_have_different_ids(local: LocalServer) -> None:
     keys = {"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "tier"}
-    meter, customer = services.meter("other calls", **keys), services.customer()
+    meter, customer = local.meter("other calls", **keys), local.customer()
     sent = {"stripe_customer_id": customer, "value": "1", "model": "same", "tier": "same"}
     data = {"event_name": "other calls"} | {f"payload[{key}]": sent[key] for key in sent}
-    services.create("/v1/billing/meter_events", data=data)
+    local.create("/v1/billing/meter_events", data=data)
     ids = {
-        ask(services, (meter, customer), {"dimension_group_by_keys[]": key}).json()["data"][0]["id"]
+        ask(local, (meter, customer), {"dimension_group_by_keys[]": key}).json()["data"][0]["id"]
         for key in ("model", "tier")
     }
     assert len(ids) == 2
 
 
 def test_an_event_counts_where_its_own_timestamp_is(
-    services: Services, used: tuple[str, str]
+    local: LocalServer, used: tuple[str, str]
 ) -> None:
     how = {"dimension_filters[model]": "b"}
-    answer = services.summaries(*used, start_time=NOW, end_time=NOW + 60, **how)
+    answer = local.summaries(*used, start_time=NOW, end_time=NOW + 60, **how)
     assert [row["aggregated_value"] for row in answer.json()["data"]] == [8]
 
 
@@ -145,6 +145,6 @@ def test_an_event_counts_where_its_own_timestamp_is(
     ],
 )
 def test_what_is_refused(
-    services: Services, used: tuple[str, str], how: dict[str, Any], message: str
+    local: LocalServer, used: tuple[str, str], how: dict[str, Any], message: str
 ) -> None:
-    assert message in error_of(ask(services, used, how), 400)["message"]
+    assert message in error_of(ask(local, used, how), 400)["message"]

@@ -5,36 +5,36 @@ import pytest
 import stripe
 
 from meterhouse.ledger import deliveries, destinations
+from tests.api.local import NOW, LocalServer
 from tests.api.samples import error_of, make_customer, make_meter, new_key
-from tests.api.services import NOW, Services
 from tests.ledger.samples import destination
 from tests.server import LIVE_KEY, Server
 
 DAY = 86_400
 
 
-def events(services: Services, **params: Any) -> list[dict[str, Any]]:
-    answer = services.request("GET", "/v1/events", params=params)
+def events(local: LocalServer, **params: Any) -> list[dict[str, Any]]:
+    answer = local.request("GET", "/v1/events", params=params)
     assert answer.status_code == 200, answer.text
     rows: list[dict[str, Any]] = answer.json()["data"]
     return rows
 
 
-def types(services: Services, **params: Any) -> list[str]:
-    return [event["type"] for event in events(services, **params)]
+def types(local: LocalServer, **params: Any) -> list[str]:
+    return [event["type"] for event in events(local, **params)]
 
 
-def test_the_life_of_a_meter(services: Services) -> None:
-    path = f"/v1/billing/meters/{services.meter()}"
-    created = services.request("GET", path).json()
-    services.clock.advance(1_000)
-    services.create(path, data={"display_name": "All calls"})
-    deactivated = services.create(f"{path}/deactivate")
-    services.create(f"{path}/deactivate")
-    services.clock.advance(1_000)
-    reactivated = services.create(f"{path}/reactivate")
-    services.create(f"{path}/reactivate")
-    back, gone, updated, new = events(services)
+def test_the_life_of_a_meter(local: LocalServer) -> None:
+    path = f"/v1/billing/meters/{local.meter()}"
+    created = local.request("GET", path).json()
+    local.clock.advance(1_000)
+    local.create(path, data={"display_name": "All calls"})
+    deactivated = local.create(f"{path}/deactivate")
+    local.create(f"{path}/deactivate")
+    local.clock.advance(1_000)
+    reactivated = local.create(f"{path}/reactivate")
+    local.create(f"{path}/reactivate")
+    back, gone, updated, new = events(local)
     assert [one["type"] for one in (new, updated, gone, back)] == [
         "billing.meter.created",
         "billing.meter.updated",
@@ -51,15 +51,15 @@ def test_the_life_of_a_meter(services: Services) -> None:
     assert (new["created"], back["created"]) == (NOW, NOW + 2)
 
 
-def test_the_life_of_a_customer(services: Services) -> None:
-    created = services.create("/v1/customers", data={"name": "Ada", "metadata[a]": "1"})
+def test_the_life_of_a_customer(local: LocalServer) -> None:
+    created = local.create("/v1/customers", data={"name": "Ada", "metadata[a]": "1"})
     path = f"/v1/customers/{created['id']}"
-    updated = services.create(path, data={"metadata[b]": "2", "email": "ada@example.com"})
-    services.create(path, data={"name": "Ada"})
-    services.create(path)
-    services.request("DELETE", path)
-    services.request("DELETE", path)
-    told = [(event["type"], event["data"]) for event in events(services)]
+    updated = local.create(path, data={"metadata[b]": "2", "email": "ada@example.com"})
+    local.create(path, data={"name": "Ada"})
+    local.create(path)
+    local.request("DELETE", path)
+    local.request("DELETE", path)
+    told = [(event["type"], event["data"]) for event in events(local)]
     assert told == [
         ("customer.deleted", {"object": updated}),
         (
@@ -73,12 +73,12 @@ def test_the_life_of_a_customer(services: Services) -> None:
     ]
 
 
-def test_an_event_of_a_request(services: Services) -> None:
+def test_an_event_of_a_request(local: LocalServer) -> None:
     headers = {"Idempotency-Key": "k", "Stripe-Version": "2024-06-20"}
-    answer = services.request("POST", "/v1/customers", headers=headers)
-    again = services.request("POST", "/v1/customers", headers=headers)
+    answer = local.request("POST", "/v1/customers", headers=headers)
+    again = local.request("POST", "/v1/customers", headers=headers)
     assert again.headers["idempotent-replayed"] == "true", again.text
-    (event,) = events(services)
+    (event,) = events(local)
     assert event == {
         "id": event["id"],
         "object": "event",
@@ -90,23 +90,23 @@ def test_an_event_of_a_request(services: Services) -> None:
         "request": {"id": answer.headers["request-id"], "idempotency_key": "k"},
         "type": "customer.created",
     }
-    assert services.request("GET", f"/v1/events/{event['id']}").json() == event
+    assert local.request("GET", f"/v1/events/{event['id']}").json() == event
 
 
-def test_a_request_that_is_refused_is_no_event(services: Services) -> None:
-    services.meter()
+def test_a_request_that_is_refused_is_no_event(local: LocalServer) -> None:
+    local.meter()
     again = {"display_name": "x", "event_name": "calls", "default_aggregation[formula]": "sum"}
-    assert services.request("POST", "/v1/billing/meters", data=again).status_code == 400
-    assert services.request("POST", "/v1/billing/meters/mtr_x/deactivate").status_code == 404
-    assert types(services) == ["billing.meter.created"]
+    assert local.request("POST", "/v1/billing/meters", data=again).status_code == 400
+    assert local.request("POST", "/v1/billing/meters/mtr_x/deactivate").status_code == 404
+    assert types(local) == ["billing.meter.created"]
 
 
-def test_modes_are_apart(services: Services) -> None:
-    services.create("/v1/customers", key=LIVE_KEY)
-    assert events(services) == []
-    (event,) = services.request("GET", "/v1/events", key=LIVE_KEY).json()["data"]
+def test_modes_are_apart(local: LocalServer) -> None:
+    local.create("/v1/customers", key=LIVE_KEY)
+    assert events(local) == []
+    (event,) = local.request("GET", "/v1/events", key=LIVE_KEY).json()["data"]
     assert event["livemode"]
-    error = error_of(services.request("GET", f"/v1/events/{event['id']}"), 404)
+    error = error_of(local.request("GET", f"/v1/events/{event['id']}"), 404)
     assert error["message"] == f"No such event: '{event['id']}'"
     assert error["code"] == "resource_missing"
 
@@ -129,12 +129,12 @@ def test_modes_are_apart(services: Services) -> None:
         ({"limit": 1}, ["billing.meter.deactivated"]),
     ],
 )
-def test_the_list_is_filtered(services: Services, params: dict[str, Any], found: list[str]) -> None:
-    meter = services.meter()
-    services.clock.advance(10_000)
-    services.customer()
-    services.create(f"/v1/billing/meters/{meter}/deactivate")
-    assert types(services, **params) == found
+def test_the_list_is_filtered(local: LocalServer, params: dict[str, Any], found: list[str]) -> None:
+    meter = local.meter()
+    local.clock.advance(10_000)
+    local.customer()
+    local.create(f"/v1/billing/meters/{meter}/deactivate")
+    assert types(local, **params) == found
 
 
 @pytest.mark.parametrize(
@@ -148,39 +148,39 @@ def test_the_list_is_filtered(services: Services, params: dict[str, Any], found:
     ],
 )
 def test_lists_that_are_refused(
-    services: Services, params: dict[str, Any], message: str, param: str
+    local: LocalServer, params: dict[str, Any], message: str, param: str
 ) -> None:
-    error = error_of(services.request("GET", "/v1/events", params=params), 400)
+    error = error_of(local.request("GET", "/v1/events", params=params), 400)
     assert message in error["message"]
     assert error["param"] == param
 
 
-def test_events_tell_whether_they_have_arrived(services: Services) -> None:
-    services.customer()
-    (waiting,) = events(services)
-    services.create("/v1/customers")
+def test_events_tell_whether_they_have_arrived(local: LocalServer) -> None:
+    local.customer()
+    (waiting,) = events(local)
+    local.create("/v1/customers")
     scope = 1
 
     def owe(connection: Any) -> None:
         destinations.create_destination(connection, destination(scope, "we_1"))
         deliveries.owe(connection, waiting["id"], ["we_1"], NOW * 1000)
 
-    services.run(services.meterhouse.services.stores.write(owe))
-    found = events(services, delivery_success="false")
+    local.run(local.meterhouse.services.stores.write(owe))
+    found = events(local, delivery_success="false")
     assert found == [waiting | {"pending_webhooks": 1}]
-    assert len(events(services, delivery_success="true")) == 1
-    assert len(events(services)) == 2
+    assert len(events(local, delivery_success="true")) == 1
+    assert len(events(local)) == 2
 
 
-def test_events_are_kept_for_thirty_days(services: Services) -> None:
-    services.customer()
-    services.later(30 * DAY * 1000)
-    services.run(services.meterhouse._retention.sweep())
-    (event,) = events(services)
-    services.later(1)
-    services.run(services.meterhouse._retention.sweep())
-    assert events(services) == []
-    assert services.request("GET", f"/v1/events/{event['id']}").status_code == 404
+def test_events_are_kept_for_thirty_days(local: LocalServer) -> None:
+    local.customer()
+    local.later(30 * DAY * 1000)
+    local.run(local.meterhouse._retention.sweep())
+    (event,) = events(local)
+    local.later(1)
+    local.run(local.meterhouse._retention.sweep())
+    assert events(local) == []
+    assert local.request("GET", f"/v1/events/{event['id']}").status_code == 404
 
 
 def test_the_sdk_reads_events(client: stripe.StripeClient, account: str) -> None:

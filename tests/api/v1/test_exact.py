@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import stripe
 
+from tests.api.local import DAY, NOW, LocalServer, local_server
 from tests.api.samples import make_customer, make_meter, send
-from tests.api.services import DAY, NOW, Services, housing
 from tests.server import TEST_KEY, Server
 
 ROOT = Path(__file__).parents[3]
@@ -46,20 +46,20 @@ ANSWERS = [
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with housing(tmp_path_factory.mktemp("services")) as opened:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    with local_server(tmp_path_factory.mktemp("local")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def places(services: Services) -> dict[str, str]:
+def places(local: LocalServer) -> dict[str, str]:
     """Return what addresses are about: a customer who has used a meter."""
-    meter = services.meter(**{"dimension_payload_keys[]": "model"})
-    customer = services.customer()
+    meter = local.meter(**{"dimension_payload_keys[]": "model"})
+    customer = local.customer()
     for value in VALUES:
         payload = {"stripe_customer_id": customer, "value": value, "model": "m"}
         data = {f"payload[{key}]": text for key, text in payload.items()}
-        services.create("/v1/billing/meter_events", data={"event_name": "calls"} | data)
+        local.create("/v1/billing/meter_events", data={"event_name": "calls"} | data)
     return {
         "meter": meter,
         "customer": customer,
@@ -70,12 +70,12 @@ def places(services: Services) -> dict[str, str]:
 
 @pytest.mark.parametrize(("address", "version", "member"), ANSWERS)
 def test_numbers_come_as_text_too(
-    services: Services, places: dict[str, str], address: str, version: str | None, member: str
+    local: LocalServer, places: dict[str, str], address: str, version: str | None, member: str
 ) -> None:
     def ask(exact: str | None) -> str:
         headers = {} if version is None else {"Stripe-Version": version}
         headers |= {} if exact is None else {"Meterhouse-Exact": exact}
-        answer = services.request("GET", address.format(**places), headers=headers)
+        answer = local.request("GET", address.format(**places), headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.text
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 import stripe
 
+from tests.api.local import DAY, NOW, LocalServer
 from tests.api.samples import error_of, make_customer, make_meter, send, total
-from tests.api.services import DAY, NOW, Services
 
 PATH = "/v1/billing/meter_event_adjustments"
 
@@ -94,10 +94,10 @@ def test_what_is_refused(
         assert error["message"] == message
 
 
-def test_only_what_was_received_in_the_last_24_hours(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_only_what_was_received_in_the_last_24_hours(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
     for identifier in ("one", "two"):
-        services.create(
+        local.create(
             "/v1/billing/meter_events",
             data={
                 "event_name": "calls",
@@ -110,25 +110,25 @@ def test_only_what_was_received_in_the_last_24_hours(services: Services) -> None
 
     def answer(identifier: str) -> httpx.Response:
         data = {"event_name": "calls", "type": "cancel", "cancel[identifier]": identifier}
-        return services.request("POST", PATH, data=data)
+        return local.request("POST", PATH, data=data)
 
-    services.later(DAY * 1000)
+    local.later(DAY * 1000)
     assert answer("one").json()["status"] == "pending"
-    services.later(1)
+    local.later(1)
     assert error_of(answer("two"), 400) == {
         "message": "The meter event with identifier two cannot be cancelled because it was "
         "received more than 24 hours ago.",
         "param": "cancel[identifier]",
         "type": "invalid_request_error",
     }
-    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 1
+    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 1
     assert answer("one").json()["status"] == "complete"
 
 
-def test_an_identifier_that_was_used_again_names_the_newest_event(services: Services) -> None:
+def test_an_identifier_that_was_used_again_names_the_newest_event(local: LocalServer) -> None:
     """Given one after the window of deduplication that is cancelled at once, then it is that."""
-    services.meter()
-    customer = services.customer()
+    local.meter()
+    customer = local.customer()
     data = {
         "event_name": "calls",
         "identifier": "one",
@@ -136,10 +136,10 @@ def test_an_identifier_that_was_used_again_names_the_newest_event(services: Serv
         "payload[stripe_customer_id]": customer,
     }
     for _ in range(2):
-        services.create("/v1/billing/meter_events", data=data)
+        local.create("/v1/billing/meter_events", data=data)
         asked = {"event_name": "calls", "type": "cancel", "cancel[identifier]": "one"}
-        assert services.request("POST", PATH, data=asked).json()["status"] == "pending"
-        services.later(36 * DAY * 1000)
+        assert local.request("POST", PATH, data=asked).json()["status"] == "pending"
+        local.later(36 * DAY * 1000)
 
 
 @pytest.mark.parametrize("window", [None, "day", "hour"])
@@ -152,7 +152,7 @@ def test_an_identifier_that_was_used_again_names_the_newest_event(services: Serv
     ],
 )
 def test_every_kind_of_meter(
-    services: Services,
+    local: LocalServer,
     formula: str,
     window: str | None,
     raw: tuple[int, ...],
@@ -160,10 +160,10 @@ def test_every_kind_of_meter(
 ) -> None:
     """Given events of 1, 2 and 4, when they are cancelled last first, the one before counts."""
     extra = {"default_aggregation[formula]": formula}
-    meter = services.meter(**extra, **({"event_time_window": window} if window else {}))
-    customer = services.customer()
+    meter = local.meter(**extra, **({"event_time_window": window} if window else {}))
+    customer = local.customer()
     for number, value in enumerate(("1", "2", "4")):
-        services.create(
+        local.create(
             "/v1/billing/meter_events",
             data={
                 "event_name": "calls",
@@ -175,11 +175,11 @@ def test_every_kind_of_meter(
         )
     found = []
     for identifier in ("4", "2", "1"):
-        found.append(services.summaries(meter, customer).json()["data"][0]["aggregated_value"])
+        found.append(local.summaries(meter, customer).json()["data"][0]["aggregated_value"])
         data = {"event_name": "calls", "type": "cancel", "cancel[identifier]": identifier}
-        services.create(PATH, data=data)
+        local.create(PATH, data=data)
     assert tuple(found) == (windowed if window else raw)
-    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 0
+    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 0
 
 
 def test_an_event_of_a_meter_that_was_deactivated_since(client: stripe.StripeClient) -> None:

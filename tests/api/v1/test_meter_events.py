@@ -9,6 +9,7 @@ import stripe
 
 from meterhouse import limits
 from meterhouse.usage.store import UsageStore
+from tests.api.local import DAY, NOW, LocalServer, local_server
 from tests.api.samples import (
     connect,
     error_of,
@@ -17,7 +18,6 @@ from tests.api.samples import (
     send,
     total,
 )
-from tests.api.services import DAY, NOW, Services, housing
 from tests.server import LIVE_KEY, Server
 
 PATH = "/v1/billing/meter_events"
@@ -219,11 +219,11 @@ def test_accounts_do_not_share_identifiers(server: Server, client: stripe.Stripe
         send(one, make_customer(one), "1", "shared identifiers", identifier="shared")
 
 
-def test_timestamps_are_bounded(services: Services) -> None:
-    services.meter()
+def test_timestamps_are_bounded(local: LocalServer) -> None:
+    local.meter()
 
     def answer(timestamp: int) -> Any:
-        return services.request("POST", PATH, data=event(timestamp=str(timestamp))).json()
+        return local.request("POST", PATH, data=event(timestamp=str(timestamp))).json()
 
     oldest = NOW - 35 * DAY
     assert answer(oldest)["timestamp"] == oldest
@@ -239,7 +239,7 @@ def test_timestamps_are_bounded(services: Services) -> None:
         "param": "timestamp",
         "type": "invalid_request_error",
     }
-    services.clock.advance(1)  # within a second, the earliest timestamp is the next whole one
+    local.clock.advance(1)  # within a second, the earliest timestamp is the next whole one
     assert answer(oldest)["error"]["message"].endswith(f" {oldest + 1}.")
     assert answer(oldest + 1)["timestamp"] == oldest + 1
 
@@ -248,26 +248,26 @@ def test_timestamps_are_bounded(services: Services) -> None:
 
 
 def test_an_identifier_is_free_after_the_window_of_deduplication(tmp_path: Path) -> None:
-    with housing(tmp_path, deduplication_days="2") as services:
-        meter, customer = services.meter(), services.customer()
+    with local_server(tmp_path, deduplication_days="2") as local:
+        meter, customer = local.meter(), local.customer()
         data = event(identifier="one", **{"payload[stripe_customer_id]": customer})
-        assert services.create(PATH, data=data)
+        assert local.create(PATH, data=data)
         free = (NOW // DAY + 3) * DAY * 1000  # when the second day after this one is over
-        services.later(free - 1 - services.clock.now())
-        error_of(services.request("POST", PATH, data=data), 400)
-        services.later(1)
-        assert services.create(PATH, data=data)
-        assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
+        local.later(free - 1 - local.clock.now())
+        error_of(local.request("POST", PATH, data=data), 400)
+        local.later(1)
+        assert local.create(PATH, data=data)
+        assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
 
 
-def test_test_and_live_mode_share_nothing(services: Services) -> None:
-    meter = services.meter()
+def test_test_and_live_mode_share_nothing(local: LocalServer) -> None:
+    meter = local.meter()
     data = event(identifier="one")
-    assert services.create(PATH, data=data)["livemode"] is False
-    error = error_of(services.request("POST", PATH, data=data, key=LIVE_KEY), 400)
+    assert local.create(PATH, data=data)["livemode"] is False
+    error = error_of(local.request("POST", PATH, data=data, key=LIVE_KEY), 400)
     assert error["message"] == 'No active meter found for event name "calls".'
-    error_of(services.request("GET", f"/v1/billing/meters/{meter}", key=LIVE_KEY), 404)
-    live = services.request(
+    error_of(local.request("GET", f"/v1/billing/meters/{meter}", key=LIVE_KEY), 404)
+    live = local.request(
         "POST",
         "/v1/billing/meters",
         key=LIVE_KEY,
@@ -275,7 +275,7 @@ def test_test_and_live_mode_share_nothing(services: Services) -> None:
     ).json()
     assert live["livemode"] is True
     assert re.match(r"mtr_61[A-Za-z0-9]{30}$", live["id"])
-    assert services.create(PATH, data=data, key=LIVE_KEY)["livemode"] is True
+    assert local.create(PATH, data=data, key=LIVE_KEY)["livemode"] is True
 
 
 # ---- Values ----
@@ -336,31 +336,31 @@ def test_values_are_exact(client: stripe.StripeClient, values: list[str], printe
 def test_decimals_by_version_and_setting(
     tmp_path: Path, version: str | None, setting: str, value: str, code: str | None
 ) -> None:
-    with housing(tmp_path, values=setting) as services:
-        meter, customer = services.meter(), services.customer()
+    with local_server(tmp_path, values=setting) as local:
+        meter, customer = local.meter(), local.customer()
         headers = {"Stripe-Version": version} if version else {}
         data = event(**{"payload[value]": value, "payload[stripe_customer_id]": customer})
-        assert services.create(PATH, data=data, headers=headers)
-        (row,) = services.summaries(meter, customer).json()["data"]
+        assert local.create(PATH, data=data, headers=headers)
+        (row,) = local.summaries(meter, customer).json()["data"]
         assert row["aggregated_value"] == (0 if code else float(value))
-        assert rejected(services) == ([code] if code else [])
+        assert rejected(local) == ([code] if code else [])
 
 
 # ---- What is rejected after it was acknowledged ----
 
 
-def rejected(services: Services) -> list[str]:
+def rejected(local: LocalServer) -> list[str]:
     """Return the codes of the rejected events that the usage store holds, and of the metrics."""
-    stores = services.meterhouse.services.stores
-    services.run(services.meterhouse.services.processor.settle(30))
-    counts = services.run(stores.usage(UsageStore.counts))
+    stores = local.meterhouse.services.stores
+    local.run(local.meterhouse.services.processor.settle(30))
+    counts = local.run(stores.usage(UsageStore.counts))
     held = sorted(
         code
         for count in counts.values()
         for code, rows in count.rejected.items()
         for _ in range(rows)
     )
-    text = services.request("GET", "/metrics").text
+    text = local.request("GET", "/metrics").text
     counted = re.findall(
         r'^meterhouse_events_total{code="(\w+)",outcome="rejected"} (\d+)\.0$', text, re.MULTILINE
     )
@@ -369,9 +369,9 @@ def rejected(services: Services) -> list[str]:
 
 
 @pytest.fixture
-def dimensional(services: Services) -> Services:
-    services.meter(**{"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "region"})
-    return services
+def dimensional(local: LocalServer) -> LocalServer:
+    local.meter(**{"dimension_payload_keys[0]": "model", "dimension_payload_keys[1]": "region"})
+    return local
 
 
 GOOD = {"payload[value]": "1", "payload[model]": "m", "payload[region]": "r"}
@@ -400,28 +400,28 @@ GOOD = {"payload[value]": "1", "payload[model]": "m", "payload[region]": "r"}
     ],
 )
 def test_what_is_rejected_later(
-    dimensional: Services, change: dict[str, str | None], code: str | None
+    dimensional: LocalServer, change: dict[str, str | None], code: str | None
 ) -> None:
-    services = dimensional
-    data = {**GOOD, "event_name": "calls", "payload[stripe_customer_id]": services.customer()}
+    local = dimensional
+    data = {**GOOD, "event_name": "calls", "payload[stripe_customer_id]": local.customer()}
     sent = {name: value for name, value in {**data, **change}.items() if value is not None}
-    assert services.create(PATH, data=sent)["object"] == "billing.meter_event"
-    assert rejected(services) == ([code] if code else [])
+    assert local.create(PATH, data=sent)["object"] == "billing.meter_event"
+    assert rejected(local) == ([code] if code else [])
 
 
-def test_a_deleted_customer_uses_nothing_any_more(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_a_deleted_customer_uses_nothing_any_more(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
     data = event(**{"payload[stripe_customer_id]": customer})
-    services.create(PATH, data=data)
-    services.clock.advance(1)
-    assert services.request("DELETE", f"/v1/customers/{customer}").json()["deleted"]
-    services.create(PATH, data=data)
-    assert rejected(services) == ["meter_event_customer_not_found"]
-    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 1
+    local.create(PATH, data=data)
+    local.clock.advance(1)
+    assert local.request("DELETE", f"/v1/customers/{customer}").json()["deleted"]
+    local.create(PATH, data=data)
+    assert rejected(local) == ["meter_event_customer_not_found"]
+    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 1
 
 
 def test_too_many_combinations_of_dimensions(
-    dimensional: Services, monkeypatch: pytest.MonkeyPatch
+    dimensional: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DIMENSION_COMBINATIONS_MAX", 2)
     customer = dimensional.customer()
@@ -431,27 +431,27 @@ def test_too_many_combinations_of_dimensions(
     assert rejected(dimensional) == ["meter_event_dimension_count_too_high"]
 
 
-def test_a_meter_that_counts_needs_no_value(services: Services) -> None:
-    meter = services.meter(**{"default_aggregation[formula]": "count"})
-    customer = services.customer()
+def test_a_meter_that_counts_needs_no_value(local: LocalServer) -> None:
+    meter = local.meter(**{"default_aggregation[formula]": "count"})
+    customer = local.customer()
     for value in ({}, {"payload[value]": "many"}, {"payload[value]": "12345678901234567"}):
         data = {"event_name": "calls", "payload[stripe_customer_id]": customer, **value}
-        services.create(PATH, data=data)
-    assert rejected(services) == []
-    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 3
+        local.create(PATH, data=data)
+    assert rejected(local) == []
+    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 3
 
 
-def test_other_keys_of_the_payload(services: Services) -> None:
-    meter = services.meter(
+def test_other_keys_of_the_payload(local: LocalServer) -> None:
+    meter = local.meter(
         **{
             "customer_mapping[type]": "by_id",
             "customer_mapping[event_payload_key]": "who",
             "value_settings[event_payload_key]": "much",
         }
     )
-    customer = services.customer()
+    customer = local.customer()
     payload = {"payload[who]": customer, "payload[much]": "2.5", "payload[value]": "9"}
-    services.create(PATH, data={"event_name": "calls", **payload})
-    services.create(PATH, data=event(**{"payload[stripe_customer_id]": customer}))
-    assert services.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2.5
-    assert rejected(services) == ["meter_event_no_customer_defined"]
+    local.create(PATH, data={"event_name": "calls", **payload})
+    local.create(PATH, data=event(**{"payload[stripe_customer_id]": customer}))
+    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2.5
+    assert rejected(local) == ["meter_event_no_customer_defined"]

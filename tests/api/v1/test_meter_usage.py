@@ -9,8 +9,8 @@ import pytest
 from meterhouse import limits
 from meterhouse.metering.meter_usage import UsageRow
 from meterhouse.usage import selection
+from tests.api.local import DAY, HOUR, NOW, LocalServer, local_server
 from tests.api.samples import error_of
-from tests.api.services import DAY, HOUR, NOW, Services, housing
 from tests.server import LIVE_KEY
 
 PATH = "/v1/billing/analytics/meter_usage"
@@ -25,7 +25,7 @@ _names = (f"calls {number}" for number in itertools.count())
 class Used(NamedTuple):
     """A meter, and a customer to use it."""
 
-    services: Services
+    local: LocalServer
     name: str
     meter: str
     customer: str
@@ -33,7 +33,7 @@ class Used(NamedTuple):
     def use(self, value: str, at: int = NOW, **payload: str) -> str:
         """Send an event and return its identifier."""
         used = payload | {"stripe_customer_id": self.customer, "value": value}
-        sent = self.services.create(
+        sent = self.local.create(
             "/v1/billing/meter_events",
             data={"event_name": self.name, "timestamp": str(at)}
             | {f"payload[{key}]": text for key, text in used.items()},
@@ -41,26 +41,26 @@ class Used(NamedTuple):
         return str(sent["identifier"])
 
     def ask(self, **params: Any) -> httpx.Response:
-        return ask(self.services, self.customer, **{"meters[0][meter]": self.meter} | params)
+        return ask(self.local, self.customer, **{"meters[0][meter]": self.meter} | params)
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """Return a server for all the tests of this module."""
-    with housing(tmp_path_factory.mktemp("services")) as opened:
+    with local_server(tmp_path_factory.mktemp("local")) as opened:
         yield opened
 
 
-def fresh(services: Services, customer: str = "", **data: str) -> Used:
+def fresh(local: LocalServer, customer: str = "", **data: str) -> Used:
     name = next(_names)
-    return Used(services, name, services.meter(name, **data), customer or services.customer())
+    return Used(local, name, local.meter(name, **data), customer or local.customer())
 
 
-def ask(services: Services, user: str, *, version: str = ROWS, **params: Any) -> httpx.Response:
+def ask(local: LocalServer, user: str, *, version: str = ROWS, **params: Any) -> httpx.Response:
     names = ("start_time", "end_time") if version == FORMER else ("starts_at", "ends_at")
     asked = {"customer": user, names[0]: MIDNIGHT - DAY, names[1]: MIDNIGHT + DAY} | params
     known = {name: value for name, value in asked.items() if value is not None}
-    return services.request("GET", PATH, params=known, headers={"Stripe-Version": version})
+    return local.request("GET", PATH, params=known, headers={"Stripe-Version": version})
 
 
 def rows(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -70,9 +70,9 @@ def rows(answer: httpx.Response) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def used(services: Services) -> Used:
+def used(local: LocalServer) -> Used:
     """Return a meter of which a customer used 3 yesterday and 12 today."""
-    made = fresh(services, **DIMENSIONS)
+    made = fresh(local, **DIMENSIONS)
     for value, at, model, tier, user in (
         ("1", NOW - DAY, "a", "x", "ada"),
         ("2", NOW - DAY, "b", "y", "bob"),
@@ -114,7 +114,7 @@ def test_the_shape_since_the_preview_of_september_2025(used: Used) -> None:
 
 def test_the_shape_of_the_first_previews(used: Used) -> None:
     asked = {"meters[0][meter_id]": used.meter, "meters[0][dimension_group_by_keys][]": "tier"}
-    document = ask(used.services, used.customer, version=FORMER, **asked).json()
+    document = ask(used.local, used.customer, version=FORMER, **asked).json()
     first, _ = document.pop("data")
     assert first.pop("id").startswith("mtrusgrow_test_61")
     assert first == {
@@ -184,8 +184,8 @@ def test_groups_of_tenants(used: Used) -> None:
     assert len({row["id"] for row in found}) == 3
 
 
-def test_groups_of_different_keys_have_different_ids(services: Services) -> None:
-    used = fresh(services, **DIMENSIONS)
+def test_groups_of_different_keys_have_different_ids(local: LocalServer) -> None:
+    used = fresh(local, **DIMENSIONS)
     used.use("1", model="same", tier="same")
     used.use("2", model="same", tier="other")
     asked = {
@@ -208,33 +208,33 @@ def test_windows_of_a_zone_are_cut_to_the_range(used: Used) -> None:
     ]
 
 
-def test_an_event_counts_where_its_quarter_of_an_hour_begins(services: Services) -> None:
-    one = fresh(services)
+def test_an_event_counts_where_its_quarter_of_an_hour_begins(local: LocalServer) -> None:
+    one = fresh(local)
     one.use("1", NOW - HOUR + 14 * 60)
     for start, value in ((NOW - HOUR + 60, 0), (NOW - HOUR, 1)):
         assert [row["value"] for row in rows(one.ask(starts_at=start, ends_at=NOW))] == [value]
 
 
-def test_several_meters_and_all_together(services: Services) -> None:
-    one = fresh(services)
+def test_several_meters_and_all_together(local: LocalServer) -> None:
+    one = fresh(local)
     one.use("3", NOW - DAY)
     one.use("12")
-    other = fresh(services, one.customer, **{"default_aggregation[formula]": "last"})
+    other = fresh(local, one.customer, **{"default_aggregation[formula]": "last"})
     other.use("100")
     other.use("1000")
     each = rows(other.ask(**{"meters[1][meter]": one.meter}))
     assert [(row["meter"], row["value"]) for row in each] == [(other.meter, 1000), (one.meter, 15)]
-    together = rows(ask(services, one.customer))
+    together = rows(ask(local, one.customer))
     assert [(row["meter"], row["value"]) for row in together] == [(None, 1015)]
-    days = rows(ask(services, one.customer, value_grouping_window="day"))
+    days = rows(ask(local, one.customer, value_grouping_window="day"))
     assert [row["value"] for row in days] == [3, 1012]
 
 
-def test_a_cancelled_event_does_not_count(services: Services) -> None:
-    one = fresh(services)
+def test_a_cancelled_event_does_not_count(local: LocalServer) -> None:
+    one = fresh(local)
     one.use("5")
     cancel = {"event_name": one.name, "type": "cancel", "cancel[identifier]": one.use("7")}
-    services.create("/v1/billing/meter_event_adjustments", data=cancel)
+    local.create("/v1/billing/meter_event_adjustments", data=cancel)
     assert [row["value"] for row in rows(one.ask())] == [5]
 
 
@@ -246,14 +246,14 @@ def test_a_cancelled_event_does_not_count(services: Services) -> None:
         for window in ("", "hour", "day")
     ],
 )
-def test_it_agrees_with_event_summaries(services: Services, how: dict[str, str]) -> None:
-    one = fresh(services, **{name: text for name, text in how.items() if text})
+def test_it_agrees_with_event_summaries(local: LocalServer, how: dict[str, str]) -> None:
+    one = fresh(local, **{name: text for name, text in how.items() if text})
     for number in range(6):
         one.use(f"0.{number + 1:015}", NOW - (number * 7 % 5) * 9 * HOUR)
     start, end = MIDNIGHT - 5 * DAY, MIDNIGHT + DAY
     for window in ("hour", "day", None):
         asked = {"value_grouping_window": window} if window else {}
-        told = services.summaries(
+        told = local.summaries(
             one.meter, one.customer, start_time=start, end_time=end, limit=100, **asked
         )
         found = rows(one.ask(starts_at=start, ends_at=end, **asked))
@@ -262,8 +262,8 @@ def test_it_agrees_with_event_summaries(services: Services, how: dict[str, str])
         ]
 
 
-def test_numbers_are_exact(services: Services) -> None:
-    one = fresh(services)
+def test_numbers_are_exact(local: LocalServer) -> None:
+    one = fresh(local)
     one.use("999999999999999")
     one.use("0.000000000000001")
     assert '"value":999999999999999.000000000000001,' in one.ask().text
@@ -391,9 +391,9 @@ def test_what_is_refused(
     ("data", "has"), [(DIMENSIONS, "its dimensions are model, tier"), ({}, "it has none")]
 )
 def test_a_key_that_the_meter_does_not_declare(
-    services: Services, what: str, data: dict[str, str], has: str
+    local: LocalServer, what: str, data: dict[str, str], has: str
 ) -> None:
-    one = fresh(services, **data)
+    one = fresh(local, **data)
     error = error_of(one.ask(**{f"meters[0][{what}]": "region"}), 400)
     assert error["message"] == (
         f"'region' is not a dimension of the meter {one.meter}; {has}. Other keys of the payload "
@@ -402,8 +402,8 @@ def test_a_key_that_the_meter_does_not_declare(
     assert error["param"].startswith("meters[0][dimension_")
 
 
-def test_too_many_groups(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = fresh(services)
+def test_too_many_groups(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = fresh(local)
     for number in range(3):
         one.use("1", user=f"u{number}")
     monkeypatch.setattr(limits, "METER_USAGE_ROWS_MAX", 2)
@@ -428,9 +428,9 @@ def test_many_windows_do_not_keep_others_waiting(
     assert (threads == [main_thread()]) is inline
 
 
-def test_meters_of_others_are_not_there(services: Services, used: Used) -> None:
+def test_meters_of_others_are_not_there(local: LocalServer, used: Used) -> None:
     data = {"display_name": "L", "event_name": "l", "default_aggregation[formula]": "sum"}
-    live = services.create("/v1/billing/meters", key=LIVE_KEY, data=data)["id"]
+    live = local.create("/v1/billing/meters", key=LIVE_KEY, data=data)["id"]
     error = error_of(used.ask(**{"meters[0][meter]": live}), 400)
     assert error["message"] == f"No such billing meter: '{live}'"
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 import stripe
 
+from tests.api.local import LocalServer
 from tests.api.samples import connect, error_of, make_meter
-from tests.api.services import Services
 from tests.server import Server
 
 PREVIEW = "2026-09-30.preview"
@@ -148,36 +148,36 @@ def test_what_is_refused(
     assert (error["message"], error.get("code"), error.get("param")) == (message, code, param)
 
 
-def test_the_name_alone_can_be_changed(services: Services) -> None:
-    meter = services.meter()
-    services.clock.advance(5_000)
+def test_the_name_alone_can_be_changed(local: LocalServer) -> None:
+    meter = local.meter()
+    local.clock.advance(5_000)
     path = f"/v1/billing/meters/{meter}"
-    same = services.create(path)
+    same = local.create(path)
     assert same["updated"] == same["created"]
-    changed = services.create(path, data={"display_name": "B"})
+    changed = local.create(path, data={"display_name": "B"})
     assert changed["display_name"] == "B"
     assert changed["updated"] == same["updated"] + 5
-    error = error_of(services.request("POST", path, data={"event_name": "b"}), 400)
+    error = error_of(local.request("POST", path, data={"event_name": "b"}), 400)
     assert error["message"] == "Received unknown parameter: event_name"
 
 
-def test_deactivation_and_reactivation(services: Services) -> None:
-    meter = services.meter()
+def test_deactivation_and_reactivation(local: LocalServer) -> None:
+    meter = local.meter()
     path = f"/v1/billing/meters/{meter}"
-    created = services.request("GET", path).json()
-    services.clock.advance(1_000)
-    inactive = services.create(f"{path}/deactivate")
+    created = local.request("GET", path).json()
+    local.clock.advance(1_000)
+    inactive = local.create(f"{path}/deactivate")
     assert inactive == created | {
         "status": "inactive",
         "updated": created["updated"] + 1,
         "status_transitions": {"deactivated_at": created["created"] + 1},
     }
-    services.clock.advance(1_000)
-    assert services.create(f"{path}/deactivate") == inactive
-    active = services.create(f"{path}/reactivate")
+    local.clock.advance(1_000)
+    assert local.create(f"{path}/deactivate") == inactive
+    active = local.create(f"{path}/reactivate")
     assert active == created | {"updated": created["updated"] + 2}
-    services.clock.advance(1_000)
-    assert services.create(f"{path}/reactivate") == active
+    local.clock.advance(1_000)
+    assert local.create(f"{path}/reactivate") == active
 
 
 def test_one_active_meter_for_each_event_name(client: stripe.StripeClient) -> None:

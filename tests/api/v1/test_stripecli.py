@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from meterhouse import limits
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import error_of
-from tests.api.services import Services, housing
 from tests.api.websocket import Socket
 from tests.server import LIVE_KEY
 
@@ -13,9 +13,9 @@ PATH = "/v1/stripecli/sessions"
 LISTEN = {"device_name": "laptop", "websocket_features[]": "v2_events"}
 
 
-def test_a_session_says_what_the_cli_needs(services: Services) -> None:
-    account = services.request("GET", "/v1/account").json()["id"]
-    session = services.create(PATH, data=LISTEN, headers={"Host": "127.0.0.1:12111"})
+def test_a_session_says_what_the_cli_needs(local: LocalServer) -> None:
+    account = local.request("GET", "/v1/account").json()["id"]
+    session = local.create(PATH, data=LISTEN, headers={"Host": "127.0.0.1:12111"})
     assert session.pop("websocket_id").startswith("cliws_")
     assert session.pop("secret").startswith("whsec_")
     assert session.pop("device_token").startswith("cli_test_")
@@ -45,16 +45,14 @@ def test_a_session_says_what_the_cli_needs(services: Services) -> None:
 def test_the_websocket_is_where_a_trusted_proxy_says(
     tmp_path: Path, settings: dict[str, str], headers: dict[str, str], url: str
 ) -> None:
-    with housing(tmp_path, **settings) as services:
-        session = services.create(
-            PATH, data=LISTEN, headers={"Host": "usage.example.com"} | headers
-        )
+    with local_server(tmp_path, **settings) as local:
+        session = local.create(PATH, data=LISTEN, headers={"Host": "usage.example.com"} | headers)
         assert session["websocket_url"].startswith(f"{url}subscribe/acct_")
 
 
-def test_a_device_is_told_one_secret_in_each_mode(services: Services) -> None:
+def test_a_device_is_told_one_secret_in_each_mode(local: LocalServer) -> None:
     first, again, other, live = (
-        services.create(PATH, data=LISTEN | data, **details)["secret"]
+        local.create(PATH, data=LISTEN | data, **details)["secret"]
         for data, details in (
             ({}, {}),
             ({"websocket_features[]": "webhooks"}, {}),
@@ -66,8 +64,8 @@ def test_a_device_is_told_one_secret_in_each_mode(services: Services) -> None:
     assert len({first, other, live}) == 3
 
 
-def test_everything_that_the_cli_sends_is_taken(services: Services) -> None:
-    session = services.create(
+def test_everything_that_the_cli_sends_is_taken(local: LocalServer) -> None:
+    session = local.create(
         PATH,
         data={
             "device_name": "laptop",
@@ -81,10 +79,10 @@ def test_everything_that_the_cli_sends_is_taken(services: Services) -> None:
     assert session["websocket_authorized_feature"] == "webhooks"
 
 
-def test_the_filter_by_accounts_is_not_applied_and_the_cli_says_so(services: Services) -> None:
+def test_the_filter_by_accounts_is_not_applied_and_the_cli_says_so(local: LocalServer) -> None:
     tail = {"device_name": "laptop", "websocket_features[]": "request_logs"}
     for filters, warned in (("{}", False), ('{"filter_account":["self"]}', True)):
-        session = services.create(PATH, data=tail | {"filters": filters})
+        session = local.create(PATH, data=tail | {"filters": filters})
         assert session["display_connect_filter_warning"] is warned
 
 
@@ -100,23 +98,23 @@ def test_the_filter_by_accounts_is_not_applied_and_the_cli_says_so(services: Ser
         (LISTEN | {"colour": "blue"}, "colour"),
     ],
 )
-def test_what_is_refused(services: Services, data: dict[str, Any], param: str) -> None:
-    error = error_of(services.request("POST", PATH, data=data), 400)
+def test_what_is_refused(local: LocalServer, data: dict[str, Any], param: str) -> None:
+    error = error_of(local.request("POST", PATH, data=data), 400)
     assert error["param"] == param
 
 
-def test_too_many_listen(services: Services) -> None:
-    sessions = [services.create(PATH, data=LISTEN) for _ in range(limits.CLI_LISTENERS_MAX)]
+def test_too_many_listen(local: LocalServer) -> None:
+    sessions = [local.create(PATH, data=LISTEN) for _ in range(limits.CLI_LISTENERS_MAX)]
 
     async def work() -> None:
-        sockets = [Socket(services, session) for session in sessions]
+        sockets = [Socket(local, session) for session in sessions]
         for socket in sockets:
             await socket.open()
-        refused = await services.ask("POST", PATH, data=LISTEN)
+        refused = await local.ask("POST", PATH, data=LISTEN)
         assert error_of(refused, 429)["code"] == "rate_limit"
-        assert (await services.ask("POST", PATH, data=LISTEN, key=LIVE_KEY)).status_code == 200
+        assert (await local.ask("POST", PATH, data=LISTEN, key=LIVE_KEY)).status_code == 200
         for socket in sockets:
             await socket.close()
-        assert (await services.ask("POST", PATH, data=LISTEN)).status_code == 200
+        assert (await local.ask("POST", PATH, data=LISTEN)).status_code == 200
 
-    services.run(work())
+    local.run(work())

@@ -6,21 +6,21 @@ import pytest
 import stripe
 
 from meterhouse import limits
+from tests.api.local import NOW, LocalServer
 from tests.api.samples import error_of
-from tests.api.services import NOW, Services
 from tests.server import LIVE_KEY
 
 PATH = "/v1/webhook_endpoints"
 URL = "https://example.com/hook"
 
 
-def make(services: Services, **data: Any) -> dict[str, Any]:
-    return services.create(PATH, data={"url": URL, "enabled_events[]": "*"} | data)
+def make(local: LocalServer, **data: Any) -> dict[str, Any]:
+    return local.create(PATH, data={"url": URL, "enabled_events[]": "*"} | data)
 
 
-def test_a_new_endpoint(services: Services) -> None:
+def test_a_new_endpoint(local: LocalServer) -> None:
     made = make(
-        services,
+        local,
         **{
             "enabled_events[]": ["billing.meter.*", "customer.created"],
             "description": "All of it",
@@ -44,14 +44,14 @@ def test_a_new_endpoint(services: Services) -> None:
         "status": "enabled",
         "url": URL,
     }
-    assert services.request("GET", f"{PATH}/{made['id']}").json() == made
+    assert local.request("GET", f"{PATH}/{made['id']}").json() == made
 
 
-def test_what_can_be_changed(services: Services) -> None:
-    made = make(services, **{"metadata[a]": "b", "description": "old"})
+def test_what_can_be_changed(local: LocalServer) -> None:
+    made = make(local, **{"metadata[a]": "b", "description": "old"})
     del made["secret"]
     path = f"{PATH}/{made['id']}"
-    assert services.create(path) == made
+    assert local.create(path) == made
     changes = {
         "url": "http://127.0.0.1/new",
         "enabled_events[]": "customer.*",
@@ -60,7 +60,7 @@ def test_what_can_be_changed(services: Services) -> None:
         "metadata[a]": "",
         "metadata[c]": "d",
     }
-    changed = services.create(path, data=changes)
+    changed = local.create(path, data=changes)
     assert changed == made | {
         "url": "http://127.0.0.1/new",
         "enabled_events": ["customer.*"],
@@ -68,29 +68,29 @@ def test_what_can_be_changed(services: Services) -> None:
         "description": None,
         "metadata": {"c": "d"},
     }
-    assert services.create(path, data={"disabled": "false"})["status"] == "enabled"
-    assert services.request("GET", path).json()["metadata"] == {"c": "d"}
+    assert local.create(path, data={"disabled": "false"})["status"] == "enabled"
+    assert local.request("GET", path).json()["metadata"] == {"c": "d"}
 
 
-def test_the_end_of_an_endpoint(services: Services) -> None:
-    made = make(services)["id"]
-    gone = services.request("DELETE", f"{PATH}/{made}").json()
+def test_the_end_of_an_endpoint(local: LocalServer) -> None:
+    made = make(local)["id"]
+    gone = local.request("DELETE", f"{PATH}/{made}").json()
     assert gone == {"id": made, "object": "webhook_endpoint", "deleted": True}
     for method in ("GET", "POST", "DELETE"):
-        error = error_of(services.request(method, f"{PATH}/{made}"), 404)
+        error = error_of(local.request(method, f"{PATH}/{made}"), 404)
         assert error["message"] == f"No such webhook endpoint: '{made}'"
-    assert services.request("GET", PATH).json()["data"] == []
+    assert local.request("GET", PATH).json()["data"] == []
 
 
-def test_lists(services: Services) -> None:
-    first, second, third = (make(services)["id"] for _ in range(3))
-    page = services.request("GET", PATH, params={"limit": 2}).json()
+def test_lists(local: LocalServer) -> None:
+    first, second, third = (make(local)["id"] for _ in range(3))
+    page = local.request("GET", PATH, params={"limit": 2}).json()
     assert (page["url"], page["has_more"]) == (PATH, True)
     assert [one["id"] for one in page["data"]] == [third, second]
     assert not any("secret" in one for one in page["data"])
-    rest = services.request("GET", PATH, params={"starting_after": second}).json()
+    rest = local.request("GET", PATH, params={"starting_after": second}).json()
     assert [one["id"] for one in rest["data"]] == [first]
-    error = error_of(services.request("GET", PATH, params={"starting_after": "we_none"}), 400)
+    error = error_of(local.request("GET", PATH, params={"starting_after": "we_none"}), 400)
     assert error["param"] == "starting_after"
 
 
@@ -124,30 +124,28 @@ def test_refusals(
     assert error.get("param") == param
 
 
-def test_live_events_go_to_https(services: Services) -> None:
+def test_live_events_go_to_https(local: LocalServer) -> None:
     sent = {"url": "http://example.com", "enabled_events[]": "*"}
-    error = error_of(services.request("POST", PATH, data=sent, key=LIVE_KEY), 400)
+    error = error_of(local.request("POST", PATH, data=sent, key=LIVE_KEY), 400)
     assert error["code"] == "url_invalid"
     assert "https" in error["message"]
-    made = services.create(PATH, data=sent | {"url": URL}, key=LIVE_KEY)
+    made = local.create(PATH, data=sent | {"url": URL}, key=LIVE_KEY)
     assert made["livemode"]
-    error_of(services.request("POST", f"{PATH}/{made['id']}", data=sent, key=LIVE_KEY), 400)
-    error_of(services.request("GET", f"{PATH}/{made['id']}"), 404)
+    error_of(local.request("POST", f"{PATH}/{made['id']}", data=sent, key=LIVE_KEY), 400)
+    error_of(local.request("GET", f"{PATH}/{made['id']}"), 404)
 
 
-def test_there_is_a_most(services: Services) -> None:
-    made = [make(services)["id"] for _ in range(limits.DESTINATIONS_MAX)]
-    error = error_of(
-        services.request("POST", PATH, data={"url": URL, "enabled_events[]": "*"}), 400
-    )
+def test_there_is_a_most(local: LocalServer) -> None:
+    made = [make(local)["id"] for _ in range(limits.DESTINATIONS_MAX)]
+    error = error_of(local.request("POST", PATH, data={"url": URL, "enabled_events[]": "*"}), 400)
     assert error["message"] == "You have reached the maximum of 16 test webhook endpoints."
-    services.request("DELETE", f"{PATH}/{made[0]}")
-    make(services)
+    local.request("DELETE", f"{PATH}/{made[0]}")
+    make(local)
 
 
-def test_a_retry_hears_the_secret_again(services: Services) -> None:
+def test_a_retry_hears_the_secret_again(local: LocalServer) -> None:
     first, again = (
-        services.request(
+        local.request(
             "POST",
             PATH,
             data={"url": URL, "enabled_events[]": "*"},

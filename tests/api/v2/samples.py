@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from meterhouse.wire.timestamp import print_timestamp
-from tests.api.services import NOW, Services
+from tests.api.local import NOW, LocalServer
 from tests.server import TEST_KEY
 
 VERSION = "2026-10-28.endive"
@@ -18,11 +18,11 @@ HERE = {"Stripe-Version": VERSION}
 
 
 def post(
-    services: Services, path: str, document: Any = None, *, key: str = TEST_KEY, **headers: str
+    local: LocalServer, path: str, document: Any = None, *, key: str = TEST_KEY, **headers: str
 ) -> httpx.Response:
     """Send JSON; underscores in the names of `headers` stand for dashes."""
     given = HERE | {name.replace("_", "-"): value for name, value in headers.items()}
-    return services.request("POST", path, json=document or {}, headers=given, key=key)
+    return local.request("POST", path, json=document or {}, headers=given, key=key)
 
 
 def done(answer: httpx.Response) -> Any:
@@ -51,9 +51,9 @@ def event(customer: str, value: str = "1", **more: Any) -> dict[str, Any]:
     return {"event_name": "calls", "payload": payload, **more}
 
 
-def token(services: Services, key: str = TEST_KEY, **headers: str) -> str:
+def token(local: LocalServer, key: str = TEST_KEY, **headers: str) -> str:
     """Make a session and return its token."""
-    text: str = done(post(services, SESSION, key=key, **headers))["authentication_token"]
+    text: str = done(post(local, SESSION, key=key, **headers))["authentication_token"]
     return text
 
 
@@ -62,15 +62,15 @@ def at(seconds: float) -> str:
     return print_timestamp(int((NOW + seconds) * 1000))
 
 
-def used(services: Services, meter: str, customer: str) -> float | int:
+def used(local: LocalServer, meter: str, customer: str) -> float | int:
     """Return all that counts for a customer."""
-    (point,) = services.summaries(meter, customer).json()["data"]
+    (point,) = local.summaries(meter, customer).json()["data"]
     value: float | int = point["aggregated_value"]
     return value
 
 
-def books(services: Services) -> dict[str, int]:
+def books(local: LocalServer) -> dict[str, int]:
     """Return the outcomes of all events so far, as the operator's metrics count them."""
-    lines = services.request("GET", "/metrics").text
+    lines = local.request("GET", "/metrics").text
     found = re.findall(r'meterhouse_events_total{code="(\w*)",outcome="(\w+)"} ([0-9.]+)', lines)
     return {code or outcome: int(float(events)) for code, outcome, events in found}

@@ -8,7 +8,7 @@ import stripe
 
 from meterhouse import limits
 from meterhouse.ledger import tables
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.api.v2.samples import HERE, at, done, post, refused
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -23,18 +23,18 @@ NEW: dict[str, Any] = {
 }
 
 
-def make(services: Services, **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = done(post(services, PATH, NEW | more))
+def make(local: LocalServer, **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = done(post(local, PATH, NEW | more))
     return made
 
 
-def get(services: Services, path: str = PATH, **params: Any) -> httpx.Response:
-    return services.request("GET", path, headers=HERE, params=params)
+def get(local: LocalServer, path: str = PATH, **params: Any) -> httpx.Response:
+    return local.request("GET", path, headers=HERE, params=params)
 
 
-def test_a_new_destination(services: Services) -> None:
+def test_a_new_destination(local: LocalServer) -> None:
     made = make(
-        services,
+        local,
         description="All of it",
         metadata={"a": "b", "c": None},
         events_from=["@self", "other_accounts"],
@@ -65,19 +65,19 @@ def test_a_new_destination(services: Services) -> None:
         "webhook_endpoint": {"signing_secret": None, "url": None},
     }
     path = f"{PATH}/{made['id']}"
-    assert done(get(services, path)) == shown
-    assert done(get(services, path, **{"include[0]": "webhook_endpoint.url"})) == shown | {
+    assert done(get(local, path)) == shown
+    assert done(get(local, path, **{"include[0]": "webhook_endpoint.url"})) == shown | {
         "webhook_endpoint": {"signing_secret": None, "url": URL}
     }
     asked = {"include": "webhook_endpoint.signing_secret"}
-    assert "cannot be included" in refused(get(services, path, **asked), 400)["message"]
+    assert "cannot be included" in refused(get(local, path, **asked), 400)["message"]
 
 
-def test_what_can_be_changed(services: Services) -> None:
-    made = make(services, metadata={"a": "b", "c": "d"}, description="old")
+def test_what_can_be_changed(local: LocalServer) -> None:
+    made = make(local, metadata={"a": "b", "c": "d"}, description="old")
     path = f"{PATH}/{made['id']}"
-    services.clock.advance(1_000)
-    assert done(post(services, path)) == made
+    local.clock.advance(1_000)
+    assert done(post(local, path)) == made
     changes = {
         "name": "Ours",
         "description": "",
@@ -86,7 +86,7 @@ def test_what_can_be_changed(services: Services) -> None:
         "webhook_endpoint": {"url": f"{URL}/new"},
         "include": ["webhook_endpoint.url"],
     }
-    assert done(post(services, path, changes)) == made | {
+    assert done(post(local, path, changes)) == made | {
         "name": "Ours",
         "description": "",
         "enabled_events": ["v1.billing.*"],
@@ -94,66 +94,66 @@ def test_what_can_be_changed(services: Services) -> None:
         "updated": at(1),
         "webhook_endpoint": {"signing_secret": None, "url": f"{URL}/new"},
     }
-    assert "type" in refused(post(services, path, {"type": "webhook_endpoint"}), 400)["message"]
+    assert "type" in refused(post(local, path, {"type": "webhook_endpoint"}), 400)["message"]
     wrong = {"enabled_events": ["customer.created"]}
-    assert "thin payloads" in refused(post(services, path, wrong), 400)["message"]
+    assert "thin payloads" in refused(post(local, path, wrong), 400)["message"]
 
 
-def test_off_and_on(services: Services) -> None:
-    made = make(services)
+def test_off_and_on(local: LocalServer) -> None:
+    made = make(local)
     path = f"{PATH}/{made['id']}"
     for _ in range(2):
-        off = done(post(services, f"{path}/disable"))
+        off = done(post(local, f"{path}/disable"))
         assert off["status"] == "disabled"
         assert off["status_details"] == {"disabled": {"reason": "user"}}
-    on = done(post(services, f"{path}/enable"))
+    on = done(post(local, f"{path}/enable"))
     assert (on["status"], on["status_details"]) == ("enabled", None)
 
 
-def test_one_that_is_off_because_it_failed_starts_anew(services: Services) -> None:
-    made = make(services)
+def test_one_that_is_off_because_it_failed_starts_anew(local: LocalServer) -> None:
+    made = make(local)
     path = f"{PATH}/{made['id']}"
 
     def fail(connection: sa.Connection) -> None:
         rows = sa.update(tables.destinations)
-        connection.execute(rows.values(enabled=False, failing_since=services.clock.now()))
+        connection.execute(rows.values(enabled=False, failing_since=local.clock.now()))
 
-    services.run(services.meterhouse._stores.write(fail))
-    failed = done(get(services, path))
+    local.run(local.meterhouse._stores.write(fail))
+    failed = done(get(local, path))
     assert (failed["status"], failed["status_details"]) == (
         "disabled",
         {"disabled": {"reason": "deliveries_failed"}},
     )
-    assert done(post(services, f"{path}/enable"))["status_details"] is None
-    off = done(post(services, f"{path}/disable"))
+    assert done(post(local, f"{path}/enable"))["status_details"] is None
+    off = done(post(local, f"{path}/disable"))
     assert off["status_details"] == {"disabled": {"reason": "user"}}
 
 
-def test_the_end_of_a_destination(services: Services) -> None:
-    made = make(services)["id"]
+def test_the_end_of_a_destination(local: LocalServer) -> None:
+    made = make(local)["id"]
     path = f"{PATH}/{made}"
-    gone = services.request("DELETE", path, headers=HERE)
+    gone = local.request("DELETE", path, headers=HERE)
     assert done(gone) == {"id": made, "object": "v2.core.event_destination"}
     for action in ("", "/enable", "/disable", "/ping"):
-        error = refused(post(services, path + action), 404)
+        error = refused(post(local, path + action), 404)
         assert error["code"] == "not_found"
-    refused(get(services, path), 404)
-    refused(services.request("DELETE", path, headers=HERE), 404)
-    assert done(get(services))["data"] == []
+    refused(get(local, path), 404)
+    refused(local.request("DELETE", path, headers=HERE), 404)
+    assert done(get(local))["data"] == []
 
 
-def test_pages(services: Services) -> None:
-    made = [make(services, name=str(number))["id"] for number in range(5)]
-    page = done(get(services, limit=2, include="webhook_endpoint.url"))
+def test_pages(local: LocalServer) -> None:
+    made = [make(local, name=str(number))["id"] for number in range(5)]
+    page = done(get(local, limit=2, include="webhook_endpoint.url"))
     found = list(page["data"])
     while page["next_page_url"]:
         assert page["next_page_url"].startswith(f"{PATH}?")
-        page = done(services.request("GET", page["next_page_url"], headers=HERE))
+        page = done(local.request("GET", page["next_page_url"], headers=HERE))
         found += page["data"]
     assert [one["id"] for one in found] == made[::-1]
     assert {one["webhook_endpoint"]["url"] for one in found} == {URL}
     assert page["previous_page_url"]
-    refused(get(services, page="nonsense"), 400)
+    refused(get(local, page="nonsense"), 400)
 
 
 @pytest.mark.parametrize(
@@ -193,45 +193,45 @@ def test_refusals(http: httpx.Client, more: dict[str, Any], message: str) -> Non
     assert message in refused(http.post(PATH, json=sent, headers=HERE), 400)["message"]
 
 
-def test_both_apis_see_the_same(services: Services) -> None:
+def test_both_apis_see_the_same(local: LocalServer) -> None:
     """Given one destination of each kind, then v1 sees the snapshot ones and v2 sees all."""
-    thin = make(services)["id"]
+    thin = make(local)["id"]
     snapshot = make(
-        services,
+        local,
         event_payload="snapshot",
         enabled_events=["*"],
         snapshot_api_version="2026-10-28.endive",
     )["id"]
-    endpoint = services.create(
+    endpoint = local.create(
         "/v1/webhook_endpoints", data={"url": URL, "enabled_events[]": "*", "connect": "true"}
     )["id"]
-    listed = services.request("GET", "/v1/webhook_endpoints").json()["data"]
+    listed = local.request("GET", "/v1/webhook_endpoints").json()["data"]
     assert [one["id"] for one in listed] == [endpoint, snapshot]
     assert listed[1]["api_version"] == "2026-10-28.endive"
-    assert services.request("GET", f"/v1/webhook_endpoints/{thin}").status_code == 404
-    every = done(get(services))["data"]
+    assert local.request("GET", f"/v1/webhook_endpoints/{thin}").status_code == 404
+    every = done(get(local))["data"]
     assert [one["id"] for one in every] == [endpoint, snapshot, thin]
     assert (every[0]["name"], every[0]["events_from"]) == ("example.com", ["@accounts"])
 
 
-def test_there_is_a_most(services: Services) -> None:
+def test_there_is_a_most(local: LocalServer) -> None:
     for _ in range(limits.DESTINATIONS_MAX):
-        make(services)
-    assert "maximum of 16" in refused(post(services, PATH, NEW), 400)["message"]
+        make(local)
+    assert "maximum of 16" in refused(post(local, PATH, NEW), 400)["message"]
 
 
-def test_live_and_test_are_apart(services: Services) -> None:
-    made = done(post(services, PATH, NEW, key=LIVE_KEY))
+def test_live_and_test_are_apart(local: LocalServer) -> None:
+    made = done(post(local, PATH, NEW, key=LIVE_KEY))
     assert made["livemode"]
     assert re.fullmatch(r"ed_61[A-Za-z0-9]{30}", made["id"])
-    refused(get(services, f"{PATH}/{made['id']}"), 404)
+    refused(get(local, f"{PATH}/{made['id']}"), 404)
     insecure = NEW | {"webhook_endpoint": {"url": "http://example.com"}}
-    error = refused(post(services, PATH, insecure, key=LIVE_KEY), 400)
+    error = refused(post(local, PATH, insecure, key=LIVE_KEY), 400)
     assert error["code"] == "invalid_fields"
     assert error["message"] == (
         "webhook_endpoint.url: Invalid URL: It must begin with https:// in live mode."
     )
-    done(post(services, PATH, insecure, key=TEST_KEY))
+    done(post(local, PATH, insecure, key=TEST_KEY))
 
 
 def test_the_sdk(client: stripe.StripeClient) -> None:

@@ -16,8 +16,8 @@ from meterhouse.metering.report import RejectionLine, Sample
 from meterhouse.wire.body import to_json
 from meterhouse.wire.notification import thin_event
 from meterhouse.wire.signature import sign
+from tests.api.local import LocalServer
 from tests.api.samples import make_customer
-from tests.api.services import Services
 from tests.api.v2.test_sdks import CLIENTS, InProcess, run, speak
 from tests.server import TEST_KEY, Server
 
@@ -25,32 +25,32 @@ SECRET = "whsec_4eC39HqLyjWDarjtT1zdp7dc"
 
 
 @pytest.fixture
-def sdk(services: Services) -> stripe.StripeClient:
+def sdk(local: LocalServer) -> stripe.StripeClient:
     """Return the SDK, at work on the server within this process."""
-    return speak(TEST_KEY, "http://meterhouse", http_client=InProcess(services))
+    return speak(TEST_KEY, "http://meterhouse", http_client=InProcess(local))
 
 
-def report(services: Services, meter: str, code: str) -> None:
+def report(local: LocalServer, meter: str, code: str) -> None:
     """Let a window have rejected events, and let it be reported."""
-    window = services.clock.now() // 10_000 * 10_000
+    window = local.clock.now() // 10_000 * 10_000
     line = RejectionLine(1, meter, window, code, 7, [Sample("a", "It is wrong.")])
-    services.run(services.meterhouse.services.stores.write(rejections.add, [line]))
-    services.clock.advance(12_000)
-    services.run(services.meterhouse._reporter.report())
+    local.run(local.meterhouse.services.stores.write(rejections.add, [line]))
+    local.clock.advance(12_000)
+    local.run(local.meterhouse._reporter.report())
 
 
-def delivered(services: Services) -> tuple[str, str]:
+def delivered(local: LocalServer) -> tuple[str, str]:
     """Return the newest event as it is delivered: its body, and the signature of it."""
-    read = services.meterhouse.services.stores.read
-    *_, (_, newest) = services.run(read(notifications.after, 0, 100))
+    read = local.meterhouse.services.stores.read
+    *_, (_, newest) = local.run(read(notifications.after, 0, 100))
     body = to_json(thin_event(newest, livemode=False, fetched=False))
     return body.decode(), sign([SECRET], body, time.time_ns() // 1_000_000)
 
 
-def test_an_error_report(services: Services, sdk: stripe.StripeClient) -> None:
-    meter = services.meter()
-    report(services, meter, "archived_meter")
-    told = sdk.parse_event_notification(*delivered(services), SECRET)
+def test_an_error_report(local: LocalServer, sdk: stripe.StripeClient) -> None:
+    meter = local.meter()
+    report(local, meter, "archived_meter")
+    told = sdk.parse_event_notification(*delivered(local), SECRET)
     assert isinstance(told, stripe.events.V1BillingMeterErrorReportTriggeredEventNotification)
     assert (told.related_object.id, told.reason, told.livemode) == (meter, None, False)
     assert told.fetch_related_object().id == meter
@@ -65,18 +65,18 @@ def test_an_error_report(services: Services, sdk: stripe.StripeClient) -> None:
     assert event.fetch_related_object().id == meter
 
 
-def test_events_that_match_no_meter(services: Services, sdk: stripe.StripeClient) -> None:
-    report(services, "", "no_meter")
-    told = sdk.parse_event_notification(*delivered(services), SECRET)
+def test_events_that_match_no_meter(local: LocalServer, sdk: stripe.StripeClient) -> None:
+    report(local, "", "no_meter")
+    told = sdk.parse_event_notification(*delivered(local), SECRET)
     assert isinstance(told, stripe.events.V1BillingMeterNoMeterFoundEventNotification)
     event = told.fetch_event()
     assert isinstance(event, stripe.events.V1BillingMeterNoMeterFoundEvent)
     assert event.data.reason.error_types[0].code == "no_meter"
 
 
-def test_a_twin(services: Services, sdk: stripe.StripeClient) -> None:
-    customer = services.customer()
-    told = sdk.parse_event_notification(*delivered(services), SECRET)
+def test_a_twin(local: LocalServer, sdk: stripe.StripeClient) -> None:
+    customer = local.customer()
+    told = sdk.parse_event_notification(*delivered(local), SECRET)
     assert isinstance(told, stripe.events.V1CustomerCreatedEventNotification)
     assert told.fetch_related_object().id == customer
     assert told.reason is not None
@@ -89,16 +89,16 @@ def test_a_twin(services: Services, sdk: stripe.StripeClient) -> None:
     assert snapshot.data.object["id"] == customer
 
 
-def test_an_event_with_a_wrong_signature(services: Services, sdk: stripe.StripeClient) -> None:
-    services.customer()
-    body, signature = delivered(services)
+def test_an_event_with_a_wrong_signature(local: LocalServer, sdk: stripe.StripeClient) -> None:
+    local.customer()
+    body, signature = delivered(local)
     with pytest.raises(stripe.SignatureVerificationError):
         sdk.parse_event_notification(body, signature, "whsec_other")
 
 
-def test_the_list_is_walked(services: Services, sdk: stripe.StripeClient) -> None:
-    customers = [services.customer() for _ in range(5)]
-    services.meter()
+def test_the_list_is_walked(local: LocalServer, sdk: stripe.StripeClient) -> None:
+    customers = [local.customer() for _ in range(5)]
+    local.meter()
     events = sdk.v2.core.events.list({"limit": 2, "types": ["v1.customer.created"]})
     walked: list[Any] = list(events.auto_paging_iter())
     assert [event.related_object.id for event in walked] == customers[::-1]

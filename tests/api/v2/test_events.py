@@ -4,7 +4,7 @@ import pytest
 
 from meterhouse.ledger import rejections
 from meterhouse.metering.report import RejectionLine, Sample
-from tests.api.services import Services
+from tests.api.local import LocalServer
 from tests.api.v2.samples import HERE, STREAM, at, done, event, post, refused, token
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -12,33 +12,33 @@ PATH = "/v2/core/events"
 REPORT_TYPE = "v1.billing.meter.error_report_triggered"
 
 
-def get(services: Services, path: str = PATH, key: str = TEST_KEY, **params: Any) -> Any:
-    return services.request("GET", path, key=key, params=params or None, headers=HERE)
+def get(local: LocalServer, path: str = PATH, key: str = TEST_KEY, **params: Any) -> Any:
+    return local.request("GET", path, key=key, params=params or None, headers=HERE)
 
 
-def types(services: Services, **params: Any) -> list[str]:
-    return [one["type"] for one in done(get(services, **params))["data"]]
+def types(local: LocalServer, **params: Any) -> list[str]:
+    return [one["type"] for one in done(get(local, **params))["data"]]
 
 
-def report(services: Services, meter: str = "", events: int = 1) -> None:
+def report(local: LocalServer, meter: str = "", events: int = 1) -> None:
     """Let a window have rejected events, and let it be reported."""
-    window = services.clock.now() // 10_000 * 10_000
+    window = local.clock.now() // 10_000 * 10_000
     line = RejectionLine(1, meter, window, "no_meter", events, [Sample("a", "It is wrong.")])
-    services.run(services.meterhouse.services.stores.write(rejections.add, [line]))
-    services.clock.advance(12_000)
-    services.run(services.meterhouse._reporter.report())
+    local.run(local.meterhouse.services.stores.write(rejections.add, [line]))
+    local.clock.advance(12_000)
+    local.run(local.meterhouse._reporter.report())
 
 
-def test_every_snapshot_event_has_a_thin_twin(services: Services) -> None:
-    meter = services.meter()
-    services.create(f"/v1/billing/meters/{meter}", data={"display_name": "All calls"})
-    services.create(f"/v1/billing/meters/{meter}/deactivate")
-    services.create(f"/v1/billing/meters/{meter}/reactivate")
-    customer = services.customer()
-    services.create(f"/v1/customers/{customer}", data={"name": "Ada"})
-    services.request("DELETE", f"/v1/customers/{customer}")
-    snapshots = services.request("GET", "/v1/events").json()["data"]
-    twins = done(get(services))["data"]
+def test_every_snapshot_event_has_a_thin_twin(local: LocalServer) -> None:
+    meter = local.meter()
+    local.create(f"/v1/billing/meters/{meter}", data={"display_name": "All calls"})
+    local.create(f"/v1/billing/meters/{meter}/deactivate")
+    local.create(f"/v1/billing/meters/{meter}/reactivate")
+    customer = local.customer()
+    local.create(f"/v1/customers/{customer}", data={"name": "Ada"})
+    local.request("DELETE", f"/v1/customers/{customer}")
+    snapshots = local.request("GET", "/v1/events").json()["data"]
+    twins = done(get(local))["data"]
     assert len(twins) == 7
     for snapshot, twin in zip(snapshots, twins, strict=True):
         shown = snapshot["data"]["object"]
@@ -60,13 +60,13 @@ def test_every_snapshot_event_has_a_thin_twin(services: Services) -> None:
             "snapshot_event": snapshot["id"],
             "type": f"v1.{snapshot['type']}",
         }
-        assert done(get(services, f"{PATH}/{twin['id']}")) == twin
+        assert done(get(local, f"{PATH}/{twin['id']}")) == twin
 
 
-def test_an_error_report(services: Services) -> None:
-    meter = services.meter()
-    report(services, meter, events=3)
-    found = done(get(services))["data"][0]
+def test_an_error_report(local: LocalServer) -> None:
+    meter = local.meter()
+    report(local, meter, events=3)
+    found = done(get(local))["data"][0]
     assert found == {
         "id": found["id"],
         "object": "v2.core.event",
@@ -102,9 +102,9 @@ def test_an_error_report(services: Services) -> None:
     }
 
 
-def test_events_of_a_stream_come_back_as_reports(services: Services) -> None:
+def test_events_of_a_stream_come_back_as_reports(local: LocalServer) -> None:
     """Given a stream with good and bad events, the reports tell of all bad ones, and no other."""
-    meter, customer = services.meter(), services.customer()
+    meter, customer = local.meter(), local.customer()
     wrong = [
         event(customer, identifier="good"),
         event("cus_none", identifier="bad-1"),
@@ -112,11 +112,11 @@ def test_events_of_a_stream_come_back_as_reports(services: Services) -> None:
         event(customer, "x", identifier="bad-3"),
         event(customer, identifier="bad-4") | {"event_name": "cals"},
     ]
-    done(post(services, STREAM, {"events": wrong}, key=token(services)))
-    services.clock.advance(12_000)
-    services.run(services.meterhouse._reporter.report())
+    done(post(local, STREAM, {"events": wrong}, key=token(local)))
+    local.clock.advance(12_000)
+    local.run(local.meterhouse._reporter.report())
     unmatched, reported = (
-        done(get(services, types=type_))["data"]
+        done(get(local, types=type_))["data"]
         for type_ in ("v1.billing.meter.no_meter_found", REPORT_TYPE)
     )
     (told,) = reported
@@ -171,30 +171,30 @@ def test_events_of_a_stream_come_back_as_reports(services: Services) -> None:
         ({"limit": 1}, [REPORT_TYPE]),
     ],
 )
-def test_the_list_is_filtered(services: Services, params: dict[str, Any], found: list[str]) -> None:
-    meter = services.meter()
-    services.customer()
-    report(services, meter)
-    assert types(services, **params) == found
-    assert types(services, object_id=meter) == [REPORT_TYPE, "v1.billing.meter.created"]
+def test_the_list_is_filtered(local: LocalServer, params: dict[str, Any], found: list[str]) -> None:
+    meter = local.meter()
+    local.customer()
+    report(local, meter)
+    assert types(local, **params) == found
+    assert types(local, object_id=meter) == [REPORT_TYPE, "v1.billing.meter.created"]
 
 
-def test_pages_are_walked_by_their_urls(services: Services) -> None:
+def test_pages_are_walked_by_their_urls(local: LocalServer) -> None:
     for _ in range(5):
-        services.customer()
-    everything = done(get(services))["data"]
+        local.customer()
+    everything = done(get(local))["data"]
     walked, url, ways_back = [], f"{PATH}?limit=2&types[]=v1.customer.created", []
     while url is not None:
-        page = done(services.request("GET", url, headers=HERE))
+        page = done(local.request("GET", url, headers=HERE))
         walked += page["data"]
         ways_back.append(page["previous_page_url"])
         url = page["next_page_url"]
     assert walked == everything
     assert ways_back[0] is None
-    before = done(services.request("GET", ways_back[2], headers=HERE))
+    before = done(local.request("GET", ways_back[2], headers=HERE))
     assert before["data"] == everything[2:4]
     assert (
-        done(services.request("GET", before["previous_page_url"], headers=HERE))["data"]
+        done(local.request("GET", before["previous_page_url"], headers=HERE))["data"]
         == (everything[:2])
     )
 
@@ -211,17 +211,17 @@ def test_pages_are_walked_by_their_urls(services: Services) -> None:
         ({"type": "a"}, "Received unknown parameter: type"),
     ],
 )
-def test_lists_that_are_refused(services: Services, params: dict[str, Any], message: str) -> None:
-    error = refused(get(services, **params), 400)
+def test_lists_that_are_refused(local: LocalServer, params: dict[str, Any], message: str) -> None:
+    error = refused(get(local, **params), 400)
     assert message in error["message"]
     assert error["code"] == "invalid_fields"
 
 
-def test_an_event_that_is_not_there(services: Services) -> None:
-    services.customer()
-    (snapshot,) = services.request("GET", "/v1/events").json()["data"]
-    (twin,) = done(get(services))["data"]
-    assert refused(get(services, f"{PATH}/evt_x"), 404)["code"] == "not_found"
-    assert refused(get(services, f"{PATH}/{snapshot['id']}"), 404)["code"] == "not_found"
-    assert refused(get(services, f"{PATH}/{twin['id']}", LIVE_KEY), 404)["code"] == "not_found"
-    assert services.request("GET", f"/v1/events/{twin['id']}").status_code == 404
+def test_an_event_that_is_not_there(local: LocalServer) -> None:
+    local.customer()
+    (snapshot,) = local.request("GET", "/v1/events").json()["data"]
+    (twin,) = done(get(local))["data"]
+    assert refused(get(local, f"{PATH}/evt_x"), 404)["code"] == "not_found"
+    assert refused(get(local, f"{PATH}/{snapshot['id']}"), 404)["code"] == "not_found"
+    assert refused(get(local, f"{PATH}/{twin['id']}", LIVE_KEY), 404)["code"] == "not_found"
+    assert local.request("GET", f"/v1/events/{twin['id']}").status_code == 404

@@ -1,7 +1,7 @@
 import pytest
 
+from tests.api.local import LocalServer
 from tests.api.samples import new_account, new_key
-from tests.api.services import Services
 from tests.api.v2.samples import HERE, SESSION, STREAM, at, done, event, post, refused, token
 from tests.server import LIVE_KEY, TEST_KEY, Server
 
@@ -9,8 +9,8 @@ MINUTE = 60_000
 
 
 @pytest.mark.parametrize(("key", "livemode"), [(TEST_KEY, False), (LIVE_KEY, True)])
-def test_a_session(services: Services, key: str, livemode: bool) -> None:
-    session = done(post(services, SESSION, key=key))
+def test_a_session(local: LocalServer, key: str, livemode: bool) -> None:
+    session = done(post(local, SESSION, key=key))
     assert session.pop("id").startswith("mes_61" if livemode else "mes_test_61")
     assert session.pop("authentication_token").startswith("token_")
     assert session == {
@@ -22,40 +22,40 @@ def test_a_session(services: Services, key: str, livemode: bool) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b' {"include": []} '])
-def test_a_session_takes_no_parameters(services: Services, body: bytes) -> None:
+def test_a_session_takes_no_parameters(local: LocalServer, body: bytes) -> None:
     headers = HERE | {"Content-Type": "application/json"}
-    done(services.request("POST", SESSION, content=body, headers=headers))
-    error = refused(post(services, SESSION, {"customer": "cus_1"}), 400)
+    done(local.request("POST", SESSION, content=body, headers=headers))
+    error = refused(post(local, SESSION, {"customer": "cus_1"}), 400)
     assert error["code"] == "invalid_fields"
     assert error["message"] == "Received unknown field: customer."
 
 
-def test_several_sessions_live_at_once(services: Services) -> None:
-    first, second = token(services), token(services)
+def test_several_sessions_live_at_once(local: LocalServer) -> None:
+    first, second = token(local), token(local)
     assert first != second
     for one in (first, second, first):
-        assert done(post(services, STREAM, {"events": [event("cus_1")]}, key=one)) == {}
+        assert done(post(local, STREAM, {"events": [event("cus_1")]}, key=one)) == {}
 
 
-def test_a_session_lasts_15_minutes(services: Services) -> None:
+def test_a_session_lasts_15_minutes(local: LocalServer) -> None:
     """Given an expired session, when its owner makes a new one, then the stream goes on."""
     sent = {"events": [event("cus_1")]}
-    early, unused = token(services), token(services)
-    services.clock.advance(15 * MINUTE - 1)
-    done(post(services, STREAM, sent, key=early))
-    services.clock.advance(1)
+    early, unused = token(local), token(local)
+    local.clock.advance(15 * MINUTE - 1)
+    done(post(local, STREAM, sent, key=early))
+    local.clock.advance(1)
     for old in (early, unused):
-        error = refused(post(services, STREAM, sent, key=old), 400)
+        error = refused(post(local, STREAM, sent, key=old), 400)
         assert error["type"] == "temporary_session_expired"
         assert error["code"] == "billing_meter_event_session_expired"
         assert error.keys() == {"type", "code", "message", "doc_url"}
-    done(post(services, STREAM, sent, key=token(services)))
+    done(post(local, STREAM, sent, key=token(local)))
 
 
-def test_a_changed_token_opens_nothing(services: Services) -> None:
-    good = token(services)
+def test_a_changed_token_opens_nothing(local: LocalServer) -> None:
+    good = token(local)
     for bad in (good[:-6] + "AAAAAA", good[:40], "token_", good + "A" * 200):
-        error = refused(post(services, STREAM, {"events": [event("cus_1")]}, key=bad), 401)
+        error = refused(post(local, STREAM, {"events": [event("cus_1")]}, key=bad), 401)
         assert error["type"] == "invalid_request_error"
         assert good[10:30] not in error["message"]
 
@@ -69,24 +69,24 @@ def test_a_changed_token_opens_nothing(services: Services) -> None:
         ("POST", "/v1/billing/meter_events"),
     ],
 )
-def test_a_token_opens_nothing_but_the_stream(services: Services, method: str, path: str) -> None:
-    answer = services.request(method, path, key=token(services), headers=HERE)
+def test_a_token_opens_nothing_but_the_stream(local: LocalServer, method: str, path: str) -> None:
+    answer = local.request(method, path, key=token(local), headers=HERE)
     assert answer.status_code == 401
 
 
-def test_a_session_is_of_one_account_and_mode(services: Services) -> None:
-    services.meter()
-    live = token(services, LIVE_KEY)
-    done(post(services, STREAM, {"events": [event("cus_1")]}, key=live))
+def test_a_session_is_of_one_account_and_mode(local: LocalServer) -> None:
+    local.meter()
+    live = token(local, LIVE_KEY)
+    done(post(local, STREAM, {"events": [event("cus_1")]}, key=live))
     other = refused(
-        post(services, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account="acct_other"),
+        post(local, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account="acct_other"),
         403,
     )
     assert "acct_other" in other["message"]
-    own = services.request("GET", "/v1/account", key=LIVE_KEY).json()["id"]
-    named = post(services, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account=own)
+    own = local.request("GET", "/v1/account", key=LIVE_KEY).json()["id"]
+    named = post(local, STREAM, {"events": [event("cus_1")]}, key=live, Stripe_Account=own)
     assert done(named) == {}
-    assert [one.livemode for one in services.noted if one.path == STREAM] == [True, None, True]
+    assert [one.livemode for one in local.noted if one.path == STREAM] == [True, None, True]
 
 
 def test_restricted_keys_need_the_permission(server: Server) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from meterhouse.wire.timestamp import print_timestamp
-from tests.api.services import DAY, NOW, Services
+from tests.api.local import DAY, NOW, LocalServer
 from tests.api.v2.samples import (
     HERE,
     STREAM,
@@ -18,23 +18,23 @@ from tests.api.v2.samples import (
 from tests.server import TEST_KEY
 
 
-def test_a_full_request_is_taken(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_a_full_request_is_taken(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
     sent = {"events": [event(customer, str(number)) for number in range(1, 101)]}
-    answer = post(services, STREAM, sent, key=token(services))
+    answer = post(local, STREAM, sent, key=token(local))
     assert answer.content == b"{}"
     assert done(answer) == {}
-    assert used(services, meter, customer) == 5050
+    assert used(local, meter, customer) == 5050
 
 
-def test_a_secret_key_opens_the_stream_too(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    done(post(services, STREAM, {"events": [event(customer, "2.5")]}, key=TEST_KEY))
-    assert used(services, meter, customer) == 2.5
+def test_a_secret_key_opens_the_stream_too(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    done(post(local, STREAM, {"events": [event(customer, "2.5")]}, key=TEST_KEY))
+    assert used(local, meter, customer) == 2.5
 
 
-def test_everything_but_the_shape_becomes_an_outcome(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_everything_but_the_shape_becomes_an_outcome(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
     events = [
         event(customer, "1", identifier="a"),
         event(customer, "1", identifier="a"),
@@ -49,9 +49,9 @@ def test_everything_but_the_shape_becomes_an_outcome(services: Services) -> None
         {"event_name": "calls", "payload": {}},
         event(customer, ""),
     ]
-    assert done(post(services, STREAM, {"events": events}, key=token(services))) == {}
-    assert used(services, meter, customer) == 1.00000025
-    counted = books(services)
+    assert done(post(local, STREAM, {"events": events}, key=token(local))) == {}
+    assert used(local, meter, customer) == 1.00000025
+    counted = books(local)
     assert counted.pop("acknowledged") == len(events)
     assert counted == {
         "accepted": 2,
@@ -79,21 +79,21 @@ def test_everything_but_the_shape_becomes_an_outcome(services: Services) -> None
         None,
     ],
 )
-def test_timestamps_of_every_spelling(services: Services, timestamp: Any) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_timestamps_of_every_spelling(local: LocalServer, timestamp: Any) -> None:
+    meter, customer = local.meter(), local.customer()
     sent = {"events": [event(customer, "7", timestamp=timestamp)]}
-    done(post(services, STREAM, sent, key=token(services)))
-    answer = services.summaries(meter, customer, start_time=NOW, end_time=NOW + 60)
+    done(post(local, STREAM, sent, key=token(local)))
+    answer = local.summaries(meter, customer, start_time=NOW, end_time=NOW + 60)
     assert answer.json()["data"][0]["aggregated_value"] == 7
 
 
-def test_values_follow_the_version(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_values_follow_the_version(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
     sent = {"events": [event(customer, "1.5")]}
-    done(post(services, STREAM, sent, Stripe_Version="2025-09-30.clover"))
-    done(post(services, STREAM, sent, Stripe_Version="2026-04-22.dahlia"))
-    assert used(services, meter, customer) == 1.5
-    assert books(services)["meter_event_invalid_value"] == 1
+    done(post(local, STREAM, sent, Stripe_Version="2025-09-30.clover"))
+    done(post(local, STREAM, sent, Stripe_Version="2026-04-22.dahlia"))
+    assert used(local, meter, customer) == 1.5
+    assert books(local)["meter_event_invalid_value"] == 1
 
 
 GOOD = event("cus_1")
@@ -155,31 +155,31 @@ GOOD = event("cus_1")
     ],
 )
 def test_a_bad_shape_is_refused_as_a_whole(
-    services: Services, document: Any, sentence: str
+    local: LocalServer, document: Any, sentence: str
 ) -> None:
-    error = refused(post(services, STREAM, document or {"include": []}, key=token(services)), 400)
+    error = refused(post(local, STREAM, document or {"include": []}, key=token(local)), 400)
     assert error["code"] == "invalid_fields"
     assert error["message"] == sentence
     assert "type" not in error
-    assert "acknowledged" not in books(services)
+    assert "acknowledged" not in books(local)
 
 
-def test_a_body_that_is_no_json(services: Services) -> None:
+def test_a_body_that_is_no_json(local: LocalServer) -> None:
     headers = HERE | {"Content-Type": "application/json"}
-    error = refused(services.request("POST", STREAM, content=b"{", headers=headers), 400)
+    error = refused(local.request("POST", STREAM, content=b"{", headers=headers), 400)
     assert error["message"].startswith("The request body is not valid JSON: ")
 
 
-def test_a_sent_key_makes_a_retry_safe(services: Services) -> None:
+def test_a_sent_key_makes_a_retry_safe(local: LocalServer) -> None:
     """Given events without identifiers, when their request is repeated, then they count once."""
-    meter, customer = services.meter(), services.customer()
-    bearer = token(services)
+    meter, customer = local.meter(), local.customer()
+    bearer = token(local)
     sent = {"events": [event(customer, "2")]}
-    done(post(services, STREAM, sent, key=bearer, Idempotency_Key="k"))
-    again = post(services, STREAM, sent, key=bearer, Idempotency_Key="k")
+    done(post(local, STREAM, sent, key=bearer, Idempotency_Key="k"))
+    again = post(local, STREAM, sent, key=bearer, Idempotency_Key="k")
     assert done(again) == {}
     assert again.headers["idempotent-replayed"] == "true"
-    assert used(services, meter, customer) == 2
-    other = post(services, STREAM, {"events": [event(customer, "3")]}, Idempotency_Key="k")
+    assert used(local, meter, customer) == 2
+    other = post(local, STREAM, {"events": [event(customer, "3")]}, Idempotency_Key="k")
     error = refused(other, 400)
     assert (error["type"], error["code"]) == ("idempotency_error", "idempotency_error")

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.services import DAY, NOW, Services, housing
+from tests.api.local import DAY, NOW, LocalServer, local_server
 from tests.api.v2.samples import EVENTS, at, books, done, event, post, refused, used
 from tests.server import LIVE_KEY
 
@@ -18,10 +18,10 @@ from tests.server import LIVE_KEY
         (at(299), at(299)),
     ],
 )
-def test_an_event_is_shown_as_it_was_taken(services: Services, timestamp: Any, shown: str) -> None:
-    meter, customer = services.meter(), services.customer()
+def test_an_event_is_shown_as_it_was_taken(local: LocalServer, timestamp: Any, shown: str) -> None:
+    meter, customer = local.meter(), local.customer()
     sent = event(customer, "25", identifier="identifier_123", timestamp=timestamp, include=[])
-    assert done(post(services, EVENTS, sent)) == {
+    assert done(post(local, EVENTS, sent)) == {
         "object": "v2.billing.meter_event",
         "created": at(0),
         "event_name": "calls",
@@ -30,21 +30,21 @@ def test_an_event_is_shown_as_it_was_taken(services: Services, timestamp: Any, s
         "payload": {"stripe_customer_id": customer, "value": "25"},
         "timestamp": shown,
     }
-    assert used(services, meter, customer) == 25
+    assert used(local, meter, customer) == 25
 
 
-def test_an_identifier_is_made(services: Services) -> None:
-    services.meter()
-    first, second = (done(post(services, EVENTS, event("cus_1")))["identifier"] for _ in range(2))
+def test_an_identifier_is_made(local: LocalServer) -> None:
+    local.meter()
+    first, second = (done(post(local, EVENTS, event("cus_1")))["identifier"] for _ in range(2))
     assert first != second
 
 
-def test_what_is_refused_by_name(services: Services) -> None:
-    old = services.meter("old")
-    services.create(f"/v1/billing/meters/{old}/deactivate")
-    services.meter()
-    services.meter("own", **{"value_settings[event_payload_key]": "tokens"})
-    done(post(services, EVENTS, event("cus_1", identifier="a")))
+def test_what_is_refused_by_name(local: LocalServer) -> None:
+    old = local.meter("old")
+    local.create(f"/v1/billing/meters/{old}/deactivate")
+    local.meter()
+    local.meter("own", **{"value_settings[event_payload_key]": "tokens"})
+    done(post(local, EVENTS, event("cus_1", identifier="a")))
     nobody = {"event_name": "calls", "payload": {"value": "1"}}
     nothing = {"event_name": "calls", "payload": {"stripe_customer_id": "cus_1"}}
     for sent, code, message in [
@@ -77,26 +77,24 @@ def test_what_is_refused_by_name(services: Services) -> None:
             "A meter event with a duplicate identifier has already been submitted.",
         ),
     ]:
-        answer = post(services, EVENTS, sent)
+        answer = post(local, EVENTS, sent)
         assert answer.status_code == 400
         assert answer.json() == {"error": {"code": code, "message": message}}
-    assert books(services)["acknowledged"] == 1
+    assert books(local)["acknowledged"] == 1
 
 
-def test_a_meter_that_counts_needs_no_value(services: Services) -> None:
-    meter = services.meter("hits", **{"default_aggregation[formula]": "count"})
-    customer = services.customer()
-    done(
-        post(services, EVENTS, {"event_name": "hits", "payload": {"stripe_customer_id": customer}})
-    )
-    assert used(services, meter, customer) == 1
+def test_a_meter_that_counts_needs_no_value(local: LocalServer) -> None:
+    meter = local.meter("hits", **{"default_aggregation[formula]": "count"})
+    customer = local.customer()
+    done(post(local, EVENTS, {"event_name": "hits", "payload": {"stripe_customer_id": customer}}))
+    assert used(local, meter, customer) == 1
 
 
-def test_an_unknown_customer_is_an_outcome(services: Services) -> None:
-    meter, customer = services.meter(), services.customer()
-    done(post(services, EVENTS, event("cus_nobody")))
-    assert used(services, meter, customer) == 0
-    assert books(services)["meter_event_customer_not_found"] == 1
+def test_an_unknown_customer_is_an_outcome(local: LocalServer) -> None:
+    meter, customer = local.meter(), local.customer()
+    done(post(local, EVENTS, event("cus_nobody")))
+    assert used(local, meter, customer) == 0
+    assert books(local)["meter_event_customer_not_found"] == 1
 
 
 @pytest.mark.parametrize(
@@ -107,32 +105,32 @@ def test_an_unknown_customer_is_an_outcome(services: Services) -> None:
         ("soon", "timestamp must be an RFC 3339 timestamp"),
     ],
 )
-def test_a_timestamp_out_of_bounds(services: Services, timestamp: Any, sentence: str) -> None:
-    services.meter()
-    error = refused(post(services, EVENTS, event("cus_1", timestamp=timestamp)), 400)
+def test_a_timestamp_out_of_bounds(local: LocalServer, timestamp: Any, sentence: str) -> None:
+    local.meter()
+    error = refused(post(local, EVENTS, event("cus_1", timestamp=timestamp)), 400)
     assert error["code"] == "invalid_fields"
     assert error["message"].startswith(sentence)
 
 
-def test_whole_numbers_where_the_version_says_so(services: Services) -> None:
-    services.meter()
-    done(post(services, EVENTS, event("cus_1", "1.5")))
-    old = post(services, EVENTS, event("cus_1", "1.5"), Stripe_Version="2024-09-30.acacia")
+def test_whole_numbers_where_the_version_says_so(local: LocalServer) -> None:
+    local.meter()
+    done(post(local, EVENTS, event("cus_1", "1.5")))
+    old = post(local, EVENTS, event("cus_1", "1.5"), Stripe_Version="2024-09-30.acacia")
     assert refused(old, 400)["code"] == "payload_invalid_value"
 
 
 def test_whole_numbers_where_the_setting_says_so(tmp_path: Path) -> None:
-    with housing(tmp_path, values="whole") as services:
-        services.meter()
-        error = refused(post(services, EVENTS, event("cus_1", "1.5")), 400)
+    with local_server(tmp_path, values="whole") as local:
+        local.meter()
+        error = refused(post(local, EVENTS, event("cus_1", "1.5")), 400)
         assert error["code"] == "payload_invalid_value"
 
 
-def test_v1_and_v2_share_identifiers(services: Services) -> None:
-    services.meter()
-    done(post(services, EVENTS, event("cus_1", identifier="a")))
+def test_v1_and_v2_share_identifiers(local: LocalServer) -> None:
+    local.meter()
+    done(post(local, EVENTS, event("cus_1", identifier="a")))
     form = {"event_name": "calls", "identifier": "a", "payload[value]": "1"}
-    answer = services.request("POST", "/v1/billing/meter_events", data=form)
+    answer = local.request("POST", "/v1/billing/meter_events", data=form)
     assert answer.json()["error"]["message"] == "An event already exists with identifier a."
-    live = refused(post(services, EVENTS, event("cus_1", identifier="a"), key=LIVE_KEY), 400)
+    live = refused(post(local, EVENTS, event("cus_1", identifier="a"), key=LIVE_KEY), 400)
     assert live["code"] == "no_meter"

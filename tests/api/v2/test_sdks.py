@@ -22,8 +22,8 @@ from meterhouse.ledger.signing_secret import read_secret
 from meterhouse.metering.model import Scope
 from meterhouse.wire.session import Session, seal
 from meterhouse.wire.signing import signing_keys
+from tests.api.local import LocalServer, local_server
 from tests.api.samples import make_customer, make_meter, total
-from tests.api.services import Services, housing
 from tests.server import TEST_KEY, Server
 
 CLIENTS = Path(__file__).parents[3] / ".cache" / "clients"
@@ -115,9 +115,9 @@ class InProcess(stripe.HTTPClient):
 
     name = "in-process"
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, local: LocalServer) -> None:
         super().__init__()
-        self._services = services
+        self._local = local
 
     def request(
         self,
@@ -129,18 +129,18 @@ class InProcess(stripe.HTTPClient):
         _usage: list[str] | None = None,
     ) -> tuple[str, int, Mapping[str, str]]:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._services.meterhouse.asgi)
+            transport = httpx.ASGITransport(self._local.meterhouse.asgi)
             async with httpx.AsyncClient(transport=transport) as client:
                 return await client.request(method, url, headers=headers, content=post_data)
 
-        answer = self._services.run(ask())
+        answer = self._local.run(ask())
         return answer.text, answer.status_code, answer.headers
 
 
-def test_an_expired_session_is_renewed(services: Services) -> None:
+def test_an_expired_session_is_renewed(local: LocalServer) -> None:
     """Given a sender as Stripe's guide has it, when its session ends, then no event is lost."""
-    meter, customer = services.meter(), services.customer()
-    http = InProcess(services)
+    meter, customer = local.meter(), local.customer()
+    http = InProcess(local)
 
     def renewed() -> stripe.StripeClient:
         key = speak(TEST_KEY, "http://meterhouse", http_client=http)
@@ -149,7 +149,7 @@ def test_an_expired_session_is_renewed(services: Services) -> None:
 
     stream, sessions, told = renewed(), 1, set()
     for _ in range(10):
-        services.clock.advance(4 * 60_000)
+        local.clock.advance(4 * 60_000)
         try:
             stream.v2.billing.meter_event_stream.create({"events": events(customer)})
         except stripe.TemporarySessionExpiredError as error:
@@ -158,7 +158,7 @@ def test_an_expired_session_is_renewed(services: Services) -> None:
             stream.v2.billing.meter_event_stream.create({"events": events(customer)})
     assert sessions == 3
     assert told == {(400, "billing_meter_event_session_expired")}
-    (point,) = services.summaries(meter, customer).json()["data"]
+    (point,) = local.summaries(meter, customer).json()["data"]
     assert point["aggregated_value"] == 75
 
 
@@ -268,8 +268,8 @@ def test_node(server: Server, client: stripe.StripeClient, account: str, version
 
 
 def test_a_sender_who_is_over_the_limit(tmp_path: Path) -> None:
-    with housing(tmp_path, limits="stripe", rate_limits="basic.test=1") as services:
-        key = speak(TEST_KEY, "http://meterhouse", http_client=InProcess(services))
+    with local_server(tmp_path, limits="stripe", rate_limits="basic.test=1") as local:
+        key = speak(TEST_KEY, "http://meterhouse", http_client=InProcess(local))
         key.v2.billing.meter_event_session.create()
         with pytest.raises(stripe.RateLimitError):
             key.v2.billing.meter_event_session.create()

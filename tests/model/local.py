@@ -25,13 +25,13 @@ SECONDS_MAX = 60
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-class Services:
+class LocalServer:
     """A running Meterhouse with an event loop of its own; `stop` ends both."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock(NOW)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="services")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="local")
         self._thread.start()
         blank_ledger(folder)
         config = Config.read({"data_dir": folder, "api_keys": KEY}, {})

@@ -1,6 +1,6 @@
 """A server within the test's process, where the test is the master of time.
 
-It is the whole program without its sockets: `Services.request` hands a request to the ASGI
+It is the whole program without its sockets: `LocalServer.request` hands a request to the ASGI
 application. What happens besides, such as processing, goes on while a request is answered.
 """
 
@@ -27,7 +27,7 @@ HOUR = 3_600
 DAY = 24 * HOUR
 
 
-class Services:
+class LocalServer:
     """The program, its clock (which starts at `NOW`), and the requests that it noted."""
 
     def __init__(self, runner: asyncio.Runner, data_dir: Path, settings: dict[str, str]) -> None:
@@ -96,13 +96,13 @@ class Services:
 
 
 @contextmanager
-def housing(data_dir: Path, **settings: str) -> Iterator[Services]:
+def local_server(data_dir: Path, **settings: str) -> Iterator[LocalServer]:
     """Open a server with `settings`, such as `values="whole"`; close it when the block ends."""
     blank_ledger(data_dir)
     with asyncio.Runner() as runner:
-        services = Services(runner, data_dir, settings)
-        services.run(services.meterhouse.start())
+        local = LocalServer(runner, data_dir, settings)
+        local.run(local.meterhouse.start())
         try:
-            yield services
+            yield local
         finally:
-            services.run(services.meterhouse.stop())
+            local.run(local.meterhouse.stop())
