@@ -16,6 +16,7 @@ statement. `POST /fault?kind=…&times=N` makes the next N inserts fail:
 
 import gzip
 import json
+import os
 import re
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import chdb
@@ -298,18 +299,14 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _end_with(source: IO[str], server: _Server) -> None:
-    source.read()
-    server.shutdown()
-
-
 def main(folder: str) -> None:
     """Serve the engine's folder until standard input ends."""
     server = _Server(folder)
     sys.stdout.write(f"{server.url}\n")
     sys.stdout.flush()
-    threading.Thread(target=_end_with, args=(sys.stdin, server), daemon=True).start()
-    server.serve_forever()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()
+    os._exit(0)  # nobody needs what it has, and the engine may take minutes to write it
 
 
 if __name__ == "__main__":
