@@ -95,7 +95,7 @@ def test_of_a_deleted_customer_its_id_and_its_instants_are_left(
     assert found == customer(scopes[0], "cus_1", deleted_at=5_000)
     with ledger.read() as connection:
         row = connection.execute(sa.select(table)).mappings().one()
-    assert [row[name] for name in row if name.startswith("folded_")] == [None, None, None, {}]
+    assert not any(row[name] for name in row if name.startswith("folded_"))
 
 
 def test_known_tells_customers_deleted_ones_and_strangers_apart(
