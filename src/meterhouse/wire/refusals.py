@@ -183,8 +183,8 @@ def identifiers_or_filter() -> Refusal:
 def key_of_usage(key: str, meter: str) -> Refusal:
     """Refuse to erase what says how much was used, or by whom."""
     return Refusal(
-        f"The payload key '{quote(key)}' cannot be erased: the meter '{quote(meter)}' knows by it whose "
-        "usage an event is or how much, and usage stays.",
+        f"The payload key '{quote(key)}' cannot be erased: the meter '{quote(meter)}' knows by it "
+        "whose usage an event is or how much, and usage stays.",
         param="payload_keys",
     )
 
