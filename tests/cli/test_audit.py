@@ -35,6 +35,7 @@ WRITES: dict[str, str | None] = {
     "users sessions": None,
     "users sign-out": "dashboard_session.ended",
     "verify": None,
+    "migrate": None,
     "version": None,
 }
 

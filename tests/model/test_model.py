@@ -370,7 +370,7 @@ def test_the_service_does_what_the_model_does(local: LocalServer) -> None:
     class Tested(Service):
         pass
 
-    Tested.services = local
+    Tested.local = local
     run_state_machine_as_test(
         Tested,
         settings=settings(
