@@ -16,7 +16,7 @@ def option(setting: Setting) -> Any:
     environment.
     """
     if setting.flag:
-        text = f"{setting.help} [env var: {setting.variable}=on]"
+        text = f"{setting.help} Variable: {setting.variable}=on."
         return typer.Option(f"--{setting.name.replace('_', '-')}", help=text.replace("`", ""))
     default = f" Default: {setting.default}." if setting.default else ""
     return typer.Option(
