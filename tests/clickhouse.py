@@ -18,6 +18,7 @@ import gzip
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -61,16 +62,24 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Double(NamedTuple):
-    """A running double: the URL for `--clickhouse-url`, and where it is told to fail."""
+    """A running double: the URL of its first database, for `--clickhouse-url`."""
 
     url: str
     process: subprocess.Popen[str]
 
+    def empty(self) -> str:
+        """Make a database without tables and return its URL."""
+        name = f"test_{secrets.token_hex(4)}"
+        self._post("/", f"CREATE DATABASE {name}")
+        return self.url.removesuffix("default") + name
+
     def fail(self, kind: str, times: int = 1) -> None:
         """Let the next inserts fail."""
+        self._post(f"/fault?{urlencode({'kind': kind, 'times': times})}")
+
+    def _post(self, path: str, body: str = "") -> None:
         base = self.url.replace("clickhouse://default:@", "http://").removesuffix("/default")
-        query = urlencode({"kind": kind, "times": times})
-        httpx.post(f"{base}/fault?{query}").raise_for_status()
+        httpx.post(base + path, content=body).raise_for_status()
 
 
 @contextmanager

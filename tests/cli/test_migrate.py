@@ -25,7 +25,7 @@ def test_nodes_that_migrate_at_the_same_time_take_turns(
     settings = {
         "METERHOUSE_DATA_DIR": str(tmp_path),
         "METERHOUSE_DATABASE_URL": postgresql_server.empty(),
-        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.url,
+        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.empty(),
     }
     nodes = [
         subprocess.Popen(

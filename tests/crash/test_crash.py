@@ -41,7 +41,7 @@ def test_they_do_with_stores_on_servers(
     print(f"METERHOUSE_CRASH_SEED={SEED}")  # noqa: T201 - as above
     stores = {
         "METERHOUSE_DATABASE_URL": postgresql_server.empty(),
-        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.url,
+        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.empty(),
     }
     asyncio.run(_crash(Server(tmp_path, stores=stores), BETWEEN))
 

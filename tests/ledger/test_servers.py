@@ -130,7 +130,7 @@ def test_a_standby_takes_over_after_kill_9(
         clickhouse: Double = request.getfixturevalue("clickhouse_server")
         second = tmp_path / "second"
         settings["database_url"] = postgresql.empty()
-        settings["clickhouse_url"] = clickhouse.url
+        settings["clickhouse_url"] = clickhouse.empty()
     log = tmp_path / "standby.txt"
     with started(first, **settings) as server:
         assert create_customer(server) == 200
