@@ -463,7 +463,8 @@ def test_memory_stays_flat(server: Server) -> None:
         before = server.resident_bytes()
         for number in range(3, 12):
             round_of_requests(http, number)
-    assert server.resident_bytes() - before < 40 * MEGABYTE  # one large body of each round would be 180
+    # The large bodies alone have 180 MB; what the allocator keeps differs from run to run.
+    assert server.resident_bytes() - before < 40 * MEGABYTE
 
 
 def test_many_large_bodies_at_once_take_turns(server: Server) -> None:
