@@ -8,6 +8,7 @@ TOOLS := $(VENV)/tools
 CLIENTS := .cache/clients
 PYTHON_CLIENTS := stripe-11 stripe-12.5 stripe-16.1.0b1
 NODE_CLIENTS := node-23 node-20 stripe-cli axe
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --generate-hashes --no-header --no-annotate
@@ -22,8 +23,14 @@ help: ## Show this help
 serve: $(READY) ## Run the server; options in SERVE="…", settings in METERHOUSE_… variables
 	@exec $(BIN)/meterhouse serve $(SERVE)
 
+# In two parts, because the engines that tests open in their own process never give memory back.
 test: $(TOOLS) $(CLIENTS) ## Run the tests; options in TEST="…"
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(TEST)
+ifeq ($(TEST),)
+	$(PYTEST) --ignore tests/api --ignore tests/dashboard
+	$(PYTEST) tests/api tests/dashboard
+else
+	$(PYTEST) $(TEST)
+endif
 
 lint: $(TOOLS) ## Check style, types and import floors
 	$(BIN)/ruff check
