@@ -229,10 +229,10 @@ class Meterhouse:
     def write_server_file(self, url: str) -> None:
         """Write where the server listens, and the operator's token, for the command line."""
         path = self.config.data_dir / SERVER_FILE
-        door = {"pid": os.getpid(), "url": url, "token": self.services.operator_token}
+        server = {"pid": os.getpid(), "url": url, "token": self.services.operator_token}
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
-            json.dump(door, file)
+            json.dump(server, file)
 
 
 def compose(gate: Asgi, dashboard: Asgi) -> Asgi:

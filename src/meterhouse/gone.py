@@ -1,7 +1,8 @@
 """A client that goes away before it has its answer, or is sent away: what is done for it ends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,17 +23,26 @@ async def until_gone(receive: Receive | None, work: Awaitable[T]) -> T:
     """
     if receive is None:
         return await work
-    working, going = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait({working, going}, return_when=asyncio.FIRST_COMPLETED)
+    async with first_of(work, _gone(receive)) as (working, going):
         if not working.done():
             going.result()
             raise Disconnected
         return working.result()
+
+
+@asynccontextmanager
+async def first_of(
+    one: Awaitable[T], other: Awaitable[object]
+) -> AsyncIterator[tuple[asyncio.Future[T], asyncio.Future[object]]]:
+    """Wait until one of two is done; with the block both have ended."""
+    both = asyncio.ensure_future(one), asyncio.ensure_future(other)
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        yield both
     finally:
-        going.cancel()
-        working.cancel()
-        await asyncio.wait({working, going})
+        for each in both:
+            each.cancel()
+        await asyncio.wait(both)
 
 
 async def _gone(receive: Receive) -> None:

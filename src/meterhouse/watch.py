@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Muta
 from contextlib import asynccontextmanager
 from typing import Any
 
-from meterhouse.gone import Receive
+from meterhouse.gone import Receive, first_of
 
 log = logging.getLogger("meterhouse.watch")
 
@@ -54,18 +54,10 @@ class Watch:
         """Return a `receive` that raises a refusal once what has this id holds no more."""
 
         async def receive_or_end() -> MutableMapping[str, Any]:
-            async with self.over(id) as ended:
-                hearing = asyncio.ensure_future(receive())
-                ending = asyncio.ensure_future(ended.wait())
-                try:
-                    await asyncio.wait({hearing, ending}, return_when=asyncio.FIRST_COMPLETED)
-                    if hearing.done():
-                        return hearing.result()
-                    raise refuse()
-                finally:
-                    hearing.cancel()
-                    ending.cancel()
-                    await asyncio.wait({hearing, ending})
+            async with self.over(id) as ended, first_of(receive(), ended.wait()) as (hearing, _):
+                if hearing.done():
+                    return hearing.result()
+                raise refuse()
 
         return receive_or_end
 

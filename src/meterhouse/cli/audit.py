@@ -9,7 +9,7 @@ from meterhouse.cli import books
 from meterhouse.cli.options import DatabaseUrl, DataDir
 from meterhouse.cli.output import print_table, show_time
 from meterhouse.config import Config
-from meterhouse.errors import ConfigError, MeterhouseError
+from meterhouse.errors import ConfigError
 from meterhouse.ledger import accounts, audit
 from meterhouse.ledger.audit import Entry, Filter
 from meterhouse.limits import PAGE_LIMIT_MAX
@@ -106,7 +106,5 @@ def _instant(option: str, text: str | None) -> int | None:
 def _scope(connection: sa.Connection, account: str, live: bool) -> int:
     scope = accounts.scope_of(connection, account, live)
     if scope is None:
-        raise MeterhouseError(
-            f"There is no account '{account}'; `meterhouse accounts list` shows them."
-        )
+        raise books.unknown_account(account)
     return scope.id

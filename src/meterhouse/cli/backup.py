@@ -21,7 +21,7 @@ from meterhouse.cli import archive, books
 from meterhouse.cli.archive import Header, Member
 from meterhouse.cli.options import ClickhouseUrl, DatabaseUrl, DataDir
 from meterhouse.cli.output import counting, following, remark, show_bytes
-from meterhouse.cli.server_file import RunningServer, find_server
+from meterhouse.cli.server_file import RunningServer, find_server, read_state
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config, shown
 from meterhouse.engine.pair import open_usage
@@ -181,12 +181,7 @@ def _asking_server(server: RunningServer) -> Iterator[Ask | None]:
 
 
 def _read(answer: httpx.Response) -> State:
-    if answer.status_code != httpx.codes.OK:
-        raise StoreError(
-            f"The server at {answer.url} refused to take a snapshot (status {answer.status_code}). "
-            "Is it the server of this data folder?"
-        )
-    return msgspec.json.decode(answer.content, type=State)
+    return read_state(answer, State, "take a snapshot")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from meterhouse.cli.output import remark
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config, shown
-from meterhouse.errors import StoreError
+from meterhouse.errors import MeterhouseError, StoreError
 from meterhouse.ledger.audit import Actor, Origin
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
@@ -33,6 +33,13 @@ def opened(config: Config, *, make: bool = False, owner: Owner | None = None) ->
         remark(f"Making a new ledger at {shown(missing)}.")
     with open_ledger(config.database_url, owner) as ledger:
         yield ledger
+
+
+def unknown_account(account: str) -> MeterhouseError:
+    """Return the error of an account that is named and is not there."""
+    return MeterhouseError(
+        f"There is no account '{account}'; `meterhouse accounts list` shows them."
+    )
 
 
 def operator() -> Origin:

@@ -176,9 +176,7 @@ def _scope(connection: sa.Connection, account: str | None, live: bool, now: int)
     account_id = account or accounts.default_account(connection, now).id
     scope = accounts.scope_of(connection, account_id, live)
     if scope is None:
-        raise MeterhouseError(
-            f"There is no account '{account_id}'; `meterhouse accounts list` shows them."
-        )
+        raise books.unknown_account(account_id)
     return scope
 
 

@@ -1,12 +1,16 @@
 """Where the server of a data folder listens, as it tells the command line of its machine."""
 
 import os
+from typing import TypeVar
 
+import httpx
 import msgspec
 
 from meterhouse.config import Config, shown
 from meterhouse.errors import StoreError
 from meterhouse.folder import SERVER_FILE
+
+T = TypeVar("T")
 
 
 class RunningServer(msgspec.Struct):
@@ -47,3 +51,13 @@ def find_server(config: Config) -> RunningServer | None:
     except (OSError, msgspec.DecodeError):
         return None
     return server
+
+
+def read_state(answer: httpx.Response, state: type[T], asked: str) -> T:
+    """Read how far the server is with what it was `asked`; raises `StoreError` if it refuses."""
+    if answer.status_code != httpx.codes.OK:
+        raise StoreError(
+            f"The server at {answer.url} refused to {asked} (status {answer.status_code}). "
+            "Is it the server of this data folder?"
+        )
+    return msgspec.json.decode(answer.content, type=state)

@@ -201,9 +201,7 @@ def _check_name(name: str) -> None:
 def _check_accounts(connection: sa.Connection, bound: Iterable[str]) -> None:
     for one in bound:
         if accounts.find_account(connection, one) is None:
-            raise MeterhouseError(
-                f"There is no account '{one}'; `meterhouse accounts list` shows them."
-            )
+            raise books.unknown_account(one)
 
 
 def _password(*, from_stdin: bool) -> str:

@@ -19,7 +19,7 @@ from rich.text import Text
 from meterhouse.cli import books
 from meterhouse.cli.options import ClickhouseUrl, DatabaseUrl, DataDir
 from meterhouse.cli.output import CANNOT_RUN, FAILED, complain, print_table
-from meterhouse.cli.server_file import RunningServer, find_server
+from meterhouse.cli.server_file import RunningServer, find_server, read_state
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config
 from meterhouse.engine.pair import open_usage
@@ -133,12 +133,7 @@ async def _asking_server(server: RunningServer) -> AsyncIterator[Ask | None]:
 
 
 def _read(answer: httpx.Response) -> State:
-    if answer.status_code != httpx.codes.OK:
-        raise StoreError(
-            f"The server at {answer.url} refused to verify itself (status {answer.status_code}). "
-            "Is it the server of this data folder?"
-        )
-    return msgspec.json.decode(answer.content, type=State)
+    return read_state(answer, State, "verify itself")
 
 
 @asynccontextmanager

@@ -185,14 +185,14 @@ class Dashboard:
         self.live.end()
 
     def _routes(self) -> list[Route]:
-        door = self._sign_in
+        sign_in = self._sign_in
         frame = embed.Frame(self.api, self.clock, self.templates, self._signing)
         routes = [
             Route("/dashboard/static/{name}", assets.serve),
-            Route("/dashboard/sign-in", door.ask, methods=["GET"]),
-            Route("/dashboard/sign-in", self._from_here(door.sign_in), methods=["POST"]),
-            Route("/dashboard/open", door.open),
-            Route("/dashboard/sign-out", self._from_here(door.sign_out), methods=["POST"]),
+            Route("/dashboard/sign-in", sign_in.ask, methods=["GET"]),
+            Route("/dashboard/sign-in", self._from_here(sign_in.sign_in), methods=["POST"]),
+            Route("/dashboard/open", sign_in.open),
+            Route("/dashboard/sign-out", self._from_here(sign_in.sign_out), methods=["POST"]),
             Route("/dashboard", self._home),
             Route("/dashboard/", self._home),
             Route("/embed/usage", frame.show),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import accounts, journal_head, scopes
 from meterhouse.metering.model import Scope
 from meterhouse.wire.ids import new_id
@@ -88,11 +88,7 @@ def connected_accounts(
     more. Returns None when the cursor of `page` names no such account.
     """
     query = _accounts
-    start, end = created
-    if start is not None:
-        query = query.where(accounts.c.created >= start)
-    if end is not None:
-        query = query.where(accounts.c.created < end)
+    query = of_time(query, accounts.c.created, created)
     found = read_page(connection, accounts, query, None, page, own=accounts.c.platform == platform)
     return ([Account(**row) for row in found.rows], found.has_more) if found else None
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import audit_log, scopes
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.page import PageParams
@@ -233,12 +233,7 @@ def _filtered(wanted: Filter) -> sa.Select[Any]:
         query = query.where(sa.or_(*named))
     if wanted.object_id is not None:
         query = query.where(audit_log.c.object_id == wanted.object_id)
-    start, end = wanted.created
-    if start is not None:
-        query = query.where(audit_log.c.created >= start)
-    if end is not None:
-        query = query.where(audit_log.c.created < end)
-    return query
+    return of_time(query, audit_log.c.created, wanted.created)
 
 
 def _begins_so(pattern: str) -> sa.ColumnElement[bool]:

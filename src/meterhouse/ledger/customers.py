@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of
-from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import customers
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.search import fold, fold_words
@@ -92,15 +92,10 @@ def list_customers(
     `email` is compared exactly; `created` is a half-open window, open where a bound is None.
     Returns None when the cursor of `page` names no customer.
     """
-    conditions: list[sa.ColumnElement[bool]] = []
+    query = _customers.where(customers.c.deleted_at.is_(None))
     if email is not None:
-        conditions.append(customers.c.email == email)
-    start, end = created
-    if start is not None:
-        conditions.append(customers.c.created >= start)
-    if end is not None:
-        conditions.append(customers.c.created < end)
-    query = _customers.where(customers.c.deleted_at.is_(None), *conditions)
+        query = query.where(customers.c.email == email)
+    query = of_time(query, customers.c.created, created)
     found = read_page(connection, customers, query, scope, page)
     return ([Customer(**row) for row in found.rows], found.has_more) if found else None
 

@@ -1,4 +1,4 @@
-"""The ledger's door: one URL, its tables brought up to date when it is opened.
+"""A ledger that is open: one URL, its tables brought up to date when it is opened.
 
 What a reader may rely on:
 

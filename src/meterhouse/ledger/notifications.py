@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import attempts, deliveries, notifications
 from meterhouse.wire.notification import Notification, Payload
 from meterhouse.wire.page import PageParams
@@ -154,11 +154,7 @@ def _filtered(wanted: Filter) -> sa.Select[Any]:
         query = query.where(sa.or_(*map(_has_type, wanted.types)))
     if wanted.object_id is not None:
         query = query.where(notifications.c.object_id == wanted.object_id)
-    start, end = wanted.created
-    if start is not None:
-        query = query.where(notifications.c.created >= start)
-    if end is not None:
-        query = query.where(notifications.c.created < end)
+    query = of_time(query, notifications.c.created, wanted.created)
     if wanted.delivered is not None:
         query = query.where(~_undelivered if wanted.delivered else _undelivered)
     if wanted.validation_start is not None:

@@ -39,6 +39,18 @@ class Cut(NamedTuple):
         return shown[::-1] if self.backwards else shown, len(found) > self.limit
 
 
+def of_time(
+    query: sa.Select[Any], created: sa.ColumnElement[int], window: tuple[int | None, int | None]
+) -> sa.Select[Any]:
+    """Leave of a query what was created in the half-open `window`; None is no bound."""
+    start, end = window
+    if start is not None:
+        query = query.where(created >= start)
+    if end is not None:
+        query = query.where(created < end)
+    return query
+
+
 def find_cut(
     connection: sa.Connection, table: sa.Table, own: sa.ColumnElement[bool], page: PageParams
 ) -> Cut | None:
