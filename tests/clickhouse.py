@@ -37,6 +37,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import chdb
 import httpx
 import lz4.frame  # type: ignore[import-untyped]
+import pytest
+
+from meterhouse.usage.store import UsageStore
 
 # What a URL says beside the settings of the statement.
 _OF_THE_REQUEST = {
@@ -140,6 +143,21 @@ class _Engine:
 
 class _RefusedError(Exception):
     """The engine refused a statement."""
+
+
+@contextmanager
+def usage_store(
+    request: pytest.FixtureRequest, folder: Path, *, server: bool
+) -> Iterator[UsageStore]:
+    """Open a usage store in a folder, or on the double that the tests of a process share."""
+    if server:
+        double: Double = request.getfixturevalue("clickhouse_server")
+        url = double.url
+    else:
+        url = f"chdb://{folder}"
+    opened = UsageStore.open(url)
+    yield opened
+    opened.close()
 
 
 class _Server(ThreadingHTTPServer):

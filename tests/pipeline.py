@@ -30,7 +30,7 @@ from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 from tests.blank import blank_ledger
-from tests.clickhouse import Double
+from tests.clickhouse import usage_store
 from tests.metering.samples import HOUR, NOW, event, meter
 from tests.postgresql import PostgreSQL
 
@@ -200,14 +200,9 @@ def submission(
 def usage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[UsageStore]:
-    if request.param == "servers":
-        server: Double = request.getfixturevalue("clickhouse_server")
-        url = server.url
-    else:
-        url = f"chdb://{tmp_path_factory.mktemp('usage')}"
-    opened = UsageStore.open(url)
-    yield opened
-    opened.close()
+    server = request.param == "servers"
+    with usage_store(request, tmp_path_factory.mktemp("usage"), server=server) as opened:
+        yield opened
 
 
 @pytest.fixture

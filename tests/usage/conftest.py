@@ -12,7 +12,7 @@ import pytest
 
 from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
-from tests.clickhouse import Double
+from tests.clickhouse import usage_store
 from tests.usage.samples import forget_slots, new_scope
 
 
@@ -26,14 +26,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[UsageStore]:
-    if getattr(request, "param", "embedded") == "server":
-        server: Double = request.getfixturevalue("clickhouse_server")
-        url = server.url
-    else:
-        url = f"chdb://{tmp_path_factory.mktemp('usage') / 'a folder'}"
-    opened = UsageStore.open(url)
-    yield opened
-    opened.close()
+    server = getattr(request, "param", "embedded") == "server"
+    folder = tmp_path_factory.mktemp("usage") / "a folder"
+    with usage_store(request, folder, server=server) as opened:
+        yield opened
 
 
 @pytest.fixture
