@@ -47,6 +47,11 @@ def identifier_digest(scope: int, identifier: str) -> bytes:
     return digest.digest()
 
 
+def partition_of(digest: bytes, partitions: int) -> int:
+    """Return which of so many partitions of the journal an identifier belongs to."""
+    return int.from_bytes(digest[:8], "little") % partitions
+
+
 @lru_cache(maxsize=1_000)
 def _begun(scope: int) -> blake2b:
     """Return a digest of what comes before every identifier of a scope; a copy costs less."""
