@@ -78,3 +78,12 @@ def test_a_start_with_other_rules_of_zones_than_the_one_before_is_logged(
     assert warning[0] == "WARNING"
     assert "are 2026f here (system, /zones), and were 2025b at the start before" in warning[1]
     assert told("2026f") == [("INFO", cut.format("2026f"))]
+
+
+def test_the_operator_s_token_is_the_one_that_is_set(tmp_path: Path) -> None:
+    """Given a token, then every start has it, and so have servers beside this one."""
+    token = f"operator_{'t' * 32}"
+    with local_server(tmp_path, operator_token=token) as local:
+        assert local.request("GET", "/meterhouse/v1/status", key=token).status_code == 200
+        other = f"{token}x"
+        assert local.request("GET", "/meterhouse/v1/status", key=other).status_code == 401

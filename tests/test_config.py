@@ -26,6 +26,7 @@ def test_the_defaults_need_no_setting() -> None:
         clickhouse_url=f"chdb://{folder}/usage",
         mismatched_stores="refuse",
         role="all",
+        operator_token="",
         api_keys=(),
         limits="off",
         rate_limits=RATE_LIMITS,
@@ -117,6 +118,7 @@ def test_api_keys_are_a_list() -> None:
 
 
 SECRETS = {
+    "operator_token": f"operator_{'x' * 32}\n",
     "api_keys": "sk_test_aaaa,\nsk_live_bbbb\n",
     "database_url": "postgresql://ada:hidden@db/meterhouse\n",
     "clickhouse_url": "clickhouse://ada:hidden@db\n",
@@ -160,7 +162,7 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, held: bytes | No
 def test_keys_are_no_option() -> None:
     """Whoever is on the machine reads options in the list of processes."""
     names = {setting.name for setting in OPTIONS}
-    assert "api_keys" not in names
+    assert not names & {"api_keys", "operator_token"}
     assert {f"{name}_file" for name in SECRETS} < names
 
 
@@ -180,6 +182,11 @@ def test_keys_are_no_option() -> None:
             ),
         ),
         ("role", "boss", "METERHOUSE_ROLE is 'boss', but must be one of: all, api, worker."),
+        (
+            "operator_token",
+            "operator_short",
+            "must be operator_ and at least 32 letters and digits",
+        ),
         ("limits", "on", "must be one of: off, stripe."),
         ("rate_limits", "basic=1", "METERHOUSE_RATE_LIMITS holds 'basic=1', but must be a list"),
         ("rate_limits", "basic.live", "METERHOUSE_RATE_LIMITS is '', but must be a whole number"),

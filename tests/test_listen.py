@@ -12,7 +12,7 @@ from meterhouse.listen import Listening
 
 
 def test_port_0_takes_a_free_port_and_tells_it() -> None:
-    with listen._listen("127.0.0.1", 0) as listener:
+    with listen.listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         assert port > 0
         assert listen._urls(listener) == (f"http://127.0.0.1:{port}",)
@@ -44,27 +44,27 @@ def test_the_urls_are_all_that_reach_the_server_and_the_first_does_from_this_mac
         for name, addresses in interfaces.items()
     }
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
-    with listen._listen(host, 0) as listener:
+    with listen.listen(host, 0) as listener:
         port = listener.getsockname()[1]
         assert listen._urls(listener) == tuple(f"http://{one}:{port}" for one in shown)
 
 
 def test_every_address_includes_those_of_version_4() -> None:
-    with listen._listen("::", 0) as listener:
+    with listen.listen("::", 0) as listener:
         socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()
 
 
 def test_a_port_in_use_is_told_in_one_sentence() -> None:
-    with listen._listen("127.0.0.1", 0) as listener:
+    with listen.listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1, port {port}: address already in use"):
-            listen._listen("127.0.0.1", port)
+            listen.listen("127.0.0.1", port)
 
 
 def test_an_unknown_host_is_told() -> None:
     host = "x" * 64  # one more than a part of a name may have, so nobody is asked for it
     with pytest.raises(ConfigError, match=f"Cannot listen on {host}"):
-        listen._listen(host, 0)
+        listen.listen(host, 0)
 
 
 def test_a_unix_socket_is_for_its_owner_and_group_and_goes_at_the_end(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ Start: open both stores, make accounts and keys, finish what a crash left behind
 Stop, the other way round: finish the requests in flight, drain what is pending, close both stores.
 """
 
-import json
 import logging
-import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -35,7 +33,7 @@ from meterhouse.engine.client import EngineClient
 from meterhouse.engine.pair import open_pair
 from meterhouse.engine.service import EngineService
 from meterhouse.engine.start import EngineProcess
-from meterhouse.folder import SERVER_FILE, lock_folder
+from meterhouse.folder import SERVER_FILE, lock_folder, write_server_file
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.identifiers.load import Loader
 from meterhouse.ingest.accept import Acceptor
@@ -160,7 +158,7 @@ class Meterhouse:
             self._eraser,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
-            new_token(OPERATOR_TOKEN),
+            config.operator_token or new_token(OPERATOR_TOKEN),
             note,
         )
         gate = Gate(self.services, Routes(ROUTES))
@@ -228,11 +226,7 @@ class Meterhouse:
 
     def write_server_file(self, url: str) -> None:
         """Write where the server listens, and the operator's token, for the command line."""
-        path = self.config.data_dir / SERVER_FILE
-        server = {"pid": os.getpid(), "url": url, "token": self.services.operator_token}
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            json.dump(server, file)
+        write_server_file(self.config.data_dir, url, self.services.operator_token)
 
 
 def compose(gate: Asgi, dashboard: Asgi) -> Asgi:

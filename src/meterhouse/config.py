@@ -15,9 +15,11 @@ from typing import Any, Literal, NamedTuple, cast
 
 from meterhouse.errors import ConfigError
 from meterhouse.limits import RATE_LIMIT_EVENTS_MAX
+from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.proxies import Proxies
 
 _ORIGIN = re.compile(r"https?://[\w.\-*\[\]:]+")
+_OPERATOR_TOKEN = re.compile(OPERATOR_TOKEN + r"[\w-]{32,}", re.ASCII)
 _BASE_PATH = re.compile(r"(/[\w.~\-]+)+", re.ASCII)
 
 # What the server's paths begin with.
@@ -122,6 +124,15 @@ SETTINGS: tuple[Setting, ...] = (
         "all",
         "Which parts run in this process. Only `all` starts so far: one process does everything.",
         choices=("all", "api", "worker"),
+    ),
+    Setting(
+        "operator_token",
+        "",
+        "What shows a server that its own operator asks, which may do everything: `operator_` and "
+        "at least 32 letters and digits. Servers behind one address should have the same. Empty: "
+        "each start makes one.",
+        secret=True,
+        option=False,
     ),
     Setting(
         "api_keys",
@@ -234,6 +245,7 @@ class Config:
     clickhouse_url: str
     mismatched_stores: MismatchedStores
     role: Role
+    operator_token: str
     api_keys: tuple[str, ...]
     limits: LimitsProfile
     rate_limits: Mapping[str, int]
@@ -279,6 +291,7 @@ class Config:
             ),
             mismatched_stores=cast("MismatchedStores", text["mismatched_stores"]),
             role=_role(text["role"]),
+            operator_token=_operator_token(text["operator_token"]),
             api_keys=_keys(text["api_keys"]),
             limits=cast("LimitsProfile", text["limits"]),
             rate_limits=_rates(text["rate_limits"]),
@@ -363,6 +376,16 @@ def _role(text: str) -> Role:
             "Leave it at 'all'."
         )
     return "all"
+
+
+def _operator_token(text: str) -> str:
+    if text and not _OPERATOR_TOKEN.fullmatch(text):
+        raise ConfigError(
+            f"METERHOUSE_OPERATOR_TOKEN must be {OPERATOR_TOKEN} and at least 32 letters and "
+            f"digits: python3 -c \"import secrets; print('{OPERATOR_TOKEN}' + "
+            'secrets.token_urlsafe(32))" makes one.'
+        )
+    return text
 
 
 def _whole(name: str, text: str, least: int, most: int) -> int:

@@ -5,6 +5,7 @@ customers have used.
 """
 
 import fcntl
+import json
 import logging
 import os
 import socket
@@ -101,6 +102,13 @@ def lock_folder(data_dir: Path) -> IO[str]:
         file.write(f"process {os.getpid()} on host {socket.gethostname()}\n")
         file.flush()
     return file
+
+
+def write_server_file(data_dir: Path, url: str, token: str) -> None:
+    """Write where a server listens, and the operator's token, for the command line."""
+    handle = os.open(data_dir / SERVER_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump({"pid": os.getpid(), "url": url, "token": token}, file)
 
 
 def locked_in_time(descriptor: int) -> bool:

@@ -13,7 +13,7 @@ import logging
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -71,23 +71,28 @@ class Resources(NamedTuple):
 
 
 @contextmanager
-def acquire(config: Config, clock: Clock) -> Iterator[Resources]:
+def acquire(
+    config: Config, clock: Clock, inherited: Sequence[socket.socket] = ()
+) -> Iterator[Resources]:
     """Listen, lock the data folder, begin the engine process and become the owner of the ledger.
 
     All of it ends with the block. Raises `ConfigError` when it cannot listen, `StoreError` when the
     folder or the ledger cannot be used. A standby waits until nobody else has them, and listens
-    only then: whoever asks it earlier is sent to the one that answers.
+    only then: whoever asks it earlier is sent to the one that answers. Sockets that are `inherited`
+    listen already, the first of them at its own URL.
     """
     _allow_open_files()
     with ExitStack() as resources:
-        if not config.standby:
-            sockets, urls = _listen_everywhere(config, resources)
+        if inherited:
+            sockets, urls = list(inherited), _urls(inherited[0])
+        elif not config.standby:
+            sockets, urls = listen_everywhere(config, resources)
         lock = resources.enter_context(_in_turn(config, lambda: lock_folder(config.data_dir)))
         engine = resources.enter_context(EngineProcess(EngineConfig.of(config), lock))
         ledger = resources.enter_context(_in_turn(config, lambda: _owned_ledger(config, clock)))
         engine.proceed()
-        if config.standby:
-            sockets, urls = _listen_everywhere(config, resources)
+        if config.standby and not inherited:
+            sockets, urls = listen_everywhere(config, resources)
         yield Resources(sockets, urls, engine, ledger)
 
 
@@ -106,10 +111,11 @@ def _in_turn(config: Config, take: Callable[[], T]) -> T:
         time.sleep(limits.STANDBY_LOOK_SECONDS)
 
 
-def _listen_everywhere(
+def listen_everywhere(
     config: Config, resources: ExitStack
 ) -> tuple[list[socket.socket], tuple[str, ...]]:
-    port = resources.enter_context(_listen(config.host, config.port))
+    """Listen where the settings say; return the sockets, and the URLs of the first one."""
+    port = resources.enter_context(listen(config.host, config.port))
     sockets = [port]
     if config.uds is not None:
         sockets.append(resources.enter_context(_listen_on_path(config.uds)))
@@ -124,7 +130,7 @@ def _owned_ledger(config: Config, clock: Clock) -> "Ledger":
     return open_ledger(config.database_url, Owner.here(config.data_dir, clock.now()))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Listen on a TCP port; port 0 takes a free one. The socket closes as a context manager."""
     with ExitStack() as opened:
         try:
