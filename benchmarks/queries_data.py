@@ -85,8 +85,8 @@ FROM numbers({{count:UInt64}})
 
 # A rebuild leaves the slots without dimensions as they are, so nobody has made them yet.
 _WHOLE = f"""
-INSERT INTO usage_slots
-SELECT meter, {WHOLE}, '{EVERYBODY}', slot, [], sum(events), sum(value), 0
+INSERT INTO usage_slots (meter, version, customer, slot, dimensions, events, value)
+SELECT meter, {WHOLE}, '{EVERYBODY}', slot, [], sum(events), sum(value)
 FROM usage_slots
 WHERE meter = {{meter:String}} AND customer = '{EVERYBODY}'
 GROUP BY meter, slot

@@ -94,9 +94,12 @@ def rejected_blocks(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) 
     return block.pack("rejected_events", months)
 
 
-def slot_blocks(events: pa.RecordBatch, meters: Mapping[str, Meter], batch: int) -> list[Block]:
-    """Pack what the events and cancellations of a batch come to."""
-    return block.pack("usage_slots", slots(block.by_month(events, "timestamp"), meters, batch))
+def slot_blocks(
+    events: pa.RecordBatch, meters: Mapping[str, Meter], batch: int, partition: int = 0
+) -> list[Block]:
+    """Pack what the events and cancellations of a batch of a partition come to."""
+    months = block.by_month(events, "timestamp")
+    return block.pack("usage_slots", slots(months, meters, partition, batch))
 
 
 def insert(store: UsageStore, blocks: Sequence[Block]) -> None:

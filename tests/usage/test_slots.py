@@ -27,6 +27,7 @@ def packed(
     cancelled: Sequence[AcceptedEvent] = (),
     *,
     batch: int = 7,
+    partition: int = 0,
 ) -> list[Block]:
     events = block.joined(
         [
@@ -34,7 +35,7 @@ def packed(
             block.cancelled([stored(row, scope) for row in cancelled]),
         ]
     )
-    return slot_blocks(events, METERS, batch)
+    return slot_blocks(events, METERS, batch, partition)
 
 
 def rows_of(one: Block, kind: str = "each") -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ def test_events_of_one_slot_and_one_group_are_one_row(scope: Scope) -> None:
         accepted(scope, value, meter="mtr_tiers", timestamp=at("3 10:15") + later, payload=payload)
         for value, later in (("1.5", 0), ("2", 15 * MINUTE - 1))
     ]
-    [one] = packed(scope, rows, batch=99)
+    [one] = packed(scope, rows, batch=99, partition=3)
     assert (one.destination, one.partition, one.rows) == ("usage_slots", "202611", 3)
     [row], [everybody], [whole] = rows_of(one), rows_of(one, "all"), rows_of(one, "whole")
     assert everybody == row | {"customer": EVERYBODY}
@@ -75,7 +76,8 @@ def test_events_of_one_slot_and_one_group_are_one_row(scope: Scope) -> None:
         "dimensions": ["a", "x"],
         "events": 2,
         "value": Decimal("3.5"),
-        "batch": 99,
+        "batch": 0,
+        "batches": [(3, 99)],
     }
 
 
@@ -208,3 +210,25 @@ def test_a_row_that_came_to_nothing_still_tells_that_it_is_there(
     for one in blocks:
         store.insert_again(one.destination, one.body, next_token())
     assert totals(store) == (0, 0)
+
+
+@pytest.mark.usefixtures("no_slots")
+def test_partitions_prove_their_own_batches_alone(store: UsageStore, scope: Scope) -> None:
+    """Given rows that merges have made of several partitions, then each block is there once.
+
+    Partitions number their batches as they like: a low number may come after a high one.
+    """
+    batches = [(1, 500), (0, 2), (65_535, 2**63), (0, 3), (1, 501)]
+    blocks = [
+        one
+        for partition, number in batches
+        for one in packed(scope, [accepted(scope, "1")], batch=number, partition=partition)
+    ]
+    for inserted in range(len(blocks) + 1):
+        assert [store.holds(one.destination, one.body) for one in blocks] == [
+            number < inserted - 1 for number in range(len(blocks))
+        ]
+        for one in blocks[:inserted]:
+            store.insert_again(one.destination, one.body, next_token())
+        store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+    assert totals(store) == (5, 5)

@@ -122,8 +122,8 @@ SELECT count() AS rows
 FROM identifiers
 WHERE high = {high:UInt64} AND low = {low:UInt64} AND position = {position:UInt64}
 """,
-    # Once merged, a row holds several batches. They came in order, so it holds this one exactly
-    # when the newest of them is this one or a later one.
+    # Once merged, a row holds several batches. Those of a partition came in order, so it holds this
+    # one exactly when the newest of them is this one or a later one.
     "usage_slots": """
 SELECT count() AS rows
 FROM usage_slots
@@ -133,6 +133,7 @@ WHERE meter = {meter:String}
     AND slot = fromUnixTimestamp64Milli({slot:Int64}, 'UTC')
     AND dimensions = {dimensions:Array(String)}
     AND batch >= {batch:UInt64}
+    AND arrayAll(one -> batches[one.1] >= one.2, {batches:Array(Tuple(UInt16, UInt64))})
 """,
 }
 

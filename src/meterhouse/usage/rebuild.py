@@ -5,7 +5,7 @@ What a reader may rely on:
 - A piece is what the events of one month come to whose positions lie in a range, or what all
   cancellations of that month do. A piece that was given up on may be there in part; `clear_month`
   takes the whole month away, so that it can be done again.
-- Its rows have the batch 0, so they prove of no block of the judge's that it is in (`usage.slots`).
+- Its rows are of no batch, so they prove of no block of the judge's that it is in (`usage.slots`).
 - A piece may be done again after it was cleared, which the engine must not take for a repetition.
 - The rows without dimensions are as they were, whatever dimensions a meter has.
 """
@@ -28,7 +28,7 @@ _CANCELLATIONS = "sign = -1"
 # A key that is not in a set is empty, which is the customer of the rows of all.
 _ADD = f"""
 INSERT INTO usage_slots
-    (meter, version, customer, slot, dimensions, events, value, batch)
+    (meter, version, customer, slot, dimensions, events, value)
 SELECT
     meter,
     {{version:UInt32}},
@@ -36,8 +36,7 @@ SELECT
     toStartOfFifteenMinutes(timestamp) AS slot,
     arrayMap(key -> payload[key], CAST({{keys:Array(String)}}, 'Array(String)')) AS dimensions,
     sum(sign),
-    sum(toDecimal256(value, 15) * sign),
-    0
+    sum(toDecimal256(value, 15) * sign)
 FROM events
 WHERE {METER_KEYS} AND {RANGE} AND %s
 GROUP BY GROUPING SETS (

@@ -144,7 +144,9 @@ CREATE TABLE IF NOT EXISTS usage_slots
     events     SimpleAggregateFunction(sum, Int64),
     value      SimpleAggregateFunction(sum, Decimal(76, 15)),
     batch      SimpleAggregateFunction(max, UInt64)
-        COMMENT 'The last position of the newest batch that is in the row.'
+        COMMENT 'The newest batch of partition 0 of the journal that is in the row.',
+    batches    SimpleAggregateFunction(maxMap, Map(UInt16, UInt64))
+        COMMENT 'The newest of each other partition.'
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(slot)

@@ -279,13 +279,21 @@ class UsageStore:
         the rows, so a crash in between leaves a token without its rows; and it does not flush the
         note, so a loss of power leaves rows without their token
         (https://github.com/ClickHouse/ClickHouse/issues/111577). A block is there whole or not at
-        all, so its first row tells. The token still matters where an insert that was given up on
-        is under way in a server.
+        all, so its first row tells, once the replica that is asked has caught up. The token still
+        matters where an insert that was given up on is under way in a server: so the first try is
+        under the block's own, and only what is not there after that comes under another.
         """
         for attempt in (token, f"{token}-{secrets.token_hex(8)}"):
+            self.sync()
             if self.holds(destination, body):
                 return
             self.insert(destination, body, attempt)
+
+    def sync(self) -> None:
+        """Wait until what was stored before is in every answer, also what others have stored.
+
+        That is so anyhow in the engine and on a single server.
+        """
 
     def holds(self, destination: str, body: bytes) -> bool:
         """Tell whether a block was inserted."""
