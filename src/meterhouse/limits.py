@@ -80,6 +80,8 @@ EVENT_VALUE_DIGITS_MAX = 15
 EVENT_VALUE_DECIMALS_MAX = 15
 STORED_VALUE_DIGITS_MAX = 38  # of the usage store's column, decimals included
 USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
+PRICE_DECIMALS_MAX = 12  # of a unit amount in minor units, and of a quantity that is billed
+BILLING_DIGITS_MAX = 120  # of a product of a total and a unit amount
 ADJUSTMENT_HOURS_MAX = 24
 
 # Meter usage: https://docs.stripe.com/billing/subscriptions/usage-based/analytics

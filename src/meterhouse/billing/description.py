@@ -1,0 +1,46 @@
+"""The texts of lines, to the letter: `31 credit × Gitpod Usage (Tier 2 at $0.036 / month)`.
+
+The product gives its name and its unit label, which stands as it is: nothing is put in the plural,
+and without a label it is left out.
+"""
+
+from decimal import Decimal
+
+from meterhouse.billing.charge import Charge
+from meterhouse.billing.money import print_money
+from meterhouse.billing.price import Pricing, Recurrence
+
+
+def describe(
+    charge: Charge, pricing: Pricing, recurrence: Recurrence, name: str, unit_label: str | None
+) -> str:
+    """Return what a line says of a charge for a product of this name."""
+    at = f"at {print_money(charge.unit_amount, pricing.currency)}{_packages(pricing)}"
+    tier = f"Tier {charge.tier} " if charge.tier is not None else ""
+    text = f"{name} ({tier}{at} {_every(recurrence)})"
+    return text if charge.flat else f"{_units(charge.quantity, unit_label)} × {text}"
+
+
+def describe_free_trial(quantity: Decimal, name: str, unit_label: str | None) -> str:
+    """Return what a line says of a period that was a trial."""
+    return f"Free trial for {_units(quantity, unit_label)} × {name}"
+
+
+def print_quantity(quantity: Decimal) -> str:
+    """Print a quantity exactly, without superfluous zeros: `1000.5`, `0`."""
+    text = format(quantity, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _units(quantity: Decimal, unit_label: str | None) -> str:
+    return f"{print_quantity(quantity)} {unit_label}" if unit_label else print_quantity(quantity)
+
+
+def _packages(pricing: Pricing) -> str:
+    return f" per {pricing.transform.divide_by} units" if pricing.transform else ""
+
+
+def _every(recurrence: Recurrence) -> str:
+    if recurrence.count == 1:
+        return f"/ {recurrence.interval}"
+    return f"every {recurrence.count} {recurrence.interval}s"
