@@ -80,8 +80,23 @@ EVENT_VALUE_DIGITS_MAX = 15
 EVENT_VALUE_DECIMALS_MAX = 15
 STORED_VALUE_DIGITS_MAX = 38  # of the usage store's column, decimals included
 USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
+
+# Prices: https://docs.stripe.com/api/prices/create
+PRICE_AMOUNT_LIMIT = 999_999_999_999  # minor units a unit, a tier or a package, and units a package
 PRICE_DECIMALS_MAX = 12  # of a unit amount in minor units, and of a quantity that is billed
 BILLING_DIGITS_MAX = 120  # of a product of a total and a unit amount
+PRICE_TIERS_ITEMS_MAX = 100
+PRICE_CURRENCIES_KEYS_MAX = 150
+PRICE_TRIAL_DAYS_MAX = 730
+LOOKUP_KEY_CHARS_MAX = 200
+LOOKUP_KEYS_ITEMS_MAX = 10
+PRODUCT_ID_CHARS_MAX = 255
+PRODUCT_NAME_CHARS_MAX = 250
+PRODUCT_IMAGES_ITEMS_MAX = 8
+PRODUCT_FEATURES_ITEMS_MAX = 15
+PRODUCT_FEATURE_CHARS_MAX = 80
+STATEMENT_DESCRIPTOR_CHARS_MAX = 22
+UNIT_LABEL_CHARS_MAX = 12
 ADJUSTMENT_HOURS_MAX = 24
 
 # Meter usage: https://docs.stripe.com/billing/subscriptions/usage-based/analytics

@@ -57,6 +57,7 @@ METER = {
     "event_name": "others",
     "default_aggregation[formula]": "count",
 }
+PRICE = {"currency": "usd", "product": "priced", "unit_amount": "4"}
 CANCEL = {"event_name": "calls", "type": "cancel"}
 
 STEPS = [
@@ -86,6 +87,11 @@ STEPS = [
         asked={"json": CANCEL | {"cancel": {"identifier": "second"}}},
     ),
     Step("DELETE /v1/customers/{id}", "customer.deleted", "customer"),
+    Step("POST /v1/products", "product.created", asked={"data": {"name": "Tokens"}}),
+    Step("POST /v1/products/{id}", "product.updated", "product", {"data": {"name": "New"}}),
+    Step("DELETE /v1/products/{id}", "product.deleted", "product"),
+    Step("POST /v1/prices", "price.created", asked={"data": PRICE}),
+    Step("POST /v1/prices/{id}", "price.updated", "price", {"data": {"nickname": "New"}}),
     Step("POST /v1/webhook_endpoints", "event_destination.created", asked={"data": ENDPOINT}),
     Step(
         "POST /v1/webhook_endpoints/{id}",
@@ -165,6 +171,7 @@ class World:
         delivery = local.request("GET", "/meterhouse/v1/deliveries").json()["data"][0]
         destination = local.create("/v2/core/event_destinations", json=DESTINATION, headers=V2)
         key = local.create(KEYS, key=self.token)
+        local.create("/v1/products", data={"id": "priced", "name": "Priced"})
         self.ids = {
             "meter": meter,
             "customer": customer,
@@ -173,6 +180,8 @@ class World:
             "event": delivery["event"],
             "destination": destination["id"],
             "key": key["id"],
+            "product": local.create("/v1/products", data={"name": "Other"})["id"],
+            "price": local.create("/v1/prices", data=PRICE)["id"],
         }
 
     def take(self, step: Step) -> int:
@@ -216,6 +225,8 @@ CHANGED = {
     "idempotency_records",
     "meters",
     "notifications",
+    "prices",
+    "products",
     "resends",
 }
 

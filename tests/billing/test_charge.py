@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.billing.charge import Charge, billable, charges
-from meterhouse.billing.description import print_quantity
+from meterhouse.billing.money import print_decimal
 from meterhouse.billing.price import Pricing, TiersMode
 from tests.billing.samples import FLAT, FONTS, package, tiered, unit
 
@@ -79,7 +79,7 @@ EXAMPLES: list[tuple[Pricing, str, str]] = [
 @pytest.mark.parametrize(("pricing", "usage", "lines"), EXAMPLES)
 def test_worked_examples(pricing: Pricing, usage: str, lines: str) -> None:
     made = charges(pricing, billable(Decimal(usage)))
-    told = [f"{_number(one)} {print_quantity(one.quantity)} {one.amount}".lstrip() for one in made]
+    told = [f"{_number(one)} {print_decimal(one.quantity)} {one.amount}".lstrip() for one in made]
     assert ", ".join(told) == lines
 
 
@@ -98,7 +98,7 @@ def _number(one: Charge) -> str:
     ],
 )
 def test_a_quantity_has_twelve_decimals_at_most(usage: str, quantity: str) -> None:
-    assert print_quantity(billable(Decimal(usage))) == quantity
+    assert print_decimal(billable(Decimal(usage))) == quantity
 
 
 amounts = st.decimals(0, 10**6, places=3)

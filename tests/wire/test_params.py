@@ -41,6 +41,7 @@ class Everything(RequestParams):
     flag: bool = False
     keys: Annotated[list[str], Items(2, 3)] | None = None
     payload: Annotated[dict[str, str], Keys(2, 3, 4)] | None = None
+    mappings: Annotated[dict[str, Mapping], Keys(2, 3, 4)] | None = None
     metadata: Metadata | UnsetType | None = UNSET
     email: Annotated[str, Length(9)] | UnsetType | None = UNSET
     created: TimeRange | None = None
@@ -335,3 +336,18 @@ def test_what_is_no_such_list(form: bytes, message: str, param: str) -> None:
         read_params(Nested, parse_form(form))
     assert refused.value.message.startswith(message)
     assert refused.value.param == param
+
+
+def test_a_map_of_hashes() -> None:
+    one: Form = {"type": "by_id", "event_payload_key": "k"}
+    params = read(mappings={"a": one, "b": one})
+    assert params.mappings == dict.fromkeys("ab", Mapping(type="by_id", event_payload_key="k"))
+    for sent, param in [
+        ("x", "mappings"),
+        ({"a": one, "b": one, "c": one}, "mappings"),
+        ({"long": one}, "mappings"),
+        ({"a": "x"}, "mappings[a]"),
+        ({"a": one | {"type": "other"}}, "mappings[a][type]"),
+        ({"a": {"type": "by_id"}}, "mappings[a][event_payload_key]"),
+    ]:
+        assert refusal(mappings=sent)[2] == param

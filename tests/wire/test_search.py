@@ -12,6 +12,7 @@ from meterhouse.wire.search import (
     fold,
     fold_part,
     fold_words,
+    matches,
     read_search,
 )
 
@@ -165,3 +166,33 @@ def test_texts_are_folded() -> None:
 def test_a_part_of_a_text_is_found_in_its_words(before: str, part: str, after: str) -> None:
     inner = " ".join(part.split())
     assert fold_part(inner) in fold_words(before + inner + after)
+
+
+WORDS: dict[str, Kind] = {"name": "string", "active": "token", "url": "string", "metadata": "token"}
+TEXTS = {"name": "Ada  Lovelace", "active": "true", "url": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ('name:"ada lovelace"', True),
+        ('name:"LOVELACE"', True),
+        ('name:"love"', False),
+        ('name~"love"', True),
+        ('-name~"love"', False),
+        ('active:"TRUE"', True),
+        ("url:null", True),
+        ("-url:null", False),
+        ("name:null", False),
+        ('url:"a"', False),
+        ('-url:"a"', True),
+        ('metadata["plan"]:"gold card"', True),
+        ('metadata["plan"]:"gold"', False),
+        ('metadata["none"]:null', True),
+        ('name:"ada" AND active:"false"', False),
+        ('name:"ada" OR active:"false"', True),
+    ],
+)
+def test_an_object_matches_or_not(query: str, found: bool) -> None:
+    search = read_search(query, "objects", WORDS)
+    assert matches(search, TEXTS, {"plan": "Gold Card"}) is found

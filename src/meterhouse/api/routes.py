@@ -31,6 +31,7 @@ from meterhouse.api.rate_limits import Limit
 from meterhouse.api.services import Services
 from meterhouse.api.v1 import accounts as v1_accounts
 from meterhouse.api.v1 import (
+    catalog_search,
     customer_lists,
     customer_search,
     customers,
@@ -41,6 +42,8 @@ from meterhouse.api.v1 import (
     meter_events,
     meter_usage,
     meters,
+    prices,
+    products,
     stripecli,
     webhook_endpoints,
 )
@@ -106,6 +109,8 @@ def _operator(method: str, path: str, handler: Handler) -> Route:
 _EXTENSIONS = "/meterhouse/"
 _METER = "/v1/billing/meters/{id}"
 _CUSTOMER = "/v1/customers/{id}"
+_PRODUCT = "/v1/products/{id}"
+_PRICE = "/v1/prices/{id}"
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 _DIMENSIONS = "/meterhouse/v1/meters/{id}/dimensions"
 _DELIVERY = "/meterhouse/v1/deliveries/{id}"
@@ -144,6 +149,21 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _CUSTOMER + "/sources", "customers", customer_lists.sources),
     _route("GET", _CUSTOMER + "/subscriptions", "customers", customer_lists.subscriptions),
     _route("GET", _CUSTOMER + "/tax_ids", "customers", customer_lists.tax_ids),
+    _route("POST", "/v1/products", "products", products.create),
+    _route("GET", "/v1/products", "products", products.list_),
+    _route("GET", "/v1/products/search", "products", catalog_search.products_by_query)._replace(
+        limit="search"
+    ),
+    _route("GET", _PRODUCT, "products", products.retrieve),
+    _route("POST", _PRODUCT, "products", products.update),
+    _route("DELETE", _PRODUCT, "products", products.delete),
+    _route("POST", "/v1/prices", "prices", prices.create),
+    _route("GET", "/v1/prices", "prices", prices.list_),
+    _route("GET", "/v1/prices/search", "prices", catalog_search.prices_by_query)._replace(
+        limit="search"
+    ),
+    _route("GET", _PRICE, "prices", prices.retrieve),
+    _route("POST", _PRICE, "prices", prices.update),
     _route("GET", "/v1/account", "account", v1_accounts.current),
     _route("GET", "/v1/accounts", "account", v1_accounts.list_),
     _route("GET", "/v1/accounts/{id}", "account", v1_accounts.retrieve),

@@ -7,7 +7,7 @@ and without a label it is left out.
 from decimal import Decimal
 
 from meterhouse.billing.charge import Charge
-from meterhouse.billing.money import print_money
+from meterhouse.billing.money import print_decimal, print_money
 from meterhouse.billing.price import Pricing, Recurrence
 
 
@@ -26,14 +26,8 @@ def describe_free_trial(quantity: Decimal, name: str, unit_label: str | None) ->
     return f"Free trial for {_units(quantity, unit_label)} × {name}"
 
 
-def print_quantity(quantity: Decimal) -> str:
-    """Print a quantity exactly, without superfluous zeros: `1000.5`, `0`."""
-    text = format(quantity, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _units(quantity: Decimal, unit_label: str | None) -> str:
-    return f"{print_quantity(quantity)} {unit_label}" if unit_label else print_quantity(quantity)
+    return f"{print_decimal(quantity)} {unit_label}" if unit_label else print_decimal(quantity)
 
 
 def _packages(pricing: Pricing) -> str:

@@ -51,6 +51,12 @@ def rounded(amount: Decimal) -> int:
     return int(amount.to_integral_value(ROUND_HALF_UP))
 
 
+def print_decimal(number: Decimal) -> str:
+    """Print a quantity or a price exactly, without superfluous zeros: `1000.5`, `0`."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def print_money(amount: Decimal, currency: str) -> str:
     """Print an amount in minor units as people read it, with every digit: `$0.036`, `¥5`.
 

@@ -270,6 +270,47 @@ sa.Index(
     postgresql_where=meters.c.status == "active",
 )
 
+products = sa.Table(
+    "products",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),  # which its maker may have chosen
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("active", sa.Boolean(create_constraint=True, name="active"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("unit_label", sa.Text),
+    sa.Column("default_price", sa.Text),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),  # the rest of what the sender told us
+    sa.Column("created", Whole64, nullable=False),
+    sa.Column("updated", Whole64, nullable=False),
+    sa.UniqueConstraint("scope", "id"),
+)
+sa.Index("ix_products_scope_seq", products.c.scope, products.c.seq)
+
+prices = sa.Table(
+    "prices",
+    metadata,
+    sa.Column("seq", Whole64, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("product", sa.Text, nullable=False),
+    sa.Column("active", sa.Boolean(create_constraint=True, name="active"), nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("interval", sa.Text),  # null: billed once
+    sa.Column("usage_type", sa.Text),
+    sa.Column("meter", sa.Text, sa.ForeignKey("meters.id")),
+    sa.Column("lookup_key", sa.Text),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),  # the rest of it (`ledger.prices`)
+    sa.Column("created", Whole64, nullable=False),
+    sa.ForeignKeyConstraint(["scope", "product"], ["products.scope", "products.id"]),
+    sa.UniqueConstraint("scope", "lookup_key"),
+)
+sa.Index("ix_prices_scope_seq", prices.c.scope, prices.c.seq)
+sa.Index("ix_prices_scope_product_seq", prices.c.scope, prices.c.product, prices.c.seq)
+sa.Index("ix_prices_meter", prices.c.meter)
+
 # One row. Locking it orders the writers, so that positions become visible in order.
 journal_head = sa.Table(
     "journal_head",

@@ -30,6 +30,8 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "customers": "Customers.",
     "event_destinations": "Event destinations, webhook endpoints, and what is delivered to them. "
     "To make, change or enable one, a key needs events:read as well.",
+    "prices": "Prices.",
+    "products": "Products.",
     "request_logs": "The log of requests.",
     "stripecli_sessions": "Listening with the Stripe CLI: to events with events:read, to requests "
     "with request_logs:read.",

@@ -49,6 +49,8 @@ SHAPES: dict[str, Shape] = {
     "mtr": Shape(30, head="61", modal=True),
     "mtrusg": Shape(30, head="61", modal=True),
     "mtrusgrow": Shape(30, head="61", modal=True),
+    "price": Shape(23, head="1"),
+    "prod": Shape(14),
     "req": Shape(14),
     "rsd": Shape(24),
     "we": Shape(23, head="1"),

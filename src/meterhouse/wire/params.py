@@ -15,8 +15,8 @@ What a reader may rely on:
   For every other parameter an empty string is refused, so no string that was read is empty. Only
   the values of a map may be.
 - Types are str, int, bool, Literal of strings, lists, `dict[str, str]`, `dict[str, list[str]]`
-  (each value of which may be sent as a list or as a string), `TimeRange` and other `Params`
-  classes; the markers below bound them.
+  (each value of which may be sent as a list or as a string), `dict[str, …]` of a `Params` class,
+  `TimeRange` and other `Params` classes; the markers below bound them.
 - Whatever does not fit is refused in Stripe's words (`wire.param_errors`), naming the parameter
   as the sender spells it; nothing raises but a `Refusal`.
 """
@@ -24,7 +24,7 @@ What a reader may rely on:
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -190,6 +190,8 @@ def _reader(annotation: Any, marker: Any = None) -> Reader:
     if origin is list and arguments != (str,):
         return _list_reader(marker or Items(REQUEST_LIST_ITEMS_MAX), _reader(arguments[0]))
     kind = _KINDS.get(annotation)
+    if origin is dict and kind is None:
+        kind = partial(_hashes_reader, _reader(arguments[1])), _KEYS
     if kind is None:
         return _read_time_range if annotation is TimeRange else _compiled(annotation).read
     make, bounds = kind
@@ -282,6 +284,20 @@ def _map_reader(bounds: Keys) -> Reader:
             if len(text) > value_chars_max:
                 raise param_errors.string_too_long(f"{name}[{key}]", text, value_chars_max)
         return value  # type: ignore[return-value]  # each value was seen to be a string
+
+    return read
+
+
+def _hashes_reader(read_value: Reader, bounds: Keys) -> Reader:
+    def read(name: str, value: FormValue) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise param_errors.invalid_object(name)
+        if len(value) > bounds.keys_max:
+            raise param_errors.too_many_items(name, bounds.keys_max)
+        for key in value:
+            if len(key) > bounds.key_chars_max:
+                raise param_errors.string_too_long(name, key, bounds.key_chars_max)
+        return {key: read_value(f"{name}[{key}]", one) for key, one in value.items()}
 
     return read
 

@@ -85,6 +85,15 @@ def read_search(query: str, resource: str, fields: Mapping[str, Kind]) -> Search
     return Search(tuple(clauses), any="OR" in words)
 
 
+def matches(search: Search, texts: Mapping[str, str | None], metadata: Mapping[str, str]) -> bool:
+    """Tell whether an object is what a search looks for; `texts` are those of its fields.
+
+    Fields are strings or tokens here; a token is one word.
+    """
+    found = (_holds(one, texts, metadata) for one in search.clauses)
+    return any(found) if search.any else all(found)
+
+
 def fold(text: str) -> str:
     """Return `text` without a difference between capital and small letters."""
     return text.casefold()
@@ -121,6 +130,21 @@ def _clause(match: re.Match[str], resource: str, fields: Mapping[str, Kind]) -> 
         raise param_errors.short_search_substring(field)
     negated = match["negated"] is not None
     return Clause(field, cast("Operator", operator), value, _unquoted(key) if key else "", negated)
+
+
+def _holds(clause: Clause, texts: Mapping[str, str | None], metadata: Mapping[str, str]) -> bool:
+    alone = clause.field == METADATA  # its values are compared as a whole
+    text = metadata.get(clause.key) if alone else texts[clause.field]
+    if text is None or clause.value is None:
+        return (text is None and clause.value is None) != clause.negated
+    wanted = str(clause.value)
+    if clause.operator == "~":
+        holds = fold_part(wanted) in fold_words(text)
+    elif alone:
+        holds = fold(text) == fold(wanted)
+    else:
+        holds = fold_words(wanted) in fold_words(text)
+    return holds != clause.negated
 
 
 def _value(text: str, kind: Kind, field: str) -> str | int | None:
