@@ -49,7 +49,7 @@ class InUseError(StoreError):
 
 
 class OvertakenError(StoreError):
-    """Another Meterhouse has taken the ledger over; this one must write nothing more."""
+    """Another process has taken over the ledger, or a part of the work; nothing is written."""
 
 
 class SlowError(StoreError):

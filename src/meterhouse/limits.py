@@ -134,6 +134,8 @@ RATE_LIMIT_EVENTS_MAX = 1_000_000_000  # in a second, that a setting may name
 ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit
 ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of a group
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429
+TALLY_STRIPES = 64  # lines that processes add the same count to, lest they wait for each other
+JOURNAL_COMMIT_POSITIONS = 2_048  # that a commit has on PostgreSQL, whether it needs them or not
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
 PROCESS_BATCH_EVENTS_MAX = 60_000
 PROCESS_AT_ONCE_EVENTS = 2_000  # judged together: what fits into the processor's caches
@@ -397,6 +399,7 @@ STOP_DELIVERIES_SECONDS_MAX = 5
 assert PAGE_LIMIT_DEFAULT <= PAGE_LIMIT_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= ACCEPT_WAITING_EVENTS_MAX <= JOURNAL_LAG_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
+assert ACCEPT_GROUP_EVENTS_MAX <= JOURNAL_COMMIT_POSITIONS
 assert PROCESS_HELD_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
 assert PROCESS_LINGER_MILLISECONDS < PROCESS_ASKED_MILLISECONDS
 # While the clock is believed, a timestamp that is true is not too far in its future.

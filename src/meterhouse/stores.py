@@ -15,12 +15,13 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from copy import copy
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
 
 from meterhouse import lanes, limits
-from meterhouse.errors import StoreError
+from meterhouse.errors import OvertakenError, StoreError
 from meterhouse.lanes import Interrupt, LaneName
 from meterhouse.ledger import outbox
 from meterhouse.ledger.engine import Ledger
@@ -31,6 +32,19 @@ log = logging.getLogger("meterhouse.stores")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Fence(Protocol):
+    """What lets writes through as long as the writer is who it was, such as a lease."""
+
+    def check(self, connection: sa.Connection) -> None:
+        """Raise `OvertakenError` unless the transaction may go on; it holds until that ends."""
+
+
+class _Health:
+    """Why the last write failed, None since one is known to be on disk."""
+
+    trouble: str | None = None
 
 
 class Stores:
@@ -50,15 +64,27 @@ class Stores:
             for name, lane in lanes.USAGE.items()
         }
         self._listeners: list[Callable[[], None]] = []
-        self._trouble: str | None = None
+        self._health = _Health()
+        self._fence: Fence | None = None
+
+    def fenced(self, fence: Fence) -> Self:
+        """Return the same stores for somebody whose every write has to pass a fence first."""
+        fenced = copy(self)
+        fenced._fence = fence  # noqa: SLF001 - it is one of us
+        return fenced
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may work on the ledger at the same time."""
+        return self._ledger.shared
 
     def trouble(self) -> str | None:
         """Return why the last write of the ledger failed; None since one is known to be on disk."""
-        return self._trouble
+        return self._health.trouble
 
     def mended(self) -> None:
         """Tell that a write has put rows on disk: one that changes nothing may succeed anyhow."""
-        self._trouble = None
+        self._health.trouble = None
 
     def listen(self, told: Callable[[], None]) -> None:
         """Call `told` on the event loop whenever the outbox has something new on disk."""
@@ -74,7 +100,7 @@ class Stores:
         loop = asyncio.get_running_loop()
 
         def run() -> T:
-            with self._troubled(), self._ledger.write() as connection:
+            with self._writing() as connection:
                 result = work(connection, *args, **kwargs)
                 stirred = outbox.stirred(connection)
             if stirred:
@@ -93,7 +119,7 @@ class Stores:
         """Write, and call `then` with the result once it is on disk, before anybody else writes."""
 
         def run() -> T:
-            with self._troubled(), self._ledger.write() as connection:
+            with self._writing() as connection:
                 result = work(connection, *args, **kwargs)
             then(result)
             return result
@@ -173,11 +199,16 @@ class Stores:
         return await _ending(self._queries[lane].submit(run), end)
 
     @contextmanager
-    def _troubled(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[sa.Connection]:
         try:
-            yield
+            with self._ledger.write() as connection:
+                if self._fence is not None:
+                    self._fence.check(connection)
+                yield connection
+        except OvertakenError:
+            raise  # nothing is wrong with the ledger
         except StoreError as error:
-            self._trouble = str(error)
+            self._health.trouble = str(error)
             raise
 
     def _tell(self) -> None:

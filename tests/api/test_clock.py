@@ -229,7 +229,8 @@ def test_it_is_not_ready_while_the_ledger_takes_nothing(
 def test_a_look_at_the_clock_tells_that_the_ledger_takes_something_again(
     local: LocalServer,
 ) -> None:
-    local.meterhouse.services.stores._trouble = "The ledger does not answer: database is locked"
+    health = local.meterhouse.services.stores._health
+    health.trouble = "The ledger does not answer: database is locked"
     assert local.request("GET", "/readyz").status_code == 503
     local.run(local.meterhouse.services.timekeeper.look())
     assert local.request("GET", "/readyz").status_code == 200

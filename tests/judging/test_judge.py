@@ -174,7 +174,7 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
     judge.judge()
     first = judge.conclude({})
     write_journal(pipeline, submission("b", "7", event_name="tiers").event)
-    judge.judge(first.last)
+    judge.judge(first.positions)
     second = judge.conclude({})
     assert (len(first.combinations), len(second.combinations)) == (1, 0)
     assert second.last > first.last

@@ -7,12 +7,12 @@ from meterhouse.ledger.dialect import any_of, insert_rows, upsert
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.tables import blocks, customers, idempotency_records, tallies
 
-COLUMNS = ("seq", "token", "destination", "rows", "body")
+COLUMNS = ("seq", "token", "partition", "destination", "rows", "body")
 NAMES = ["plain", "it's", 'a "quoted" \\ one', "100 %s of ?", "naïve 🎛️", "null", "12"]
 
 
 def put(ledger: Ledger, texts: list[str]) -> None:
-    rows = [(number, text, "events", 1, b"") for number, text in enumerate(texts, 1)]
+    rows = [(number, text, 0, "events", 1, b"") for number, text in enumerate(texts, 1)]
     with ledger.write() as connection:
         insert_rows(connection, blocks, COLUMNS, rows)
 
@@ -95,8 +95,14 @@ def test_upsert_inserts_and_then_adds(ledger: Ledger) -> None:
     with ledger.write() as connection:
         create_account(connection, None, now=1)
         for scope, events in ((1, 5), (2, 1), (1, 7)):
-            values = {"scope": scope, "outcome": "accepted", "code": "", "events": events}
-            keys = ("scope", "outcome", "code")
+            values = {
+                "scope": scope,
+                "outcome": "accepted",
+                "code": "",
+                "stripe": 0,
+                "events": events,
+            }
+            keys = ("scope", "outcome", "code", "stripe")
             connection.execute(upsert(connection.dialect.name, tallies, keys, ("events",)), values)
         rows = connection.execute(
             sa.select(tallies.c.scope, tallies.c.events).order_by(tallies.c.scope)

@@ -10,7 +10,7 @@ What a reader may rely on:
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -59,9 +59,9 @@ class EngineClient:
         result: T = self._call("usage", work, *args, **kwargs)
         return result
 
-    def judge(self, after: int = 0, *, anew: bool = False) -> list[bytes] | None:
+    def judge(self, without: Sequence[int] = (), *, anew: bool = False) -> list[bytes] | None:
         """Begin a batch there, as `Judge.judge` does."""
-        digests: list[bytes] | None = self._call("judge", after, anew=anew)
+        digests: list[bytes] | None = self._call("judge", without, anew=anew)
         return digests
 
     def conclude(self, taken: Mapping[bytes, int]) -> Verdict:

@@ -4,7 +4,7 @@ What happens here takes whole batches and whole queries at a time and needs no e
 may stand in a process of its own (`engine.serve`), and then has an interpreter of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.managers import BaseManager
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -35,9 +35,9 @@ class EngineService:
         """Run `work(usage store, …)`."""
         return work(self._usage, *args, **kwargs)
 
-    def judge(self, after: int = 0, *, anew: bool = False) -> list[bytes] | None:
+    def judge(self, without: Sequence[int] = (), *, anew: bool = False) -> list[bytes] | None:
         """Begin a batch, as `Judge.judge` does."""
-        return self._judge.judge(after, anew=anew)
+        return self._judge.judge(without, anew=anew)
 
     def conclude(self, taken: Mapping[bytes, int]) -> Verdict:
         """End it, as `Judge.conclude` does."""

@@ -45,7 +45,7 @@ log = logging.getLogger("meterhouse.judge")
 
 
 class Verdict(NamedTuple):
-    """What one batch comes to: what to commit, and up to which position.
+    """What one batch comes to: what to commit, and the `positions` of the journal's rows it is of.
 
     `claims` are the digests, by day, that the blocks bring to the usage store; `new_claims` are
     the ones among them that nobody has made yet. `today` is the day that time had reached: claims
@@ -53,6 +53,7 @@ class Verdict(NamedTuple):
     """
 
     last: int
+    positions: list[int]
     today: int
     blocks: list[Block]
     counts: dict[tallies.Line, int]
@@ -65,10 +66,10 @@ class Verdict(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """A batch between its two rounds, from its first position to its last."""
+    """A batch between its two rounds: the positions of its rows, and of its last event."""
 
-    first: int
     last: int
+    positions: list[int]
     today: int
     judged: Judged
     admission: Admission
@@ -89,18 +90,18 @@ class Judge:
         self._combinations = Combinations()
         self._batch: _Batch | None = None
 
-    def judge(self, after: int = 0, *, anew: bool = False) -> list[bytes] | None:
+    def judge(self, without: Sequence[int] = (), *, anew: bool = False) -> list[bytes] | None:
         """Judge the oldest events of the journal; return the identifiers to look up, as digests.
 
-        None tells that there are none. `after` is the last position of a batch that is concluded
+        None tells that there are none. `without` are the positions of a batch that is concluded
         and not known to be committed; `anew` is for a batch whose commit failed.
         """
         # What a batch that is being committed has added to the combinations, the ledger cannot
         # tell again.
-        if anew or (not after and self._combinations.full):
+        if anew or (not without and self._combinations.full):
             self._combinations.clear()
         with self._ledger.read() as connection:
-            self._batch = self._read(connection, after)
+            self._batch = self._read(connection, without)
         if self._batch is None:
             return None
         return [digest for digest in self._batch.judged.digests if digest is not None]
@@ -124,6 +125,7 @@ class Judge:
         claims = _all_claims(new, alone, rejected)
         return Verdict(
             batch.last,
+            batch.positions,
             batch.today,
             _blocks(batch, kept, duplicates, rejected, cancelled, claims),
             tallies.of(activity),
@@ -135,13 +137,13 @@ class Judge:
             [one.adjustment for one in batch.cancellations],
         )
 
-    def _read(self, connection: sa.Connection, after: int) -> _Batch | None:
+    def _read(self, connection: sa.Connection, without: Sequence[int]) -> _Batch | None:
         entries = journal.read(
             connection,
             limits.PROCESS_BATCH_EVENTS_MAX,
             limits.PROCESS_BATCH_ROWS_MAX,
             limits.PROCESS_BATCH_BYTES_MAX,
-            after,
+            without=without,
         )
         scopes = accounts.scopes_by_id(connection)
         known = timekeeping.read(connection)
@@ -150,9 +152,10 @@ class Judge:
         catalogs = CatalogReader(connection, self._customers.look_up)
         rejected: list[RejectedEvent] = []
         cancellations: list[Cancellation] = []
-        first = last = 0
+        last, positions = 0, []
         for some in _some_at_a_time(entries):
-            first, last = first or some[0].position, some[-1].last
+            last = some[-1].last
+            positions += [entry.position for entry in some]
             cancellations += [one for entry in some for one in entry.cancellations]
             kinds = by_kind(
                 (position, event)
@@ -169,8 +172,8 @@ class Judge:
         admission.look_up(connection)
         measured = meters.by_ids(connection, {one.meter for one in cancellations})
         return _Batch(
-            first,
             last,
+            positions,
             _NEVER if known is None else latest_day(known.reached),
             judged,
             admission,
@@ -264,7 +267,7 @@ def _blocks(
         *block.pack("duplicate_events", again),
         *block.identifiers(claims),
     ]
-    name = f"{batch.first}-{secrets.token_hex(8)}"
+    name = f"{batch.positions[0]}-{secrets.token_hex(8)}"
     return [
         Block(f"{name}-{number}", one.destination, one.rows, one.body)
         for number, one in enumerate(made)

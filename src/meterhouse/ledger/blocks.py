@@ -15,12 +15,16 @@ from meterhouse.ledger.tables import blocks
 
 
 class Block(msgspec.Struct, frozen=True):
-    """One insert: a table of the usage store, a token, and an Arrow stream of `rows` rows."""
+    """One insert: a table of the usage store, a token, and an Arrow stream of `rows` rows.
+
+    They come from one `partition` of the journal.
+    """
 
     token: str
     destination: str
     rows: int
     body: bytes
+    partition: int = 0
 
 
 def put(connection: sa.Connection, new: Sequence[Block]) -> None:
@@ -29,10 +33,14 @@ def put(connection: sa.Connection, new: Sequence[Block]) -> None:
         connection.execute(sa.insert(blocks), [msgspec.structs.asdict(block) for block in new])
 
 
-def read(connection: sa.Connection, destination: str | None = None) -> list[Block]:
-    """Return every block that is kept, or those for one `destination`, oldest first."""
-    columns = (blocks.c.token, blocks.c.destination, blocks.c.rows, blocks.c.body)
+def read(
+    connection: sa.Connection, destination: str | None = None, partition: int | None = None
+) -> list[Block]:
+    """Return the blocks that are kept, of one `destination` or `partition` or all, oldest first."""
+    columns = (blocks.c[name] for name in Block.__struct_fields__)
     kept = sa.select(*columns).order_by(blocks.c.seq)
+    if partition is not None:
+        kept = kept.where(blocks.c.partition == partition)
     if destination is not None:
         kept = kept.where(blocks.c.destination == destination)
     return [Block(*row) for row in connection.execute(kept)]

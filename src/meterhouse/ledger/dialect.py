@@ -120,6 +120,14 @@ def upsert(
     return changed
 
 
+@lru_cache
+def insert_missing(dialect: str, table: sa.Table) -> sa.Insert:
+    """Return an INSERT of a whole row, which does nothing where there is one of the same key."""
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    statement: sa.Insert = insert.on_conflict_do_nothing()
+    return statement
+
+
 def insert_rows(
     connection: sa.Connection,
     table: sa.Table,
@@ -162,6 +170,28 @@ def _copy(
         ) from error
 
 
+def insert_and_return(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> list[tuple[Any, ...]]:
+    """Insert those of `rows`, one after the other, whose keys are not there; return them.
+
+    A key that somebody else has inserted and not committed is waited for.
+    """
+    if not rows:
+        return []
+    if connection.dialect.name == "sqlite":
+        names = ", ".join(columns)
+        marks = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - names from tables.py
+        return [row for row in rows if connection.exec_driver_sql(statement, row).rowcount]
+    statement = _insert_arrays(table, columns, connection.dialect)
+    arrays = tuple(map(list, zip(*rows, strict=True)))
+    return [tuple(row) for row in connection.exec_driver_sql(statement, arrays)]
+
+
 def insert_at_once(
     connection: sa.Connection,
     table: sa.Table,
@@ -196,6 +226,16 @@ def _copy_statement(
 ) -> tuple[str, list[str]]:
     types = [table.c[column].type.compile(dialect).partition("(")[0].lower() for column in columns]
     return f"COPY {_named(table, columns, dialect)} FROM STDIN (FORMAT BINARY)", types
+
+
+@lru_cache(maxsize=100)
+def _insert_arrays(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:
+    arrays = ", ".join(f"%s::{table.c[column].type.compile(dialect)}[]" for column in columns)
+    names = ", ".join(columns)
+    return (
+        f"INSERT INTO {_named(table, columns, dialect)} SELECT * FROM unnest({arrays})"  # noqa: S608 - names from tables.py
+        f" ON CONFLICT DO NOTHING RETURNING {names}"
+    )
 
 
 def _named(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:

@@ -93,6 +93,11 @@ class Ledger:
         """Where the ledger is, for people: its file, or its URL without the password."""
         return _place(self._writer.url)
 
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may work on it at the same time."""
+        return self._writer.dialect.name != "sqlite"
+
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a transaction that may write; it commits at the end, or rolls back on an error.

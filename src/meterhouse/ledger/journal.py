@@ -2,19 +2,21 @@
 
 - A row is a request's worth of work, or those of many that had one event each. Its events have the
   positions `row.position`, `+ 1`, `+ 2` …
-- Positions are reserved while the head row is locked, so they become visible in order: whoever
-  has read position p will never see a smaller one appear.
+- On SQLite positions are reserved while the head row is locked, so they become visible in order:
+  whoever has read position p will never see a smaller one appear. On PostgreSQL nobody may rely on
+  that.
+- A row belongs to a partition, whose owner alone judges it.
 - A row leaves the journal in the transaction that records what became of it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.ledger.dialect import insert_rows
+from meterhouse.ledger.dialect import any_of, insert_rows
 from meterhouse.ledger.tables import event_id_key, journal, journal_head
 from meterhouse.metering.model import MeterEvent
 
@@ -30,10 +32,11 @@ class Cancellation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Packed(NamedTuple):
-    """Events as a row keeps them: their number, and their encoded bytes."""
+    """Events of one partition as a row keeps them: their number, and their encoded bytes."""
 
     events: int
     body: bytes
+    partition: int = 0
 
 
 class Entry(NamedTuple):
@@ -57,7 +60,7 @@ class Entry(NamedTuple):
         ]
 
 
-_COLUMNS = ("position", "events", "kind", "body")
+_COLUMNS = ("position", "partition", "events", "kind", "body")
 
 _encoder = msgspec.msgpack.Encoder()
 _events_decoder = msgspec.msgpack.Decoder(list[MeterEvent])
@@ -68,15 +71,13 @@ _reserve = (
     .values(next_position=journal_head.c.next_position + sa.bindparam("count"))
     .returning(journal_head.c.next_position)
 )
-_read = sa.select(journal).order_by(journal.c.position)
-_after = journal.c.position > sa.bindparam("after")
-_read_until = _read.where(_after, journal.c.position <= sa.bindparam("last"))
-_sizes = (
-    sa.select(journal.c.position, journal.c.events, sa.func.length(journal.c.body))
-    .where(_after)
-    .order_by(journal.c.position)
-    .limit(sa.bindparam("rows"))
+_read = sa.select(journal.c.position, journal.c.kind, journal.c.body).order_by(journal.c.position)
+_sizes = sa.select(journal.c.position, journal.c.events, sa.func.length(journal.c.body)).order_by(
+    journal.c.position
 )
+_of_partition = journal.c.partition == sa.bindparam("wanted_partition")
+_without = sa.not_(any_of(journal.c.position, "without"))
+_release = sa.delete(journal).where(any_of(journal.c.position, "positions"))
 
 
 def reserve(connection: sa.Connection, count: int) -> int:
@@ -97,52 +98,65 @@ def read_id_key(connection: sa.Connection) -> bytes:
     return key
 
 
-def pack(events: Sequence[MeterEvent]) -> Packed:
+def pack(events: Sequence[MeterEvent], partition: int = 0) -> Packed:
     """Encode the events of a row."""
-    return Packed(len(events), _encoder.encode(events))
+    return Packed(len(events), _encoder.encode(events), partition)
 
 
 def append(connection: sa.Connection, position: int, rows: Sequence[Packed]) -> None:
     """Append the events of `rows` at the reserved positions from `position` on."""
     values = []
     for row in rows:
-        values.append((position, row.events, "events", row.body))
+        values.append((position, row.partition, row.events, "events", row.body))
         position += row.events
     insert_rows(connection, journal, _COLUMNS, values)
 
 
-def append_cancellation(connection: sa.Connection, cancellation: Cancellation) -> int:
-    """Append a cancellation and return its own position."""
+def append_cancellation(
+    connection: sa.Connection, cancellation: Cancellation, partition: int = 0
+) -> int:
+    """Append a cancellation to the partition of its event and return its own position."""
     position = reserve(connection, 1)
-    row = (position, 0, "adjustments", _encoder.encode([cancellation]))
+    row = (position, partition, 0, "adjustments", _encoder.encode([cancellation]))
     insert_rows(connection, journal, _COLUMNS, [row])
     return position
 
 
 def read(
-    connection: sa.Connection, events_max: int, rows_max: int, bytes_max: int, after: int = 0
+    connection: sa.Connection,
+    events_max: int,
+    rows_max: int,
+    bytes_max: int,
+    *,
+    partition: int | None = None,
+    without: Collection[int] = (),
 ) -> Iterator[Entry]:
-    """Yield up to `rows_max` rows, those beyond position `after` that are oldest.
+    """Yield up to `rows_max` rows, the oldest of a `partition` or of all.
 
     There is at least one if there are any, and more for up to `events_max` events whose bodies
-    have `bytes_max` bytes. Each is decoded when it is asked for.
+    have `bytes_max` bytes. Each is decoded when it is asked for. Rows at positions `without` which
+    the caller does are passed over.
     """
-    last, events, size = None, 0, 0
-    for position, more, length in connection.execute(_sizes, {"rows": rows_max, "after": after}):
+    wanted = [*([] if partition is None else [_of_partition]), *([_without] if without else [])]
+    values = {"wanted_partition": partition, "without": without}
+    first, last, events, size = None, None, 0, 0
+    sizes = connection.execute(_sizes.where(*wanted).limit(rows_max), values)
+    for position, more, length in sizes:
         events, size = events + more, size + length
         if last is not None and (events > events_max or size > bytes_max):
             break
-        last = position
-    rows = connection.execute(_read_until, {"after": after, "last": last})
-    for row in rows:
-        yield _decode(row.position, row.kind, row.body)
+        first, last = first or position, position
+    if last is not None:
+        among = journal.c.position.between(first, last)
+        for row in connection.execute(_read.where(among, *wanted), values):
+            yield _decode(*row)
 
 
 def _all(connection: sa.Connection) -> Iterator[Entry]:
     """Yield every row, oldest first, a few of them in memory at a time."""
     with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
         for row in rows:
-            yield _decode(row.position, row.kind, row.body)
+            yield _decode(*row)
 
 
 def _decode(position: int, kind: str, body: bytes) -> Entry:
@@ -151,9 +165,9 @@ def _decode(position: int, kind: str, body: bytes) -> Entry:
     return Entry(position, [], _cancellations_decoder.decode(body))
 
 
-def release(connection: sa.Connection, last: int) -> None:
-    """Delete every row up to position `last`."""
-    connection.execute(sa.delete(journal).where(journal.c.position <= last))
+def release(connection: sa.Connection, positions: Collection[int]) -> None:
+    """Delete the rows at these positions."""
+    connection.execute(_release, {"positions": positions})
 
 
 def first_position(connection: sa.Connection) -> int | None:
@@ -188,9 +202,9 @@ def claiming_events(connection: sa.Connection) -> Iterator[MeterEvent]:
                 yield event
 
 
-def pending_events(connection: sa.Connection) -> int:
-    """Count the events that are acknowledged and not judged yet."""
-    total: int = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(journal.c.events), 0))
-    ).scalar_one()
-    return int(total)
+def pending_events(connection: sa.Connection, partition: int | None = None) -> int:
+    """Count the events that are acknowledged and not judged yet, of a partition or of all."""
+    counted = sa.select(sa.func.coalesce(sa.func.sum(journal.c.events), 0))
+    if partition is not None:
+        counted = counted.where(journal.c.partition == partition)
+    return int(connection.execute(counted).scalar_one())

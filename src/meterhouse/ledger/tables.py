@@ -5,14 +5,17 @@ What a reader may rely on:
 - Instants are milliseconds since the epoch.
 - A *scope* is one account in one mode (test or live): the wall between books. Every row that
   belongs to a customer of ours carries its scope.
-- A *position* numbers acknowledged work, in commit order: a reader that has seen position p will
-  never see a smaller one appear. A position that was reserved and not needed is left out.
+- A *position* numbers acknowledged work. On SQLite they are in commit order: a reader that has seen
+  position p will never see a smaller one appear. On PostgreSQL, where several processes commit at a
+  time, a smaller one may appear later. Positions that are not needed are left out.
 - The migrations from zero give exactly these tables; a test compares them.
 """
 
 from typing import Any
 
 import sqlalchemy as sa
+
+from meterhouse.limits import JOURNAL_COMMIT_POSITIONS
 
 metadata = sa.MetaData(
     naming_convention={
@@ -311,13 +314,18 @@ sa.Index("ix_prices_scope_seq", prices.c.scope, prices.c.seq)
 sa.Index("ix_prices_scope_product_seq", prices.c.scope, prices.c.product, prices.c.seq)
 sa.Index("ix_prices_meter", prices.c.meter)
 
-# One row. Locking it orders the writers, so that positions become visible in order.
+# One row. Locking it orders the writers of SQLite, so that positions become visible in order.
 journal_head = sa.Table(
     "journal_head",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("next_position", Whole64, nullable=False),
     sa.CheckConstraint("id = 1", name="one_row"),
+)
+
+# What gives out positions on PostgreSQL: a commit gets one, and those up to the next.
+journal_positions = sa.Sequence(
+    "journal_positions", start=1, increment=JOURNAL_COMMIT_POSITIONS, metadata=metadata
 )
 
 # One row, made with the table and never renewed: what hides positions in the ids of events.
@@ -333,12 +341,62 @@ journal = sa.Table(
     "journal",
     metadata,
     sa.Column("position", Whole64, primary_key=True, autoincrement=False),  # of its first event
+    sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("events", sa.Integer, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.CheckConstraint("events >= 0", name="events"),
     sa.CheckConstraint("kind IN ('adjustments', 'events')", name="kind"),
 )
+# SQLite has one partition.
+sa.Index("ix_journal_partition_position", journal.c.partition, journal.c.position).ddl_if(
+    dialect="postgresql"
+)
+
+# The parts of the journal, each processed by one owner at a time (`ledger.partitions`).
+partitions = sa.Table(
+    "partitions",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("batch", Whole64, nullable=False),  # the number of the newest that was committed
+    sa.Column("as_of", Whole64, nullable=False),  # all that was committed until then is stored
+    sa.Column("backlog_events", Whole64, nullable=False),
+)
+
+# Who does what alone, and until when by the database's clock (`ledger.leases`).
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),  # the id of a node, '' for nobody
+    sa.Column("epoch", Whole64, nullable=False),  # grows with each change of the owner
+    sa.Column("until", Whole64, nullable=False),
+)
+
+# The processes that share this ledger (`ledger.nodes`).
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", Whole64, nullable=False),
+    sa.Column("since", Whole64, nullable=False),
+    sa.Column("until", Whole64, nullable=False),
+    sa.Column("published_at", Whole64, nullable=False),
+    sa.Column("oldest_under_way", Whole64, nullable=False),
+    sa.CheckConstraint("role IN ('all', 'api', 'worker')", name="role"),
+)
+
+# Identifiers that single events have taken of late, where several processes take events.
+recent_claims = sa.Table(
+    "recent_claims",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("created", Whole64, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_recent_claims_created", recent_claims.c.created)
 
 adjustments = sa.Table(
     "adjustments",
@@ -401,6 +459,7 @@ blocks = sa.Table(
     metadata,
     sa.Column("seq", Whole64, primary_key=True),
     sa.Column("token", sa.Text, nullable=False, unique=True),
+    sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("destination", sa.Text, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # an Arrow IPC stream of one batch
@@ -417,6 +476,8 @@ tallies = sa.Table(
     sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), primary_key=True),
     sa.Column("outcome", sa.Text, primary_key=True),
     sa.Column("code", sa.Text, primary_key=True),  # '' unless the outcome is 'rejected'
+    # Each process adds to a line of its own, lest their commits wait for each other.
+    sa.Column("stripe", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("events", Whole64, nullable=False),
     sa.CheckConstraint(
         "outcome IN ('acknowledged', 'accepted', 'duplicate', 'rejected')", name="outcome"

@@ -287,7 +287,9 @@ class Processor:
         await self._let_go(verdict.last)
         events = sum(verdict.counts.values())
         if self._acceptor.journal_events - events >= limits.PROCESS_AHEAD_EVENTS:
-            self._ahead = asyncio.create_task(asyncio.to_thread(self._engine.judge, verdict.last))
+            self._ahead = asyncio.create_task(
+                asyncio.to_thread(self._engine.judge, verdict.positions)
+            )
         kept, self._kept = self._kept, []
         await self._stores.write_then(
             lambda _: self._identifiers.claim(verdict.new_claims),
@@ -405,4 +407,4 @@ def _commit(
     blocks.put(connection, verdict.blocks)
     blocks.release(connection, stored)
     adjustments.complete(connection, verdict.adjustments)
-    journal.release(connection, verdict.last)
+    journal.release(connection, verdict.positions)

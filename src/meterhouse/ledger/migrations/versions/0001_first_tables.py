@@ -24,6 +24,7 @@ def upgrade() -> None:
     _timekeeping()
     _catalog()
     _journal()
+    _processes()
     _adjustments()
     _outcomes()
     _notifications()
@@ -320,6 +321,7 @@ def _journal() -> None:
     op.create_table(
         "journal",
         sa.Column("position", Whole64, autoincrement=False, nullable=False),
+        sa.Column("partition", sa.Integer(), nullable=False),
         sa.Column("events", sa.Integer(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
@@ -327,6 +329,52 @@ def _journal() -> None:
         sa.CheckConstraint("events >= 0", name="ck_journal_events"),
         sa.CheckConstraint("kind IN ('adjustments', 'events')", name="ck_journal_kind"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("ix_journal_partition_position", "journal", ["partition", "position"])
+        op.execute(
+            "CREATE SEQUENCE journal_positions START 1 INCREMENT 2048 OWNED BY journal.position"
+        )
+
+
+def _processes() -> None:
+    partitions = op.create_table(
+        "partitions",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("batch", Whole64, nullable=False),
+        sa.Column("as_of", Whole64, nullable=False),
+        sa.Column("backlog_events", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_partitions"),
+    )
+    op.bulk_insert(partitions, [{"number": 0, "batch": 0, "as_of": 0, "backlog_events": 0}])
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("epoch", Whole64, nullable=False),
+        sa.Column("until", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_leases"),
+    )
+    op.create_table(
+        "nodes",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", Whole64, nullable=False),
+        sa.Column("since", Whole64, nullable=False),
+        sa.Column("until", Whole64, nullable=False),
+        sa.Column("published_at", Whole64, nullable=False),
+        sa.Column("oldest_under_way", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_nodes"),
+        sa.CheckConstraint("role IN ('all', 'api', 'worker')", name="ck_nodes_role"),
+    )
+    op.create_table(
+        "recent_claims",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("created", Whole64, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_recent_claims"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_recent_claims_created", "recent_claims", ["created"])
 
 
 def _adjustments() -> None:
@@ -364,6 +412,7 @@ def _outcomes() -> None:
         "blocks",
         sa.Column("seq", Whole64, nullable=False),
         sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("partition", sa.Integer(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
@@ -380,8 +429,9 @@ def _outcomes() -> None:
         sa.Column("scope", sa.Integer(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("stripe", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("events", Whole64, nullable=False),
-        sa.PrimaryKeyConstraint("scope", "outcome", "code", name="pk_tallies"),
+        sa.PrimaryKeyConstraint("scope", "outcome", "code", "stripe", name="pk_tallies"),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_tallies_scope"),
         sa.CheckConstraint(
             "outcome IN ('acknowledged', 'accepted', 'duplicate', 'rejected')",

@@ -1,0 +1,133 @@
+"""Leases: who does alone what several processes could do, and until when.
+
+What a reader may rely on:
+
+- A lease has one owner at a time. Its epoch grows whenever the owner changes.
+- Only the clock of the database counts (`now`). Who does not renew a lease in time may lose it.
+- A transaction that begins with `check` commits before anybody else takes the lease, or not at all.
+  Renewing waits for nobody's commits.
+"""
+
+import time
+from contextlib import closing
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse.errors import OvertakenError, StoreError
+from meterhouse.ledger.dialect import insert_missing
+from meterhouse.ledger.tables import leases
+
+
+class Held(NamedTuple):
+    """A lease that is somebody's: the owner's epoch, and until when by the database's clock."""
+
+    owner: str
+    epoch: int
+    until: int
+
+
+NOBODY = ""
+
+_now = sa.select(
+    sa.cast(sa.func.floor(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000), sa.BigInteger)
+)
+_of_name = leases.c.name == sa.bindparam("wanted")
+_find = sa.select(leases.c.owner, leases.c.epoch, leases.c.until).where(_of_name)
+_EPOCH = "SELECT epoch FROM leases WHERE name = {} FOR KEY SHARE"
+
+
+def now(connection: sa.Connection) -> int:
+    """Return what the clock of the database shows, in ms; on SQLite that is this machine's."""
+    if connection.dialect.name == "sqlite":
+        return time.time_ns() // 1_000_000
+    reached: int = connection.execute(_now).scalar_one()
+    return reached
+
+
+def take(connection: sa.Connection, name: str, owner: str, seconds: float) -> int | None:
+    """Take a lease for a while, if it is free, over or the owner's; return its epoch.
+
+    None tells that somebody else has it. Whose time is over is waited for while they commit.
+    """
+    if _anothers(connection, _find, name, owner):
+        return None
+    _make(connection, name)
+    found = _anothers(connection, _find.with_for_update(), name, owner)
+    if found:
+        return None
+    mine = leases.c.owner == owner
+    statement = (
+        sa.update(leases)
+        .where(_of_name)
+        .values(
+            owner=owner,
+            epoch=leases.c.epoch + sa.case((mine, 0), else_=1),
+            until=_after(connection, seconds),
+        )
+        .returning(leases.c.epoch)
+    )
+    epoch: int = connection.execute(statement, {"wanted": name}).scalar_one()
+    return epoch
+
+
+def renew(connection: sa.Connection, owner: str, seconds: float) -> dict[str, int]:
+    """Have all that is an owner's for a while from now on; return the epochs by name."""
+    statement = (
+        sa.update(leases)
+        .where(leases.c.owner == owner)
+        .values(until=_after(connection, seconds))
+        .returning(leases.c.name, leases.c.epoch)
+    )
+    return {row.name: row.epoch for row in connection.execute(statement)}
+
+
+def release(connection: sa.Connection, name: str, owner: str) -> None:
+    """Let somebody else take a lease, if it is this owner's still."""
+    connection.execute(
+        sa.update(leases)
+        .where(leases.c.name == name, leases.c.owner == owner)
+        .values(owner=NOBODY, until=0)
+    )
+
+
+def held(connection: sa.Connection) -> dict[str, Held]:
+    """Return the leases that are somebody's, by name; the time of some may be over."""
+    query = sa.select(leases).where(leases.c.owner != NOBODY)
+    return {row.name: Held(row.owner, row.epoch, row.until) for row in connection.execute(query)}
+
+
+def check(connection: sa.Connection, name: str, epoch: int | None) -> None:
+    """Make sure that a lease stays in its epoch until the transaction ends.
+
+    Raises `OvertakenError` when it is in another one. The driver is asked itself: each transaction
+    of an owner begins like this, and SQLAlchemy would take several times as long.
+    """
+    sqlite = connection.dialect.name == "sqlite"
+    statement = _EPOCH.format("?").partition(" FOR")[0] if sqlite else _EPOCH.format("%s")
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(statement, (name,))
+            row = cursor.fetchone()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise StoreError(f"The ledger does not answer: {error}") from error
+    if row is None or row[0] != epoch:
+        raise OvertakenError(f"Another process has taken over what '{name}' names.")
+
+
+def _anothers(
+    connection: sa.Connection, query: sa.Select[tuple[str, int, int]], name: str, owner: str
+) -> bool:
+    """Tell whether somebody else has a lease whose time is not over."""
+    row = connection.execute(query, {"wanted": name}).one_or_none()
+    return row is not None and row.owner not in (owner, NOBODY) and row.until > now(connection)
+
+
+def _make(connection: sa.Connection, name: str) -> None:
+    """Make a lease that nobody has, unless there is one of the name."""
+    row = {"name": name, "owner": NOBODY, "epoch": 0, "until": 0}
+    connection.execute(insert_missing(connection.dialect.name, leases), row)
+
+
+def _after(connection: sa.Connection, seconds: float) -> int:
+    return now(connection) + round(seconds * 1_000)

@@ -1,0 +1,84 @@
+"""Partitions: the parts of the journal, each of which one process at a time judges and stores.
+
+An identifier's events are all in one partition (`metering.identifier.partition_of`). So their
+number is fixed once the first event was acknowledged.
+"""
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse.ledger import journal
+from meterhouse.ledger.dialect import insert_missing
+from meterhouse.ledger.tables import partitions
+
+
+class Partition(NamedTuple):
+    """A partition, and how far it is.
+
+    `batch` is the number of the newest batch that was committed. All that was committed up to
+    `as_of`, by the database's clock, is stored. `backlog_events` were waiting then.
+    """
+
+    number: int
+    batch: int
+    as_of: int
+    backlog_events: int
+
+
+_columns = tuple(partitions.c[name] for name in Partition._fields)
+_of_number = partitions.c.number == sa.bindparam("wanted")
+_next_batch = (
+    sa.update(partitions)
+    .where(_of_number)
+    .values(batch=partitions.c.batch + 1)
+    .returning(partitions.c.batch)
+)
+_new, _old = sa.bindparam("stored_until", type_=sa.BigInteger), partitions.c.as_of
+_publish = (
+    sa.update(partitions)
+    .where(_of_number)
+    .values(as_of=sa.case((_new > _old, _new), else_=_old), backlog_events=sa.bindparam("backlog"))
+)
+
+
+def provision(connection: sa.Connection, number: int) -> int:
+    """Let there be so many partitions, if no event was acknowledged yet; return how many there are.
+
+    Where several processes start at once, the first decides.
+    """
+    # The first row is there from the beginning.
+    connection.execute(
+        sa.select(partitions.c.number).where(_of_number).with_for_update(), {"wanted": 0}
+    )
+    if journal.last_position(connection) == 0 and count(connection) == 1:
+        rows = [Partition(one, 0, 0, 0)._asdict() for one in range(1, number)]
+        if rows:
+            connection.execute(insert_missing(connection.dialect.name, partitions), rows)
+    return count(connection)
+
+
+def count(connection: sa.Connection) -> int:
+    """Return how many partitions there are."""
+    number: int = connection.execute(
+        sa.select(sa.func.count()).select_from(partitions)
+    ).scalar_one()
+    return number
+
+
+def read(connection: sa.Connection) -> list[Partition]:
+    """Return every partition, by its number."""
+    rows = connection.execute(sa.select(*_columns).order_by(partitions.c.number))
+    return [Partition(*row) for row in rows]
+
+
+def next_batch(connection: sa.Connection, number: int) -> int:
+    """Count a batch of a partition that is being committed, and return its number."""
+    batch: int = connection.execute(_next_batch, {"wanted": number}).scalar_one()
+    return batch
+
+
+def publish(connection: sa.Connection, number: int, as_of: int, backlog_events: int) -> None:
+    """Tell that all that was committed up to an instant is stored, and how many events wait."""
+    values = {"wanted": number, "stored_until": as_of, "backlog": backlog_events}
+    connection.execute(_publish, values)

@@ -1,0 +1,131 @@
+"""Leases: one owner at a time, by the database's clock, and no commit after a takeover."""
+
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from meterhouse.errors import OvertakenError, StoreError
+from meterhouse.ledger import leases
+from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.ledger.tables import leases as table
+
+LONG = 3_600
+
+
+def take(ledger: Ledger, owner: str, name: str = "deliver", seconds: float = LONG) -> int | None:
+    with ledger.write() as connection:
+        return leases.take(connection, name, owner, seconds)
+
+
+def end(ledger: Ledger) -> None:
+    """Let the time of all leases be over."""
+    with ledger.write() as connection:
+        connection.execute(sa.update(table).values(until=leases.now(connection) - 1))
+
+
+def test_a_lease_has_one_owner_until_its_time_is_over(ledger: Ledger) -> None:
+    assert take(ledger, "ada") == 1
+    assert take(ledger, "bob") is None
+    assert take(ledger, "ada") == 1
+    end(ledger)
+    assert take(ledger, "bob") == 2
+    assert take(ledger, "ada") is None
+    with ledger.read() as connection:
+        found = leases.held(connection)
+    assert {name: one[:2] for name, one in found.items()} == {"deliver": ("bob", 2)}
+
+
+def test_a_lease_that_was_given_back_begins_another_epoch(ledger: Ledger) -> None:
+    take(ledger, "ada")
+    with ledger.write() as connection:
+        leases.release(connection, "deliver", "bob")
+        assert "deliver" in leases.held(connection)
+        leases.release(connection, "deliver", "ada")
+        assert leases.held(connection) == {}
+        with pytest.raises(OvertakenError, match="'deliver'"):
+            leases.check(connection, "deliver", 2)
+    assert take(ledger, "ada") == 2
+
+
+def test_renewing_keeps_all_that_is_an_owners(ledger: Ledger) -> None:
+    for name, owner in (("deliver", "ada"), ("report", "bob"), ("retain", "ada")):
+        take(ledger, owner, name)
+    end(ledger)
+    with ledger.write() as connection:
+        assert leases.renew(connection, "ada", LONG) == {"deliver": 1, "retain": 1}
+    assert [take(ledger, "eve", name) for name in ("deliver", "report", "retain")] == [
+        None,
+        2,
+        None,
+    ]
+
+
+def test_who_was_overtaken_does_not_pass(ledger: Ledger) -> None:
+    with ledger.write() as connection, pytest.raises(OvertakenError):
+        leases.check(connection, "deliver", 1)
+    take(ledger, "ada")
+    with ledger.write() as connection:
+        leases.check(connection, "deliver", 1)
+        with pytest.raises(OvertakenError):
+            leases.check(connection, "deliver", None)
+    end(ledger)
+    take(ledger, "bob")
+    with ledger.write() as connection, pytest.raises(OvertakenError):
+        leases.check(connection, "deliver", 1)
+
+
+def test_the_clock_is_that_of_the_database(ledger: Ledger) -> None:
+    before = time.time_ns() // 1_000_000
+    with ledger.write() as connection:
+        now = leases.now(connection)
+        assert abs(now - before) < 60_000  # it runs on this machine
+        assert leases.now(connection) >= now
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_takeover_waits_for_a_commit_under_way(ledger: Ledger, url: str) -> None:
+    """Given an owner whose time is over and who commits, then renewing waits not, a takeover does.
+
+    What the owner writes is there before the other one has the lease, and nothing after.
+    """
+    epochs: list[int | None] = []
+    take(ledger, "ada")
+    end(ledger)
+    with open_ledger(url) as other:
+        taker = threading.Thread(target=lambda: epochs.append(take(other, "bob")))
+        with ledger.write() as connection:
+            leases.check(connection, "deliver", 1)
+            with open_ledger(url) as third, third.write() as renewing:
+                assert leases.renew(renewing, "ada", -1) == {"deliver": 1}
+            taker.start()
+            while not _waits(url):
+                time.sleep(0.01)
+            assert epochs == []
+        taker.join()
+    assert epochs == [2]
+    with ledger.write() as connection, pytest.raises(OvertakenError):
+        leases.check(connection, "deliver", 1)
+
+
+def _waits(url: str) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with open_ledger(url) as ledger, ledger.read() as connection:
+        return bool(connection.exec_driver_sql(query).scalar_one())
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_database_that_does_not_answer_is_no_takeover(ledger: Ledger) -> None:
+    take(ledger, "ada")
+
+    def check() -> None:
+        with ledger.write() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.close()
+            leases.check(connection, "deliver", 1)
+
+    with pytest.raises(StoreError) as error:
+        check()
+    assert not isinstance(error.value, OvertakenError)
