@@ -14,7 +14,9 @@ from meterhouse.engine.service import EngineService
 from meterhouse.identifiers.filter import Filter
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.identifiers.load import Loader
-from meterhouse.ingest.accept import Acceptor, StreamSubmission, Submission
+from meterhouse.ingest.accept import Acceptor
+from meterhouse.ingest.claims import LocalClaims
+from meterhouse.ingest.commit import StreamSubmission, Submission
 from meterhouse.jobs.retain import Retention
 from meterhouse.jobs.verify import Verification
 from meterhouse.ledger import accounts, customers, journal, meters, tallies
@@ -70,7 +72,7 @@ class Pipeline:
         self.identifiers = new_identifiers()
         self.loader = Loader(stores, self.identifiers, self.clock, self.metrics)
         self.acceptor = Acceptor(
-            stores, self.identifiers, self.clock, self.metrics, self._committed
+            stores, LocalClaims(self.identifiers), self.clock, self.metrics, self._committed
         )
         self.processor = Processor(stores, engine, self.identifiers, self.acceptor, self.metrics)
         self.retention = Retention(stores, self.identifiers, self.clock, audit_days=400)
@@ -172,7 +174,7 @@ def write_journal(pipeline: "Pipeline", *events: MeterEvent) -> None:
 
 async def stream(pipeline: "Pipeline", *events: MeterEvent) -> None:
     """Submit events of one scope as a stream does."""
-    sent = StreamSubmission(events[0].scope, journal.pack(events), None)
+    sent = StreamSubmission(events[0].scope, pipeline.acceptor.pack(events), None)
     assert await pipeline.acceptor.accept(sent) is None
 
 

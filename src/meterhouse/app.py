@@ -37,6 +37,7 @@ from meterhouse.folder import SERVER_FILE, lock_folder, write_server_file
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.identifiers.load import Loader
 from meterhouse.ingest.accept import Acceptor
+from meterhouse.ingest.claims import LocalClaims
 from meterhouse.jobs.erase import Eraser
 from meterhouse.jobs.exports import Exports
 from meterhouse.jobs.key_uses import KeyUses
@@ -56,7 +57,9 @@ from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.metrics import Metrics
 from meterhouse.processing.freshness import Freshness
 from meterhouse.processing.process import Processor
+from meterhouse.processing.progress import LocalProgress
 from meterhouse.processing.timekeeper import Timekeeper
+from meterhouse.processing.under_way import UnderWay
 from meterhouse.signing import Signing
 from meterhouse.stores import Stores
 from meterhouse.wire.event_id import EventIds
@@ -104,11 +107,15 @@ class Meterhouse:
         metrics = Metrics()
         self._timekeeper = timekeeper = Timekeeper(self._stores, clock)
         identifiers = Identifiers(config.deduplication_days)
-        self._acceptor = Acceptor(self._stores, identifiers, timekeeper, metrics, self._committed)
+        self._acceptor = Acceptor(
+            self._stores, LocalClaims(identifiers), timekeeper, metrics, self._committed
+        )
         self._processor = Processor(
             self._stores, self._engine, identifiers, self._acceptor, metrics
         )
-        self._freshness = Freshness(self._stores, self._processor, clock)
+        progress = LocalProgress(self._stores, self._processor)
+        under_way = UnderWay(clock)
+        self._freshness = Freshness(progress, under_way, clock)
         self._reporter = Reporter(self._stores, clock, self._processor.settle)
         self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
         self._retention = Retention(self._stores, identifiers, timekeeper, config.audit_days)
@@ -121,8 +128,8 @@ class Meterhouse:
             self._stores,
             identifiers,
             self._acceptor,
-            self._processor,
-            self._freshness,
+            progress,
+            under_way,
             clock,
             timekeeper,
         )
@@ -142,7 +149,7 @@ class Meterhouse:
             Questions(self._stores),
             identifiers,
             self._acceptor,
-            self._processor,
+            progress,
             self._freshness,
             Verification(self._stores, self._processor.still, clock, config.deduplication_days),
             self._snapshots,

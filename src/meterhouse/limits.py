@@ -134,6 +134,8 @@ RATE_LIMIT_EVENTS_MAX = 1_000_000_000  # in a second, that a setting may name
 ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit
 ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of a group
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429
+RECENT_CLAIM_SECONDS_MAX = 60  # from a question about an identifier until it is taken
+RECENT_CLAIM_MINUTES = 10  # that a claim is kept in the ledger once the usage store has it
 TALLY_STRIPES = 64  # lines that processes add the same count to, lest they wait for each other
 JOURNAL_COMMIT_POSITIONS = 2_048  # that a commit has on PostgreSQL, whether it needs them or not
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
@@ -152,6 +154,10 @@ DIMENSION_CACHE_COMBINATIONS_MAX = 1_000_000
 CUSTOMERS_CACHED_MAX = 1_000_000  # that the judge remembers
 CONSISTENCY_WAIT_SECONDS_MAX = 5
 FRESHNESS_LOOK_MILLISECONDS = 500  # between two looks at what was received last
+PROGRESS_LOOK_SECONDS = 1  # between two looks at how far other processes are
+PROGRESS_POLL_MILLISECONDS = 50  # the same while a reader waits
+PROGRESS_LAG_MILLISECONDS = 2_000  # that an answer may lag where much is on its way
+WATERMARK_JOURNAL_ROWS_MAX = 100  # of the journal, that are looked at to know if there is much
 FRESHNESS_LOOKS_KEPT = 1_000  # until what they saw is stored
 FILTER_PART_BYTES = 64 * 1_048_576  # of the filter of identifiers; a power of two
 FILTER_PART_DIGESTS_MAX = 20_000_000  # in one part: then one suspicion in 10,000 is wrong
@@ -386,6 +392,10 @@ ANSWER_PROGRESS_SECONDS_MAX = 30  # without a byte of its answer taken, until a 
 KEEP_ALIVE_SECONDS_MAX = 75  # that a connection may idle; longer than clients keep theirs
 THREAD_SWITCH_MICROSECONDS = 1_000  # the longest that a working thread keeps the event loop waiting
 
+# The processes that share a ledger.
+NODE_BEAT_SECONDS = 1  # between two signs that one lives
+NODE_SECONDS = 10  # without one, after which it is taken for dead
+
 # Starting and stopping.
 LOCK_SECONDS_MAX = 3  # what is left of a server that was killed is gone by then
 STANDBY_LOOK_SECONDS = 2  # between a standby's looks whether the other has ended
@@ -400,6 +410,8 @@ assert PAGE_LIMIT_DEFAULT <= PAGE_LIMIT_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= ACCEPT_WAITING_EVENTS_MAX <= JOURNAL_LAG_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= JOURNAL_COMMIT_POSITIONS
+assert RECENT_CLAIM_SECONDS_MAX < RECENT_CLAIM_MINUTES * 60
+assert NODE_BEAT_SECONDS < NODE_SECONDS
 assert PROCESS_HELD_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
 assert PROCESS_LINGER_MILLISECONDS < PROCESS_ASKED_MILLISECONDS
 # While the clock is believed, a timestamp that is true is not too far in its future.

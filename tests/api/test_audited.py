@@ -204,7 +204,7 @@ class World:
 
     def ledger(self) -> dict[str, list[Any]]:
         """Return what requests put into the ledger, once all has been done that they asked for."""
-        self.local.run(self.local.meterhouse.services.processor.settle(20))
+        self.local.run(self.local.meterhouse.services.progress.settle(20))
         with self.local.meterhouse.ledger.read() as connection:
             return {
                 table.name: [*connection.execute(sa.select(*_columns(table)))]

@@ -109,7 +109,7 @@ def test_a_clock_that_jumps_ahead_drops_nothing(local: LocalServer, *, back: boo
     assert again.headers["idempotent-replayed"] == "true"
     stream(local, event(customer, identifier="a"), event(customer, identifier="b"))
     local.create(V1, data=v1(customer, "during"))
-    local.run(local.meterhouse.services.processor.settle(30))
+    local.run(local.meterhouse.services.progress.settle(30))
     if back:
         jump(local, -MONTHS)
         for identifier in ("a", "during"):
@@ -246,7 +246,7 @@ def test_a_look_at_the_clock_tells_that_the_ledger_takes_something_again(
 def test_it_is_not_ready_while_nothing_is_processed(
     local: LocalServer, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    processor = local.meterhouse.services.processor
+    processor = local.meterhouse._processor
 
     def fail(*_: Any, **__: Any) -> None:
         raise error

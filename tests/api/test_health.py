@@ -19,7 +19,7 @@ def test_metrics_tell_what_happened(local: LocalServer) -> None:
     data = {"event_name": "calls", "payload[value]": "1", "identifier": "one"}
     for _ in range(2):
         local.request("POST", "/v1/billing/meter_events", data=data)
-    local.run(local.meterhouse.services.processor.settle(30))
+    local.run(local.meterhouse.services.progress.settle(30))
     local.request("GET", "/secret/path")
     answer = local.request("GET", "/metrics")
     rules = zones.rules()

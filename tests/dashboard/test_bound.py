@@ -114,7 +114,7 @@ class Books:
             },
         }
         self.post("/v2/billing/meter_event_stream", json={"events": [event]})
-        assert self._local.run(self._local.meterhouse.services.processor.settle(30))
+        assert self._local.run(self._local.meterhouse.services.progress.settle(30))
 
     def _ask(self, method: str, path: str, **details: Any) -> dict[str, Any]:
         headers = {

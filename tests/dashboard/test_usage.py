@@ -14,7 +14,7 @@ def use(local: LocalServer, customer: str, days_ago: int, value: str) -> None:
         "payload[value]": value,
     }
     local.create("/v1/billing/meter_events", data=data)
-    assert local.run(local.meterhouse.services.processor.settle(30))
+    assert local.run(local.meterhouse.services.progress.settle(30))
 
 
 def page(local: LocalServer, **params: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from meterhouse import limits
 from meterhouse.errors import Refusal, StoreError
 from meterhouse.identifiers.filter import Digests, Filter
-from meterhouse.ingest.accept import Answer, Submission
+from meterhouse.ingest.commit import Answer, Submission
 from meterhouse.ledger import journal, meters, tables
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.identifier import Claim
@@ -112,7 +112,7 @@ def test_a_fault_before_the_commit_is_heard_by_all_who_wait(
             return list(await asyncio.gather(*waiting, return_exceptions=True))
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.identifiers, where, fail)
+        patch.setattr(pipeline.acceptor._claims, where, fail)
         assert list(map(type, asyncio.run(body()))) == [ZeroDivisionError] * 2
     assert told(commit_group(pipeline, submission("a"))) == ["acknowledged"]
 
@@ -141,7 +141,7 @@ def test_a_fault_while_a_suspect_is_asked_about_is_heard(
         return next(holds, lambda: 1 // 0)()
 
     monkeypatch.setattr(Filter, "suspects", suspect_all)
-    monkeypatch.setattr(pipeline.identifiers, "held", fail)
+    monkeypatch.setattr(pipeline.acceptor._claims, "held", fail)
 
     async def body() -> None:
         async with asyncio.timeout(5):

@@ -10,6 +10,8 @@ from meterhouse.judging.judge import Judge
 from meterhouse.ledger import journal
 from meterhouse.ledger.journal import Cancellation
 from meterhouse.processing.freshness import Freshness
+from meterhouse.processing.progress import LocalProgress
+from meterhouse.processing.under_way import UnderWay
 from tests.metering.samples import NOW
 from tests.pipeline import Pipeline, submission
 
@@ -33,6 +35,15 @@ class Journal:
         self.looks += 1
         return self.last
 
+    async def settle(self, _: float) -> bool:
+        return self.settles
+
+    def wake(self) -> None:
+        """There is nothing to wake."""
+
+    def trouble(self) -> str | None:
+        return None
+
     async def reach(self, *, strong: bool) -> bool:
         if strong and self.settles:
             self.stored_position = self.last
@@ -40,7 +51,8 @@ class Journal:
 
 
 def fresh(stores: Journal, clock: ManualClock) -> Freshness:
-    return Freshness(cast("Any", stores), cast("Any", stores), clock)
+    progress = LocalProgress(cast("Any", stores), cast("Any", stores))
+    return Freshness(progress, UnderWay(clock), clock)
 
 
 def reach(freshness: Freshness, *, strong: bool = False) -> tuple[bool, int]:
@@ -175,7 +187,8 @@ def test_a_restart_with_a_backlog(pipeline: Pipeline, monkeypatch: pytest.Monkey
 
     def seen_after_a_restart() -> int:
         again = pipeline.restarted()
-        freshness = Freshness(again.stores, again.processor, again.clock)
+        progress = LocalProgress(again.stores, again.processor)
+        freshness = Freshness(progress, UnderWay(again.clock), again.clock)
 
         async def asked() -> int:
             await freshness._look_back()

@@ -29,7 +29,7 @@ async def metrics(services: Services, request: OpenRequest) -> Answer:
     """
     if services.config.metrics != "open" and not request.local():
         await _require_default_account(services, request.authorization)
-    await services.processor.reach(strong=False)
+    await services.progress.reach(strong=False)
     return Answer(200, services.metrics.text(), content_type=CONTENT_TYPE)
 
 

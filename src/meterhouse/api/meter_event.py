@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import record, replay
 from meterhouse.errors import Refusal
-from meterhouse.ingest.accept import Submission
+from meterhouse.ingest.commit import Submission
 from meterhouse.ledger import meters
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.model import MeterEvent

@@ -51,7 +51,7 @@ async def cancel(call: Call, event_name: str, identifier: str, show: Show) -> An
         return ok(show(before))
 
     answer = await once(call, work)
-    call.services.processor.wake()
+    call.services.progress.wake()
     return answer
 
 
@@ -81,9 +81,15 @@ async def _claim(call: Call, identifier: str) -> Claim | None:
 
 
 async def _stored(call: Call, found: _Found) -> StoredEvent | None:
-    """Return the event as the usage store has it; wait first until it is judged."""
-    if call.services.processor.stored_position < found.claim.position:
+    """Return the event as the usage store has it; wait until it is judged, where it has not."""
+    event = await _find(call, found)
+    if event is None:
         await _settle(call)
+        event = await _find(call, found)
+    return event
+
+
+async def _find(call: Call, found: _Found) -> StoredEvent | None:
     for meter in found.meters:
         event = await call.usage(UsageStore.find, call.scope, meter.id, found.claim.position)
         if event is not None:
@@ -93,7 +99,7 @@ async def _stored(call: Call, found: _Found) -> StoredEvent | None:
 
 async def _settle(call: Call) -> None:
     """Wait until what was acknowledged is judged; refuse with 503 when that takes too long."""
-    if not await call.services.processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+    if not await call.services.progress.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
         raise envelope.unavailable()
 
 
@@ -112,5 +118,6 @@ def _append(connection: sa.Connection, call: Call, event: StoredEvent) -> Adjust
     journal.append_cancellation(
         connection,
         Cancellation(call.scope.id, adjustment.id, event.meter, event.position, call.now),
+        call.services.acceptor.partition_of(call.scope.id, event.identifier),
     )
     return adjustment

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.idempotency import KEPT_MILLISECONDS
@@ -30,7 +31,7 @@ async def once(call: Call, work: Work, customer: str | None = None) -> Answer:
     A write may change the catalog: what was acknowledged before it, and is held back because nobody
     asks, is judged by the catalog that its sender knew.
     """
-    await call.services.processor.reach(strong=False)
+    await call.services.progress.reach(strong=False)
     if call.idempotency_key is None:
         return await call.services.stores.write(work)
     return await call.services.stores.write(_recorded, call, call.idempotency_key, work, customer)
@@ -64,7 +65,10 @@ def _recorded(
         if call.api == "v2":
             raise
         answer, customer = refused(refusal, call.api), None
-    idempotency.put(connection, (record(call, key, answer, customer),))
+    try:
+        idempotency.put(connection, (record(call, key, answer, customer),))
+    except IntegrityError:  # another process was at work, too, and came first
+        raise envelope.idempotency_in_use(key) from None
     return answer
 
 

@@ -24,7 +24,7 @@ from meterhouse.jobs.verify import Verification
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.processing.freshness import Freshness
-from meterhouse.processing.process import Processor
+from meterhouse.processing.progress import Progress
 from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.stores import Stores
 from meterhouse.wire import envelope
@@ -44,7 +44,7 @@ class Services:
     questions: Questions
     identifiers: Identifiers
     acceptor: Acceptor
-    processor: Processor
+    progress: Progress
     freshness: Freshness
     verification: Verification
     snapshots: Snapshots
@@ -67,7 +67,7 @@ class Services:
         """Return None when events can be taken and judged, else why not."""
         if self.acceptor.overloaded() is not None:
             return "Too many events wait to be processed."
-        return self.timekeeper.behind() or self.stores.trouble() or self.processor.trouble()
+        return self.timekeeper.behind() or self.stores.trouble() or self.progress.trouble()
 
 
 def is_operator(services: Services, secret: str) -> bool:

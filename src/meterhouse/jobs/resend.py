@@ -25,18 +25,19 @@ from meterhouse.background import Worker
 from meterhouse.clock import Clock
 from meterhouse.errors import Refusal
 from meterhouse.identifiers.index import Identifiers, day_of
-from meterhouse.ingest.accept import Acceptor, StreamSubmission
+from meterhouse.ingest.accept import Acceptor
+from meterhouse.ingest.commit import StreamSubmission
 from meterhouse.judging.catalog import CatalogReader
-from meterhouse.ledger import journal, resends
+from meterhouse.ledger import resends
 from meterhouse.ledger.resends import Resend
 from meterhouse.metering.identifier import Claim, identifier_digest
 from meterhouse.metering.model import MeterEvent
 from meterhouse.metering.resend import received_last
 from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.validation import by_kind, judge
-from meterhouse.processing.freshness import Freshness
-from meterhouse.processing.process import Processor
+from meterhouse.processing.progress import Progress
 from meterhouse.processing.timekeeper import Timekeeper
+from meterhouse.processing.under_way import UnderWay
 from meterhouse.stores import Stores
 from meterhouse.usage.search import Page
 from meterhouse.usage.store import UsageStore
@@ -62,8 +63,8 @@ class Resender(Worker):
         stores: Stores,
         identifiers: Identifiers,
         acceptor: Acceptor,
-        processor: Processor,
-        freshness: Freshness,
+        progress: Progress,
+        under_way: UnderWay,
         clock: Clock,
         timekeeper: Timekeeper,
     ) -> None:
@@ -71,8 +72,8 @@ class Resender(Worker):
         self._stores = stores
         self._identifiers = identifiers
         self._acceptor = acceptor
-        self._processor = processor
-        self._freshness = freshness
+        self._progress = progress
+        self._under_way = under_way
         self._clock = clock
         self._timekeeper = timekeeper
         self._stepping = asyncio.Lock()  # held while a chunk is on its way
@@ -167,7 +168,7 @@ class Resender(Worker):
             if outcomes:
                 return outcomes
         now = self._clock.now()
-        with self._freshness.receiving(now):
+        with self._under_way.receiving(now):
             claims = await self._rejected_claims(resend, chunk)
             events = [
                 resend.plan.event(event, now, claims.get(event.identifier))
@@ -175,7 +176,7 @@ class Resender(Worker):
             ]
             await self._stores.write(resends.save, msgspec.structs.replace(resend, sent_at=now))
             await self._acceptor.accept(
-                StreamSubmission(resend.plan.search.scope.id, journal.pack(events), None)
+                StreamSubmission(resend.plan.search.scope.id, self._acceptor.pack(events), None)
             )
         await self._settle()
         return await self._outcomes(resend, chunk, now)
@@ -233,7 +234,7 @@ class Resender(Worker):
 
     async def _settle(self) -> None:
         """Wait until what was acknowledged is judged and stored, however long that takes."""
-        while not await self._processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+        while not await self._progress.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
             log.info("a resend waits for the processor")
 
 

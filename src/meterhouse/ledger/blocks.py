@@ -46,6 +46,17 @@ def read(
     return [Block(*row) for row in connection.execute(kept)]
 
 
+def tokens(connection: sa.Connection) -> list[str]:
+    """Return the tokens of all blocks that are kept."""
+    return list(connection.execute(sa.select(blocks.c.token)).scalars())
+
+
+def are_kept(connection: sa.Connection, tokens: Sequence[str]) -> bool:
+    """Tell whether any of these blocks is kept still."""
+    kept = sa.exists().where(any_of(blocks.c.token, "tokens"))
+    return bool(connection.execute(sa.select(kept), {"tokens": list(tokens)}).scalar_one())
+
+
 def release(connection: sa.Connection, tokens: Sequence[str]) -> None:
     """Delete blocks that the usage store has."""
     if tokens:

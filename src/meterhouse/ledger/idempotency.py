@@ -16,6 +16,8 @@ from meterhouse.ledger.tables import idempotency_records
 from meterhouse.wire.body import to_json
 from meterhouse.wire.version import Api
 
+Name = tuple[int, Api, str]  # scope, API and key
+
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """The stored answer to the first request under `key`, which counts until `expires_at`.
@@ -34,7 +36,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     customer: str | None = None
 
     @property
-    def name(self) -> tuple[int, Api, str]:
+    def name(self) -> Name:
         """What no other record has: a key names one request in one API of one scope."""
         return self.scope, self.api, self.key
 
@@ -71,13 +73,14 @@ def find(connection: sa.Connection, scope: int, api: Api, keys: Iterable[str]) -
 
 
 def put(connection: sa.Connection, records: Sequence[Record]) -> None:
-    """Store records, none of whose keys has one yet."""
-    insert_rows(
-        connection,
-        idempotency_records,
-        _COLUMNS,
-        [msgspec.structs.astuple(record) for record in records],
-    )
+    """Store records, none of whose keys has one yet.
+
+    Raises `IntegrityError` when one has: where several processes write, another may have stored it
+    since it was looked for. That one's commit is waited for, so they are stored in order.
+    """
+    ordered = sorted(records, key=lambda record: record.name)
+    rows = [msgspec.structs.astuple(record) for record in ordered]
+    insert_rows(connection, idempotency_records, _COLUMNS, rows)
 
 
 def forget(connection: sa.Connection, records: Iterable[Record]) -> None:

@@ -13,7 +13,7 @@ RESEND = "/meterhouse/v1/invalid_meter_events/resend"
 def stream(local: LocalServer, *events: dict[str, Any]) -> None:
     """Send events of a stream; return once they are judged by what is known now."""
     done(post(local, STREAM, {"events": list(events)}))
-    assert local.run(local.meterhouse.services.processor.settle(30))
+    assert local.run(local.meterhouse.services.progress.settle(30))
 
 
 def wrong(identifier: str, customer: str, **more: Any) -> dict[str, Any]:

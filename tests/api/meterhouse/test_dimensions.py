@@ -231,7 +231,7 @@ def test_a_month_that_a_crash_left_half_done_is_made_again(books: Books, *, begu
     made = run(stores.read(dimensions.oldest_running))
     assert made is not None
     slots = Slots(run(stores.read(scopes_by_id))[1], meter, 2, ("region",))
-    position = local.processor.stored_position
+    position = books.local.meterhouse._processor.stored_position
     if begun:  # all of it is there, as just before the switch, and it is not known
         run(stores.usage(add_month, slots, 202611, None))
     among = Positions(0, position)

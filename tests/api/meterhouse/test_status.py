@@ -36,10 +36,10 @@ def test_it_tells_how_fresh_answers_are(local: LocalServer) -> None:
 
 
 def test_what_is_not_judged_yet_is_pending(local: LocalServer) -> None:
-    inner = local.meterhouse.services
+    inner = local.meterhouse
 
     async def ask() -> None:
-        async with inner.processor.still():
+        async with inner._processor.still():
             made = await local.ask("POST", SESSION, headers=HERE)
             sent = await local.ask(
                 "POST",

@@ -222,7 +222,7 @@ def test_a_read_that_has_to_wait_too_long_says_so(
     meter, customer = local.meter(), local.customer()
 
     async def while_nothing_is_processed() -> httpx.Response:
-        async with local.meterhouse.services.processor.still():
+        async with local.meterhouse._processor.still():
             await local.ask(
                 "POST",
                 "/v1/billing/meter_events",

@@ -352,7 +352,7 @@ def test_decimals_by_version_and_setting(
 def rejected(local: LocalServer) -> list[str]:
     """Return the codes of the rejected events that the usage store holds, and of the metrics."""
     stores = local.meterhouse.services.stores
-    local.run(local.meterhouse.services.processor.settle(30))
+    local.run(local.meterhouse.services.progress.settle(30))
     counts = local.run(stores.usage(UsageStore.counts))
     held = sorted(
         code

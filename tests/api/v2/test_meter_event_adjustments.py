@@ -98,7 +98,7 @@ def test_an_event_that_is_not_judged_in_time(
     meter, customer = local.meter(), local.customer()
 
     async def while_nothing_is_processed() -> httpx.Response:
-        async with local.meterhouse.services.processor.still():
+        async with local.meterhouse._processor.still():
             stream = {"events": [event(customer, identifier="a")]}
             await local.ask("POST", STREAM, json=stream, headers=HERE)
             return await local.ask("POST", ADJUSTMENTS, json=cancel(), headers=HERE)

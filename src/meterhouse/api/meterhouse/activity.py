@@ -50,7 +50,7 @@ async def list_(call: Call) -> Answer:
     )
     if question.start > question.end:
         raise refusals.invalid_time_range()
-    settled = await call.services.processor.reach(strong=call.strong)
+    settled = await call.services.progress.reach(strong=call.strong)
     rows = await call.read(activity.count, question, limits.ACTIVITY_ROWS_MAX + 1)
     if len(rows) > limits.ACTIVITY_ROWS_MAX:
         raise refusals.too_many_rows(limits.ACTIVITY_ROWS_MAX, "window")

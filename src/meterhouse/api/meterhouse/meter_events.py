@@ -87,7 +87,7 @@ def _identifier(call: Call) -> str:
 
 
 async def _settled(call: Call) -> bool:
-    return await call.services.processor.reach(strong=call.strong)
+    return await call.services.progress.reach(strong=call.strong)
 
 
 def _answer(document: Any, *, settled: bool) -> Answer:

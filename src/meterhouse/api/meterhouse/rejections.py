@@ -40,7 +40,7 @@ async def list_(call: Call) -> Answer:
         code=params.code,
         received=params.received.window() if params.received else (None, None),
     )
-    settled = await call.services.processor.reach(strong=call.strong)
+    settled = await call.services.progress.reach(strong=call.strong)
     kinds, samples = await call.usage(UsageStore.kinds_of_rejections, search, params.limit + 1)
     shown = {
         event.position: document

@@ -11,7 +11,7 @@ from meterhouse.api.services import Services, require_operator
 async def start(services: Services, request: OpenRequest) -> Answer:
     """Begin a verification, or join the one that is running."""
     require_operator(services, request.authorization)
-    await services.processor.reach(strong=False)
+    await services.progress.reach(strong=False)
     services.verification.start()
     return ok(services.verification.state())
 

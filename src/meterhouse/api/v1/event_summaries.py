@@ -73,7 +73,7 @@ async def list_(call: Call) -> Answer:
     customer = await call.read(customers.find_customer, call.scope.id, params.customer)
     if customer is None:
         raise envelope.no_such("customer", params.customer, "customer")
-    settled = await call.services.processor.reach(strong=call.strong)
+    settled = await call.services.progress.reach(strong=call.strong)
     question = _question(meter, params)
     query = SummaryQuery(
         call.scope,

@@ -13,9 +13,8 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import record, replay
 from meterhouse.api.v2.event import SentEvent
 from meterhouse.errors import Refusal
-from meterhouse.ingest.accept import StreamSubmission
+from meterhouse.ingest.commit import StreamSubmission
 from meterhouse.ledger.idempotency import Record
-from meterhouse.ledger.journal import pack
 from meterhouse.metering.model import MeterEvent
 from meterhouse.wire.document import Document
 from meterhouse.wire.envelope_v2 import invalid_field
@@ -34,10 +33,11 @@ _TAKEN = ok({})
 
 async def create(call: Call) -> Answer:
     """Take all the events or none; the answer comes when they are on disk."""
-    packed = pack(_events(call, call.document(Stream).events))
+    events = _events(call, call.document(Stream).events)
+    packed = call.services.acceptor.pack(events)
     if call.services.rate_limits is not None:
         call.services.rate_limits.admit(
-            "meter_event_stream", call.scope, connected=call.connected, amount=packed.events
+            "meter_event_stream", call.scope, connected=call.connected, amount=len(events)
         )
     key = call.idempotency_key
     kept = None if key is None else record(call, key, _TAKEN)

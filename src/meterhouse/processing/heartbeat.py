@@ -1,0 +1,91 @@
+"""The heartbeat: this process among those that share a ledger.
+
+Every `NODE_BEAT_SECONDS` it shows that it lives, and tells since when it has requests under way.
+What a reader may rely on:
+
+- It is a fence (`Stores.fenced`): nothing is written behind it while the others do not know this
+  process, so what nodes have under way is known of all that is acknowledged later.
+- A process that was taken for dead, because it stood still, refuses what it has under way before
+  it begins anew. The others have told readers meanwhile that nothing so old was missing.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.background import Background
+from meterhouse.errors import OvertakenError, StoreError
+from meterhouse.ledger import nodes
+from meterhouse.ledger.nodes import Node
+from meterhouse.processing.under_way import UnderWay
+from meterhouse.stores import Stores
+
+log = logging.getLogger("meterhouse.heartbeat")
+
+
+class Heartbeat(Background):
+    """Keeps the row of this process; `enter` comes before anything is written behind the fence."""
+
+    def __init__(self, stores: Stores, role: str, under_way: UnderWay) -> None:
+        super().__init__()
+        self._stores = stores
+        self._role = role
+        self._under_way = under_way
+        self.node: str | None = None  # the id that the others know, None when they know none
+
+    def check(self, connection: sa.Connection) -> None:
+        """Make sure that the others know this process until the transaction ends.
+
+        Raises `OvertakenError` when they do not.
+        """
+        if self.node is None:
+            raise OvertakenError("This process was taken for dead, and begins anew.")
+        nodes.check(connection, self.node)
+
+    async def enter(self) -> None:
+        """Be one of the nodes."""
+        node = Node(secrets.token_hex(8), self._role, socket.gethostname(), os.getpid())
+        oldest = self._under_way.oldest()
+        await self._stores.write(nodes.enter, node, limits.NODE_SECONDS, oldest)
+        self.node = node.id
+
+    async def beat(self) -> None:
+        """Show that this process lives; begin anew where it was taken for dead."""
+        if self.node is not None:
+            oldest = self._under_way.oldest()
+            if await self._stores.write(_beat, self.node, oldest):
+                return
+            self.node = None
+            log.warning("This process was taken for dead, because it did not show that it lives.")
+        await self._under_way.answered()
+        await self.enter()
+
+    async def stop(self) -> None:
+        """Leave, after the last write."""
+        await super().stop()
+        if self.node is not None:
+            node, self.node = self.node, None
+            try:
+                await self._stores.write(nodes.leave, node)
+            except StoreError as error:
+                log.warning("this process is among the nodes for a while yet: %s", error)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(limits.NODE_BEAT_SECONDS)
+            try:
+                await self.beat()
+            except StoreError as error:
+                log.debug("the others do not hear of this process: %s", error)
+            except Exception:
+                log.exception("a heartbeat failed")
+
+
+def _beat(connection: sa.Connection, node: str, oldest_under_way: int) -> bool:
+    nodes.expire(connection)
+    return nodes.beat(connection, node, limits.NODE_SECONDS, oldest_under_way)
