@@ -36,6 +36,7 @@ WRITES: dict[str, str | None] = {
     "users sign-out": "dashboard_session.ended",
     "verify": None,
     "migrate": None,
+    "move": "stores.moved",
     "version": None,
 }
 

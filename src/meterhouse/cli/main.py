@@ -21,6 +21,7 @@ _COMMANDS = (
     "backup",
     "restore",
     "migrate",
+    "move",
     "demo",
     "version",
     "settings",

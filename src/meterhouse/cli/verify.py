@@ -6,7 +6,7 @@ process. Where no server runs, the stores are opened here.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any, Literal
 
 import httpx
@@ -25,10 +25,12 @@ from meterhouse.config import Config
 from meterhouse.engine.pair import open_usage
 from meterhouse.errors import MeterhouseError, StoreError
 from meterhouse.jobs.verify import Verification
+from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.owner import Owner
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
 from meterhouse.processing.process import store_left_behind
 from meterhouse.stores import Stores
+from meterhouse.usage.store import UsageStore
 
 app = typer.Typer(add_completion=False)
 
@@ -72,7 +74,7 @@ def verify(
     except MeterhouseError as error:
         complain(error)
         raise typer.Exit(CANNOT_RUN) from error
-    _report(state)
+    report(state)
     if state.status == "unbalanced":
         raise typer.Exit(FAILED)
     if state.status != "balanced":
@@ -84,12 +86,12 @@ async def _verify(config: Config) -> State:
     if server is not None:
         async with _asking_server(server) as ask:
             if ask is not None:
-                return await _follow(ask)
+                return await follow(ask)
     async with _asking_stores(config) as ask:
-        return await _follow(ask)
+        return await follow(ask)
 
 
-async def _follow(ask: Ask) -> State:
+async def follow(ask: Ask) -> State:
     """Show how far the verification is until it ends."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -138,31 +140,40 @@ def _read(answer: httpx.Response) -> State:
 
 @asynccontextmanager
 async def _asking_stores(config: Config) -> AsyncIterator[Ask]:
-    """Open the stores here and begin a verification, which finishes what a crash left behind."""
+    """Open the stores here, and begin a verification."""
     owner = Owner.here(config.data_dir, SystemClock().now())
-    with books.opened(config, owner=owner) as ledger:
-        usage = open_usage(ledger, config.clickhouse_url)
-        stores = Stores(ledger, lambda work, *args, **kwargs: work(usage, *args, **kwargs))
-
-        @asynccontextmanager
-        async def still() -> AsyncIterator[None]:
-            await store_left_behind(stores)
-            yield
-
-        try:
-            verification = Verification(stores, still, SystemClock(), config.deduplication_days)
-            verification.start()
-
-            async def ask() -> State:
-                return msgspec.convert(verification.state(), State)
-
+    with (
+        books.opened(config, owner=owner) as ledger,
+        closing(open_usage(ledger, config.clickhouse_url)) as usage,
+    ):
+        async with asking(ledger, usage, config.deduplication_days) as ask:
             yield ask
-        finally:
-            stores.close()
-            usage.close()
 
 
-def _report(state: State) -> None:
+@asynccontextmanager
+async def asking(ledger: Ledger, usage: UsageStore, deduplication_days: int) -> AsyncIterator[Ask]:
+    """Begin a verification of stores that are open, which finishes what a crash left behind."""
+    stores = Stores(ledger, lambda work, *args, **kwargs: work(usage, *args, **kwargs))
+
+    @asynccontextmanager
+    async def still() -> AsyncIterator[None]:
+        await store_left_behind(stores)
+        yield
+
+    try:
+        verification = Verification(stores, still, SystemClock(), deduplication_days)
+        verification.start()
+
+        async def ask() -> State:
+            return msgspec.convert(verification.state(), State)
+
+        yield ask
+    finally:
+        stores.close()
+
+
+def report(state: State) -> None:
+    """Print what a verification has found."""
     if state.lines:
         headers = list(state.lines[0])
         print_table(headers, [[str(line[name]) for name in headers] for line in state.lines])

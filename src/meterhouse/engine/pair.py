@@ -10,6 +10,7 @@ What a reader may rely on:
   and notices which of them is behind. What else is missing only `meterhouse verify` tells.
 - An operator who goes on regardless makes a new pair of them, with an identity of its own. The
   ledger notes what is missing, and gives out no position that the usage store knows.
+- A usage store that `meterhouse move` has not filled to its end opens with nobody.
 """
 
 import logging
@@ -60,6 +61,11 @@ def _open(ledger: Ledger, url: str, mismatched: MismatchedStores, *, weigh: bool
     with ExitStack() as opened:
         usage = UsageStore.open(url)
         opened.callback(usage.close)
+        if theirs.filled_for(usage) is not None:
+            raise StoreError(
+                f"The usage store at {usage.place} is being filled by `meterhouse move`, which has "
+                "not ended. Give that command again: it goes on."
+            )
         problem = _unlike(ledger, usage) or (_behind(ledger, usage) if weigh else None)
         if problem is not None and mismatched == "refuse":
             raise StoreError(f"{problem} {_ADVICE}")

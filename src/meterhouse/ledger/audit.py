@@ -57,6 +57,7 @@ ACTIONS: Mapping[str, str] = {
     "resend.created": "Rejected events were sent again.",
     "settings.changed": "The server was started with other settings than before.",
     "signing_secret.renewed": "What signs was renewed, which ended every session and token.",
+    "stores.moved": "Both stores were moved here from others.",
     "usage.exported": "The usage of customers was downloaded as CSV or Parquet.",
     "user.created": "A user of the dashboard was made.",
     "user.deleted": "A user was deleted.",

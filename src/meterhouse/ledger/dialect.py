@@ -136,7 +136,8 @@ def insert_rows(
 ) -> None:
     """Insert `rows`, each with a value for each of `columns`, as fast as the driver can.
 
-    Values go to the driver as they are: whole numbers, texts, bytes, booleans and None.
+    Values go to the driver as they are: whole numbers, texts, bytes, booleans and None. JSON is the
+    text of a document.
     """
     if not rows:
         return
@@ -224,7 +225,7 @@ def _insert_statement(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dia
 def _copy_statement(
     table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect
 ) -> tuple[str, list[str]]:
-    types = [table.c[column].type.compile(dialect).partition("(")[0].lower() for column in columns]
+    types = [_sent_as(table.c[column].type, dialect) for column in columns]
     return f"COPY {_named(table, columns, dialect)} FROM STDIN (FORMAT BINARY)", types
 
 
@@ -236,6 +237,13 @@ def _insert_arrays(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialec
         f"INSERT INTO {_named(table, columns, dialect)} SELECT * FROM unnest({arrays})"  # noqa: S608 - names from tables.py
         f" ON CONFLICT DO NOTHING RETURNING {names}"
     )
+
+
+def _sent_as(type_: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> str:
+    """Name the type that the driver packs a value as; it would make a document of JSON's text."""
+    if isinstance(type_, sa.JSON):
+        return "text"
+    return type_.compile(dialect).partition("(")[0].lower()
 
 
 def _named(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:

@@ -363,6 +363,14 @@ def _postgresql_engine(url: sa.URL, connections: int) -> sa.Engine:
     )
 
 
+def unbound(connection: sa.Connection) -> None:
+    """Let the statements of this transaction take the time that they need."""
+    if connection.dialect.name == "sqlite":
+        connection.info["deadline"] = math.inf
+    else:
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+
 def _on_connect(engine: sa.Engine, *statements: str) -> None:
     def prepare(connection: Any, _: object) -> None:
         cursor = connection.cursor()

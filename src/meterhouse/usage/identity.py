@@ -2,6 +2,8 @@
 
 from meterhouse.usage.store import UsageStore
 
+_FILLING = "filling "  # with what belongs to the identity behind it
+
 _IDENTITY = "SELECT identity FROM store_identity ORDER BY number DESC LIMIT 1"
 
 _TAKE_OVER = """
@@ -50,6 +52,17 @@ def read(store: UsageStore) -> str | None:
 def take_over(store: UsageStore, identity: str) -> None:
     """Have this identity from now on."""
     store.change(_TAKE_OVER, {"identity": identity}, {"insert_deduplicate": 0})
+
+
+def begin_filling(store: UsageStore, identity: str) -> None:
+    """Belong to nobody until everything has come that belongs to `identity`."""
+    take_over(store, _FILLING + identity)
+
+
+def filled_for(store: UsageStore) -> str | None:
+    """Return the identity for which a store is being filled; None where it is not."""
+    found = read(store) or ""
+    return found.removeprefix(_FILLING) if found.startswith(_FILLING) else None
 
 
 def stored_events(store: UsageStore) -> int:

@@ -1,0 +1,229 @@
+"""Both stores moved from a folder to PostgreSQL and a ClickHouse server, and back.
+
+The program is the real one, and so is PostgreSQL; ClickHouse is the double.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.cli.samples import meterhouse
+from tests.clickhouse import Double
+from tests.postgresql import PostgreSQL
+from tests.server import TEST_KEY, Server, serving
+
+DAY = 86_400
+VERSION = "2026-10-28.endive"
+METERS = {"sum": {"dimension_payload_keys[]": "model"}, "count": {}, "last": {}}
+
+# Where a move is killed, one after the other: each time it goes on with what there is.
+POINTS = [
+    ("meterhouse.usage.identity:begin_filling", 1),
+    ("meterhouse.usage.store:UsageStore.insert", 1),
+    ("meterhouse.usage.store:UsageStore.insert", 3),
+    ("meterhouse.usage.move:copy", 1),
+    ("meterhouse.ledger.move:copy", 1),
+    ("meterhouse.cli.move:_copy", 1),
+    ("meterhouse.cli.move:_verify", 1),
+]
+
+
+class Places(NamedTuple):
+    """Settings that tell where both stores are."""
+
+    data_dir: Path
+    stores: dict[str, str]
+
+    def options(self, to: str = "") -> list[str]:
+        """Return the options of a command that mean these places."""
+        named = self.stores or {"data_dir": str(self.data_dir)}
+        return [f"--{to}{name.replace('_', '-')}={text}" for name, text in named.items()]
+
+
+class Sender:
+    """Whoever uses a server, by its API."""
+
+    def __init__(self, server: Server) -> None:
+        self._url = server.url
+
+    def ask(self, method: str, path: str, status: int = 200, **form: Any) -> dict[str, Any]:
+        sent = {"params" if method == "GET" else "data": form}
+        answer = httpx.request(method, self._url + path, auth=(TEST_KEY, ""), **sent)
+        assert answer.status_code == status, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def stream(self, *events: dict[str, Any]) -> None:
+        headers = {"Stripe-Version": VERSION, "Authorization": f"Bearer {TEST_KEY}"}
+        answer = httpx.post(
+            f"{self._url}/v2/billing/meter_event_stream",
+            json={"events": [dict(one) for one in events]},
+            headers=headers,
+        )
+        assert answer.status_code == 200, answer.text
+
+    def event(self, customer: str, name: str, identifier: str, status: int = 200) -> None:
+        payload = {"stripe_customer_id": customer, "value": "2.5", "model": "small"}
+        form = {f"payload[{key}]": text for key, text in payload.items()}
+        self.ask(
+            "POST",
+            "/v1/billing/meter_events",
+            status,
+            **{"event_name": name, "identifier": identifier, **form},
+        )
+
+
+def use(sender: Sender) -> None:
+    """Do something of everything that a ledger keeps."""
+    for formula, more in METERS.items():
+        meter = {"display_name": formula, "event_name": formula}
+        sender.ask(
+            "POST",
+            "/v1/billing/meters",
+            **{**meter, "default_aggregation[formula]": formula, **more},
+        )
+    ada, bob = (sender.ask("POST", "/v1/customers", name=name)["id"] for name in ("Ada", "Bob"))
+    sender.ask(
+        "POST",
+        "/v1/webhook_endpoints",
+        **{"url": "http://127.0.0.1:9/nobody", "enabled_events[]": "*"},
+    )
+    for formula in METERS:
+        for number in range(3):
+            sender.event(ada, formula, f"{formula}-{number}")
+    sender.ask(
+        "POST",
+        "/v1/billing/meter_event_adjustments",
+        **{"event_name": "sum", "type": "cancel", "cancel[identifier]": "sum-0"},
+    )
+    payload = {"stripe_customer_id": bob, "value": "1", "model": "large"}
+    fine = {"event_name": "sum", "identifier": "stream-1", "payload": payload}
+    old = int(time.time()) - 20 * DAY
+    sender.stream(
+        fine,
+        fine,
+        {**fine, "event_name": "nothing", "identifier": "stream-2"},
+        {**fine, "identifier": "stream-3", "payload": {**payload, "stripe_customer_id": "cus_no"}},
+        {
+            **fine,
+            "identifier": "stream-4",
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(old)),
+        },
+    )
+    sender.ask("DELETE", f"/v1/customers/{bob}")
+
+
+def told(sender: Sender) -> dict[str, Any]:
+    """Return what a server tells of all that."""
+    lists = ("/v1/customers", "/v1/billing/meters", "/v1/webhook_endpoints", "/v1/events")
+    seen = {path: sender.ask("GET", path)["data"] for path in lists}
+    today = int(time.time()) // DAY * DAY
+    span = {"starts_at": today - 30 * DAY, "ends_at": today + DAY}
+    for meter in seen["/v1/billing/meters"]:
+        question = {**span, "meters[0][meter]": meter["id"], "value_grouping_window": "day"}
+        if meter["display_name"] == "sum":
+            question["meters[0][dimension_group_by_keys][]"] = "model"
+        seen[meter["id"]] = sender.ask("GET", "/meterhouse/v1/usage", **question)["data"]
+    events = sender.ask("GET", "/meterhouse/v1/meter_events", limit=100)["data"]
+    seen["events"] = sorted((one["identifier"], one["outcome"]) for one in events)
+    return seen
+
+
+class Used(NamedTuple):
+    """Where the stores of a server are that was used and stopped, and what it told."""
+
+    places: Places
+    told: dict[str, Any]
+    verified: str
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Used:
+    folder = tmp_path_factory.mktemp("used")
+    with serving(folder) as server:
+        sender = Sender(server)
+        use(sender)
+        seen = told(sender)
+    made = meterhouse("accounts", "create", "--data-dir", folder)
+    assert made.exit_code == 0, made.output
+    places = Places(folder, {})
+    return Used(places, seen, verified(places))
+
+
+@pytest.fixture
+def servers(tmp_path: Path, postgresql_server: PostgreSQL, clickhouse_server: Double) -> Places:
+    urls = (postgresql_server.empty(), clickhouse_server.empty())
+    return Places(tmp_path, dict(zip(("database_url", "clickhouse_url"), urls, strict=True)))
+
+
+def verified(places: Places) -> str:
+    result = meterhouse("verify", *places.options())
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def moved(source: Places, target: Places) -> str:
+    result = meterhouse("move", *source.options(), *target.options("to-"))
+    assert result.exit_code == 0, result.output
+    assert "The books balance." in result.stdout
+    return result.stderr
+
+
+def killed(source: Places, target: Places, point: str, number: int) -> None:
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.cli.mover", point, str(number)),
+            *("move", *source.options(), *target.options("to-")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: text for name, text in os.environ.items() if "METERHOUSE" not in name},
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+def test_there_and_back_everything_is_as_it_was(
+    used: Used, servers: Places, tmp_path: Path
+) -> None:
+    before = verified(used.places)
+    told_next = moved(used.places, servers)
+    assert "METERHOUSE_DATABASE_URL=… METERHOUSE_CLICKHOUSE_URL=… meterhouse serve" in told_next
+    assert verified(used.places) == verified(servers) == before
+    with serving(tmp_path / "node", **servers.stores) as server:
+        sender = Sender(server)
+        assert told(sender) == used.told
+        customer = used.told["/v1/customers"][0]["id"]
+        sender.event(customer, "sum", "sum-1", status=400)  # is taken
+        sender.event(customer, "sum", "new")
+        seen = told(sender)
+        assert ("new", "accepted") in seen["events"]
+    back = Places(tmp_path / "back", {})
+    assert f"meterhouse serve --data-dir {back.data_dir}" in moved(servers, back)
+    with serving(back.data_dir) as server:
+        sender = Sender(server)
+        assert told(sender) == seen
+        sender.event(customer, "sum", "new", status=400)
+        sender.event(customer, "sum", "newer")
+    verified(back)
+
+
+def test_a_move_that_is_killed_goes_on(used: Used, servers: Places) -> None:
+    """Given a kill at each point, no half of a target opens, and at the end all is there once."""
+    for point, number in POINTS:
+        killed(used.places, servers, point, number)
+        refused = meterhouse("verify", *servers.options())
+        assert refused.exit_code == 2
+        assert "is being filled by `meterhouse move`" in refused.stderr, (point, refused.output)
+    moved(used.places, servers)
+    assert verified(servers) == used.verified
+    again = meterhouse("move", *used.places.options(), *servers.options("to-"))
+    assert again.exit_code == 1
+    assert "already" in again.stderr
