@@ -166,7 +166,9 @@ def _check_target(here: Pair, there: Pair) -> None:
     with there.ledger.read() as connection:
         new = ledger_move.is_new(connection)
     if usage_identity.read(there.usage) == theirs.identity == ours.identity:
-        raise StoreError(f"{here} were moved to {there} already.")
+        raise StoreError(
+            f"{here} have been moved to {there} already. Look at them: meterhouse verify."
+        )
     if filled_for is None:
         empty = (
             new and not usage_identity.read(there.usage) and not usage_move.holds_any(there.usage)
