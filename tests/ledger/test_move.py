@@ -11,7 +11,7 @@ from meterhouse.ledger import audit, journal, move, outbox
 from meterhouse.ledger.customer_search import FIELDS, search_customers
 from meterhouse.ledger.customers import Customer, create_customer
 from meterhouse.ledger.engine import Ledger, open_ledger
-from meterhouse.ledger.tables import metadata, notifications
+from meterhouse.ledger.tables import metadata, notifications, tallies
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.search import read_search
 from tests.blank import blank_ledger
@@ -46,6 +46,7 @@ DEMANDED: dict[str, Any] = {
     "notifications.payload": ("snapshot", "thin", "thin"),
     "resends.status": ("complete", "running", "running"),
     "tallies.code": ("", "", "no_meter"),
+    "tallies.stripe": 0,
     "tallies.outcome": ("acknowledged", "accepted", "rejected"),
     "timekeeping.furthest": 2**53 + 1,
     "users.role": "viewer",
@@ -154,6 +155,22 @@ def test_no_number_is_given_again(pair: tuple[Ledger, Ledger]) -> None:
         assert journal.last_position(connection) >= given
         assert journal.reserve(connection, 1) > given
     assert connected(target) > scope
+
+
+@both_ways
+def test_what_several_processes_counted_beside_each_other_is_one_count(
+    pair: tuple[Ledger, Ledger],
+) -> None:
+    source, target = pair
+    scope, _ = two_scopes(source)
+    with source.write() as connection:
+        counted = {"scope": scope, "outcome": "accepted", "code": "", "events": 2**53}
+        rows = [{**counted, "stripe": stripe} for stripe in range(3)]
+        connection.execute(sa.insert(tallies), rows)
+    moved(source, target)
+    with target.read() as connection:
+        found = connection.execute(sa.select(tallies)).mappings().all()
+    assert [{**row} for row in found] == [{**counted, "stripe": 0, "events": 3 * 2**53}]
 
 
 @both_ways

@@ -82,16 +82,20 @@ def _count(connection: sa.Connection, table: sa.Table) -> int:
 
 def _read(source: sa.Connection, table: sa.Table) -> Iterator[Sequence[tuple[Any, ...]]]:
     """Yield the rows of a table some at a time, those first that others may be children of."""
-    select = _folded(table) if _STRIPE in table.c else sa.select(*map(_plain, table.c))
+    select = (_folded if _STRIPE in table.c else _select)(table)
     options = {"yield_per": MOVE_LEDGER_ROWS}
-    with source.execute(select.order_by(*table.primary_key), execution_options=options) as result:
+    with source.execute(select, execution_options=options) as result:
         for rows in result.partitions():
             yield [tuple(row) for row in rows]
 
 
-def _plain(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    """Return a column as the driver takes it; JSON is the same text on both sides."""
-    return sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
+def _select(table: sa.Table) -> sa.Select[Any]:
+    """Read every row as the driver takes it; JSON is the same text on both sides."""
+    columns = (
+        sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
+        for column in table.c
+    )
+    return sa.select(*columns).order_by(*table.primary_key)
 
 
 def _folded(table: sa.Table) -> sa.Select[Any]:
