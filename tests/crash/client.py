@@ -1,20 +1,24 @@
 """A small HTTP client on one kept-alive connection, which tells exactly when it was lost.
 
-An answer was either read to its end, or the request may or may not have had its effect: nothing in
-between, and no retry behind the caller's back.
+Of several servers it asks one until it loses that, and then the next. An answer was either read to
+its end, or the request may or may not have had its effect: nothing in between, and no retry behind
+the caller's back.
 """
 
 import asyncio
 import json
 from decimal import Decimal
+from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import urlencode, urlsplit
 
 from tests.crash.server import KEY
 
 ANSWER_SECONDS_MAX = 60
 VERSION = "2026-10-28.endive"
+
+Address: TypeAlias = Path | str
 
 
 class UnreachableError(ConnectionError):
@@ -35,10 +39,15 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """One connection to the server's Unix socket, opened anew whenever it was lost."""
+    """One connection, opened anew whenever it was lost.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    An address is the path of a Unix socket, or a URL.
+    """
+
+    def __init__(self, *addresses: Address, key: str = KEY) -> None:
+        self._addresses = cycle(addresses)
+        self._address = next(self._addresses)
+        self._key = key
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str, **parameters: str | int) -> Reply:
@@ -50,11 +59,11 @@ class Client:
         return await self.send("POST", path, urlencode(form), headers | _keyed(key))
 
     async def post_v2(
-        self, path: str, document: dict[str, Any], key: str | None = None, bearer: str = KEY
+        self, path: str, document: dict[str, Any], key: str | None = None, bearer: str = ""
     ) -> Reply:
         """Send a request to API v2 with the secret key or the token of a session."""
         headers = {
-            "Authorization": f"Bearer {bearer}",
+            "Authorization": f"Bearer {bearer or self._key}",
             "Content-Type": "application/json",
             "Stripe-Version": VERSION,
         }
@@ -64,7 +73,7 @@ class Client:
         """Send one request; raises `ConnectionError` when the answer did not come."""
         head = {
             "Host": "meterhouse",
-            "Authorization": f"Bearer {KEY}",
+            "Authorization": f"Bearer {self._key}",
             "Content-Length": str(len(body)),
         } | headers
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {head[name]}" for name in head), "", body]
@@ -76,9 +85,11 @@ class Client:
         except TimeoutError as error:
             raise AssertionError(f"{method} {path} hangs") from error
         except UnreachableError:
+            self._address = next(self._addresses)
             raise
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
+            self._address = next(self._addresses)
             raise ConnectionError(str(error)) from error
 
     def close(self) -> None:
@@ -90,10 +101,20 @@ class Client:
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
             try:
-                self._streams = await asyncio.open_unix_connection(str(self._path))
+                self._streams = await _connect(self._address)
             except OSError as error:
                 raise UnreachableError(str(error)) from error
         return self._streams
+
+
+async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(address, Path):
+        return await asyncio.open_unix_connection(str(address))
+    url = urlsplit(address)
+    tls = url.scheme == "https"
+    return await asyncio.open_connection(
+        url.hostname, url.port or (443 if tls else 80), ssl=tls or None
+    )
 
 
 def _keyed(key: str | None) -> dict[str, str]:

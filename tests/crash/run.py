@@ -1,26 +1,20 @@
-"""One run of a test in this room: a server, its senders and their books."""
+"""One run of a test in this room: what serves, its senders and their books."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 from decimal import Decimal
-from itertools import cycle, islice
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tests.crash.books import Books
-from tests.crash.client import Client
-from tests.crash.points import POINTS, Point
+from tests.crash.client import Address, Client
 from tests.crash.sender import Sender
-from tests.crash.server import Server
 from tests.metering.oracle import OracleMeter
 
 SENDERS = 12
 HOURS = 30  # distinct hours in which the use happened; few enough for one page of summaries
 REACH_DAYS = 33  # over more than a month, so that a batch is more than one block
-LOAD_SECONDS_MAX = 0.25  # between the start of the server and a kill from outside
-STARTING = 0.2  # of the kills from outside come while the server starts
-TRAP_SECONDS_MAX = 60
 
 METERS = (
     OracleMeter("", "crash_sum"),
@@ -38,13 +32,26 @@ class Range(NamedTuple):
     end: int
 
 
-class Run:
-    """Starts with an empty folder; `seed` decides what the senders do and when kills come."""
+class Served(Protocol):
+    """A server, or several that are one to whoever sends."""
 
-    def __init__(self, server: Server, seed: int) -> None:
-        self.server = server
-        self.start_seconds: list[float] = []
-        self._client = Client(self.server.socket)
+    @property
+    def addresses(self) -> Sequence[Address]:
+        """Where it answers."""
+
+    async def stop(self) -> int:
+        """Stop it in order; 0 if it did."""
+
+    async def verify(self) -> tuple[int, str]:
+        """Run `meterhouse verify`; return how it ended and what it said."""
+
+
+class Run:
+    """Starts with an empty ledger; `seed` decides what the senders do."""
+
+    def __init__(self, served: Served, seed: int) -> None:
+        self._served = served
+        self._client = Client(*served.addresses)
         self._seed = seed
         self._random = Random(seed)
         self._done = False
@@ -54,7 +61,7 @@ class Run:
         await self._compare(books)
         await self._verify(books)
         self._client.close()
-        assert await self.server.stop() == 0
+        assert await self._served.stop() == 0
         await self._verify(books)
 
     async def set_up(self) -> Books:
@@ -82,48 +89,20 @@ class Run:
             finally:
                 self._done = True
 
-    async def kill(self, kills: int, points: Sequence[Point] = POINTS) -> None:
-        """Kill the server `kills` times; it runs at the end.
-
-        They come at each of the points, in their order, then as often from outside, and so on.
-        """
-        rounds = cycle([*points, *[None] * len(points)])
-        await self.server.kill()
-        for point in islice(rounds, kills - 1):
-            if point is None:
-                await self._kill_from_outside()
-            else:
-                await self._kill_at(point)
-        await self.server.start()
-
     def _senders(self, books: Books) -> list[Sender]:
         *own, shared = books.customers
         now = int(time.time()) // 3600 * 3600
         hours = [now - 3600 * self._random.randrange(1, REACH_DAYS * 24) for _ in range(HOURS)]
         return [
-            Sender(Client(self.server.socket), books, customer, shared, hours, seed)
+            Sender(self._from(seed), books, customer, shared, hours, seed)
             for seed, customer in enumerate(own, self._seed * SENDERS)
         ]
 
-    async def _kill_from_outside(self) -> None:
-        began = time.perf_counter()
-        await self.server.spawn()
-        if self.start_seconds and self._random.random() < STARTING:
-            await asyncio.sleep(self._random.uniform(0, self.start_seconds[-1]))
-        else:
-            await self.server.ready()
-            self.start_seconds.append(time.perf_counter() - began)
-            await asyncio.sleep(self._random.uniform(0, LOAD_SECONDS_MAX))
-        await self.server.kill()
-
-    async def _kill_at(self, point: Point) -> None:
-        number = self._random.randint(1, point.calls)
-        await self.server.spawn(point.call, point.moment, str(number))
-        try:
-            async with asyncio.timeout(TRAP_SECONDS_MAX):
-                await self.server.ended()
-        except TimeoutError as error:
-            raise AssertionError(f"nothing came to call {number} {point}") from error
+    def _from(self, number: int) -> Client:
+        """Return a client that begins at one of the addresses."""
+        addresses = self._served.addresses
+        first = number % len(addresses)
+        return Client(*addresses[first:], *addresses[:first])
 
     async def _compare(self, books: Books) -> None:
         """Ask for every summary of every customer, and compare it with the books."""
@@ -178,7 +157,7 @@ class Run:
 
     async def _verify(self, books: Books) -> None:
         """Check that `meterhouse verify` finds a balance, and the numbers of the books."""
-        code, said = await self.server.verify()
+        code, said = await self._served.verify()
         assert code == 0, said
         names, values = (line.split("\t") for line in said.splitlines()[:2])
         told = zip(names, values, strict=True)

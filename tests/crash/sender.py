@@ -6,7 +6,6 @@ from random import Random
 
 from tests.crash.books import Books, Intent
 from tests.crash.client import Client, Reply, UnreachableError
-from tests.crash.server import KEY
 from tests.metering.oracle import OracleEvent, OracleMeter
 
 RETRY_SECONDS = 0.01
@@ -115,7 +114,7 @@ class Sender:
     async def _stream(self) -> None:
         """Send many events at once: new ones, and identifiers that may be taken."""
         key = self._key(f"{self._name}-stream")
-        bearer = await self._session() if self._random.random() < IN_SESSION else KEY
+        bearer = await self._session() if self._random.random() < IN_SESSION else ""
         number = self._random.randint(1, STREAM_EVENTS_MAX)
         intents = [self._intend_streamed(nameless=key is not None) for _ in range(number)]
         document = {"events": [intent.document() for intent in intents]}

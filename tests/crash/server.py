@@ -60,6 +60,14 @@ class Server:
         await self.spawn()
         await self.ready()
 
+    async def insist(self) -> None:
+        """Start the program again and again until it answers, as who supervises it does."""
+        async with asyncio.timeout(START_SECONDS_MAX):
+            await self.spawn()
+            while not await self._running.stdout.readline():  # type: ignore[union-attr] # a pipe
+                await self.ended()
+                await self.spawn()
+
     async def kill(self) -> None:
         """Kill the program with SIGKILL, wherever it is."""
         if self._running.returncode is None:
@@ -97,6 +105,25 @@ class Server:
     def log(self) -> str:
         """Return what the program logged, over all its lives."""
         return self._log.read_text(errors="replace")
+
+    def pause(self) -> None:
+        """Stop the program where it is, and its engine process, until `resume`."""
+        for process in self._processes():
+            process.suspend()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        program = psutil.Process(self._running.pid)
+        return [program, *program.children()]
+
+    @property
+    def addresses(self) -> list[Path]:
+        """Where it answers."""
+        return [self.socket]
 
     @property
     def _running(self) -> Process:

@@ -13,6 +13,7 @@ from statistics import median
 import pytest
 
 from tests.clickhouse import Double
+from tests.crash.kills import Kills
 from tests.crash.points import COMMIT, POINTS, Point
 from tests.crash.run import Run
 from tests.crash.server import Server
@@ -52,8 +53,11 @@ async def _crash(crashing: Server, points: Sequence[Point]) -> None:
     async with crashing as server:
         run = Run(server, SEED)
         books = await run.set_up()
-        await run.load(books, run.kill(kills, points))
+        killing = Kills(server, SEED)
+        await run.load(books, killing.kill(kills, points))
         await run.check(books)
     assert "ERROR" not in server.log()
-    started = f"start {median(run.start_seconds):.2f} s (longest {max(run.start_seconds):.2f} s)"
+    started = (
+        f"start {median(killing.start_seconds):.2f} s (longest {max(killing.start_seconds):.2f} s)"
+    )
     print(f"{kills} kills, {started}, {dict(books.outcomes)}, unsure {dict(books.unsure)}")  # noqa: T201 - `pytest -rP` shows it
