@@ -1,5 +1,6 @@
 """What tests of several rooms share."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -23,6 +24,16 @@ LONG = ("tests/crash/", "tests/model/", "tests/test_readme.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest tests first."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from what has been imported and collected.
+
+    It looks at everything only once enough is new beside what is old. So it would leave alone what
+    tests drop, such as filters of 64 MB, until that is gigabytes.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -253,7 +253,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hurry")
 def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
-    with local_server(tmp_path) as local, receiving() as receiver:
+    with local_server(tmp_path, own=True) as local, receiving() as receiver:
         receiver.reply = lambda heard: Reply(200, heard.body[:900])
         listen(local, receiver)
         customer, other = ada(local), local.customer()
@@ -295,16 +295,17 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hurry")
-def test_a_customer_who_stays_loses_values_of_events_alone(local: LocalServer) -> None:
-    customer = ada(local)
-    meter = local.meter()
-    send(local, customer, model="m1", note="x")
-    told = finish(local, ask(local, customer, payload_keys=["note"], keep_customer=True))
-    assert told["events"] == 1
-    assert local.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
-    [event] = local.request("GET", "/meterhouse/v1/meter_events").json()["data"]
-    assert event["payload"] == {"stripe_customer_id": customer, "value": "2", "model": "m1"}
-    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
+def test_a_customer_who_stays_loses_values_of_events_alone(tmp_path: Path) -> None:
+    with local_server(tmp_path, own=True) as local:
+        customer = ada(local)
+        meter = local.meter()
+        send(local, customer, model="m1", note="x")
+        told = finish(local, ask(local, customer, payload_keys=["note"], keep_customer=True))
+        assert told["events"] == 1
+        assert local.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+        [event] = local.request("GET", "/meterhouse/v1/meter_events").json()["data"]
+        assert event["payload"] == {"stripe_customer_id": customer, "value": "2", "model": "m1"}
+        assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
 
 
 def test_what_is_refused(local: LocalServer) -> None:
