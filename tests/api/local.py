@@ -159,14 +159,24 @@ def kept_store(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def local_server(data_dir: Path, *, own: bool = False, **settings: str) -> Iterator[LocalServer]:
-    """Open a server with `settings`, such as `values="whole"`; close it when the block ends.
+def own_stores() -> Iterator[None]:
+    """Let servers have usage stores of their own as long as the block lasts."""
+    kept = _keeps.copy()
+    _keeps.clear()
+    for keep in kept:
+        keep.close()
+    try:
+        yield
+    finally:
+        _keeps.extend(kept)
 
-    Its usage store is the one that is kept, if any, unless it is to have its `own`.
-    """
+
+@contextmanager
+def local_server(data_dir: Path, **settings: str) -> Iterator[LocalServer]:
+    """Open a server with `settings`, such as `values="whole"`; close it when the block ends."""
     blank_ledger(data_dir)
     with asyncio.Runner() as runner:
-        local = _opened(runner, data_dir, settings, own=own)
+        local = _opened(runner, data_dir, settings)
         local.run(local.meterhouse.start())
         try:
             yield local
@@ -174,14 +184,9 @@ def local_server(data_dir: Path, *, own: bool = False, **settings: str) -> Itera
             local.run(local.meterhouse.stop())
 
 
-def _opened(
-    runner: asyncio.Runner, data_dir: Path, settings: dict[str, str], *, own: bool
-) -> LocalServer:
-    for keep in _keeps:
-        if own:
-            keep.close()
-        else:
-            shared = settings | {"clickhouse_url": keep.url}
-            with mock.patch.object(UsageStore, "open", return_value=keep.open(data_dir)):
-                return LocalServer(runner, data_dir, shared)
-    return LocalServer(runner, data_dir, settings)
+def _opened(runner: asyncio.Runner, data_dir: Path, settings: dict[str, str]) -> LocalServer:
+    if not _keeps:
+        return LocalServer(runner, data_dir, settings)
+    keep = _keeps[-1]
+    with mock.patch.object(UsageStore, "open", return_value=keep.open(data_dir)):
+        return LocalServer(runner, data_dir, settings | {"clickhouse_url": keep.url})

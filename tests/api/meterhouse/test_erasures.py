@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.ledger import tables
 from meterhouse.usage import request_logs, schema
-from tests.api.local import DAY, NOW, LocalServer, local_server
+from tests.api.local import DAY, NOW, LocalServer, local_server, own_stores
 from tests.receiver import Receiver, Reply, receiving
 
 ADA = "Ada Wanderlust"
@@ -237,8 +237,8 @@ def everything(local: LocalServer, customer: str, other: str) -> tuple[str, str]
 
 
 @pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine delete at once what it has replaced."""
+def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the engine delete at once what it has replaced, in tables that are made for it."""
     kept = f"old_parts_lifetime = {limits.USAGE_REPLACED_SECONDS},"
     late = f"max_cleanup_delay_period = {limits.USAGE_CLEANED_SECONDS_MAX}"
     soon = """old_parts_lifetime = 0,
@@ -249,11 +249,13 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (*tables, (schema, "USAGE_SLOTS"), (request_logs, "SCHEMA")):
         statement = getattr(module, name).replace(kept, "").replace(late, soon)
         monkeypatch.setattr(module, name, statement)
+    with own_stores():
+        yield
 
 
 @pytest.mark.usefixtures("hurry")
 def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
-    with local_server(tmp_path, own=True) as local, receiving() as receiver:
+    with local_server(tmp_path) as local, receiving() as receiver:
         receiver.reply = lambda heard: Reply(200, heard.body[:900])
         listen(local, receiver)
         customer, other = ada(local), local.customer()
@@ -295,17 +297,16 @@ def test_a_person_is_forgotten_everywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hurry")
-def test_a_customer_who_stays_loses_values_of_events_alone(tmp_path: Path) -> None:
-    with local_server(tmp_path, own=True) as local:
-        customer = ada(local)
-        meter = local.meter()
-        send(local, customer, model="m1", note="x")
-        told = finish(local, ask(local, customer, payload_keys=["note"], keep_customer=True))
-        assert told["events"] == 1
-        assert local.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
-        [event] = local.request("GET", "/meterhouse/v1/meter_events").json()["data"]
-        assert event["payload"] == {"stripe_customer_id": customer, "value": "2", "model": "m1"}
-        assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
+def test_a_customer_who_stays_loses_values_of_events_alone(local: LocalServer) -> None:
+    customer = ada(local)
+    meter = local.meter()
+    send(local, customer, model="m1", note="x")
+    told = finish(local, ask(local, customer, payload_keys=["note"], keep_customer=True))
+    assert told["events"] == 1
+    assert local.request("GET", f"/v1/customers/{customer}").json()["name"] == ADA
+    [event] = local.request("GET", "/meterhouse/v1/meter_events").json()["data"]
+    assert event["payload"] == {"stripe_customer_id": customer, "value": "2", "model": "m1"}
+    assert local.summaries(meter, customer).json()["data"][0]["aggregated_value"] == 2
 
 
 def test_what_is_refused(local: LocalServer) -> None:
