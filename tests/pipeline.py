@@ -28,6 +28,7 @@ from meterhouse.metering.identifier import Claims
 from meterhouse.metering.model import Meter, MeterEvent, Scope
 from meterhouse.metrics import Metrics
 from meterhouse.processing.process import Processor
+from meterhouse.processing.stillness import alone
 from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
@@ -76,7 +77,7 @@ class Pipeline:
         )
         self.processor = Processor(stores, engine, self.identifiers, self.acceptor, self.metrics)
         self.retention = Retention(stores, self.identifiers, self.clock, audit_days=400)
-        self.verification = Verification(stores, self.processor.still, self.clock, DAYS)
+        self.verification = Verification(stores, alone(self.processor.still), self.clock, DAYS)
         with stores._ledger.write() as connection:
             account = accounts.default_account(connection, NOW)
             self.scope, self.live = accounts.scopes_of(connection, account.id)

@@ -8,7 +8,6 @@ class Waiter(Worker):
 
     async def _run(self) -> None:
         while True:
-            self._idle.set()
             if await is_set_within(self._work, 60):
                 self._work.clear()
 
@@ -45,14 +44,3 @@ def test_whether_an_event_happens() -> None:
         return before, await is_set_within(event, 60)
 
     assert asyncio.run(body()) == (False, True)
-
-
-def test_finish_waits_for_a_worker_to_be_idle() -> None:
-    async def body() -> None:
-        waiter = Waiter()
-        waiter.start()
-        async with asyncio.timeout(5):
-            await waiter.finish(60)
-        await waiter.stop()
-
-    asyncio.run(body())

@@ -4,8 +4,9 @@ Start: open both stores, make accounts and keys, finish what a crash left behind
 Stop, the other way round: finish the requests in flight, drain what is pending, close both stores.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ from meterhouse.api.rate_limits import RateLimits
 from meterhouse.api.routes import ROUTES, Routes
 from meterhouse.api.services import Services
 from meterhouse.api.sessions import Sessions
+from meterhouse.background import Background
 from meterhouse.clock import Clock
 from meterhouse.config import SETTINGS, Config
 from meterhouse.dashboard.client import Asgi
@@ -41,6 +43,7 @@ from meterhouse.ingest.claims import LocalClaims
 from meterhouse.jobs.erase import Eraser
 from meterhouse.jobs.exports import Exports
 from meterhouse.jobs.key_uses import KeyUses
+from meterhouse.jobs.owned import NAMES, JobName, Jobs
 from meterhouse.jobs.rebuild import Rebuilder
 from meterhouse.jobs.report import Reporter
 from meterhouse.jobs.request_logs import RequestLogs
@@ -58,6 +61,7 @@ from meterhouse.metrics import Metrics
 from meterhouse.processing.freshness import Freshness
 from meterhouse.processing.process import Processor
 from meterhouse.processing.progress import LocalProgress
+from meterhouse.processing.stillness import alone
 from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.processing.under_way import UnderWay
 from meterhouse.signing import Signing
@@ -114,29 +118,17 @@ class Meterhouse:
             self._stores, self._engine, identifiers, self._acceptor, metrics
         )
         progress = LocalProgress(self._stores, self._processor)
-        under_way = UnderWay(clock)
-        self._freshness = Freshness(progress, under_way, clock)
-        self._reporter = Reporter(self._stores, clock, self._processor.settle)
+        self._under_way = UnderWay(clock)
+        self._freshness = Freshness(progress, self._under_way, clock)
+        self._still = alone(self._processor.still)
+        self._writing_months = asyncio.Lock()
         self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
-        self._retention = Retention(self._stores, identifiers, timekeeper, config.audit_days)
-        self._deliverer = Deliverer(self._stores, clock, timekeeper, metrics, Sender(config, clock))
         self._broadcast = Broadcast(self._stores, clock, metrics, signing)
         self._request_logs = RequestLogs(
             self._stores, metrics, self._broadcast.tell_logs, self._broadcast.hears_logs
         )
-        self._resender = Resender(
-            self._stores,
-            identifiers,
-            self._acceptor,
-            progress,
-            under_way,
-            clock,
-            timekeeper,
-        )
-        self._rebuilder = Rebuilder(self._stores, self._processor, clock)
-        self._eraser = Eraser(
-            self._stores, self._processor, self._resender, self._rebuilder, timekeeper
-        )
+        self.jobs = Jobs(self._makers(identifiers, clock, metrics))
+        self._stores.listen(lambda: self.jobs.wake("deliver"))
         self._snapshots = Snapshots(self._stores, self._unchanging, config)
         self._key_uses = KeyUses(self._stores)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
@@ -151,7 +143,7 @@ class Meterhouse:
             self._acceptor,
             progress,
             self._freshness,
-            Verification(self._stores, self._processor.still, clock, config.deduplication_days),
+            Verification(self._stores, self._still, clock, config.deduplication_days),
             self._snapshots,
             Authentication(self._stores, clock, self._key_uses),
             Sessions(signing),
@@ -159,10 +151,8 @@ class Meterhouse:
             event_ids,
             self._broadcast,
             self._request_logs,
-            self._resender,
             self._exports,
-            self._rebuilder,
-            self._eraser,
+            self.jobs,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
             config.operator_token or new_token(OPERATOR_TOKEN),
@@ -179,12 +169,39 @@ class Meterhouse:
         )
         self.asgi = below(config.base_path, compose(gate, self.dashboard))
 
+    def _makers(
+        self, identifiers: Identifiers, clock: Clock, metrics: Metrics
+    ) -> dict[JobName, Callable[[Stores], Background]]:
+        """Tell how each job is built that writes by some stores."""
+        config, timekeeper, settle = self.config, self._timekeeper, self._processor.settle
+        receiving = self._under_way.receiving
+        return {
+            "deliver": lambda stores: Deliverer(
+                stores, clock, timekeeper, metrics, Sender(config, clock)
+            ),
+            "report": lambda stores: Reporter(stores, clock, settle),
+            "retain": lambda stores: Retention(stores, identifiers, timekeeper, config.audit_days),
+            "resend": lambda stores: Resender(
+                stores, identifiers, settle, receiving, self._sent, clock, timekeeper, metrics
+            ),
+            "rebuild": lambda stores: Rebuilder(
+                stores, settle, self._still, clock, self._writing_months
+            ),
+            "erase": lambda stores: Eraser(
+                stores, settle, self._still, lambda: self.jobs.wake("rebuild"), timekeeper
+            ),
+        }
+
     def _committed(self, _: int) -> None:
+        self._processor.wake()
+
+    def _sent(self, events: int) -> None:
+        self._acceptor.journal_events += events
         self._processor.wake()
 
     @asynccontextmanager
     async def _unchanging(self) -> AsyncIterator[None]:
-        async with self._rebuilder.paused(), self._processor.still():
+        async with self._writing_months, self._processor.still():
             yield
 
     async def start(self) -> None:
@@ -198,13 +215,9 @@ class Meterhouse:
         self._timekeeper.start()
         self._loader.start()
         self._freshness.start()
-        self._deliverer.start()
-        self._reporter.start()
-        self._retention.start()
         self._request_logs.start()
-        self._resender.start()
-        self._rebuilder.start()
-        self._eraser.start()
+        for name in NAMES:
+            self.jobs.start(name, self._stores)
         self._exports.start()
         self._key_uses.start()
 
@@ -214,17 +227,12 @@ class Meterhouse:
         await self._request_logs.stop()
         await self._timekeeper.stop()
         await self._loader.stop()
-        await self._retention.stop()
         await self._freshness.stop()
-        await self._reporter.stop()
-        await self._resender.stop()
-        await self._eraser.stop()
-        await self._rebuilder.stop()
+        await self.jobs.stop_all()
         await self._snapshots.drop()
         await self._key_uses.stop()
         await self._acceptor.drain()
         await self._processor.stop(limits.STOP_DRAIN_SECONDS_MAX)
-        await self._deliverer.stop()
         self._stores.close()
         self._engine.close()
         self.ledger.close()

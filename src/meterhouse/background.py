@@ -43,15 +43,15 @@ class Background(ABC):
 
 
 class Worker(Background):
-    """Works until nothing is left, and again when it is woken.
+    """Works until nothing is left, and again when it is woken or has waited long enough.
 
-    `_run` waits for `_work`, clears it, and sets `_idle` when nothing is left.
+    `_run` waits for `_work` and clears it. To wake a worker is to spare it the wait: it finds what
+    another process has left to do, too.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._work = asyncio.Event()
-        self._idle = asyncio.Event()
 
     def start(self) -> None:
         """Begin with what was left behind."""
@@ -60,9 +60,4 @@ class Worker(Background):
 
     def wake(self) -> None:
         """Tell that there is something new to do."""
-        self._idle.clear()
         self._work.set()
-
-    async def finish(self, seconds: float) -> None:
-        """Wait until nothing is left to do, for at most `seconds`."""
-        await is_set_within(self._idle, seconds)

@@ -4,6 +4,7 @@
 MeterhouseError
 ├── ConfigError      a setting is wrong; the program does not start
 ├── ApiError         the dashboard's question to the API was refused
+├── DisturbedError   what has to stand still does not, or not to the end
 ├── CrowdedError     somebody waits for more than one may
 ├── ExportError      an answer cannot be written as it is asked for
 ├── StoreError       a store cannot be opened or does not answer
@@ -30,6 +31,10 @@ class MeterhouseError(Exception):
 
 class ConfigError(MeterhouseError):
     """A setting has a value that cannot work."""
+
+
+class DisturbedError(MeterhouseError):
+    """Processing did not stand still, or went on before what needs it was finished."""
 
 
 class CrowdedError(MeterhouseError):

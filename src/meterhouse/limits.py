@@ -130,6 +130,13 @@ SESSIONS_CACHED_MAX = 10_000
 # The limits profile `stripe`; its table of rates is in `config`.
 RATE_LIMIT_EVENTS_MAX = 1_000_000_000  # in a second, that a setting may name
 
+# Stillness of all who process (`processing.stillness`).
+STILL_SECONDS = 10  # that it lasts unless who wants it says again that it shall
+STILL_RENEW_SECONDS = 3
+STILL_WAIT_SECONDS_MAX = 30  # that all are waited for
+STILL_LOOK_SECONDS = 1  # between two looks of an owner whether somebody wants it
+STILL_POLL_MILLISECONDS = 100  # the same while somebody does
+
 # From the journal to the usage store.
 ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit
 ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of a group
@@ -139,9 +146,6 @@ RECENT_CLAIM_MINUTES = 10  # that a claim is kept in the ledger once the usage s
 TALLY_STRIPES = 64  # lines that processes add the same count to, lest they wait for each other
 JOURNAL_COMMIT_POSITIONS = 2_048  # that a commit has on PostgreSQL, whether it needs them or not
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
-SIGNAL_MILLISECONDS = 20  # between two times that a process signals to others
-SIGNAL_LOOK_MILLISECONDS = 200  # until a process that listens looks whether it shall end
-SIGNAL_RETRY_SECONDS = 1  # until it listens anew after it lost the connection
 PROCESS_BATCH_EVENTS_MAX = 60_000
 PROCESS_AT_ONCE_EVENTS = 2_000  # judged together: what fits into the processor's caches
 PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 200 bytes each
@@ -216,6 +220,8 @@ DELIVERY_CANCEL_ROWS_MAX = 1_000  # of a destination that is gone, in one transa
 DELIVERY_LOOK_SECONDS_MAX = 5  # between two looks at what is due
 DELIVERY_RETRY_SECONDS = 1  # until the ledger is asked again after it failed
 
+ANSWER_POLL_MILLISECONDS = 20  # between two looks at what an answer waits for
+
 # The search for raw events, and resending what was rejected.
 SEARCH_STRETCH_EVENTS = 1_000_000  # looked through at once; if the page is not full, more are
 SEARCH_STRETCH_DOUBLINGS = 4  # of a stretch, from one to the next
@@ -227,6 +233,7 @@ CUSTOMER_SEARCH_CHARS_MAX = 256
 RESEND_IDENTIFIERS_ITEMS_MAX = 1_000  # in one request; a filter takes any number
 RESEND_CHUNK_EVENTS_MAX = 1_000  # that are resent together
 RESEND_ANSWER_SECONDS_MAX = 2  # that the request which begins a resend waits for its end
+RESEND_LOOK_SECONDS = 5  # between two looks at what is to be resent
 RESEND_RETRY_SECONDS = 1
 RESEND_POLL_MILLISECONDS = 200  # between two looks of the command line at how far a resend is
 RESENDS_DAYS = 30  # that a resend can be asked for
@@ -288,11 +295,6 @@ LEDGER_SILENT_SECONDS = (
 )
 LEDGER_PROBE_ATTEMPTS_MAX = 3  # that stay unanswered until it is lost, the lock of an owner with it
 LEDGER_PROBE_SECONDS = 5
-LEDGER_TENDER_CONNECTIONS = (
-    2  # connections beside the writer's, by which a process shows that it lives
-)
-LEDGER_WRITE_SECONDS_MAX = 20  # of a statement that an owner of a ledger on PostgreSQL writes
-LEDGER_IDLE_SECONDS_MAX = 5  # between two statements of such a transaction; then it is undone
 LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10
 LEDGER_CACHE_BYTES_MAX = 64 * 1_048_576  # pages that the SQLite writer keeps in memory

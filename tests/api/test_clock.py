@@ -49,7 +49,7 @@ def jump(local: LocalServer, milliseconds: int) -> None:
     """Let the clock jump; a look sees it, and a sweep goes by it."""
     local.clock.advance(milliseconds)
     local.run(local.meterhouse.services.timekeeper.look(LOOK))
-    local.run(local.meterhouse._retention.sweep())
+    local.run(local.job("retain").sweep())
 
 
 def verified(local: LocalServer) -> list[str]:
@@ -220,7 +220,7 @@ def test_it_is_not_ready_while_the_ledger_takes_nothing(
             "status": "not ready",
             "reason": "The ledger does not answer: database or disk is full",
         }
-        local.run(local.meterhouse._retention.sweep())  # which has nothing to write
+        local.run(local.job("retain").sweep())  # which has nothing to write
     monkeypatch.undo()
     local.create(V1, data=v1("cus_1", "a"))
     assert local.request("GET", "/readyz").status_code == 200

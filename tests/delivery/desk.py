@@ -142,6 +142,7 @@ async def desk(
     with open_ledger(blank_ledger(folder)) as ledger:
         stores = Stores(ledger, no_usage)
         deliverer = Deliverer(stores, clock, timekeeper, Metrics(), Sender(config, clock))
+        stores.listen(deliverer.wake)
         deliverer.start()
         try:
             yield Desk(stores, clock, deliverer)

@@ -14,9 +14,9 @@ from meterhouse.clock import ManualClock
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.delivery.listener import Event, Item, Listener
 from meterhouse.errors import StoreError
-from meterhouse.ledger import accounts, audit, keys, listeners, notifications, signing_secret
+from meterhouse.ledger import accounts, audit, keys, notifications, signing_secret
 from meterhouse.ledger.engine import Ledger, open_ledger
-from meterhouse.ledger.tables import deliveries
+from meterhouse.ledger.tables import deliveries, listeners
 from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
 from meterhouse.signing import Signing
@@ -90,7 +90,7 @@ class Station:
     def since(self) -> dict[str, int]:
         """Return how far each session has heard, as the ledger knows it."""
         with self.ledger.read() as connection:
-            return {one.id: one.since for one in listeners.read(connection)}
+            return dict(connection.execute(sa.select(listeners.c.id, listeners.c.since)).all())
 
 
 @asynccontextmanager
@@ -216,8 +216,8 @@ def test_an_event_can_be_told_again(run: Run) -> None:
         made = station.happen(station.own, 1)
         one = await station.listen(station.own)
         other = await station.listen(station.live)
-        station.broadcast.tell(station.own, made)
-        station.broadcast.tell(station.own, made, station.shop.account)
+        await station.broadcast.tell(station.own, made)
+        await station.broadcast.tell(station.own, made, station.shop.account)
         connection = one.connect()
         assert await hear(one, connection) == (made, None)
         assert await hear(one, connection) == (made, station.shop.account)

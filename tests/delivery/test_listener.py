@@ -68,18 +68,20 @@ def test_what_is_heard_has_no_gap() -> None:
     async def run() -> list[int]:
         one = listener("v2_events")
         connection = one.connect()
-        far = [one.heard(9)]
+        one.offered = 9
+        far = [one.heard()]
         for number in (10, 12, 15):
             one.offer(event(number), number)
         one.offer(event(1))  # told again: it has no number
-        far.append(one.heard(20))
+        one.offered = 20
+        far.append(one.heard())
         for _ in range(4):
             await send(one, connection)
         for number in (12, 10, 1, 15):
             one.hear(Ack(f"evt_{number}"), NOW)
-            far.append(one.heard(20))
+            far.append(one.heard())
         one.since = 25  # it came later than the last one that was offered
-        return [*far, one.heard(20)]
+        return [*far, one.heard()]
 
     assert asyncio.run(run()) == [9, 9, 9, 14, 14, 20, 25]
 
@@ -90,13 +92,15 @@ def test_what_is_thrown_away_holds_nobody_back() -> None:
         most = limits.CLI_WAITING_FRAMES_MAX
         for number in range(1, most + 4):
             one.offer(event(number), number)
-        far = [one.heard(most + 3)]
+        one.offered = most + 3
+        far = [one.heard()]
         connection = one.connect()
         for _ in range(most):
             await send(one, connection)
         one.offer(event(most + 4), most + 4)
         await send(one, connection)  # so many are sent and not acknowledged
-        return [*far, one.heard(most + 4)]
+        one.offered = most + 4
+        return [*far, one.heard()]
 
     assert asyncio.run(run()) == [3, 4]
 

@@ -28,12 +28,12 @@ def test_another_secret_ends_what_a_reader_of_the_ledger_could_use_and_nothing_e
         test, _ = accounts.scopes_of(connection, account.id)
         key, secret = keys.create_key(connection, test, NOW)
         one = Listening("cliws_1", test, key.id, "laptop", frozenset(), EVERY_LOG, 4)
-        listeners.put(connection, one)
+        listeners.put(connection, one, "here", NOW)
         assert rotate(connection) == Ended(dashboard=3, listeners=1)
         after = read_secret(connection)
         assert after != before
         assert len(after) == 32
-        assert listeners.read(connection) == []
+        assert listeners.take_all(connection, "here") == []
         assert keys.find_key(connection, digest(secret)) == key
         assert users.find_user(connection, "ada") is not None
         assert rotate(connection) == Ended(dashboard=0, listeners=0)

@@ -14,11 +14,9 @@ from meterhouse.config import Config
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.ingest.accept import Acceptor
-from meterhouse.jobs.erase import Eraser
 from meterhouse.jobs.exports import Exports
-from meterhouse.jobs.rebuild import Rebuilder
+from meterhouse.jobs.owned import Jobs
 from meterhouse.jobs.request_logs import RequestLogs
-from meterhouse.jobs.resend import Resender
 from meterhouse.jobs.snapshot import Snapshots
 from meterhouse.jobs.verify import Verification
 from meterhouse.logs import NoteRequest
@@ -54,10 +52,8 @@ class Services:
     event_ids: EventIds
     broadcast: Broadcast
     request_logs: RequestLogs
-    resender: Resender
     exports: Exports
-    rebuilder: Rebuilder
-    eraser: Eraser
+    jobs: Jobs
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str

@@ -29,6 +29,7 @@ from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.owner import Owner
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
 from meterhouse.processing.process import store_left_behind
+from meterhouse.processing.stillness import alone
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 
@@ -156,12 +157,12 @@ async def asking(ledger: Ledger, usage: UsageStore, deduplication_days: int) -> 
     stores = Stores(ledger, lambda work, *args, **kwargs: work(usage, *args, **kwargs))
 
     @asynccontextmanager
-    async def still() -> AsyncIterator[None]:
+    async def hold() -> AsyncIterator[None]:
         await store_left_behind(stores)
         yield
 
     try:
-        verification = Verification(stores, still, SystemClock(), deduplication_days)
+        verification = Verification(stores, alone(hold), SystemClock(), deduplication_days)
         verification.start()
 
         async def ask() -> State:

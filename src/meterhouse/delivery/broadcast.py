@@ -11,11 +11,16 @@ Which sessions there are, and how far each has heard, is kept in the ledger, so 
 after a restart or a kill. What the CLIs tell about their forwarding is recorded in the same
 transaction, at the pace of the looks: what one acknowledged just before a kill it hears again.
 While the ledger does not answer, the first `CLI_WAITING_FRAMES_MAX` things that they tell are kept.
+
+Of several servers on one ledger the one that a CLI reaches last serves its session, from where the
+ledger knows that it has heard. The others find that out at their next look, and let it go. Whoever
+has something told again says so in the ledger.
 """
 
 import asyncio
 import logging
 import math
+import secrets
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
@@ -28,7 +33,7 @@ from meterhouse.errors import StoreError
 from meterhouse.ledger import accounts, forwards, keys, listeners, notifications
 from meterhouse.ledger.accounts import Home
 from meterhouse.ledger.forwards import Forward
-from meterhouse.ledger.listeners import Listening
+from meterhouse.ledger.listeners import Again, Listening
 from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
 from meterhouse.signing import Signing
@@ -51,7 +56,9 @@ class Broadcast:
         self._signing = signing
         self._listeners: dict[str, Listener] = {}
         self._homes: dict[int, Home] = {}  # as many as there are accounts
-        self._number = 0
+        self._name = secrets.token_hex(8)
+        self._finding = asyncio.Lock()
+        self._kept_at = -math.inf  # when the ledger was told that they last, by the loop's clock
         self._heard: list[Forward] = []
         self._ended: set[str] = set()  # sessions that the ledger does not know to be over
         self._seen_at = -math.inf  # when the ledger was asked about all, by the loop's clock
@@ -60,8 +67,10 @@ class Broadcast:
 
     async def start(self) -> None:
         """Wait for those who listened before; they are as if they had left just now."""
-        kept = await self._stores.read(listeners.read)
-        self._number = min((one.since for one in kept), default=0)
+        if self._stores.shared:
+            await self._stores.write(listeners.keep_all, self._until())
+            return
+        kept = await self._stores.write(listeners.take_all, self._name)
         key = await self._key()
         for one in kept:
             self._listeners[one.id] = self._listener(one, key)
@@ -85,16 +94,17 @@ class Broadcast:
         self._forget(self._clock.now())
         if not self._make_room(scope):
             return None
-        if not self._listeners:
-            self._number = since
         session = Listening(new_id("cliws"), scope, key, device, features, filters, since)
+        await self._stores.write(listeners.put, session, self._name, self._until())
         listener = self._listeners[session.id] = self._listener(session, signed_with)
         self._look()
-        await self._stores.write(listeners.put, session)
         return listener
 
     async def find(self, listener: str, account: str) -> Listener | None:
         """Return the listener of an account that has this id, while it may listen."""
+        if self._stores.shared:
+            async with self._finding:
+                await self._take(listener, account)
         found = self._listeners.get(listener)
         if found is None or found.scope.account != account:
             return None
@@ -107,9 +117,13 @@ class Broadcast:
         if forward is not None and len(self._heard) < limits.CLI_WAITING_FRAMES_MAX:
             self._heard.append(forward)
 
-    def tell(self, scope: Scope, event: Notification, account: str | None = None) -> None:
+    async def tell(self, scope: Scope, event: Notification, account: str | None = None) -> None:
         """Tell whoever listens to `scope` of an event again; `account` is its connected account."""
-        self._offer(Event(event, account), scope.account, scope.livemode)
+        if self._stores.shared:
+            again = Again(event.scope, event.id, account)
+            await self._stores.write(listeners.tell_again, scope.id, again)
+        else:
+            self._offer(Event(event, account), scope.account, scope.livemode)
 
     def hears_logs(self) -> bool:
         """Tell whether somebody listens to the requests that are answered."""
@@ -153,6 +167,24 @@ class Broadcast:
             one.filters,
         )
 
+    async def _take(self, listener: str, account: str) -> None:
+        """Serve a session from now on, whoever has served it before."""
+        key = await self._key()
+        taken = await self._stores.write(
+            listeners.take, listener, account, self._name, self._until()
+        )
+        known = self._listeners.get(listener)
+        if taken is None or (known is not None and taken.mine):
+            return
+        if known is not None:
+            known.end()
+        self._listeners[listener] = self._listener(taken.session, key)
+        self._look()
+
+    def _until(self) -> int:
+        """Return until when a session is surely kept; it is told again before that."""
+        return self._clock.now() + 2 * limits.CLI_KEPT_SECONDS * 1000
+
     def _look(self) -> None:
         """Look for what happens, as long as somebody listens."""
         if self._listeners and (self._task is None or self._task.done()):
@@ -163,6 +195,8 @@ class Broadcast:
             seconds = limits.CLI_POLL_MILLISECONDS / 1000
             try:
                 await self._record()
+                if self._stores.shared:
+                    await self._serve()
                 await self._see_all()
                 while await self._read() == limits.CLI_READ_ROWS_MAX:
                     pass
@@ -179,9 +213,7 @@ class Broadcast:
         """
         heard, self._heard = self._heard, []
         moved = {
-            one: number
-            for one in self._listeners.values()
-            if (number := one.heard(self._number)) > one.since
+            one: number for one in self._listeners.values() if (number := one.heard()) > one.since
         }
         far = any(number >= one.since + limits.CLI_READ_ROWS_MAX for one, number in moved.items())
         ended = tuple(self._ended)
@@ -189,7 +221,7 @@ class Broadcast:
             return
         positions = [(one.id, number) for one, number in moved.items()]
         try:
-            await self._stores.write(_keep, heard, positions, ended)
+            await self._stores.write(_keep, self._name, heard, positions, ended)
         except StoreError:
             self._heard = [*heard, *self._heard][: limits.CLI_WAITING_FRAMES_MAX]
             raise
@@ -215,28 +247,57 @@ class Broadcast:
             if one.id in self._listeners and not (held and same):
                 self._end(one.id)
 
+    async def _serve(self) -> None:
+        """Let go those whom another server serves, keep the others, and tell again what is asked.
+
+        Who is not served by this one, according to the ledger, was so before it was asked.
+        """
+        mine = tuple(self._listeners)
+        served = await self._stores.read(listeners.served, self._name)
+        for one in mine:
+            if one not in served and one in self._listeners:
+                self._listeners.pop(one).end()
+        if any(served.values()):
+            for one, again, event in await self._stores.write(listeners.take_again, self._name):
+                listener = self._listeners.get(one)
+                if listener is not None and event is not None:
+                    _offer(listener, Event(event, again.account))
+        now = asyncio.get_running_loop().time()
+        if now >= self._kept_at + limits.CLI_KEPT_SECONDS:
+            await self._stores.write(listeners.keep, self._name, self._until())
+            self._kept_at = now
+
     async def _read(self) -> int:
         """Tell what happened since the last look; return how much it was."""
-        found = await self._stores.read(notifications.after, self._number, limits.CLI_READ_ROWS_MAX)
+        after = min((one.offered for one in self._listeners.values()), default=None)
+        if after is None:
+            return 0
+        found = await self._stores.read(notifications.after, after, limits.CLI_READ_ROWS_MAX)
         scopes = {event.scope for _, event in found} - self._homes.keys()
         if scopes:
             self._homes |= await self._stores.read(accounts.homes, scopes)
+        # Who has come meanwhile may have to hear what was before.
+        asked = [one for one in self._listeners.values() if one.offered >= after]
         for number, event in found:
-            self._number = number
-            self._spread(event, number)
+            self._spread(event, number, asked)
         return len(found)
 
-    def _spread(self, event: Notification, number: int) -> None:
+    def _spread(self, event: Notification, number: int, asked: Sequence[Listener]) -> None:
         home = self._homes[event.scope]
-        self._offer(Event(event, None), home.account, home.livemode, number)
+        told = [(home.account, Event(event, None))]
         if home.platform is not None:
-            self._offer(Event(event, home.account), home.platform, home.livemode, number)
+            told.append((home.platform, Event(event, home.account)))
+        for one in asked:
+            if number > one.offered:
+                one.offered = number
+                for account, item in told:
+                    if (one.scope.account, one.scope.livemode) == (account, home.livemode):
+                        _offer(one, item, number)
 
-    def _offer(self, item: Item, account: str, livemode: bool, number: int | None = None) -> None:
+    def _offer(self, item: Item, account: str, livemode: bool) -> None:
         for one in self._listeners.values():
-            mine = (one.scope.account, one.scope.livemode) == (account, livemode)
-            if mine and one.wants(item) and (number is None or number > one.since):
-                one.offer(item, number)
+            if (one.scope.account, one.scope.livemode) == (account, livemode):
+                _offer(one, item)
 
     def _make_room(self, scope: Scope) -> bool:
         """See to it that one more may listen, if need be in place of who has left first."""
@@ -257,16 +318,22 @@ class Broadcast:
         self._ended.add(listener)
 
 
+def _offer(one: Listener, item: Item, number: int | None = None) -> None:
+    if one.wants(item):
+        one.offer(item, number)
+
+
 def _secret(key: bytes, scope: Scope, device: str) -> str:
     return listen_secret(key, scope.account, device, livemode=scope.livemode)
 
 
 def _keep(
     connection: sa.Connection,
+    server: str,
     heard: Sequence[Forward],
     positions: Sequence[tuple[str, int]],
     ended: Sequence[str],
 ) -> None:
     forwards.record(connection, heard)
-    listeners.move(connection, positions)
-    listeners.forget(connection, ended)
+    listeners.move(connection, server, positions)
+    listeners.forget(connection, server, ended)

@@ -1,7 +1,8 @@
 """Deliver: what is owed goes to its destinations, to each at its own pace.
 
 - A delivery is pending in the ledger until what came of its attempt is recorded there. So a kill
-  forgets nothing; a receiver may hear of the same event twice.
+  forgets nothing; a receiver may hear of the same event twice. Nor is anything recorded by who
+  does not deliver any more: it is attempted again by who does.
 - At most `DELIVERY_DESTINATION_ATTEMPTS_MAX` attempts to one destination go on at a time, and one
   only after an attempt that failed: however slow or dead a destination is, no other waits for it.
 - What came of attempts is recorded in one transaction for all that ended meanwhile.
@@ -21,10 +22,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.background import Background, is_set_within
+from meterhouse.background import Worker, is_set_within
 from meterhouse.clock import Clock
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.schedule import next_attempt
+from meterhouse.errors import OvertakenError
 from meterhouse.ledger import deliveries
 from meterhouse.ledger.deliveries import Attempt, Debt, Owed, Step
 from meterhouse.metrics import Metrics
@@ -45,8 +47,8 @@ class Due(NamedTuple):
     next_at: int | None
 
 
-class Deliverer(Background):
-    """Delivers from `start()` to `stop()`."""
+class Deliverer(Worker):
+    """Delivers from `start()` to `stop()`, once; it closes the sender."""
 
     def __init__(
         self, stores: Stores, clock: Clock, timekeeper: Clock, metrics: Metrics, sender: Sender
@@ -57,17 +59,11 @@ class Deliverer(Background):
         self._timekeeper = timekeeper
         self._metrics = metrics
         self._sender = sender
-        self._work = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
         self._under_way: dict[str, set[str]] = {}  # deliveries by their destination
         self._failing: set[str] = set()  # destinations whose last attempt failed
         self._ended: list[tuple[Owed, Step]] = []
         self._recording = asyncio.Lock()
-
-    def start(self) -> None:
-        """Deliver from now on; first what a crash or a stop left behind."""
-        self._stores.listen(self.wake)
-        super().start()
 
     async def stop(self) -> None:
         """Let attempts end, for a while; what has not arrived by then stays owed."""
@@ -81,16 +77,14 @@ class Deliverer(Background):
             await asyncio.gather(*late, return_exceptions=True)
         await self._sender.close()
 
-    def wake(self) -> None:
-        """Tell that something new is owed, or that the clock has moved."""
-        self._work.set()
-
     async def _run(self) -> None:
         await self._open()
         while True:
             self._work.clear()
             try:
                 seconds = await self._begin()
+            except OvertakenError:
+                return
             except Exception:
                 log.exception("what is due could not be read, and will be read again")
                 seconds = limits.DELIVERY_RETRY_SECONDS
@@ -120,6 +114,8 @@ class Deliverer(Background):
         if due.cancelled:
             await self._stores.write(deliveries.record, due.cancelled, now)
             self.wake()
+        if due.attempts and self._stores.shared:
+            await self._stores.write(_nothing)  # which fails where another process delivers by now
         for owed in due.attempts:
             self._under_way.setdefault(owed.destination.id, set()).add(owed.delivery.id)
             attempt = asyncio.create_task(self._attempt(owed))
@@ -159,6 +155,8 @@ class Deliverer(Background):
             steps = [step for _, step in ended]
             reached = self._timekeeper.now()
             disabled = await self._stores.write(deliveries.record, steps, reached)
+        except OvertakenError:
+            return
         except Exception:
             log.exception("what came of deliveries could not be recorded, and will be recorded")
             self._ended = ended + self._ended
@@ -183,6 +181,10 @@ class Deliverer(Background):
         self._metrics.delivery_attempts.labels(step.status).inc()
         if step.status == "failed":
             log.warning("gave up the delivery %s to %s", step.debt.delivery, destination)
+
+
+def _nothing(_: sa.Connection) -> None:
+    pass
 
 
 def _again(owed: Owed, now: int, reached: int) -> int | None:

@@ -50,9 +50,9 @@ class Listener:
 
     It lasts as long as `key` is good, the id of the key that began it; None for the operator.
     It has heard all notifications up to the number `since`, as far as the ledger knows, and is
-    offered those after it. `left_at` is the instant since when it has no connection, None while it
-    has one. `dropped` is called when something is
-    thrown away because too much waits.
+    offered those after it; it was offered all up to the number `offered` that it wants. `left_at`
+    is the instant since when it has no connection, None while it has one. `dropped` is called when
+    something is thrown away because too much waits.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Listener:
         self.device = device
         self.features = features
         self.since = since
+        self.offered = since
         self._filters = filters
         self._dropped = dropped
         self._waiting: deque[Item] = deque()
@@ -103,9 +104,9 @@ class Listener:
         self._waiting.append(item)
         self._some.set()
 
-    def heard(self, newest: int) -> int:
-        """Return up to which number everything is heard, where `newest` is the last one offered."""
-        return max(self.since, min(self._owed.values(), default=newest + 1) - 1)
+    def heard(self) -> int:
+        """Return up to which number everything is heard."""
+        return max(self.since, min(self._owed.values(), default=self.offered + 1) - 1)
 
     def connect(self) -> int:
         """Begin a connection and return its number."""

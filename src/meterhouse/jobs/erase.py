@@ -19,15 +19,22 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import Worker, is_set_within
-from meterhouse.jobs.rebuild import Rebuilder
-from meterhouse.jobs.resend import Resender
-from meterhouse.ledger import accounts, dimensions, erasures, idempotency, meters, notifications
+from meterhouse.errors import OvertakenError
+from meterhouse.ledger import (
+    accounts,
+    dimensions,
+    erasures,
+    idempotency,
+    journal,
+    meters,
+    notifications,
+)
 from meterhouse.ledger.dimensions import DimensionChange
 from meterhouse.ledger.erasures import Erasure, Step
 from meterhouse.metering.model import Meter
 from meterhouse.metering.search import DEFAULT_CUSTOMER_KEY
 from meterhouse.metering.window import MILLISECONDS
-from meterhouse.processing.process import Processor
+from meterhouse.processing.stillness import Settle, Still
 from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.stores import Stores
 from meterhouse.usage import erase
@@ -42,21 +49,24 @@ log = logging.getLogger("meterhouse.erase")
 
 
 class Eraser(Worker):
-    """Takes one step of one erasure after the other; one that has to wait holds up no other."""
+    """Takes one step of one erasure after the other; one that has to wait holds up no other.
+
+    `rebuild()` is called when there is something to rebuild.
+    """
 
     def __init__(
         self,
         stores: Stores,
-        processor: Processor,
-        resender: Resender,
-        rebuilder: Rebuilder,
+        settle: Settle,
+        still: Still,
+        rebuild: Callable[[], None],
         timekeeper: Timekeeper,
     ) -> None:
         super().__init__()
         self._stores = stores
-        self._processor = processor
-        self._resender = resender
-        self._rebuilder = rebuilder
+        self._settle = settle
+        self._still = still
+        self._rebuild = rebuild
         self._timekeeper = timekeeper
         self._replaced: dict[str, set[str]] = {}  # by erasure, whose files it waits for
         self._steps: dict[Step, Callable[[Erasure], Awaitable[Erasure]]] = {
@@ -68,22 +78,24 @@ class Eraser(Worker):
 
     async def _run(self) -> None:
         while True:
+            self._work.clear()
             try:
                 while erasure := await self._stores.read(erasures.due, self._timekeeper.now()):
                     await self._stores.write(erasures.save, await self._advanced(erasure))
+            except OvertakenError:
+                return
             except Exception:
                 log.exception("an erasure failed and will be tried again")
                 await asyncio.sleep(limits.ERASURE_RETRY_SECONDS)
-                continue
-            if not self._work.is_set():
-                self._idle.set()
-            if await is_set_within(self._work, limits.ERASURE_LOOK_SECONDS):
-                self._work.clear()
+                self._work.set()
+            await is_set_within(self._work, limits.ERASURE_LOOK_SECONDS)
 
     async def _advanced(self, erasure: Erasure) -> Erasure:
         """Return an erasure one step further, or put off."""
         try:
             return await self._steps[erasure.step](erasure)
+        except OvertakenError:
+            raise
         except Exception:
             log.exception("the erasure %s failed and will be tried again", erasure.id)
             return self._later(erasure, _LOOK)
@@ -117,19 +129,20 @@ class Eraser(Worker):
         """Erase values from the events that were acknowledged before, and from answers to them.
 
         Most of it beside everything else. Then what came meanwhile, or was copied: by a resend, or
-        by a cancellation, which repeats its event.
+        by a cancellation, which repeats its event. A resend that would bring values back has seen
+        by then that they are being erased, or is in the journal.
         """
         target = await self._stores.read(_target, erasure)
         found = await self._stores.usage(erase.begin, target)
         erasure = msgspec.structs.replace(erasure, events=max(found, erasure.events))
         await self._stores.write(erasures.save, erasure)
         await self._changed()
-        async with self._resender.paused():
-            if not await self._processor.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
-                return self._later(erasure, _LOOK)
-            async with self._processor.still():
-                found = await self._stores.usage(erase.begin, target)
-                await self._changed()
+        await self._stores.write(journal.watermark)
+        if not await self._settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+            return self._later(erasure, _LOOK)
+        async with self._still():
+            found = await self._stores.usage(erase.begin, target)
+            await self._changed()
         await self._answers(erasure)
         return msgspec.structs.replace(
             erasure,
@@ -170,7 +183,7 @@ class Eraser(Worker):
             )
             if tells:
                 await self._stores.write(_rebuild, meter, self._timekeeper.now())
-                self._rebuilder.wake()
+                self._rebuild()
                 waits = True
         if waits:
             return self._later(erasure, _LOOK)

@@ -4,17 +4,17 @@
   in one transaction, while nothing is half-way between the stores.
 - A pass adds the events that came since the pass before, month by month. When little is left, the
   last pass runs while processing stands still, and adds the cancellations: all of them, because a
-  cancellation has the position of its event.
-- Nothing else writes slots of the version that is made. So a month that was begun and is not known
-  to be finished, because of a crash, is taken away and made again.
-- What is left of the versions before goes a while after the switch, when nobody asks for it.
+  cancellation has the position of its event. The switch fails unless it stands still to the end.
+- Nothing else writes slots of the version that is made. Whether a month that was begun is finished
+  nobody knows after a crash, and whoever began it may go on adding to it. So the change goes on
+  with a version of its own then, from the beginning.
+- What is left of other versions goes a while after the switch, when nobody asks for it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 import msgspec
 import sqlalchemy as sa
@@ -22,17 +22,19 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.background import Worker, is_set_within
 from meterhouse.clock import Clock
-from meterhouse.ledger import accounts, dimensions, meters
+from meterhouse.errors import OvertakenError
+from meterhouse.ledger import accounts, dimensions, journal, meters
 from meterhouse.ledger.dimensions import DimensionChange, RebuiltMonth
-from meterhouse.processing.process import Processor
-from meterhouse.stores import Stores
+from meterhouse.metering.model import Meter
+from meterhouse.processing.stillness import Settle, Still
+from meterhouse.stores import Fence, Stores
 from meterhouse.usage.rebuild import (
     Month,
     Positions,
     Slots,
     add_month,
+    clear_abandoned,
     clear_former,
-    clear_month,
     find_months,
 )
 
@@ -42,66 +44,66 @@ _LAST = 2**63 - 1  # beyond every position
 
 
 class Rebuilder(Worker):
-    """Runs one change after the other."""
+    """Runs one change after the other.
 
-    def __init__(self, stores: Stores, processor: Processor, clock: Clock) -> None:
+    It has `writing` while the stores say different things of a month: whoever has it finds them
+    equal, and keeps them so.
+    """
+
+    def __init__(
+        self, stores: Stores, settle: Settle, still: Still, clock: Clock, writing: asyncio.Lock
+    ) -> None:
         super().__init__()
         self._stores = stores
-        self._processor = processor
+        self._settle = settle
+        self._still = still
         self._clock = clock
-        self._writing = asyncio.Lock()  # held while the stores say different things of a month
-
-    @asynccontextmanager
-    async def paused(self) -> AsyncIterator[None]:
-        """Change nothing in either store, once the month is done that is being made.
-
-        Whoever wants the processor still as well stops it after this.
-        """
-        async with self._writing:
-            yield
+        self._writing = writing
 
     async def _run(self) -> None:
         while True:
+            self._work.clear()
             try:
                 while change := await self._stores.read(dimensions.oldest_running):
                     await self._rebuild(change)
-                if not self._work.is_set():
-                    self._idle.set()
                 await self._clear()
+            except OvertakenError:
+                return
             except Exception:
                 log.exception("a rebuild failed and will be tried again")
                 await asyncio.sleep(limits.REBUILD_RETRY_SECONDS)
-                continue
-            if await is_set_within(self._work, limits.REBUILD_LOOK_SECONDS):
-                self._work.clear()
+                self._work.set()
+            await is_set_within(self._work, limits.REBUILD_LOOK_SECONDS)
 
     async def _rebuild(self, change: DimensionChange) -> None:
         """Bring a change to its end."""
-        slotted, slots = await self._stores.read(_slots, change)
-        if slotted:
-            await self._take_back(change, slots)
-            last = 0
+        change = await self._alone(change)
+        meter, slots = await self._stores.read(_slots, change)
+        last = 0
+        if meter.slotted:
+            if slots.version > meter.dimension_version + 1:
+                await self._stores.usage(clear_abandoned, slots, meter.dimension_version)
             for _ in range(limits.REBUILD_PASSES_MAX):
                 started = time.monotonic()
                 last = await self._pass(change, slots, last)
                 if time.monotonic() - started < limits.REBUILD_STILL_SECONDS_MAX:
                     break
-        async with self._processor.still():
-            if slotted:
+        async with self._still() as stillness:
+            if meter.slotted:
                 await self._last_pass(change, slots, last)
-            await self._stores.write(dimensions.complete, change, self._clock.now())
+            await self._stores.write(_switch, stillness, change, self._clock.now())
 
-    async def _take_back(self, change: DimensionChange, slots: Slots) -> None:
-        """Take away the slots of months that were begun and not finished."""
-        for one in await self._stores.read(dimensions.months, change):
-            if one.begun:
-                async with self._writing:
-                    await self._stores.usage(clear_month, slots, one.month)
-                    await self._stores.write(dimensions.forget_month, change, one.month)
+    async def _alone(self, change: DimensionChange) -> DimensionChange:
+        """Return a change to whose version nobody else adds anything."""
+        if any(one.begun for one in await self._stores.read(dimensions.months, change)):
+            return await self._stores.write(dimensions.renew, change)
+        return change
 
     async def _pass(self, change: DimensionChange, slots: Slots, after: int) -> int:
         """Add what is stored; return the position up to which that is. It is done up to `after`."""
-        last = self._processor.stored_position
+        last = await self._stores.write(journal.watermark)
+        while not await self._settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+            log.info("a rebuild waits until what was acknowledged is stored")
         found = await self._stores.usage(find_months, slots, Positions(after, last))
         if change.events_total is None and not after:
             events = sum(month.events for month in found)
@@ -145,7 +147,7 @@ class Rebuilder(Worker):
         return {one.month: one for one in months}
 
     async def _clear(self) -> None:
-        """Delete what is left of former versions, once nobody asks for it any more."""
+        """Delete what is left of other versions, once nobody asks for it any more."""
         change = await self._stores.read(dimensions.oldest_uncleared)
         before = self._clock.now() - limits.REBUILD_FORMER_SECONDS * 1000
         if change is None or change.completed_at is None or change.completed_at > before:
@@ -161,11 +163,17 @@ class Rebuilder(Worker):
             await self._stores.write(dimensions.clear, change)
 
 
-def _slots(connection: sa.Connection, change: DimensionChange) -> tuple[bool, Slots]:
-    """Return whether the meter of a change has slots, and those that the change makes."""
+def _slots(connection: sa.Connection, change: DimensionChange) -> tuple[Meter, Slots]:
+    """Return the meter of a change, and the slots that the change makes."""
     meter = meters.by_ids(connection, [change.meter])[change.meter]
     scope = accounts.scopes_by_id(connection)[change.scope]
-    return meter.slotted, Slots(scope, change.meter, change.version, change.keys or ())
+    return meter, Slots(scope, change.meter, change.version, change.keys or ())
+
+
+def _switch(connection: sa.Connection, stillness: Fence, change: DimensionChange, now: int) -> None:
+    """Let the meter switch, if processing has stood still until now."""
+    stillness.check(connection)
+    dimensions.complete(connection, change, now)
 
 
 def _begun(

@@ -9,7 +9,6 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 import msgspec
 import sqlalchemy as sa
@@ -17,18 +16,18 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.background import Background
 from meterhouse.clock import Clock
+from meterhouse.errors import OvertakenError
 from meterhouse.ledger import accounts, outbox, rejections
 from meterhouse.metering import report
 from meterhouse.metering.report import RejectionLine
 from meterhouse.metering.window import MILLISECONDS
+from meterhouse.processing.stillness import Settle
 from meterhouse.stores import Stores
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.notification import Notification
 from meterhouse.wire.timestamp import print_timestamp
 
 log = logging.getLogger("meterhouse.report")
-
-Settle = Callable[[float], Awaitable[bool]]
 
 _APART = limits.CLOCK_APART_MINUTES_MAX * MILLISECONDS["minute"]
 _DUE = (limits.REPORT_WINDOW_SECONDS + limits.REPORT_DELAY_SECONDS) * 1000
@@ -61,6 +60,8 @@ class Reporter(Background):
             due = _next_due(self._clock.now())
             try:
                 count = await self.report()
+            except OvertakenError:
+                return
             except Exception:
                 log.exception("error reports could not be emitted; they will be tried again")
                 await asyncio.sleep(limits.REPORT_RETRY_SECONDS)

@@ -4,40 +4,40 @@
   event of a stream is. The one claim that does not stand against it is that of a rejected event,
   which an event that was submitted alone keeps; see `MeterEvent.resend_of`. Of an event so old that
   the claim of an earlier resend may be over, the usage store tells whether it counts.
-- A chunk is one submission, so it is acknowledged whole or not at all. Before it is sent, the
-  ledger knows the instant at which it is received; so after a crash its outcomes are found, or it
-  is sent again.
+- A chunk is sent in one transaction, which also keeps the instant at which it is received; so after
+  a crash it is sent, or its outcomes are found.
 - What arrives or is rejected after a resend began is not part of it.
+- Values that are being erased from events (`jobs.erase`) are not brought back: a resend waits, and
+  a chunk that was read before is read again.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.background import Worker
+from meterhouse.background import Worker, is_set_within
 from meterhouse.clock import Clock
-from meterhouse.errors import Refusal
+from meterhouse.errors import OvertakenError, Refusal
 from meterhouse.identifiers.index import Identifiers, day_of
-from meterhouse.ingest.accept import Acceptor
-from meterhouse.ingest.commit import StreamSubmission
+from meterhouse.ingest.pack import pack
 from meterhouse.judging.catalog import CatalogReader
-from meterhouse.ledger import resends
+from meterhouse.ledger import erasures, journal, partitions, resends, tallies
 from meterhouse.ledger.resends import Resend
 from meterhouse.metering.identifier import Claim, identifier_digest
 from meterhouse.metering.model import MeterEvent
 from meterhouse.metering.resend import received_last
 from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.validation import by_kind, judge
-from meterhouse.processing.progress import Progress
+from meterhouse.metrics import Metrics
+from meterhouse.processing.stillness import Settle
 from meterhouse.processing.timekeeper import Timekeeper
-from meterhouse.processing.under_way import UnderWay
 from meterhouse.stores import Stores
 from meterhouse.usage.search import Page
 from meterhouse.usage.store import UsageStore
@@ -56,51 +56,48 @@ class Chunk(NamedTuple):
 
 
 class Resender(Worker):
-    """Runs one resend after the other."""
+    """Runs one resend after the other.
+
+    `receiving(instant)` tells that something is on its way that was received then, and `sent` how
+    many events came into the journal.
+    """
 
     def __init__(
         self,
         stores: Stores,
         identifiers: Identifiers,
-        acceptor: Acceptor,
-        progress: Progress,
-        under_way: UnderWay,
+        settle: Settle,
+        receiving: Callable[[int], AbstractContextManager[None]],
+        sent: Callable[[int], None],
         clock: Clock,
         timekeeper: Timekeeper,
+        metrics: Metrics,
     ) -> None:
         super().__init__()
+        self._metrics = metrics
         self._stores = stores
         self._identifiers = identifiers
-        self._acceptor = acceptor
-        self._progress = progress
-        self._under_way = under_way
+        self._settles = settle
+        self._receiving = receiving
+        self._noted = sent
         self._clock = clock
         self._timekeeper = timekeeper
-        self._stepping = asyncio.Lock()  # held while a chunk is on its way
-
-    @asynccontextmanager
-    async def paused(self) -> AsyncIterator[None]:
-        """Resend nothing, once the chunk that is on its way has arrived."""
-        async with self._stepping:
-            yield
 
     async def _run(self) -> None:
         while True:
-            await self._work.wait()
             self._work.clear()
             try:
                 while resend := await self._stores.read(resends.oldest_running):
-                    async with self._stepping:
-                        await self._step(resend)
+                    await self._step(resend)
+            except OvertakenError:
+                return
             except Refusal as refusal:
                 log.info("a resend waits: %s", refusal)
                 await self._pause()
             except Exception:
                 log.exception("a resend failed and will be tried again")
                 await self._pause()
-            else:
-                if not self._work.is_set():
-                    self._idle.set()
+            await is_set_within(self._work, limits.RESEND_LOOK_SECONDS)
 
     async def _pause(self) -> None:
         await asyncio.sleep(limits.RESEND_RETRY_SECONDS)
@@ -112,15 +109,18 @@ class Resender(Worker):
             raise envelope.clock_behind()
         if resend.matched is None:
             resend = await self._counted(resend)
+        erased = await self._stores.read(erasures.erased, resend.scope)
         chunk = await self._chunk(resend)
         left = chunk._replace(events=await self._left(resend, chunk.events))
+        outcomes: Mapping[str, str] | None
         if not left.events:
-            outcomes: Mapping[str, str] = {}
+            outcomes = {}
         elif resend.dry_run:
             outcomes = await self._judged(resend, left)
         else:
-            outcomes = await self._sent(resend, left)
-        await self._stores.write(resends.save, _advanced(resend, chunk, outcomes))
+            outcomes = await self._sent(resend, left, erased)
+        if outcomes is not None:
+            await self._stores.write(resends.save, _advanced(resend, chunk, outcomes))
 
     async def _counted(self, resend: Resend) -> Resend:
         """Count what a resend is about, when all that came before it is judged."""
@@ -160,34 +160,37 @@ class Resender(Worker):
         counts = await self._stores.usage(UsageStore.newest, accepted, "accepted", before)
         return [event for event in events if counts.get(event.identifier, -1) < event.position]
 
-    async def _sent(self, resend: Resend, chunk: Chunk) -> Mapping[str, str]:
-        """Send a chunk, unless that was done before a crash, and return what became of it."""
-        if resend.sent_at is not None:
-            await self._settle()
-            outcomes = await self._outcomes(resend, chunk, resend.sent_at)
-            if outcomes:
-                return outcomes
-        now = self._clock.now()
-        with self._under_way.receiving(now):
-            claims = await self._rejected_claims(resend, chunk)
-            events = [
-                resend.plan.event(event, now, claims.get(event.identifier))
-                for event in chunk.events
-            ]
-            await self._stores.write(resends.save, msgspec.structs.replace(resend, sent_at=now))
-            await self._acceptor.accept(
-                StreamSubmission(resend.plan.search.scope.id, self._acceptor.pack(events), None)
-            )
-        await self._settle()
-        return await self._outcomes(resend, chunk, now)
+    async def _sent(
+        self, resend: Resend, chunk: Chunk, erased: int | None
+    ) -> Mapping[str, str] | None:
+        """Send a chunk, unless that was done before a crash, and return what became of it.
 
-    async def _outcomes(self, resend: Resend, chunk: Chunk, sent_at: int) -> Mapping[str, str]:
-        """Return what became of the events that were received at an instant, by identifier.
+        None tells that it was not sent, because values have been `erased` since it was read.
+        """
+        if resend.sent_at is None:
+            now = self._clock.now()
+            resend = msgspec.structs.replace(resend, sent_at=now)
+            with self._receiving(now):
+                claims = await self._rejected_claims(resend, chunk)
+                events = [
+                    resend.plan.event(event, now, claims.get(event.identifier))
+                    for event in chunk.events
+                ]
+                if not await self._stores.write(_send, resend, events, erased):
+                    return None
+            self._metrics.events.labels("acknowledged", "").inc(len(events))
+            self._noted(len(events))
+        await self._settle()
+        return await self._outcomes(resend, chunk)
+
+    async def _outcomes(self, resend: Resend, chunk: Chunk) -> Mapping[str, str]:
+        """Return what became of the events that were sent, by identifier.
 
         That is `accepted`, `duplicate`, or the code of the rejection.
         """
         names = tuple(event.identifier for event in chunk.events)
         scope = resend.plan.search.scope
+        sent_at = resend.sent_at or 0
         search = EventSearch(scope=scope, identifiers=names, received=(sent_at, sent_at + 1))
         page = Page(resend.end_position, _LAST, 2 * len(names))
         found = await self._stores.usage(UsageStore.search, search, page)
@@ -234,8 +237,24 @@ class Resender(Worker):
 
     async def _settle(self) -> None:
         """Wait until what was acknowledged is judged and stored, however long that takes."""
-        while not await self._progress.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
-            log.info("a resend waits for the processor")
+        while not await self._settles(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+            log.info("a resend waits until what was acknowledged is stored")
+
+
+def _send(
+    connection: sa.Connection, resend: Resend, events: list[MeterEvent], erased: int | None
+) -> bool:
+    """Acknowledge events like those of a stream; False if values may have been erased from them.
+
+    Positions come first: whoever erases waits until all who have some have committed.
+    """
+    position = journal.reserve(connection, len(events))
+    if erased is None or erasures.erased(connection, resend.scope) != erased:
+        return False
+    resends.save(connection, resend)
+    journal.append(connection, position, pack(events, partitions.count(connection)))
+    tallies.add(connection, {tallies.Line(resend.scope, "acknowledged"): len(events)})
+    return True
 
 
 def _judge(connection: sa.Connection, events: list[MeterEvent]) -> dict[str, str]:

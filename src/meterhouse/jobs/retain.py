@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from meterhouse import limits
 from meterhouse.background import Background
 from meterhouse.clock import Clock
+from meterhouse.errors import OvertakenError
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.ledger import (
     activity,
@@ -84,6 +85,8 @@ class Retention(Background):
         while True:
             try:
                 gone = await self.sweep()
+            except OvertakenError:
+                return
             except Exception:
                 log.exception("a sweep failed and will be tried again")
             else:

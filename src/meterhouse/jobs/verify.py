@@ -8,21 +8,20 @@
 - The usage of every meter is what the payloads of its events say, added up anew.
 - The slots of every month hold what its events come to, where a meter has slots.
 
-The processor stands still while the two stores are compared; events are acknowledged meanwhile.
+Processing stands still while the two stores are compared; events are acknowledged meanwhile. Any
+process may verify, where several share a ledger: it asks all of them to stand still.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.clock import Clock
-from meterhouse.errors import StoreError
+from meterhouse.errors import DisturbedError, StoreError
 from meterhouse.ledger import (
     accounts,
     adjustments,
@@ -34,6 +33,7 @@ from meterhouse.ledger import (
 )
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.window import MILLISECONDS
+from meterhouse.processing.stillness import Still
 from meterhouse.stores import Stores
 from meterhouse.usage.store import Counts, UsageStore
 
@@ -62,11 +62,11 @@ class Verification:
     def __init__(
         self,
         stores: Stores,
-        still: Callable[[], AbstractAsyncContextManager[None]],
+        still: Still,
         clock: Clock,
         deduplication_days: int,
     ) -> None:
-        """Compare `stores`; within `still()` the processor changes nothing in them."""
+        """Compare `stores`; within `still()` nobody changes anything in both."""
         self._stores = stores
         self._still = still
         self._clock = clock
@@ -102,7 +102,7 @@ class Verification:
             self._step = "Finishing what is half-way"
             async with self._still():
                 await self._compare()
-        except StoreError as error:
+        except (DisturbedError, StoreError) as error:
             self._problems.append(str(error))
             self._status = "failed"
         except Exception:

@@ -1,6 +1,6 @@
 """Changes of the dimensions of meters, and how far the slots of each are rebuilt.
 
-A change makes the next version of a meter's dimensions. It is running until the meter switches to
+A change makes a new version of a meter's dimensions. It is running until the meter switches to
 that version, in the transaction that completes the change; of one meter at most one is running.
 """
 
@@ -110,23 +110,23 @@ def save_months(
 ) -> None:
     """Note what months have become."""
     for one in some:
-        forget_month(connection, change, one.month)
+        same = _months_of(change).where(rebuilt_months.c.month == one.month)
+        connection.execute(same)
         row = msgspec.structs.asdict(one) | {"change": change.seq}
         connection.execute(sa.insert(rebuilt_months), row)
 
 
-def forget_month(connection: sa.Connection, change: DimensionChange, month: int) -> None:
-    """Note that a month has no slots."""
-    connection.execute(
-        sa.delete(rebuilt_months).where(
-            rebuilt_months.c.change == change.seq, rebuilt_months.c.month == month
-        )
-    )
+def renew(connection: sa.Connection, change: DimensionChange) -> DimensionChange:
+    """Let a change make another version, of which there is nothing yet."""
+    renewed = msgspec.structs.replace(change, version=change.version + 1)
+    connection.execute(_months_of(change))
+    connection.execute(_update(change).values(version=renewed.version))
+    return renewed
 
 
 def complete(connection: sa.Connection, change: DimensionChange, now: int) -> None:
     """Let the meter switch to the version of a change, whose slots are all there."""
-    connection.execute(sa.delete(rebuilt_months).where(rebuilt_months.c.change == change.seq))
+    connection.execute(_months_of(change))
     connection.execute(_update(change).values(status="complete", completed_at=now))
     connection.execute(
         sa.update(meters)
@@ -144,6 +144,10 @@ def forget_combinations(connection: sa.Connection, change: DimensionChange, rows
 def clear(connection: sa.Connection, change: DimensionChange) -> None:
     """Note that nothing is left of the versions before a change."""
     connection.execute(_update(change).values(cleared=True))
+
+
+def _months_of(change: DimensionChange) -> sa.Delete:
+    return sa.delete(rebuilt_months).where(rebuilt_months.c.change == change.seq)
 
 
 def _update(change: DimensionChange) -> sa.Update:

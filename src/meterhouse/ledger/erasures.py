@@ -74,6 +74,17 @@ def due(connection: sa.Connection, now: int) -> Erasure | None:
     return _first(connection, _due.params(now=now))
 
 
+def erased(connection: sa.Connection, scope: int) -> int | None:
+    """Count the erasures that have taken values from events of a scope; None while one does."""
+    of_scope = erasures.c.scope == scope
+    running = sa.select(erasures.c.seq).where(of_scope, erasures.c.step == "events").limit(1)
+    if connection.execute(running).first() is not None:
+        return None
+    done = sa.select(sa.func.count()).where(of_scope, erasures.c.events_erased_at.is_not(None))
+    number: int = connection.execute(done).scalar_one()
+    return number
+
+
 def expire(connection: sa.Connection, created_before: int, rows_max: int) -> int:
     """Delete up to `rows_max` of the complete ones from before an instant; return how many went."""
     return connection.execute(_expire, {"before": created_before, "rows": rows_max}).rowcount

@@ -92,6 +92,14 @@ def last_position(connection: sa.Connection) -> int:
     return after - 1
 
 
+def watermark(connection: sa.Connection) -> int:
+    """Return a position that is past: whoever has it or a smaller one has committed.
+
+    Nobody gets a smaller one any more.
+    """
+    return last_position(connection)
+
+
 def read_id_key(connection: sa.Connection) -> bytes:
     """Return what hides positions in the ids of events."""
     key: bytes = connection.execute(sa.select(event_id_key.c.key)).scalar_one()

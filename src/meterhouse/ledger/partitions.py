@@ -35,6 +35,7 @@ _next_batch = (
     .returning(partitions.c.batch)
 )
 _new, _old = sa.bindparam("stored_until", type_=sa.BigInteger), partitions.c.as_of
+_rest = sa.update(partitions).where(_of_number).values(rest=sa.bindparam("epoch"))
 _publish = (
     sa.update(partitions)
     .where(_of_number)
@@ -82,3 +83,14 @@ def publish(connection: sa.Connection, number: int, as_of: int, backlog_events: 
     """Tell that all that was committed up to an instant is stored, and how many events wait."""
     values = {"wanted": number, "stored_until": as_of, "backlog": backlog_events}
     connection.execute(_publish, values)
+
+
+def rest(connection: sa.Connection, number: int, epoch: int) -> None:
+    """Tell that a partition stands still in an epoch of `processing.stillness`."""
+    connection.execute(_rest, {"wanted": number, "epoch": epoch})
+
+
+def without_rest(connection: sa.Connection, epoch: int) -> list[int]:
+    """Return the partitions that do not stand still in an epoch."""
+    query = sa.select(partitions.c.number).where(partitions.c.rest != epoch)
+    return list(connection.scalars(query.order_by(partitions.c.number)))

@@ -2,10 +2,14 @@
 
 A line is added in the transaction that judges its events, and deleted in the one that emits their
 report. So every rejected event is counted in exactly one report, or in a line that waits here.
+
+Each partition of the journal has lines of its own, so those who judge do not wait for each other.
+Who adds to lines keeps them from being taken meanwhile, and who takes them from being added to.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -19,13 +23,19 @@ from meterhouse.metering.report import RejectionLine, Sample
 
 Key = tuple[int, str, int, str]
 
-_KEYS = ("scope", "meter", "window_start", "code")
+_KEYS = ("scope", "meter", "window_start", "code", "partition")
+_ORDER = tuple(rejections.c[name] for name in _KEYS)
 _COLUMNS = tuple(rejections.c[name] for name in RejectionLine.__struct_fields__)
 _lines = sa.select(*_COLUMNS)
-_near = _lines.where(
-    any_of(rejections.c.scope, "scopes"),
-    any_of(rejections.c.meter, "meters"),
-    any_of(rejections.c.window_start, "windows"),
+_near = (
+    _lines.where(
+        any_of(rejections.c.scope, "scopes"),
+        any_of(rejections.c.meter, "meters"),
+        any_of(rejections.c.window_start, "windows"),
+        rejections.c.partition == sa.bindparam("of_partition"),
+    )
+    .order_by(*_ORDER)
+    .with_for_update()
 )
 _due_window = sa.select(sa.func.min(rejections.c.window_start)).where(
     sa.or_(
@@ -51,28 +61,27 @@ _reported_by_scope = (
     .where(notifications.c.type.in_(report.TYPES))
     .group_by(notifications.c.scope)
 )
-_take = (
-    sa.delete(rejections)
-    .where(
-        rejections.c.scope == sa.bindparam("wanted_scope"),
-        rejections.c.meter == sa.bindparam("wanted_meter"),
-        rejections.c.window_start == sa.bindparam("window"),
-    )
-    .returning(*_COLUMNS)
+_of_report = sa.and_(
+    rejections.c.scope == sa.bindparam("wanted_scope"),
+    rejections.c.meter == sa.bindparam("wanted_meter"),
+    rejections.c.window_start == sa.bindparam("window"),
 )
+_lock = sa.select(rejections.c.code).where(_of_report).order_by(*_ORDER).with_for_update()
+_take = sa.delete(rejections).where(_of_report).returning(rejections.c.partition, *_COLUMNS)
 
 
-def add(connection: sa.Connection, lines: Sequence[RejectionLine]) -> None:
-    """Add rejected events to the lines that wait for their report."""
+def add(connection: sa.Connection, lines: Sequence[RejectionLine], partition: int = 0) -> None:
+    """Add rejected events of a partition to the lines that wait for their report."""
     if not lines:
         return
-    waiting = {_key(line): line for line in _waiting(connection, lines)}
+    lines = sorted(lines, key=_key)
+    waiting = {_key(line): line for line in _waiting(connection, lines, partition)}
     statement = upsert(connection.dialect.name, rejections, _KEYS, ("events",), ("samples",))
     rows = []
     for line in lines:
         before = waiting.get(_key(line))
         samples = (before.samples if before else []) + line.samples
-        row = msgspec.structs.asdict(line)
+        row = msgspec.structs.asdict(line) | {"partition": partition}
         row["samples"] = msgspec.to_builtins(samples[: limits.REPORT_SAMPLE_EVENTS_MAX])
         rows.append(row)
     connection.execute(statement, rows)
@@ -113,23 +122,29 @@ def accounted(connection: sa.Connection) -> dict[int, int]:
 
 def _taken(connection: sa.Connection, scope: int, meter: str, window: int) -> list[RejectionLine]:
     wanted = {"wanted_scope": scope, "wanted_meter": meter, "window": window}
-    return [_line(row) for row in connection.execute(_take, wanted).mappings()]
+    if connection.dialect.name != "sqlite":
+        connection.execute(_lock, wanted)  # in the order of those who add, who else hold it up
+    rows = connection.execute(_take, wanted).mappings().all()
+    in_order = sorted(rows, key=itemgetter("code", "partition"))
+    return report.merged(map(_line, in_order))
 
 
-def _waiting(connection: sa.Connection, lines: Sequence[RejectionLine]) -> list[RejectionLine]:
-    """Return the lines to which `lines` may have to be added."""
+def _waiting(
+    connection: sa.Connection, lines: Sequence[RejectionLine], partition: int
+) -> list[RejectionLine]:
+    """Return the lines to which `lines` may have to be added; nobody takes them meanwhile."""
     wanted = {
         "scopes": list({line.scope for line in lines}),
         "meters": list({line.meter for line in lines}),
         "windows": list({line.window_start for line in lines}),
+        "of_partition": partition,
     }
     return [_line(row) for row in connection.execute(_near, wanted).mappings()]
 
 
 def _line(row: sa.RowMapping) -> RejectionLine:
-    samples = msgspec.convert(row["samples"], list[Sample])
-    values: dict[str, Any] = {**row, "samples": samples}
-    return RejectionLine(**values)
+    values: dict[str, Any] = {name: row[name] for name in RejectionLine.__struct_fields__}
+    return RejectionLine(**values | {"samples": msgspec.convert(row["samples"], list[Sample])})
 
 
 def _key(line: RejectionLine) -> Key:

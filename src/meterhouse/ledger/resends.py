@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.ledger.tables import resends
+from meterhouse.ledger.tables import erasures, resends
 from meterhouse.metering.resend import Plan
 
 
@@ -37,6 +37,7 @@ class Resend(msgspec.Struct, frozen=True, kw_only=True):
 
 _COLUMNS = tuple(resends.c[name] for name in Resend.__struct_fields__)
 _resends = sa.select(*_COLUMNS)
+_whole = ~sa.exists().where(erasures.c.scope == resends.c.scope, erasures.c.step == "events")
 _expired = (
     sa.select(resends.c.seq)
     .where(resends.c.created < sa.bindparam("before"))
@@ -64,8 +65,8 @@ def find(connection: sa.Connection, scope: int, resend_id: str) -> Resend | None
 
 
 def oldest_running(connection: sa.Connection) -> Resend | None:
-    """Return the resend that has run longest, of any scope."""
-    query = _resends.where(resends.c.status == "running").order_by(resends.c.seq).limit(1)
+    """Return the resend that has run longest, of any scope whose events lose no values now."""
+    query = _resends.where(resends.c.status == "running", _whole).order_by(resends.c.seq).limit(1)
     row = connection.execute(query).mappings().one_or_none()
     return _resend(row) if row else None
 

@@ -182,6 +182,7 @@ timekeeping = sa.Table(
     sa.Column("reached", Whole64, nullable=False),
     sa.Column("furthest", Whole64, nullable=False),
     sa.Column("doubted_ms", Whole64, nullable=False),
+    sa.Column("looked_at", Whole64, nullable=False, default=0),  # by the database's clock
     sa.CheckConstraint("id = 1", name="one_row"),
     sa.CheckConstraint("furthest >= reached", name="furthest"),
 )
@@ -361,6 +362,7 @@ partitions = sa.Table(
     sa.Column("batch", Whole64, nullable=False),  # the number of the newest that was committed
     sa.Column("as_of", Whole64, nullable=False),  # all that was committed until then is stored
     sa.Column("backlog_events", Whole64, nullable=False),
+    sa.Column("rest", Whole64, nullable=False, default=0),  # the epoch in which it stands still
 )
 
 # Who does what alone, and until when by the database's clock (`ledger.leases`).
@@ -543,6 +545,7 @@ rejections = sa.Table(
     sa.Column("meter", sa.Text, primary_key=True),  # '' where no meter was found
     sa.Column("window_start", Whole64, primary_key=True),
     sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("events", Whole64, nullable=False),
     sa.Column("samples", sa.JSON, nullable=False),  # [{"identifier": …, "message": …}, …]
     sa.CheckConstraint("events > 0", name="events"),
@@ -639,6 +642,9 @@ listeners = sa.Table(
     sa.Column("features", sa.JSON, nullable=False),
     sa.Column("filters", sa.JSON, nullable=False),
     sa.Column("since", Whole64, nullable=False),  # notifications up to this number are heard
+    sa.Column("server", sa.Text, nullable=False),  # that serves it, by a name of its own
+    sa.Column("until", Whole64, nullable=False),  # when it is over if no server says otherwise
+    sa.Column("again", sa.JSON, nullable=False),  # to tell: [[scope, notification, account], …]
 )
 
 # What is to be forgotten of a customer, and how far that is (`ledger.erasures`).

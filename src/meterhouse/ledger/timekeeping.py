@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from meterhouse.ledger import deliveries
+from meterhouse.ledger import deliveries, leases
 from meterhouse.ledger.dialect import upsert
 from meterhouse.ledger.tables import timekeeping
 
 _COLUMNS = ("reached", "furthest", "doubted_ms")
+_looked_at = sa.select(timekeeping.c.looked_at).with_for_update()
 _read = sa.select(*(timekeeping.c[name] for name in _COLUMNS))
 
 
@@ -24,6 +25,22 @@ class Timekeeping(NamedTuple):
     reached: int
     furthest: int
     doubted_ms: int
+
+
+def uncounted(connection: sa.Connection, passed: int) -> int:
+    """Return how much of what has `passed` since the look of a process nobody has counted, in ms.
+
+    Of several processes on PostgreSQL each counts what has passed, by the database's clock, since
+    the look before, whose ever that was. The others wait for the transaction to end.
+    """
+    if connection.dialect.name == "sqlite":
+        return passed
+    looked_at: int | None = connection.execute(_looked_at).scalar_one_or_none()
+    if looked_at is None:
+        return passed
+    now = leases.now(connection)
+    connection.execute(sa.update(timekeeping).values(looked_at=now))
+    return max(0, min(passed, now - looked_at))
 
 
 def read(connection: sa.Connection) -> Timekeeping | None:

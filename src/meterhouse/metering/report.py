@@ -60,6 +60,23 @@ def gather(rejected: Iterable[RejectedEvent]) -> list[RejectionLine]:
     return [RejectionLine(*key, count[0], samples) for key, (samples, count) in gathered.items()]
 
 
+def merged(lines: Iterable[RejectionLine]) -> list[RejectionLine]:
+    """Return the lines of one report, whose events were counted in several places, by their code.
+
+    The first events stay as samples.
+    """
+    by_code: dict[str, RejectionLine] = {}
+    for line in lines:
+        before = by_code.get(line.code)
+        by_code[line.code] = _sum(before, line) if before else line
+    return list(by_code.values())
+
+
+def _sum(one: RejectionLine, other: RejectionLine) -> RejectionLine:
+    samples = (one.samples + other.samples)[: limits.REPORT_SAMPLE_EVENTS_MAX]
+    return msgspec.structs.replace(one, events=one.events + other.events, samples=samples)
+
+
 def summary(lines: Iterable[RejectionLine]) -> str:
     """Return the sentence that a report begins with."""
     count = sum(line.events for line in lines)

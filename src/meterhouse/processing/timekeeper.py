@@ -9,6 +9,9 @@ the two are at most `CLOCK_APART_MINUTES_MAX` apart, and never back. What a read
   believed. A clock that comes back earlier has cost nothing.
 - A clock that is further *behind* is wrong, and events wait until it is right again.
 - The operator may end both at once (`ledger.timekeeping.settle`).
+- Of several processes on one ledger each has a clock, and doubts it by itself. One that is doubted
+  moves nothing on but by the time that passes, which is counted once, and it is not believed as
+  long as another goes with what is reached.
 
 So `now` is for whatever ends something for good: claims, records, retries, what is kept for some
 days. When something was received or made is what the clock says.
@@ -45,6 +48,7 @@ class Timekeeper(Background):
         self._stores = stores
         self._clock = clock
         self._known: Timekeeping | None = None
+        self._doubts: bool | None = None  # this clock; None before the first look
         self._told = "settled"
 
     def now(self) -> int:
@@ -76,7 +80,8 @@ class Timekeeper(Background):
         This writes to the ledger each time, so it also tells whether that takes anything.
         """
         now = self._clock.now()
-        self._known = await self._stores.write(_look, now, passed)
+        self._known = await self._stores.write(_look, now, passed, doubted=self._doubts)
+        self._doubts = self._known.doubted_ms > 0
         self._stores.mended()
         self._tell(now, self._known)
 
@@ -139,12 +144,17 @@ def _ahead(known: Timekeeping, now: int, passed: int) -> bool:
     return now > known.reached + passed + _APART
 
 
-def _look(connection: sa.Connection, now: int, passed: int) -> Timekeeping:
+def _look(connection: sa.Connection, now: int, passed: int, *, doubted: bool | None) -> Timekeeping:
+    """Keep what is known after a look; `doubted` tells of the look before, None where none was."""
+    passed = timekeeping.uncounted(connection, passed)
     before = timekeeping.read(connection)
     known = advance(before, now, passed)
     timekeeping.write(connection, known)
-    if before is not None and before.doubted_ms and not _ahead(before, now, passed):
-        deliveries.recall(connection, now)
+    if before is not None:
+        # Where this process has not looked before, another one may have left something behind.
+        doubted = before.doubted_ms > 0 if doubted is None else doubted
+        if doubted and not _ahead(before, now, passed):
+            deliveries.recall(connection, now)
     return known
 
 

@@ -3,10 +3,11 @@
 What a reader may rely on:
 
 - A piece is what the events of one month come to whose positions lie in a range, or what all
-  cancellations of that month do. A piece that was given up on may be there in part; `clear_month`
-  takes the whole month away, so that it can be done again.
+  cancellations of that month do. A piece that was given up on may be there in part, and its rest
+  may come later; so it is done again in another version, and `clear_abandoned` takes away what
+  there is of those before.
 - Its rows are of no batch, so they prove of no block of the judge's that it is in (`usage.slots`).
-- A piece may be done again after it was cleared, which the engine must not take for a repetition.
+- Pieces may be equal, which the engine must not take for a repetition.
 - The rows without dimensions are as they were, whatever dimensions a meter has.
 """
 
@@ -48,11 +49,9 @@ GROUP BY GROUPING SETS (
 # On one thread, so that whoever asks meanwhile finds another.
 _SETTINGS = {"insert_deduplicate": 0, "max_threads": 1}
 
-_CLEAR_MONTH = f"""
+_CLEAR_ABANDONED = """
 DELETE FROM usage_slots
-WHERE meter = {{meter:String}}
-    AND version = {{version:UInt32}}
-    AND {RANGE.replace("timestamp", "slot")}
+WHERE meter = {meter:String} AND version > {former:UInt32} AND version < {version:UInt32}
 """
 _CLEAR_FORMER = f"""
 DELETE FROM usage_slots
@@ -113,9 +112,9 @@ def add_month(store: UsageStore, slots: Slots, month: int, among: Positions | No
     store.change(_ADD % _wanted(among), values, _SETTINGS)
 
 
-def clear_month(store: UsageStore, slots: Slots, month: int) -> None:
-    """Take away the slots of a month."""
-    store.change(_CLEAR_MONTH, slots.values() | _range(month), {})
+def clear_abandoned(store: UsageStore, slots: Slots, former: int) -> None:
+    """Take away the slots of the versions between the former one and this."""
+    store.change(_CLEAR_ABANDONED, slots.values() | {"former": former}, {})
 
 
 def clear_former(store: UsageStore, slots: Slots) -> None:

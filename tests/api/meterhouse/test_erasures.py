@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.ledger import tables
+from meterhouse.ledger import dimensions, erasures, tables
 from meterhouse.usage import request_logs, schema
-from tests.api.local import DAY, NOW, LocalServer, local_server, own_stores
+from tests.api.local import DAY, NOW, LocalServer, local_server
 from tests.receiver import Receiver, Reply, receiving
 
 ADA = "Ada Wanderlust"
@@ -43,9 +43,9 @@ def kept(local: LocalServer) -> dict[str, int]:
 def erase(local: LocalServer, minutes: int = 0) -> None:
     """Let time pass, and erase what may go by then."""
     local.later(minutes * MINUTE)
-    eraser = local.meterhouse.services.eraser
-    eraser.wake()
-    local.run(eraser.finish(limits.STOP_DRAIN_SECONDS_MAX))
+    local.meterhouse.jobs.wake("erase")
+    now = local.meterhouse.services.timekeeper.now()
+    local.until(lambda connection: erasures.due(connection, now) is None)
 
 
 def ada(local: LocalServer) -> str:
@@ -145,8 +145,8 @@ def finish(local: LocalServer, erasure: dict[str, Any]) -> dict[str, Any]:
     path = f"/meterhouse/v1/erasures/{erasure['id']}"
     while erasure["status"] != "complete":
         local.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
-        local.meterhouse.services.rebuilder.wake()
-        local.run(local.meterhouse.services.rebuilder.finish(limits.STOP_DRAIN_SECONDS_MAX))
+        local.meterhouse.jobs.wake("rebuild")
+        local.until(lambda connection: dimensions.oldest_running(connection) is None)
         erase(local)
         answer = local.request("GET", path, key=local.meterhouse.services.operator_token)
         erasure = answer.json()
@@ -237,8 +237,8 @@ def everything(local: LocalServer, customer: str, other: str) -> tuple[str, str]
 
 
 @pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the engine delete at once what it has replaced, in tables that are made for it."""
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine delete at once what it has replaced."""
     kept = f"old_parts_lifetime = {limits.USAGE_REPLACED_SECONDS},"
     late = f"max_cleanup_delay_period = {limits.USAGE_CLEANED_SECONDS_MAX}"
     soon = """old_parts_lifetime = 0,
@@ -249,8 +249,6 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module, name in (*tables, (schema, "USAGE_SLOTS"), (request_logs, "SCHEMA")):
         statement = getattr(module, name).replace(kept, "").replace(late, soon)
         monkeypatch.setattr(module, name, statement)
-    with own_stores():
-        yield
 
 
 @pytest.mark.usefixtures("hurry")

@@ -222,7 +222,7 @@ def test_the_report_of_a_rejection(local: LocalServer, event_name: str) -> None:
     stream(local, event("cus_1", identifier="b") | {"event_name": event_name})
     assert life(local, "a")["error_report"] is None
     for _ in range(2):
-        local.run(local.meterhouse._reporter.report())
+        local.run(local.job("report").report())
         local.clock.advance(10_000)
     first, second = (life(local, name)["error_report"] for name in "ab")
     assert first != second
@@ -237,7 +237,7 @@ def test_a_report_that_comes_late(local: LocalServer, event_name: str) -> None:
     local.meter()
     stream(local, event("cus_1", identifier="a") | {"event_name": event_name})
     local.clock.advance(HOUR * 1000)
-    local.run(local.meterhouse._reporter.report())
+    local.run(local.job("report").report())
     assert life(local, "a")["error_report"] is not None
 
 

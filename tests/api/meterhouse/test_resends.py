@@ -3,8 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.jobs import resend as resend_job
+from meterhouse.jobs.resend import Resender
 from meterhouse.ledger import resends
 from tests.api.local import DAY, NOW, LocalServer, local_server
 from tests.api.meterhouse.samples import RESEND, counts, find, life, resend, stream, wrong
@@ -76,7 +79,7 @@ def test_it_counts_once_though_its_identifier_is_free_again(tmp_path: Path) -> N
         fixed = {"event_name": "calls"}
         assert counts(resend(local, identifiers=["a"], replace=fixed)) == (1, 1, 0, 0)
         local.clock.advance(5 * DAY * 1000)
-        local.run(local.meterhouse._retention.sweep())
+        local.run(local.job("retain").sweep())
         assert counts(resend(local, filter={}, replace=fixed, dry_run=True)) == (2, 1, 0, 1)
         assert counts(resend(local, filter={}, replace=fixed)) == (2, 1, 0, 1)
         assert used(local, meter, customer) == 4
@@ -168,30 +171,34 @@ def test_a_large_resend_goes_chunk_by_chunk(
 
 
 @pytest.mark.parametrize("sent", ["before", "after"])
-def test_a_resend_goes_on_after_a_crash(local: LocalServer, sent: str) -> None:
-    """The process ends after the chunk was announced, before or after it was acknowledged."""
+def test_a_resend_goes_on_after_a_crash(
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch, sent: str
+) -> None:
+    """The process ends before the commit that sends the chunk, or just after it."""
     customer = local.customer()
     stream(local, wrong("a", customer), wrong("b", customer))
     meter = local.meter("cals")
-    program = local.meterhouse
-    resender = program._resender
 
     async def crash() -> str:
-        accept = program._acceptor.accept
+        def fails(connection: sa.Connection, *args: Any) -> bool:
+            if sent == "before":
+                raise asyncio.CancelledError
+            return send(connection, *args)
 
-        async def fails(submission: Any) -> Any:
-            if sent == "after":
-                await accept(submission)
+        async def ends(*_: Any) -> None:
             raise asyncio.CancelledError
 
-        program._acceptor.accept = fails  # type: ignore[method-assign]
-        answer = await local.ask("POST", RESEND, json={"filter": {}})
-        assert answer.json()["status"] == "running"
-        program._acceptor.accept = accept  # type: ignore[method-assign]
-        await resender.stop()
-        resender.start()
-        await resender.finish(5)
+        send = resend_job._send
+        with monkeypatch.context() as patched:
+            patched.setattr(resend_job, "_send", fails)
+            patched.setattr(Resender, "_settle", ends if sent == "after" else Resender._settle)
+            patched.setattr(limits, "RESEND_ANSWER_SECONDS_MAX", 0.1)
+            answer = await local.ask("POST", RESEND, json={"filter": {}})
+            assert answer.json()["status"] == "running"
+        await local.meterhouse.jobs.stop("resend")
+        local.start_job("resend")
         begun: str = answer.json()["id"]
+        await local.wait(lambda connection: resends.oldest_running(connection) is None)
         return begun
 
     begun = local.run(crash())

@@ -175,10 +175,10 @@ def test_events_tell_whether_they_have_arrived(local: LocalServer) -> None:
 def test_events_are_kept_for_thirty_days(local: LocalServer) -> None:
     local.customer()
     local.later(30 * DAY * 1000)
-    local.run(local.meterhouse._retention.sweep())
+    local.run(local.job("retain").sweep())
     (event,) = events(local)
     local.later(1)
-    local.run(local.meterhouse._retention.sweep())
+    local.run(local.job("retain").sweep())
     assert events(local) == []
     assert local.request("GET", f"/v1/events/{event['id']}").status_code == 404
 

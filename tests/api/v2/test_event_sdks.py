@@ -36,7 +36,7 @@ def report(local: LocalServer, meter: str, code: str) -> None:
     line = RejectionLine(1, meter, window, code, 7, [Sample("a", "It is wrong.")])
     local.run(local.meterhouse.services.stores.write(rejections.add, [line]))
     local.clock.advance(12_000)
-    local.run(local.meterhouse._reporter.report())
+    local.run(local.job("report").report())
 
 
 def delivered(local: LocalServer) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def report(local: LocalServer, meter: str = "", events: int = 1) -> None:
     line = RejectionLine(1, meter, window, "no_meter", events, [Sample("a", "It is wrong.")])
     local.run(local.meterhouse.services.stores.write(rejections.add, [line]))
     local.clock.advance(12_000)
-    local.run(local.meterhouse._reporter.report())
+    local.run(local.job("report").report())
 
 
 def test_every_snapshot_event_has_a_thin_twin(local: LocalServer) -> None:
@@ -114,7 +114,7 @@ def test_events_of_a_stream_come_back_as_reports(local: LocalServer) -> None:
     ]
     done(post(local, STREAM, {"events": wrong}, key=token(local)))
     local.clock.advance(12_000)
-    local.run(local.meterhouse._reporter.report())
+    local.run(local.job("report").report())
     unmatched, reported = (
         done(get(local, types=type_))["data"]
         for type_ in ("v1.billing.meter.no_meter_found", REPORT_TYPE)

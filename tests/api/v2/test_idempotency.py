@@ -77,7 +77,7 @@ def test_v1_and_v2_have_keys_of_their_own(local: LocalServer) -> None:
 def test_keys_are_kept_for_30_days(local: LocalServer) -> None:
     first = done(post(local, SESSION, Idempotency_Key="k"))
     local.later(30 * DAY * 1000 - 1)
-    local.run(local.meterhouse._retention.sweep())
+    local.run(local.job("retain").sweep())
     assert done(post(local, SESSION, Idempotency_Key="k")) == first
     local.later(1)
     assert done(post(local, SESSION, Idempotency_Key="k")) != first

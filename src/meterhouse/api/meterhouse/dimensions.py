@@ -14,6 +14,7 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.api.render import seconds
 from meterhouse.api.v1 import meters
+from meterhouse.api.wait import found_when
 from meterhouse.ledger import dimensions
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.dimensions import DimensionChange, RebuiltMonth
@@ -70,9 +71,12 @@ async def update(call: Call) -> Answer:
         return ok(_document(connection, call))
 
     answer = await once(call, work)
-    call.services.rebuilder.wake()
-    await call.services.rebuilder.finish(limits.REBUILD_ANSWER_SECONDS_MAX)
-    document = await call.read(_document, call)
+    call.services.jobs.wake("rebuild")
+    document = await found_when(
+        lambda: call.read(_document, call),
+        lambda document: document["change"] is None or document["change"]["status"] == "complete",
+        limits.REBUILD_ANSWER_SECONDS_MAX,
+    )
     return answer._replace(body=ok(document).body)
 
 

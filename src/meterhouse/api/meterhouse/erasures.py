@@ -15,6 +15,7 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.api.render import seconds
 from meterhouse.api.v1.customers import forget
+from meterhouse.api.wait import found_when
 from meterhouse.ledger import customers, erasures, meters
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.erasures import Erasure
@@ -66,16 +67,20 @@ async def create(call: Call) -> Answer:
         return ok(_document(call, erasure))
 
     answer = await once(call, work)
-    call.services.eraser.wake()
-    await call.services.eraser.finish(limits.ERASURE_ANSWER_SECONDS_MAX)
+    call.services.jobs.wake("erase")
     begun = msgspec.json.decode(answer.body)["id"]
-    return answer._replace(body=ok(await call.read(_shown, call, begun)).body)
+    erasure = await found_when(
+        lambda: call.read(_find, call, begun),
+        lambda one: one.step == "complete" or one.due_at > call.services.timekeeper.now(),
+        limits.ERASURE_ANSWER_SECONDS_MAX,
+    )
+    return answer._replace(body=ok(_document(call, erasure)).body)
 
 
 async def retrieve(call: Call) -> Answer:
     """Tell how far an erasure is."""
     check_expand(call.params(RequestParams).expand)
-    return ok(await call.read(_shown, call, call.ids[0]))
+    return ok(_document(call, await call.read(_find, call, call.ids[0])))
 
 
 def _check(connection: sa.Connection, call: Call, keys: tuple[str, ...]) -> None:
@@ -85,11 +90,11 @@ def _check(connection: sa.Connection, call: Call, keys: tuple[str, ...]) -> None
                 raise refusals.key_of_usage(key, meter.id)
 
 
-def _shown(connection: sa.Connection, call: Call, erasure_id: str) -> dict[str, Any]:
+def _find(connection: sa.Connection, call: Call, erasure_id: str) -> Erasure:
     erasure = erasures.find(connection, call.scope.id, erasure_id)
     if erasure is None:
         raise envelope.no_such("erasure", erasure_id)
-    return _document(call, erasure)
+    return erasure
 
 
 def _document(call: Call, erasure: Erasure) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.api.v2.event import EventName, Identifier, Payload
+from meterhouse.api.wait import found_when
 from meterhouse.ledger import journal, meters, resends
 from meterhouse.ledger.resends import Resend
 from meterhouse.metering.resend import Plan, Replacement
@@ -93,10 +94,13 @@ async def create(call: Call) -> Answer:
         return ok(_document(resend))
 
     answer = await once(call, work)
-    call.services.resender.wake()
-    await call.services.resender.finish(limits.RESEND_ANSWER_SECONDS_MAX)
+    call.services.jobs.wake("resend")
     begun = msgspec.json.decode(answer.body)["id"]
-    resend = await call.read(_find, call, begun)
+    resend = await found_when(
+        lambda: call.read(_find, call, begun),
+        lambda resend: resend.status == "complete",
+        limits.RESEND_ANSWER_SECONDS_MAX,
+    )
     return answer._replace(body=ok(_document(resend)).body)
 
 

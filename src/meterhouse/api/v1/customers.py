@@ -253,7 +253,7 @@ async def delete(call: Call) -> Answer:
         return ok(deleted(customer_id, "customer"))
 
     answer = await call.services.stores.write(work)
-    call.services.eraser.wake()
+    call.services.jobs.wake("erase")
     return answer
 
 

@@ -50,7 +50,7 @@ async def create(call: Call) -> Answer:
     answer = await once(call, work, customer)
     if params.for_stripecli and answer.status == HTTPStatus.OK and REPLAYED not in answer.headers:
         connected = None if origin == call.scope else origin.account
-        call.services.broadcast.tell(call.scope, event, connected)
+        await call.services.broadcast.tell(call.scope, event, connected)
     return answer
 
 

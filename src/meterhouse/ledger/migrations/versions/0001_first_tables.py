@@ -218,6 +218,7 @@ def _timekeeping() -> None:
         sa.Column("reached", Whole64, nullable=False),
         sa.Column("furthest", Whole64, nullable=False),
         sa.Column("doubted_ms", Whole64, nullable=False),
+        sa.Column("looked_at", Whole64, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_timekeeping"),
         sa.CheckConstraint("id = 1", name="ck_timekeeping_one_row"),
         sa.CheckConstraint("furthest >= reached", name="ck_timekeeping_furthest"),
@@ -343,9 +344,11 @@ def _processes() -> None:
         sa.Column("batch", Whole64, nullable=False),
         sa.Column("as_of", Whole64, nullable=False),
         sa.Column("backlog_events", Whole64, nullable=False),
+        sa.Column("rest", Whole64, nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_partitions"),
     )
-    op.bulk_insert(partitions, [{"number": 0, "batch": 0, "as_of": 0, "backlog_events": 0}])
+    first = {"number": 0, "batch": 0, "as_of": 0, "backlog_events": 0, "rest": 0}
+    op.bulk_insert(partitions, [first])
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
@@ -496,9 +499,12 @@ def _notifications() -> None:
         sa.Column("meter", sa.Text(), nullable=False),
         sa.Column("window_start", Whole64, nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("events", Whole64, nullable=False),
         sa.Column("samples", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("scope", "meter", "window_start", "code", name="pk_rejections"),
+        sa.PrimaryKeyConstraint(
+            "scope", "meter", "window_start", "code", "partition", name="pk_rejections"
+        ),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_rejections_scope"),
         sa.CheckConstraint("events > 0", name="ck_rejections_events"),
     )
@@ -612,6 +618,9 @@ def _listeners() -> None:
         sa.Column("features", sa.JSON(), nullable=False),
         sa.Column("filters", sa.JSON(), nullable=False),
         sa.Column("since", Whole64, nullable=False),
+        sa.Column("server", sa.Text(), nullable=False),
+        sa.Column("until", Whole64, nullable=False),
+        sa.Column("again", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_listeners"),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_listeners_scope"),
         sa.ForeignKeyConstraint(["key"], ["api_keys.id"], name="fk_listeners_key"),

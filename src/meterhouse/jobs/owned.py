@@ -1,0 +1,49 @@
+"""The jobs of which each has one owner, and that run as long as they are this process's.
+
+What a reader may rely on:
+
+- A job is made anew each time that it starts. So nothing that it knew when it was another
+  process's last is still believed.
+- It writes by the stores that it was started with. Those of a lease let nothing through once
+  somebody else has it, so a job that has not noticed yet does no harm.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+from meterhouse.background import Background, Worker
+from meterhouse.stores import Stores
+
+JobName = Literal["deliver", "erase", "rebuild", "report", "resend", "retain"]
+
+NAMES: tuple[JobName, ...] = get_args(JobName)
+
+
+class Jobs:
+    """Those that this process does; `make` tells how each of them is built."""
+
+    def __init__(self, make: Mapping[JobName, Callable[[Stores], Background]]) -> None:
+        self._make = make
+        self._running: dict[JobName, Background] = {}
+
+    def start(self, name: JobName, stores: Stores) -> None:
+        """Begin a job, which writes by `stores`; first what was left behind."""
+        job = self._running[name] = self._make[name](stores)
+        job.start()
+
+    async def stop(self, name: JobName) -> None:
+        """End a job, if it runs."""
+        job = self._running.pop(name, None)
+        if job is not None:
+            await job.stop()
+
+    async def stop_all(self) -> None:
+        """End every job that runs."""
+        await asyncio.gather(*map(self.stop, tuple(self._running)))
+
+    def wake(self, name: JobName) -> None:
+        """Tell a job that there is something new to do, if it runs and waits to be told."""
+        job = self._running.get(name)
+        if isinstance(job, Worker):
+            job.wake()
