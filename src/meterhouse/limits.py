@@ -146,6 +146,9 @@ RECENT_CLAIM_MINUTES = 10  # that a claim is kept in the ledger once the usage s
 TALLY_STRIPES = 64  # lines that processes add the same count to, lest they wait for each other
 JOURNAL_COMMIT_POSITIONS = 2_048  # that a commit has on PostgreSQL, whether it needs them or not
 JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; beyond it 429
+SIGNAL_MILLISECONDS = 20  # between two times that a process signals to others
+SIGNAL_LOOK_MILLISECONDS = 200  # until a process that listens looks whether it shall end
+SIGNAL_RETRY_SECONDS = 1  # until it listens anew after it lost the connection
 PROCESS_BATCH_EVENTS_MAX = 60_000
 PROCESS_AT_ONCE_EVENTS = 2_000  # judged together: what fits into the processor's caches
 PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 200 bytes each
@@ -295,6 +298,11 @@ LEDGER_SILENT_SECONDS = (
 )
 LEDGER_PROBE_ATTEMPTS_MAX = 3  # that stay unanswered until it is lost, the lock of an owner with it
 LEDGER_PROBE_SECONDS = 5
+LEDGER_TENDER_CONNECTIONS = (
+    2  # connections beside the writer's, by which a process shows that it lives
+)
+LEDGER_WRITE_SECONDS_MAX = 20  # of a statement that an owner of a ledger on PostgreSQL writes
+LEDGER_IDLE_SECONDS_MAX = 5  # between two statements of such a transaction; then it is undone
 LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10
 LEDGER_CACHE_BYTES_MAX = 64 * 1_048_576  # pages that the SQLite writer keeps in memory

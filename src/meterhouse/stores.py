@@ -55,6 +55,7 @@ class Stores:
         self._ledger = ledger
         self._usage = usage
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
+        self._tender = ThreadPoolExecutor(1, thread_name_prefix="ledger-tender")
         self._readers = {
             name: ThreadPoolExecutor(lane.readers, f"ledger-{name}")
             for name, lane in lanes.LEDGER.items()
@@ -108,6 +109,24 @@ class Stores:
             return result
 
         return await loop.run_in_executor(self._writer, run)
+
+    async def tend(
+        self,
+        work: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `work(connection, …)`, which shows that this process lives, beside the writes.
+
+        It passes no fence. It waits for no other write, but for one on SQLite.
+        """
+
+        def run() -> T:
+            with self._ledger.tend() as connection:
+                return work(connection, *args, **kwargs)
+
+        tender = self._tender if self._ledger.shared else self._writer
+        return await asyncio.get_running_loop().run_in_executor(tender, run)
 
     async def write_then(
         self,
@@ -217,7 +236,7 @@ class Stores:
 
     def close(self) -> None:
         """Finish what the threads have begun."""
-        for pool in (self._writer, *self._readers.values(), *self._queries.values()):
+        for pool in (self._writer, self._tender, *self._readers.values(), *self._queries.values()):
             pool.shutdown(wait=True)
 
 

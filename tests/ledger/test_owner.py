@@ -13,7 +13,9 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import OvertakenError, StoreError
+from meterhouse.ledger import engine, leases, nodes
 from meterhouse.ledger.engine import Ledger, open_ledger
+from meterhouse.ledger.nodes import Node
 from meterhouse.ledger.owner import Owner
 from meterhouse.ledger.tables import journal_head
 from meterhouse.ledger.tables import owner as owners
@@ -183,6 +185,57 @@ def test_ledgers_in_schemas_of_one_database_have_an_owner_each(url: str) -> None
         with open_ledger(second, BOB) as ledger:
             advance(ledger)
         assert position(first) == 1
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_those_who_share_a_ledger_and_who_wants_it_alone_keep_each_other_out(url: str) -> None:
+    """Given an owner alone, then nobody shares; given some who share, then nobody is alone."""
+    node = Node("n1", "worker", "left", 4711)
+    with open_ledger(url, ADA) as ledger:
+        with pytest.raises(StoreError, match="that of the data folder /srv/ada on host left"):
+            open_ledger(url, BOB, alone=False)
+        advance(ledger)
+    with open_ledger(url, ADA, alone=False) as first, open_ledger(url, BOB, alone=False) as second:
+        with first.write() as connection:
+            nodes.enter(connection, node, 10, 0)
+        for one in (first, second):
+            advance(one)
+            one.look_after()
+        with pytest.raises(StoreError) as refused:
+            open_ledger(url, ADA)
+        told = "this ledger: the processes that share it (worker on host left, process 4711). Stop"
+        assert told in str(refused.value)
+        with first.write() as connection:
+            connection.execute(sa.update(owners).values(epoch=owners.c.epoch + 1))
+        for one in (first, second):
+            with pytest.raises(OvertakenError):
+                advance(one)
+    with open_ledger(url, ADA) as ledger:
+        advance(ledger)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_who_stopped_in_the_middle_of_a_commit_holds_nothing_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a transaction in which nothing more comes, then it is undone and its locks are free."""
+    monkeypatch.setattr(engine, "LEDGER_IDLE_SECONDS_MAX", 0.1)
+    epochs: list[int] = []
+
+    def stand_still(ledger: Ledger, other: Ledger) -> None:
+        with ledger.write() as connection:
+            leases.check(connection, "deliver", 1)
+            while not epochs:
+                with other.write() as taking:
+                    epochs.extend(filter(None, [leases.take(taking, "deliver", "bob", 10)]))
+
+    with open_ledger(url, ADA, alone=False) as first, open_ledger(url, BOB, alone=False) as second:
+        with first.write() as connection:
+            leases.take(connection, "deliver", "ada", -1)
+        with pytest.raises(StoreError, match="does not answer"):
+            stand_still(first, second)
+        assert epochs == [2]
+        advance(first)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

@@ -11,8 +11,11 @@ What a reader may rely on:
   nobody but those of its own lane, and none of its statements takes longer than the lane lets it.
 - A database that does not answer is a `StoreError`, whatever the driver calls it. A broken
   constraint stays `sqlalchemy.exc.IntegrityError`: it is the caller's business.
-- Whoever opens a ledger as its owner is the only one who does, and writes over one connection,
-  which has the lock that makes it so; `ledger.owner` tells how. Others may open it beside it.
+- Whoever opens a ledger as its owner is the only one who does, or one of those who share it, and
+  writes over one connection, which has the lock that makes it so; `ledger.owner` tells how. Others
+  may open it beside them.
+- What an owner's transaction has locked is free again within `LEDGER_WRITE_SECONDS_MAX` on
+  PostgreSQL, even if its process was stopped in the middle.
 - Every method may be called from any thread.
 """
 
@@ -38,6 +41,7 @@ from meterhouse.ledger.owner import (
     Owner,
     epoch_of,
     file_locked,
+    join,
     lock_sessions,
     take_over,
     write_down,
@@ -46,13 +50,16 @@ from meterhouse.ledger.snapshot import LedgerSnapshot
 from meterhouse.limits import (
     LEDGER_BUSY_SECONDS_MAX,
     LEDGER_CACHE_BYTES_MAX,
+    LEDGER_IDLE_SECONDS_MAX,
     LEDGER_LOOK_INSTRUCTIONS,
     LEDGER_PROBE_ATTEMPTS_MAX,
     LEDGER_PROBE_SECONDS,
     LEDGER_REWRITE_BYTES_MAX,
     LEDGER_SILENT_SECONDS,
     LEDGER_STATEMENTS_CACHED_MAX,
+    LEDGER_TENDER_CONNECTIONS,
     LEDGER_WAL_BYTES_MAX,
+    LEDGER_WRITE_SECONDS_MAX,
     WORK_STATEMENT_SECONDS_MAX,
 )
 
@@ -61,9 +68,13 @@ _QUERY_CANCELED = "57014"  # https://www.postgresql.org/docs/current/errcodes-ap
 
 
 class _Engines(NamedTuple):
-    """The ways into a database: one for a writer at a time, one for the readers of each lane."""
+    """The ways into a database: one for a writer at a time, one for the readers of each lane.
+
+    Who shows that a process lives must not wait for a writer, so it goes by another way, `tender`.
+    """
 
     writer: sa.Engine
+    tender: sa.Engine
     readers: Mapping[LaneName, sa.Engine]
 
 
@@ -73,11 +84,14 @@ class Ledger:
     `overtaken` is set once its owner has learnt that it is not the owner any more.
     """
 
-    def __init__(self, engines: _Engines, opened: ExitStack, epoch: int | None) -> None:
+    def __init__(
+        self, engines: _Engines, opened: ExitStack, epoch: int | None, *, alone: bool
+    ) -> None:
         self.overtaken = Event()
-        self._writer, self._readers = engines
+        self._writer, self._tender, self._readers = engines
         self._opened = opened
         self._epoch = epoch
+        self._alone = alone
         self._closed = False
         if epoch is not None:
             event.listen(self._writer, "begin", self._check_epoch)
@@ -107,6 +121,33 @@ class Ledger:
         """
         with _answering(), self._writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def tend(self) -> Iterator[sa.Connection]:
+        """Open a transaction that shows that a process lives; it waits for no `write` where it can.
+
+        It has no lock of an owner. On SQLite it is a `write` like all others.
+        """
+        with _answering(), self._tender.begin() as connection:
+            yield connection
+
+    def hear(self, channel: str, seconds: float) -> Iterator[str]:
+        """Yield what is told on a channel of PostgreSQL, and '' after so many seconds of silence.
+
+        It begins with such a '', once it listens. Raises `StoreError` when the connection is lost.
+        """
+        with _answering(), self._tender.connect() as found:
+            connection = found.execution_options(isolation_level="AUTOCOMMIT")
+            driver: Any = connection.connection.driver_connection
+            connection.detach()
+            connection.exec_driver_sql(f"LISTEN {channel}")
+            yield ""
+            while True:
+                try:
+                    told = [one.payload for one in driver.notifies(timeout=seconds, stop_after=1)]
+                except connection.dialect.loaded_dbapi.Error as error:
+                    raise StoreError(f"The ledger does not answer: {error}") from error
+                yield from told or [""]
 
     @contextmanager
     def read(
@@ -172,14 +213,16 @@ class Ledger:
         self._opened.close()
 
     def _check_epoch(self, connection: sa.Connection, *, keep: bool = True) -> None:
-        if epoch_of(connection, keep=keep) != self._epoch:
+        # Many who share a ledger would wear out a row that each of their transactions locked.
+        if epoch_of(connection, keep=keep and self._alone) != self._epoch:
             self.overtaken.set()
             raise OvertakenError("Another Meterhouse has taken this ledger over.")
 
 
-def open_ledger(url: str, owner: Owner | None = None) -> Ledger:
+def open_ledger(url: str, owner: Owner | None = None, *, alone: bool = True) -> Ledger:
     """Open the ledger at `url` and bring its tables up to date; as its `owner`, if that is told.
 
+    An owner is `alone`, or one of several that share a ledger on PostgreSQL.
     `url` is `sqlite:///<path>` (the file and its folder are made) or
     `postgresql[+psycopg]://…`. Several processes may open one ledger at the same time, one of them
     as its owner. Raises `StoreError` when the database cannot be reached, is not a ledger, was
@@ -190,13 +233,25 @@ def open_ledger(url: str, owner: Owner | None = None) -> Ledger:
         if target.get_backend_name() == "sqlite":
             engines = _sqlite(target, opened, owned=owner is not None)
         else:
-            engines = _postgresql(target, opened, owned=owner is not None)
+            engines = _postgresql(target, opened, owned=owner is not None, alone=alone)
         with _alone(target), _answering(), engines.writer.begin() as connection:
+            _take_time(connection)
             migrate(connection)
-            epoch = take_over(connection, owner) if owner else None
+            epoch = _own(connection, owner, alone=alone) if owner else None
         if owner and target.get_backend_name() == "sqlite":
             write_down(engines.writer)
-        return Ledger(engines, opened.pop_all(), epoch)
+        return Ledger(engines, opened.pop_all(), epoch, alone=alone)
+
+
+def _own(connection: sa.Connection, owner: Owner, *, alone: bool) -> int:
+    return take_over(connection, owner) if alone else join(connection, owner.since)
+
+
+def _take_time(connection: sa.Connection) -> None:
+    """Let a transaction that changes tables take as long as it takes."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 @contextmanager
@@ -271,7 +326,7 @@ def _sqlite(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
     readers = {name: _sqlite_reader(url, lane) for name, lane in lanes.LEDGER.items()}
     for reader in readers.values():
         opened.callback(reader.dispose)
-    return _Engines(writer, readers)
+    return _Engines(writer, writer, readers)
 
 
 def _sqlite_reader(url: sa.URL, lane: Lane) -> sa.Engine:
@@ -323,15 +378,26 @@ def _sqlite_engine(url: sa.URL, connections: int) -> sa.Engine:
     )
 
 
-def _postgresql(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
+def _postgresql(url: sa.URL, opened: ExitStack, *, owned: bool, alone: bool) -> _Engines:
     readers = {name: _postgresql_reader(url, lane) for name, lane in lanes.LEDGER.items()}
-    writer = _postgresql_engine(url, connections=1)
-    for engine in (writer, *readers.values()):
+    writer = _postgresql_writer(url, connections=1, owned=owned)
+    tender = _postgresql_writer(url, LEDGER_TENDER_CONNECTIONS, owned=owned)
+    for engine in (writer, tender, *readers.values()):
         opened.callback(engine.dispose)
+    if owned:
+        lock_sessions(writer, readers["work"], alone=alone)
+    return _Engines(writer, tender, readers)
+
+
+def _postgresql_writer(url: sa.URL, connections: int, *, owned: bool) -> sa.Engine:
+    writer = _postgresql_engine(url, connections)
+    seconds = LEDGER_WRITE_SECONDS_MAX if owned else WORK_STATEMENT_SECONDS_MAX
+    idle = LEDGER_IDLE_SECONDS_MAX if owned else 0
     _on_connect(
         writer,
         f"SET lock_timeout = '{LEDGER_BUSY_SECONDS_MAX}s'",
-        f"SET statement_timeout = '{WORK_STATEMENT_SECONDS_MAX}s'",
+        f"SET statement_timeout = '{seconds}s'",
+        f"SET idle_in_transaction_session_timeout = '{idle}s'",
         # A server or a role may be set up to answer before it has written.
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') = 'off'",
@@ -340,9 +406,7 @@ def _postgresql(url: sa.URL, opened: ExitStack, *, owned: bool) -> _Engines:
         f"SET tcp_keepalives_interval = {LEDGER_PROBE_SECONDS}",
         f"SET tcp_keepalives_count = {LEDGER_PROBE_ATTEMPTS_MAX}",
     )
-    if owned:
-        lock_sessions(writer, readers["work"])
-    return _Engines(writer, readers)
+    return writer
 
 
 def _postgresql_reader(url: sa.URL, lane: Lane) -> sa.Engine:
@@ -401,7 +465,8 @@ def _stop(connection: sa.Connection) -> Callable[[], None]:
 def _answering() -> Iterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+    # PostgreSQL's word for a transaction in which nothing came for too long is an InternalError.
+    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
         if _ended(error):
             raise SlowError("The ledger was asked for more than it may take time for.") from error
         raise StoreError(f"The ledger does not answer: {_reason(error)}") from error

@@ -1,7 +1,9 @@
-"""One owner of a ledger: the one Meterhouse that processes it.
+"""Who owns a ledger: the one Meterhouse that processes it, or the processes that share it.
 
 What a reader may rely on:
 
+- An owner is alone, or it shares a ledger on PostgreSQL with others who do so, too. Who shares it
+  and who wants it alone keep each other out.
 - A lock tells the owner from everybody else, and ends with its process, however that ends: on
   PostgreSQL an advisory lock of the session that the owner writes in, on SQLite a lock on the
   database's file itself, which is the same file whatever path or link leads to it.
@@ -28,14 +30,14 @@ from sqlalchemy import event
 from meterhouse.config import shown
 from meterhouse.errors import InUseError, StoreError
 from meterhouse.folder import close_to_others, locked_in_time, succeeds_in_time
+from meterhouse.ledger.locks import Lock, key_of
 from meterhouse.ledger.tables import owner as owners
 
-# The number will do as long as nobody else locks it; the schema tells ledgers of a database apart.
-_TRY_LOCK = (
-    "SELECT pg_try_advisory_lock(1465404231, quote_ident(current_schema())::regnamespace::oid::int)"
-)
+_TRY_LOCK = f"SELECT pg_try_advisory_lock{key_of(Lock.OWNER)}"
+_TRY_SHARE = f"SELECT pg_try_advisory_lock_shared{key_of(Lock.OWNER)}"
 _EPOCH = "SELECT epoch FROM owner"
 _FOUND = "SELECT host, pid, data_dir, since FROM owner WHERE epoch > 0"
+_SHARING = "SELECT role, host, pid FROM nodes ORDER BY since, id"
 
 
 class Owner(NamedTuple):
@@ -78,8 +80,8 @@ def file_locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def lock_sessions(writer: sa.Engine, reader: sa.Engine) -> None:
-    """Let no session of `writer` on PostgreSQL begin without the lock.
+def lock_sessions(writer: sa.Engine, reader: sa.Engine, *, alone: bool) -> None:
+    """Let no session of `writer` on PostgreSQL begin without the lock, `alone` or beside others.
 
     A session that is lost takes the lock with it, and the next one takes it anew. Connecting raises
     `InUseError` that tells who has the lock.
@@ -88,7 +90,8 @@ def lock_sessions(writer: sa.Engine, reader: sa.Engine) -> None:
     def lock(connection: Any, _: object) -> None:
         with ExitStack() as without:
             without.callback(connection.close)
-            if not succeeds_in_time(lambda: bool(connection.execute(_TRY_LOCK).fetchone()[0])):
+            statement = _TRY_LOCK if alone else _TRY_SHARE
+            if not succeeds_in_time(lambda: bool(connection.execute(statement).fetchone()[0])):
                 raise _refusal(_found(reader))
             connection.commit()
             without.pop_all()
@@ -100,6 +103,16 @@ def take_over(connection: sa.Connection, owner: Owner) -> int:
     """Become the owner; return the epoch that begins."""
     statement = sa.update(owners).values(epoch=owners.c.epoch + 1, **owner._asdict())
     epoch: int = connection.execute(statement.returning(owners.c.epoch)).scalar_one()
+    return epoch
+
+
+def join(connection: sa.Connection, now: int) -> int:
+    """Become one of those who share a ledger; return their epoch, which the first one begins."""
+    nobody = Owner("", 0, "", now)
+    one_is_alone = sa.or_(owners.c.epoch == 0, owners.c.host != nobody.host)
+    begin = sa.update(owners).where(one_is_alone)
+    connection.execute(begin.values(epoch=owners.c.epoch + 1, **nobody._asdict()))
+    epoch: int = connection.execute(sa.select(owners.c.epoch)).scalar_one()
     return epoch
 
 
@@ -125,10 +138,18 @@ def write_down(writer: sa.Engine) -> None:
         connection.cursor().execute("PRAGMA wal_checkpoint(FULL)")
 
 
-def _found(reader: sa.Engine) -> Owner | None:
+def _found(reader: sa.Engine) -> object:
+    """Return who has the lock, in words that can be shown; None where nothing tells."""
     with suppress(sa.exc.SQLAlchemyError), reader.begin() as connection:
         row = connection.exec_driver_sql(_FOUND).first()
-        return Owner(*row) if row else None
+        if row and row.host:
+            return Owner(*row)
+        sharing = connection.exec_driver_sql(_SHARING).all()
+        if sharing:
+            nodes = "; ".join(
+                f"{one.role} on host {one.host}, process {one.pid}" for one in sharing
+            )
+            return f"the processes that share it ({nodes})"
     return None
 
 
@@ -144,7 +165,7 @@ def _found_in_file(path: Path) -> Owner | None:
     return None
 
 
-def _refusal(owner: Owner | None) -> InUseError:
+def _refusal(owner: object) -> InUseError:
     whose = f": {owner}" if owner else ""
     return InUseError(
         f"Another Meterhouse processes this ledger{whose}. Stop that one, or choose another ledger "
