@@ -7,12 +7,14 @@ import pytest
 from meterhouse import limits
 from meterhouse.clock import ManualClock
 from meterhouse.judging.judge import Judge
-from meterhouse.ledger import journal
+from meterhouse.ledger import blocks, journal
+from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.journal import Cancellation
 from meterhouse.processing.freshness import Freshness
 from meterhouse.processing.progress import LocalProgress
 from meterhouse.processing.under_way import UnderWay
 from tests.metering.samples import NOW
+from tests.nodes import Nodes, on_servers
 from tests.pipeline import Pipeline, submission
 
 
@@ -203,3 +205,76 @@ def test_a_restart_with_a_backlog(pipeline: Pipeline, monkeypatch: pytest.Monkey
         earlier = Cancellation(pipeline.scope.id, "adj_1", "mtr_1", 1, NOW - 4_000)
         journal.append_cancellation(connection, earlier)
     assert seen_after_a_restart() == NOW - 4_000
+
+
+@on_servers
+def test_the_oldest_request_of_all_nodes_decides(nodes: Nodes) -> None:
+    """An event received before the instant and acknowledged is in the answer, wherever it came."""
+    left, right = nodes.left, nodes.right
+
+    async def read(*, strong: bool = True) -> tuple[bool, int]:
+        reading = asyncio.create_task(right.freshness.reach(strong=strong))
+        if strong:
+            await right.asked.wait()
+            right.asked.clear()
+            await nodes.work()
+        return await reading
+
+    async def body() -> None:
+        with left.under_way.receiving(NOW - 5_000):
+            await left.heartbeat.beat()
+            assert await read() == (True, NOW - 5_000)
+            sent = submission("a", received_at=NOW - 5_000)
+            assert await left.send(sent) is None
+        assert await read() == (True, NOW - 5_000)  # nobody was told that it was answered
+        assert nodes.pipeline.stored() == 1
+        left.clock.advance(1_000)
+        await left.heartbeat.beat()
+        with right.under_way.receiving(NOW + 300):
+            assert await read() == (True, NOW + 300)
+        assert await read() == (True, NOW + 1_000)
+
+    nodes.work_beside(body)
+
+
+@on_servers
+def test_what_a_node_that_is_gone_committed_last_is_waited_for(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 0)
+    left, right = nodes.left, nodes.right
+
+    async def body() -> None:
+        assert await left.send(submission("a", received_at=NOW - 5_000)) is None
+        await left.heartbeat.stop()
+        assert await right.freshness.reach(strong=False) == (False, 0)
+        await nodes.work()
+        assert await right.freshness.reach(strong=False) == (False, NOW)
+        assert nodes.pipeline.stored() == 1
+
+    nodes.work_beside(body)
+
+
+@on_servers
+def test_a_node_that_begins_with_a_backlog_looks_back(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FRESHNESS_LOOK_MILLISECONDS", 10)
+    monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 0)
+    left, right = nodes.left, nodes.right
+
+    async def body() -> None:
+        for number, received_at in enumerate((NOW - 1_000, NOW - 3_000, NOW - 2_000)):
+            sent = submission(str(number), received_at=received_at)
+            assert await left.send(sent) is None
+        block = Block("judged", "events", 1, b"", 1)
+        await left.stores.write(blocks.put, [block])  # something older is not stored yet
+        looking = asyncio.create_task(right.freshness._look_back())
+        assert (await right.freshness.reach(strong=False))[1] == 0
+        assert not looking.done()
+        await left.stores.write(blocks.release, [block.token])
+        await looking
+        assert (await right.freshness.reach(strong=False))[1] == NOW - 3_000
+        assert (await left.freshness.reach(strong=False))[1] == 0
+
+    nodes.run(body)

@@ -48,7 +48,7 @@ _lock = _lock.with_for_update(read=True, key_share=True)
 
 
 def enter(connection: sa.Connection, node: Node, seconds: float, oldest_under_way: int) -> None:
-    """Be among the nodes for a while; the id is a new one each time."""
+    """Be among the nodes for a while."""
     now = leases.now(connection)
     connection.execute(
         sa.insert(nodes).values(
@@ -92,8 +92,12 @@ def live(
 
 
 def expire(connection: sa.Connection) -> int:
-    """Forget the nodes whose time is over, once they do not commit; return how many went."""
-    statement = sa.delete(nodes).where(nodes.c.until < leases.now(connection))
+    """Forget the nodes whose time is over; return how many went.
+
+    One that commits at the moment stays, and nobody waits for it: it may have been stopped there.
+    """
+    over = sa.select(nodes.c.id).where(nodes.c.until < leases.now(connection))
+    statement = sa.delete(nodes).where(nodes.c.id.in_(over.with_for_update(skip_locked=True)))
     return connection.execute(statement).rowcount
 
 

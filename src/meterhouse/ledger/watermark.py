@@ -40,13 +40,14 @@ SELECT
   present.*
 FROM
   (SELECT count(*) AS rows, coalesce(sum(events), 0)::bigint AS events
-   FROM (SELECT events FROM journal LIMIT {WATERMARK_JOURNAL_ROWS_MAX}) AS some) AS waiting,
+   FROM (SELECT events FROM journal LIMIT {WATERMARK_JOURNAL_ROWS_MAX}) AS oldest) AS waiting,
   (SELECT
      min(oldest_under_way) FILTER (WHERE id <> :node) AS oldest_under_way,
      count(*) FILTER (WHERE role IN ('all', 'api') AND alive) AS api_nodes,
      count(*) FILTER (WHERE role IN ('all', 'worker') AND alive) AS workers
-   FROM (SELECT *, until > extract(epoch FROM clock_timestamp()) * 1000 AS alive FROM nodes) AS node
-  ) AS present
+   FROM (
+     SELECT *, until > extract(epoch FROM clock_timestamp()) * 1000 AS alive FROM nodes
+   ) AS known) AS present
 """  # noqa: S608 - a number
 _read = sa.text(_READ)
 

@@ -34,33 +34,36 @@ class Heartbeat(Background):
     def __init__(self, stores: Stores, role: str, under_way: UnderWay) -> None:
         super().__init__()
         self._stores = stores
-        self._role = role
         self._under_way = under_way
-        self.node: str | None = None  # the id that the others know, None when they know none
+        self._node = Node(secrets.token_hex(8), role, socket.gethostname(), os.getpid())
+        self._known = False
+
+    @property
+    def node(self) -> str:
+        """The id of this process."""
+        return self._node.id
 
     def check(self, connection: sa.Connection) -> None:
         """Make sure that the others know this process until the transaction ends.
 
         Raises `OvertakenError` when they do not.
         """
-        if self.node is None:
+        if not self._known:
             raise OvertakenError("This process was taken for dead, and begins anew.")
         nodes.check(connection, self.node)
 
     async def enter(self) -> None:
         """Be one of the nodes."""
-        node = Node(secrets.token_hex(8), self._role, socket.gethostname(), os.getpid())
         oldest = self._under_way.oldest()
-        await self._stores.write(nodes.enter, node, limits.NODE_SECONDS, oldest)
-        self.node = node.id
+        await self._stores.tend(nodes.enter, self._node, limits.NODE_SECONDS, oldest)
+        self._known = True
 
     async def beat(self) -> None:
         """Show that this process lives; begin anew where it was taken for dead."""
-        if self.node is not None:
-            oldest = self._under_way.oldest()
-            if await self._stores.write(_beat, self.node, oldest):
+        if self._known:
+            if await self._stores.tend(_beat, self.node, self._under_way.oldest()):
                 return
-            self.node = None
+            self._known = False
             log.warning("This process was taken for dead, because it did not show that it lives.")
         await self._under_way.answered()
         await self.enter()
@@ -68,10 +71,10 @@ class Heartbeat(Background):
     async def stop(self) -> None:
         """Leave, after the last write."""
         await super().stop()
-        if self.node is not None:
-            node, self.node = self.node, None
+        if self._known:
+            self._known = False
             try:
-                await self._stores.write(nodes.leave, node)
+                await self._stores.tend(nodes.leave, self.node)
             except StoreError as error:
                 log.warning("this process is among the nodes for a while yet: %s", error)
 
@@ -87,5 +90,6 @@ class Heartbeat(Background):
 
 
 def _beat(connection: sa.Connection, node: str, oldest_under_way: int) -> bool:
+    known = nodes.beat(connection, node, limits.NODE_SECONDS, oldest_under_way)
     nodes.expire(connection)
-    return nodes.beat(connection, node, limits.NODE_SECONDS, oldest_under_way)
+    return known

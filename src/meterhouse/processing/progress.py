@@ -177,7 +177,7 @@ class SharedProgress(Background):
 
     async def look_back(self) -> Look:
         """Look at what is in the journal; wait until what was judged before is stored."""
-        left = await self._stores.read(_left, self._heartbeat.node or "")
+        left = await self._stores.read(_left, self._heartbeat.node)
         while True:
             if not await self._stores.read(blocks.are_kept, left.tokens):
                 return Look(0, left.oldest)
@@ -203,7 +203,7 @@ class SharedProgress(Background):
         self._trouble = None if seen.workers else _NO_WORKER
 
     async def _see(self) -> Watermark:
-        seen = await self._stores.read(watermark.read, self._heartbeat.node or "")
+        seen = await self._stores.read(watermark.read, self._heartbeat.node)
         if seen.as_of <= seen.now:  # else that clock was set back, and it says nothing yet
             async with self._moved:
                 self.passed = seen.as_of
