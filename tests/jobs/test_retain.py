@@ -3,16 +3,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
 from meterhouse.jobs.retain import Retention
-from meterhouse.ledger import audit, idempotency
+from meterhouse.ledger import audit, idempotency, leases, tables
 from meterhouse.ledger import dashboard_sessions as sessions
 from meterhouse.ledger.tables import activity, dashboard_sessions, idempotency_records
 from meterhouse.metering.activity import WINDOW
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, HOUR, NOW
+from tests.nodes import Nodes, on_servers
 from tests.pipeline import DAYS, Pipeline, submission
 
 LAST = (NOW // DAY + DAYS + 1) * DAY - 1  # the last instant at which a claim made now holds
@@ -29,6 +32,28 @@ async def accept(pipeline: Pipeline, *names: str) -> None:
 def left(pipeline: Pipeline) -> tuple[int, int, int]:
     """Count identifiers, idempotency records and lines of activity."""
     return pipeline.claims(), pipeline.rows(idempotency_records), pipeline.rows(activity)
+
+
+@on_servers
+def test_a_claim_stays_in_the_ledger_for_a_while_after_it_is_stored(nodes: Nodes) -> None:
+    """Who asked the usage store in time, but before it was stored, finds it in the ledger."""
+    kept = limits.RECENT_CLAIM_MINUTES * MILLISECONDS["minute"]
+    sweep, clock = nodes.pipeline.retention.sweep, nodes.pipeline.clock
+
+    async def later(milliseconds: int) -> int:
+        clock.advance(milliseconds)
+        return await sweep()
+
+    async def body() -> list[int]:
+        assert await nodes.left.send(submission("a")) is None
+        with nodes.left.stores._ledger.write() as connection:
+            created = leases.now(connection) - kept - 1
+            connection.execute(sa.update(tables.recent_claims).values(created=created))
+        gone = [await sweep(), await later(kept), await later(1)]
+        await nodes.work()
+        return [*gone, await sweep(), await later(kept - 1), await later(1)]
+
+    assert nodes.work_beside(body) == [0, 0, 0, 0, 0, 1]
 
 
 def test_the_audit_log_has_a_time_of_its_own(pipeline: Pipeline) -> None:

@@ -2,8 +2,8 @@
 
 The answer to a request with an `Idempotency-Key` is recorded in the transaction that has its
 effect. A retry finds the record and hears the same answer; a retry that comes while the first
-request is still at work hears 409. One that comes to another process hears it once the effect of
-the first is on disk, or the same answer.
+request is still at work hears 409. One that comes to another process waits until the effect of the
+first is on disk, and hears the same answer; where one of the two sends events, it may be 409.
 
 API v1 takes a key with POST and keeps every answer for a day. API v2 takes one with POST and DELETE
 and keeps what succeeded for 30 days; what failed is executed again.

@@ -10,6 +10,7 @@ from meterhouse.api.idempotency import KEPT_MILLISECONDS
 from meterhouse.errors import Refusal
 from meterhouse.ledger import idempotency
 from meterhouse.ledger.idempotency import Record
+from meterhouse.ledger.locks import Lock, hold
 from meterhouse.wire import envelope
 from meterhouse.wire.envelope_v2 import error_of
 from meterhouse.wire.version import Api
@@ -29,12 +30,11 @@ async def once(call: Call, work: Work, customer: str | None = None) -> Answer:
     in v2 nothing is kept of it.
 
     A write may change the catalog: what was acknowledged before it, and is held back because nobody
-    asks, is judged by the catalog that its sender knew.
+    asks, is judged by the catalog that its sender knew. Where several processes write, these writes
+    go one after the other all the same, so what `work` looks up stays as it is until it is done.
     """
     await call.services.progress.reach(strong=False)
-    if call.idempotency_key is None:
-        return await call.services.stores.write(work)
-    return await call.services.stores.write(_recorded, call, call.idempotency_key, work, customer)
+    return await call.services.stores.write(_alone, call, work, customer)
 
 
 async def replay_or_refuse(call: Call, refusal: Refusal) -> Answer:
@@ -48,6 +48,13 @@ async def replay_or_refuse(call: Call, refusal: Refusal) -> Answer:
     if before is None or not _kept(before, call):
         raise refusal
     return replay(before, call)
+
+
+def _alone(connection: sa.Connection, call: Call, work: Work, customer: str | None) -> Answer:
+    hold(connection, Lock.CATALOG)
+    if call.idempotency_key is None:
+        return work(connection)
+    return _recorded(connection, call, call.idempotency_key, work, customer)
 
 
 def _recorded(
@@ -67,7 +74,7 @@ def _recorded(
         answer, customer = refused(refusal, call.api), None
     try:
         idempotency.put(connection, (record(call, key, answer, customer),))
-    except IntegrityError:  # another process was at work, too, and came first
+    except IntegrityError:  # events came under it to another process, and were first
         raise envelope.idempotency_in_use(key) from None
     return answer
 

@@ -1,7 +1,7 @@
 """Retain: what is over its time leaves both stores, by a clock that is late rather than wrong.
 
 Idempotency records and sessions of the dashboard leave the ledger when they expire; notifications,
-resends, erasures and activity after their days.
+resends, erasures and activity after their days; claims that the usage store has had for a while.
 Each transaction deletes few rows, so that no acknowledgement waits long behind it. The usage store
 drops whole partitions: of identifiers after the deduplication window, of rejected events,
 duplicates and request logs after their days. Nothing of this can be taken back, so the clock is
@@ -10,6 +10,7 @@ the timekeeper's (`processing.timekeeper`).
 
 import asyncio
 import logging
+from collections import deque
 from datetime import UTC, datetime
 
 from meterhouse import limits
@@ -24,6 +25,8 @@ from meterhouse.ledger import (
     erasures,
     idempotency,
     notifications,
+    partitions,
+    recent_claims,
     resends,
 )
 from meterhouse.metering.window import MILLISECONDS
@@ -34,6 +37,7 @@ from meterhouse.usage.store import UsageStore
 _ACTIVITY = limits.ACTIVITY_DAYS * MILLISECONDS["day"]
 _ERASURES = limits.ERASURES_DAYS * MILLISECONDS["day"]
 _NOTIFICATIONS = limits.NOTIFICATIONS_DAYS * MILLISECONDS["day"]
+_RECENT_CLAIM = limits.RECENT_CLAIM_MINUTES * MILLISECONDS["minute"]
 _REJECTED_EVENTS = limits.REJECTED_EVENTS_DAYS * MILLISECONDS["day"]
 _REQUEST_LOGS = limits.REQUEST_LOG_DAYS * MILLISECONDS["day"]
 _RESENDS = limits.RESENDS_DAYS * MILLISECONDS["day"]
@@ -52,6 +56,7 @@ class Retention(Background):
         self._stores = stores
         self._identifiers = identifiers
         self._clock = clock
+        self._stored: deque[tuple[int, int]] = deque()  # when seen, and up to when all was stored
 
     async def sweep(self) -> int:
         """Delete everything that is over its time; return how many rows left the ledger."""
@@ -74,12 +79,27 @@ class Retention(Background):
             (erasures.expire, now - _ERASURES),
             (activity.expire, now - _ACTIVITY),
             (audit.expire, now - self._audit_log),
+            (recent_claims.expire, await self._stored_for_long(now)),
         ):
             chunk = limits.RETAIN_CHUNK_ROWS_MAX
             while chunk == limits.RETAIN_CHUNK_ROWS_MAX:
                 chunk = await self._stores.write(expire, before, limits.RETAIN_CHUNK_ROWS_MAX)
                 gone += chunk
         return gone
+
+    async def _stored_for_long(self, now: int) -> int:
+        """Return an instant: claims made before it have been in the usage store for a while.
+
+        It lies as long before what was seen to be stored then, for a claim is made before its
+        commit.
+        """
+        if not self._stores.shared:
+            return 0  # there are none
+        self._stored.append((now, await self._stores.read(partitions.stored_until)))
+        while len(self._stored) > 1 and self._stored[1][0] <= now - _RECENT_CLAIM:
+            self._stored.popleft()
+        seen, stored_until = self._stored[0]
+        return stored_until - _RECENT_CLAIM if seen <= now - _RECENT_CLAIM else 0
 
     async def _run(self) -> None:
         while True:

@@ -14,6 +14,7 @@ class Lock(IntEnum):
     OWNER = 1_465_404_231
     JOURNAL = 1_465_404_232
     OUTBOX = 1_465_404_233
+    CATALOG = 1_465_404_240
 
 
 _KEY = "({}, quote_ident(current_schema())::regnamespace::oid::int)"

@@ -73,6 +73,12 @@ def read(connection: sa.Connection) -> list[Partition]:
     return [Partition(*row) for row in rows]
 
 
+def stored_until(connection: sa.Connection) -> int:
+    """Return up to when, by the database's clock, all that was committed is stored."""
+    instant: int = connection.execute(sa.select(sa.func.min(partitions.c.as_of))).scalar_one()
+    return instant
+
+
 def next_batch(connection: sa.Connection, number: int) -> int:
     """Count a batch of a partition that is being committed, and return its number."""
     batch: int = connection.execute(_next_batch, {"wanted": number}).scalar_one()
