@@ -14,7 +14,7 @@ class Point(NamedTuple):
         return f"{self.moment} {self.call}"
 
 
-ACCEPT = "accept.commit"
+ACCEPT = "commit.commit"
 LOAD = "store.UsageStore.claimed_on"
 ASK = "store.UsageStore.claims"
 JUDGE = "client.EngineClient.judge"

@@ -22,7 +22,7 @@ Run = Callable[..., Awaitable[Any]]
 
 
 def name_of(work: Work, args: tuple[Any, ...] = ()) -> str:
-    """Name a piece of work as the points of the crash test do: `accept.commit`.
+    """Name a piece of work as the points of the crash test do: `commit.commit`.
 
     An insert is named with its table: `store.UsageStore.insert events`.
     """
