@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,7 +44,7 @@ from meterhouse.ingest.claims import LocalClaims
 from meterhouse.jobs.erase import Eraser
 from meterhouse.jobs.exports import Exports
 from meterhouse.jobs.key_uses import KeyUses
-from meterhouse.jobs.owned import NAMES, JobName, Jobs
+from meterhouse.jobs.owned import NAMES, WOKEN, JobName, Jobs
 from meterhouse.jobs.rebuild import Rebuilder
 from meterhouse.jobs.report import Reporter
 from meterhouse.jobs.request_logs import RequestLogs
@@ -55,6 +56,7 @@ from meterhouse.ledger import accounts, audit, journal, keys, known_settings, zo
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
+from meterhouse.ledger.signals import Signals
 from meterhouse.logs import NoteRequest
 from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.metrics import Metrics
@@ -128,7 +130,11 @@ class Meterhouse:
             self._stores, metrics, self._broadcast.tell_logs, self._broadcast.hears_logs
         )
         self.jobs = Jobs(self._makers(identifiers, clock, metrics))
+        self.signals = Signals(self.ledger)
         self._stores.listen(lambda: self.jobs.wake("deliver"))
+        self.signals.on("outbox", lambda: self.jobs.wake("deliver"))
+        for name in WOKEN:
+            self.signals.on(name, partial(self.jobs.wake, name))
         self._snapshots = Snapshots(self._stores, self._unchanging, config)
         self._key_uses = KeyUses(self._stores)
         self._exports = Exports(self._stores, config.data_dir / _EXPORTS_FOLDER)
@@ -152,7 +158,7 @@ class Meterhouse:
             self._broadcast,
             self._request_logs,
             self._exports,
-            self.jobs,
+            self.signals,
             RateLimits(config.rate_limits, clock) if config.limits == "stripe" else None,
             KeysInUse(),
             config.operator_token or new_token(OPERATOR_TOKEN),
@@ -188,7 +194,7 @@ class Meterhouse:
                 stores, settle, self._still, clock, self._writing_months
             ),
             "erase": lambda stores: Eraser(
-                stores, settle, self._still, lambda: self.jobs.wake("rebuild"), timekeeper
+                stores, settle, self._still, lambda: self.signals.send("rebuild"), timekeeper
             ),
         }
 
@@ -216,6 +222,7 @@ class Meterhouse:
         self._loader.start()
         self._freshness.start()
         self._request_logs.start()
+        self.signals.start()
         for name in NAMES:
             self.jobs.start(name, self._stores)
         self._exports.start()
@@ -229,6 +236,7 @@ class Meterhouse:
         await self._loader.stop()
         await self._freshness.stop()
         await self.jobs.stop_all()
+        await self.signals.stop()
         await self._snapshots.drop()
         await self._key_uses.stop()
         await self._acceptor.drain()

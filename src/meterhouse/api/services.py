@@ -15,10 +15,10 @@ from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.ingest.accept import Acceptor
 from meterhouse.jobs.exports import Exports
-from meterhouse.jobs.owned import Jobs
 from meterhouse.jobs.request_logs import RequestLogs
 from meterhouse.jobs.snapshot import Snapshots
 from meterhouse.jobs.verify import Verification
+from meterhouse.ledger.signals import Signals
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
 from meterhouse.processing.freshness import Freshness
@@ -53,7 +53,7 @@ class Services:
     broadcast: Broadcast
     request_logs: RequestLogs
     exports: Exports
-    jobs: Jobs
+    signals: Signals
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str

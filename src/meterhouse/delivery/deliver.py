@@ -25,7 +25,7 @@ from meterhouse import limits
 from meterhouse.background import Worker, is_set_within
 from meterhouse.clock import Clock
 from meterhouse.delivery.attempt import Sender
-from meterhouse.delivery.schedule import next_attempt
+from meterhouse.delivery.schedule import LONGEST_WAIT, next_attempt
 from meterhouse.errors import OvertakenError
 from meterhouse.ledger import deliveries
 from meterhouse.ledger.deliveries import Attempt, Debt, Owed, Step
@@ -79,9 +79,13 @@ class Deliverer(Worker):
 
     async def _run(self) -> None:
         await self._open()
+        recalled = False
         while True:
             self._work.clear()
             try:
+                if not recalled:
+                    await self._recall()
+                    recalled = True
                 seconds = await self._begin()
             except OvertakenError:
                 return
@@ -104,6 +108,11 @@ class Deliverer(Worker):
                 await asyncio.sleep(limits.DELIVERY_LOOK_SECONDS_MAX)
             else:
                 return
+
+    async def _recall(self) -> None:
+        """Make due what another process has put off by a clock that was far ahead."""
+        if self._stores.shared:
+            await self._stores.write(deliveries.recall, self._clock.now(), LONGEST_WAIT)
 
     async def _begin(self) -> float:
         """Begin the attempts that are due; return how long to wait for the next."""

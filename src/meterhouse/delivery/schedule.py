@@ -13,6 +13,9 @@ _TEST_WAIT = limits.DELIVERY_TEST_WAIT_SECONDS * 1000
 _TEST_AGE_MAX = _TEST_WAIT * (2 ** (limits.DELIVERY_TEST_ATTEMPTS_MAX - 1) - 1)
 _LIVE_AGE_MAX = limits.DELIVERY_LIVE_DAYS * 86_400_000
 
+# No delivery waits longer than this for its next try.
+LONGEST_WAIT = max(_LIVE_AGE_MAX, _TEST_AGE_MAX, limits.DELIVERY_DOUBT_WAIT_SECONDS * 1000)
+
 
 def next_attempt(attempts: int, *, livemode: bool, created: int, now: int) -> int | None:
     """Return when to try again after so many `attempts`, the last of which failed `now`.

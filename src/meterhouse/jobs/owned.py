@@ -18,6 +18,8 @@ from meterhouse.stores import Stores
 JobName = Literal["deliver", "erase", "rebuild", "report", "resend", "retain"]
 
 NAMES: tuple[JobName, ...] = get_args(JobName)
+# Those that a signal of their name wakes.
+WOKEN: tuple[Literal["erase", "rebuild", "resend"], ...] = ("erase", "rebuild", "resend")
 
 
 class Jobs:

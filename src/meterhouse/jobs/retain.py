@@ -1,7 +1,8 @@
 """Retain: what is over its time leaves both stores, by a clock that is late rather than wrong.
 
 Idempotency records and sessions of the dashboard leave the ledger when they expire; notifications,
-resends, erasures and activity after their days; claims that the usage store has had for a while.
+resends, erasures and activity after their days; claims that the usage store has had for a while;
+sessions of Stripe CLIs that none of several servers keeps any more.
 Each transaction deletes few rows, so that no acknowledgement waits long behind it. The usage store
 drops whole partitions: of identifiers after the deduplication window, of rejected events,
 duplicates and request logs after their days. Nothing of this can be taken back, so the clock is
@@ -24,6 +25,7 @@ from meterhouse.ledger import (
     dashboard_sessions,
     erasures,
     idempotency,
+    listeners,
     notifications,
     partitions,
     recent_claims,
@@ -80,6 +82,7 @@ class Retention(Background):
             (activity.expire, now - _ACTIVITY),
             (audit.expire, now - self._audit_log),
             (recent_claims.expire, await self._stored_for_long(now)),
+            (listeners.expire, now if self._stores.shared else 0),
         ):
             chunk = limits.RETAIN_CHUNK_ROWS_MAX
             while chunk == limits.RETAIN_CHUNK_ROWS_MAX:

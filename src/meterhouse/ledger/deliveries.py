@@ -269,11 +269,13 @@ def owe_again(
         owe(connection, notification_id, [destination_id], now)
 
 
-def recall(connection: sa.Connection, now: int) -> None:
-    """Make everything due that waits for a later instant: a clock that was ahead has put it off."""
-    connection.execute(
-        sa.update(deliveries).where(deliveries.c.next_attempt_at > now).values(next_attempt_at=now)
-    )
+def recall(connection: sa.Connection, now: int, wait: int = 0) -> None:
+    """Make everything due that waits for longer than `wait` milliseconds.
+
+    A clock that was ahead has put it off.
+    """
+    put_off = deliveries.c.next_attempt_at > now + wait
+    connection.execute(sa.update(deliveries).where(put_off).values(next_attempt_at=now))
 
 
 def waiting(connection: sa.Connection) -> list[Waiting]:

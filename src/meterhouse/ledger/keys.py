@@ -135,8 +135,12 @@ def still_good(connection: sa.Connection, ids: Collection[str], now: int) -> set
 
 
 def used(connection: sa.Connection, uses: Mapping[str, int]) -> None:
-    """Keep when keys, one at least and named by their ids, were used last."""
-    connection.execute(_use, [{"key": key, "used_at": used_at} for key, used_at in uses.items()])
+    """Keep when keys, one at least and named by their ids, were used last.
+
+    They come in one order, lest two processes that note the same ones wait for each other.
+    """
+    rows = [{"key": key, "used_at": used_at} for key, used_at in sorted(uses.items())]
+    connection.execute(_use, rows)
 
 
 def list_keys(connection: sa.Connection) -> list[ApiKey]:

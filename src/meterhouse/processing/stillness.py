@@ -20,7 +20,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -66,10 +66,11 @@ class _Epoch(NamedTuple):
     number: int
 
     def check(self, connection: sa.Connection) -> None:
-        try:
+        with suppress(OvertakenError):
             leases.check(connection, LEASE, self.number)
-        except OvertakenError:
-            raise DisturbedError("Processing went on before this was finished.") from None
+            if LEASE in leases.held(connection):  # else it was given back
+                return
+        raise DisturbedError("Processing went on before this was finished.")
 
 
 class Stillness:
@@ -119,7 +120,7 @@ class Stillness:
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             raise DisturbedError(
-                f"Processing does not stand still: {len(left)} partitions have no worker, or it "
+                f"{len(left)} partitions do not stand still: they have no worker, or one that "
                 "cannot store what it has judged."
             ) from None
 

@@ -202,7 +202,7 @@ def test_a_file_that_takes_longer_than_former_slots_stay_is_made_again(
         if not taken:
             path = f"/meterhouse/v1/meters/{meter}/dimensions"
             await books.local.ask("POST", path, data={KEYS: "region"})
-            local.jobs.wake("rebuild")
+            local.signals.send("rebuild")
             while await local.stores.read(dimensions.oldest_uncleared):
                 pass
         taken.append(await write(*args))

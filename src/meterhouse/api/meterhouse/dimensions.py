@@ -71,7 +71,7 @@ async def update(call: Call) -> Answer:
         return ok(_document(connection, call))
 
     answer = await once(call, work)
-    call.services.jobs.wake("rebuild")
+    call.services.signals.send("rebuild")
     document = await found_when(
         lambda: call.read(_document, call),
         lambda document: document["change"] is None or document["change"]["status"] == "complete",

@@ -67,7 +67,7 @@ async def create(call: Call) -> Answer:
         return ok(_document(call, erasure))
 
     answer = await once(call, work)
-    call.services.jobs.wake("erase")
+    call.services.signals.send("erase")
     begun = msgspec.json.decode(answer.body)["id"]
     erasure = await found_when(
         lambda: call.read(_find, call, begun),

@@ -94,7 +94,7 @@ async def create(call: Call) -> Answer:
         return ok(_document(resend))
 
     answer = await once(call, work)
-    call.services.jobs.wake("resend")
+    call.services.signals.send("resend")
     begun = msgspec.json.decode(answer.body)["id"]
     resend = await found_when(
         lambda: call.read(_find, call, begun),

@@ -253,7 +253,7 @@ async def delete(call: Call) -> Answer:
         return ok(deleted(customer_id, "customer"))
 
     answer = await call.services.stores.write(work)
-    call.services.jobs.wake("erase")
+    call.services.signals.send("erase")
     return answer
 
 
