@@ -1,12 +1,16 @@
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
+from meterhouse import limits
 from meterhouse.ledger import notifications, rejections
-from meterhouse.ledger.engine import Ledger
+from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.metering.report import NO_METER, WINDOW, RejectionLine, Sample
 from tests.ledger.samples import snapshot, thin, two_scopes
+from tests.postgresql import PostgreSQL
 
 LATEST = 100 * WINDOW
 
@@ -128,3 +132,64 @@ def test_every_event_is_taken_exactly_once(ledger: Ledger) -> None:
         for report in take(ledger, window * WINDOW):
             note(report)
     assert taken == added
+
+
+def test_lines_of_all_partitions_make_one_report(ledger: Ledger, scope: int) -> None:
+    with ledger.write() as connection:
+        for partition, names in enumerate(("12345", "678", "9Xyz")):
+            rejections.add(connection, [line(scope, "a", 10, *names)], partition)
+        rejections.add(connection, [line(scope, "b", 1, "u")], 2)
+        rejections.add(connection, [line(scope, "a", 1, "v")], 1)
+    assert take(ledger) == [[line(scope, "a", 31, *"12345678v9"), line(scope, "b", 1, "u")]]
+    assert take(ledger) == []
+
+
+def test_what_several_add_while_it_is_taken_is_reported_once(
+    postgresql_server: PostgreSQL,
+) -> None:
+    """Given those who judge partitions and who reports, then no event is lost or told twice."""
+    url = postgresql_server.blank()
+    with ExitStack() as opened:
+        ledgers = [opened.enter_context(open_ledger(url)) for _ in range(4)]
+        scope = two_scopes(ledgers[0])[0]
+        added: Counter[str] = Counter()
+        going = Counter(len(ledgers[1:]) * [True])
+
+        def judge(one: Ledger, partition: int) -> None:
+            chance = random.Random(partition)
+            for number in range(40):
+                lines = [
+                    line(scope, code, 1, f"{partition} {number} {code}", meter=meter)
+                    for code in chance.sample("abcd", 3)
+                    for meter in chance.sample(["mtr_1", "mtr_2"], 2)
+                ]
+                chance.shuffle(lines)
+                with one.write() as connection:
+                    rejections.add(connection, lines, partition)
+                added.update(one.code for one in lines)
+            going[True] -= 1
+
+        taken: list[RejectionLine] = []
+
+        def report() -> None:
+            while True:
+                last = not going[True]
+                taken.extend(one for lines in take(ledgers[0], reports_max=1) for one in lines)
+                if last and not take_all_left():
+                    return
+
+        def take_all_left() -> bool:
+            left = [one for lines in take(ledgers[0]) for one in lines]
+            taken.extend(left)
+            return bool(left)
+
+        with ThreadPoolExecutor() as pool:
+            work = [pool.submit(judge, one, n) for n, one in enumerate(ledgers[1:])]
+            work.append(pool.submit(report))
+            for one in work:
+                one.result()
+    told: Counter[str] = Counter()
+    for one_line in taken:
+        told[one_line.code] += one_line.events
+        assert len(one_line.samples) == min(one_line.events, limits.REPORT_SAMPLE_EVENTS_MAX)
+    assert told == added

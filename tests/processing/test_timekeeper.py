@@ -1,15 +1,19 @@
 import asyncio
 import logging
+from contextlib import ExitStack
 
 import pytest
 
 from meterhouse import limits
 from meterhouse.clock import ManualClock
-from meterhouse.ledger import timekeeping
+from meterhouse.ledger import deliveries, timekeeping
+from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.timekeeping import Timekeeping
 from meterhouse.processing.timekeeper import Timekeeper, advance
+from meterhouse.stores import Stores
 from tests.metering.samples import DAY, HOUR, NOW
 from tests.pipeline import Pipeline
+from tests.postgresql import PostgreSQL
 
 APART = limits.CLOCK_APART_MINUTES_MAX * 60_000
 DOUBT = limits.CLOCK_DOUBT_HOURS * HOUR
@@ -130,3 +134,89 @@ def test_the_log_says_so_once(
     assert told.levelno == level
     assert says in told.message
     assert believed.message.startswith("The clock is believed again")
+
+
+class Node:
+    """A process that shares a ledger on PostgreSQL, and its clock."""
+
+    def __init__(self, url: str, opened: ExitStack, ahead: int = 0) -> None:
+        self.ledger = opened.enter_context(open_ledger(url))
+        self.stores = Stores(self.ledger, lambda *_: None)
+        opened.callback(self.stores.close)
+        self.timekeeper = Timekeeper(self.stores, ManualClock(NOW + ahead))
+
+    def known(self) -> Timekeeping:
+        with self.ledger.read() as connection:
+            known = timekeeping.read(connection)
+        assert known is not None
+        return known
+
+
+def test_a_clock_that_one_process_doubts_moves_nothing_on_for_the_others(
+    postgresql_server: PostgreSQL,
+) -> None:
+    """Given one whose clock is far ahead, then time goes as fast as it does for the other one."""
+    with ExitStack() as opened:
+        url = postgresql_server.blank()
+        right, wrong = Node(url, opened), Node(url, opened, FAR)
+
+        async def look() -> None:
+            await right.timekeeper.open()
+            await wrong.timekeeper.open()
+            for _ in range(50):
+                await wrong.timekeeper.look(LOOK)
+            await right.timekeeper.look(LOOK)
+
+        asyncio.run(look())
+        assert right.known().reached < NOW + 10 * LOOK
+        assert right.known().doubted_ms == 0
+        assert right.timekeeper.behind() is None
+        assert wrong.timekeeper.now() < NOW + APART + 10 * LOOK
+
+
+def test_who_goes_with_the_time_recalls_nothing_that_another_process_has_put_off(
+    postgresql_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each of its looks would do so, whatever the deliveries wait for."""
+    recalled: list[int] = []
+    monkeypatch.setattr(deliveries, "recall", lambda _, now: recalled.append(now))
+    with ExitStack() as opened:
+        url = postgresql_server.blank()
+        right, wrong = Node(url, opened), Node(url, opened, FAR)
+        clock = wrong.timekeeper._clock
+        assert isinstance(clock, ManualClock)
+
+        async def look() -> None:
+            await right.timekeeper.open()
+            await wrong.timekeeper.open()
+            for _ in range(3):
+                await right.timekeeper.look(LOOK)
+                await wrong.timekeeper.look(LOOK)
+            assert recalled == []
+            clock.set(NOW)
+            await wrong.timekeeper.look(LOOK)
+            await wrong.timekeeper.look(LOOK)
+
+        asyncio.run(look())
+        assert recalled == [NOW]
+
+
+def test_looks_of_several_processes_never_take_time_back(postgresql_server: PostgreSQL) -> None:
+    with ExitStack() as opened:
+        url = postgresql_server.blank()
+        nodes = [Node(url, opened, ahead) for ahead in (0, APART // 2, APART // 4)]
+
+        async def look(node: Node) -> list[int]:
+            await node.timekeeper.open()
+            reached = []
+            for _ in range(20):
+                await node.timekeeper.look(1)
+                reached.append(node.known().reached)
+            return reached
+
+        async def all_look() -> list[list[int]]:
+            return await asyncio.gather(*map(look, nodes))
+
+        for reached in asyncio.run(all_look()):
+            assert reached == sorted(reached)
+        assert nodes[0].known().reached == NOW + APART // 2

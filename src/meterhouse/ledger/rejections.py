@@ -9,7 +9,6 @@ Who adds to lines keeps them from being taken meanwhile, and who takes them from
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -61,13 +60,19 @@ _reported_by_scope = (
     .where(notifications.c.type.in_(report.TYPES))
     .group_by(notifications.c.scope)
 )
-_of_report = sa.and_(
-    rejections.c.scope == sa.bindparam("wanted_scope"),
-    rejections.c.meter == sa.bindparam("wanted_meter"),
-    rejections.c.window_start == sa.bindparam("window"),
+_report = (
+    sa.select(rejections.c.partition, *_COLUMNS)
+    .where(
+        rejections.c.scope == sa.bindparam("wanted_scope"),
+        rejections.c.meter == sa.bindparam("wanted_meter"),
+        rejections.c.window_start == sa.bindparam("window"),
+    )
+    .order_by(*_ORDER)
+    .with_for_update()
 )
-_lock = sa.select(rejections.c.code).where(_of_report).order_by(*_ORDER).with_for_update()
-_take = sa.delete(rejections).where(_of_report).returning(rejections.c.partition, *_COLUMNS)
+_delete = sa.delete(rejections).where(
+    *(rejections.c[name] == sa.bindparam(f"wanted_{name}") for name in _KEYS)
+)
 
 
 def add(connection: sa.Connection, lines: Sequence[RejectionLine], partition: int = 0) -> None:
@@ -105,7 +110,8 @@ def take(connection: sa.Connection, window: int, reports_max: int) -> list[list[
     An empty answer tells that no line of the window is left.
     """
     found = connection.execute(_of_window, {"window": window, "reports": reports_max}).all()
-    return [_taken(connection, scope, meter, window) for scope, meter in found]
+    taken = (_taken(connection, scope, meter, window) for scope, meter in found)
+    return [lines for lines in taken if lines]
 
 
 def accounted(connection: sa.Connection) -> dict[int, int]:
@@ -122,11 +128,11 @@ def accounted(connection: sa.Connection) -> dict[int, int]:
 
 def _taken(connection: sa.Connection, scope: int, meter: str, window: int) -> list[RejectionLine]:
     wanted = {"wanted_scope": scope, "wanted_meter": meter, "window": window}
-    if connection.dialect.name != "sqlite":
-        connection.execute(_lock, wanted)  # in the order of those who add, who else hold it up
-    rows = connection.execute(_take, wanted).mappings().all()
-    in_order = sorted(rows, key=itemgetter("code", "partition"))
-    return report.merged(map(_line, in_order))
+    rows = connection.execute(_report, wanted).mappings().all()
+    # Those that come meanwhile are left: who adds them may wait for one of these.
+    for row in rows:
+        connection.execute(_delete, {f"wanted_{name}": row[name] for name in _KEYS})
+    return report.merged(map(_line, rows))
 
 
 def _waiting(
