@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 PROGRAM = Path("/usr/sbin/nginx")
 SECONDS_MAX = 30  # that it may take to listen
 
-_DOCUMENT = Path(__file__).parents[1] / "docs" / "operations.md"
+_ROOT = Path(__file__).parents[1]
+_DOCUMENT = _ROOT / "docs" / "operations.md"
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -111,6 +112,21 @@ def documented(
         assert found == 1, was
     with _running(folder, site, plain) as running:
         yield Front(f"https://127.0.0.1:{tls}{path}", f"http://127.0.0.1:{plain}{path}", running)
+
+
+@contextmanager
+def deployed(folder: Path, *servers: str) -> Iterator[str]:
+    """Put nginx before several servers as compose.yaml does; give where it listens."""
+    port = _free_port()
+    upstream = (_ROOT / "deploy" / "nginx-upstream.conf").read_text()
+    lines = "\n".join(rf"server {urlsplit(server).netloc}\1;" for server in servers)
+    upstream, found = re.subn(r"server api:12111 resolve( .*)?;", lines, upstream)
+    assert found == 1
+    site = (_ROOT / "deploy" / "nginx.conf").read_text()
+    assert "listen 80;" in site
+    site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    with _running(folder, f"{upstream}\n{site}", port):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
