@@ -1,11 +1,14 @@
 """What tests of several rooms share."""
 
+import gc
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
+from meterhouse.identifiers import filter as filters
 from tests.clickhouse import Double, clickhouse
 from tests.postgresql import PostgreSQL, postgresql
 from tests.server import Server, serving
@@ -16,6 +19,9 @@ settings.register_profile("meterhouse", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("meterhouse"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "meterhouse")
 
+# Of a part of the filter of identifiers. A server claims 64 MB for one when it starts.
+FILTER_WORDS = 2**17
+
 # They take longest, so they begin first: then no process is left with one of them at the end.
 LONG = ("tests/crash/", "tests/model/", "tests/test_readme.py")
 
@@ -25,12 +31,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
+def pytest_collection_finish() -> None:
+    """Keep the collector from what has been imported and collected.
+
+    It looks at everything only once enough is new beside what is old. So it would leave alone what
+    tests drop, such as filters of 64 MB, until that is gigabytes.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes by their parameter: what packs them may write the time into them.
 
     The processes that share the tests have to call each of them by the same name.
     """
     return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_filters() -> Iterator[None]:
+    """Let servers within this process start with a small filter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filters, "_WORDS", FILTER_WORDS)
+        patch.setattr(filters, "_TO_WORD", np.uint64(64 - FILTER_WORDS.bit_length() + 1))
+        yield
 
 
 @pytest.fixture(scope="session")

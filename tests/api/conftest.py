@@ -7,9 +7,16 @@ import httpx
 import pytest
 import stripe
 
-from tests.api.local import LocalServer, local_server
+from tests.api.local import LocalServer, kept_store, local_server
 from tests.api.samples import connect, new_account
 from tests.server import TEST_KEY, Server
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _kept_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the servers within this process share a usage store."""
+    with kept_store(tmp_path_factory.mktemp("usage")):
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 It is the whole program without its sockets: `LocalServer.request` hands a request to the ASGI
 application. What happens besides, such as processing, goes on while a request is answered.
+
+To open an engine takes longer than most tests, and a process never gets back all of its memory. So
+where a usage store is `kept`, the servers have that one, one after the other.
 """
 
 import asyncio
@@ -9,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+from unittest import mock
 
 import httpx
 import sqlalchemy as sa
@@ -20,6 +24,7 @@ from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.jobs.owned import JobName
 from meterhouse.logs import AnsweredRequest
+from meterhouse.usage.store import UsageStore
 from tests.blank import blank_ledger
 from tests.server import LIVE_KEY, TEST_KEY
 
@@ -120,14 +125,93 @@ class LocalServer:
         )
 
 
+class _KeptStore(UsageStore):
+    """A usage store that stays open when a server closes it."""
+
+    def close(self) -> None:
+        """Stay open."""
+
+    def let_go(self) -> None:
+        """Close, really."""
+        super().close()
+
+    def empty(self) -> None:
+        """Empty every table that has rows."""
+        for table in set(self.columns(_WITH_ROWS, {})["table"].to_pylist()):
+            self._writer.command(f"TRUNCATE TABLE {table}")
+
+
+_WITH_ROWS = "SELECT table FROM system.parts WHERE active AND database = currentDatabase()"
+
+
+class _Keep:
+    """The usage store that servers of this process have, and which of them had it last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"chdb://{folder}"
+        self._store: _KeptStore | None = None
+        self._data_dir: Path | None = None
+
+    def open(self, data_dir: Path) -> UsageStore:
+        """Return the store: empty, unless the server with this data folder had it last."""
+        if self._store is None:
+            self._store = cast("_KeptStore", _KeptStore.open(self.url))
+        if data_dir != self._data_dir:
+            self._store.empty()
+            self._data_dir = data_dir
+        return self._store
+
+    def close(self) -> None:
+        """Close the store until a server needs it."""
+        if self._store is not None:
+            self._store.let_go()
+            self._store = None
+
+
+_keeps: list[_Keep] = []
+
+
+@contextmanager
+def kept_store(folder: Path) -> Iterator[None]:
+    """Let servers share a usage store in `folder` as long as the block lasts."""
+    keep = _Keep(folder)
+    _keeps.append(keep)
+    try:
+        yield
+    finally:
+        _keeps.remove(keep)
+        keep.close()
+
+
+@contextmanager
+def own_stores() -> Iterator[None]:
+    """Let servers have usage stores of their own as long as the block lasts."""
+    kept = _keeps.copy()
+    _keeps.clear()
+    for keep in kept:
+        keep.close()
+    try:
+        yield
+    finally:
+        _keeps.extend(kept)
+
+
 @contextmanager
 def local_server(data_dir: Path, **settings: str) -> Iterator[LocalServer]:
     """Open a server with `settings`, such as `values="whole"`; close it when the block ends."""
     blank_ledger(data_dir)
     with asyncio.Runner() as runner:
-        local = LocalServer(runner, data_dir, settings)
+        local = _opened(runner, data_dir, settings)
         local.run(local.meterhouse.start())
         try:
             yield local
         finally:
             local.run(local.meterhouse.stop())
+
+
+def _opened(runner: asyncio.Runner, data_dir: Path, settings: dict[str, str]) -> LocalServer:
+    if not _keeps:
+        return LocalServer(runner, data_dir, settings)
+    keep = _keeps[-1]
+    with mock.patch.object(UsageStore, "open", return_value=keep.open(data_dir)):
+        return LocalServer(runner, data_dir, settings | {"clickhouse_url": keep.url})

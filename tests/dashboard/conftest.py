@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.local import LocalServer, local_server
+from tests.api.local import LocalServer, kept_store, local_server
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _kept_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the servers within this process share a usage store."""
+    with kept_store(tmp_path_factory.mktemp("usage")):
+        yield
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.ledger import dimensions, erasures, tables
 from meterhouse.usage import request_logs, schema
-from tests.api.local import DAY, NOW, LocalServer, local_server
+from tests.api.local import DAY, NOW, LocalServer, local_server, own_stores
 from tests.receiver import Receiver, Reply, receiving
 
 ADA = "Ada Wanderlust"
@@ -237,8 +237,8 @@ def everything(local: LocalServer, customer: str, other: str) -> tuple[str, str]
 
 
 @pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine delete at once what it has replaced."""
+def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the engine delete at once what it has replaced, in tables that are made for it."""
     kept = f"old_parts_lifetime = {limits.USAGE_REPLACED_SECONDS},"
     late = f"max_cleanup_delay_period = {limits.USAGE_CLEANED_SECONDS_MAX}"
     soon = """old_parts_lifetime = 0,
@@ -249,6 +249,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (*tables, (schema, "USAGE_SLOTS"), (request_logs, "SCHEMA")):
         statement = getattr(module, name).replace(kept, "").replace(late, soon)
         monkeypatch.setattr(module, name, statement)
+    with own_stores():
+        yield
 
 
 @pytest.mark.usefixtures("hurry")
