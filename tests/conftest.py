@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import settings
 
 from meterhouse.identifiers import filter as filters
+from meterhouse.ledger import users
 from tests.clickhouse import Double, clickhouse
 from tests.postgresql import PostgreSQL, postgresql
 from tests.server import Server, serving
@@ -55,6 +57,16 @@ def _small_filters() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filters, "_WORDS", FILTER_WORDS)
         patch.setattr(filters, "_TO_WORD", np.uint64(64 - FILTER_WORDS.bit_length() + 1))
+        yield
+
+
+@pytest.fixture
+def cheap_hashes() -> Iterator[None]:
+    """Let a hash of a password take no time; it is to take a fifth of a second of a core."""
+    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(users, "_hasher", hasher)
+        patch.setattr(users, "_NOBODY", users._of_nobody())
         yield
 
 

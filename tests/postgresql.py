@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,12 +28,11 @@ class PostgreSQL:
         )
         self._numbers = itertools.count(1)
         with self._admin.connect() as connection:
-            # Its machine does not fail in a test, and its end would write everything to the disk.
+            # Its machine does not fail in a test.
             connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
             connection.exec_driver_sql(f"ALTER SYSTEM SET max_connections = {CONNECTIONS_MAX}")
             connection.exec_driver_sql("SELECT pg_reload_conf()")
-        self._blank: str | None = None
-        self._first_rows: dict[sa.Table, list[dict[str, Any]]] = {}
+        self._blank: _Blank | None = None
 
     def empty(self) -> str:
         """Make a database without tables and return its URL."""
@@ -46,25 +44,58 @@ class PostgreSQL:
     def blank(self) -> str:
         """Return the URL of a database with the tables of a ledger and nothing else.
 
-        It is one database, emptied each time: to make a new one takes longer.
+        It is one database, emptied each time: to make a new one takes longer. So nobody may change
+        anything but rows.
         """
         if self._blank is None:
-            self._blank = self.empty()
-            with open_ledger(self._blank) as ledger, ledger.read() as connection:
-                for table in metadata.sorted_tables:
-                    found = connection.execute(sa.select(table)).mappings()
-                    self._first_rows[table] = [dict(row) for row in found]
-        with open_ledger(self._blank) as ledger, ledger.write() as connection:
-            names = ", ".join(table.name for table in metadata.sorted_tables)
-            connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
-            for table, rows in self._first_rows.items():
-                if rows:
-                    connection.execute(sa.insert(table), rows)
-        return self._blank
+            self._blank = _Blank(self.empty())
+        else:
+            self._blank.empty()
+        return self._blank.url
 
     def close(self) -> None:
         """Let go of the server."""
         self._admin.dispose()
+
+
+class _Blank:
+    """The database of a new ledger, and what is in it when it is new."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with open_ledger(url) as ledger, ledger.read() as connection:
+            self._rows = {
+                table: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+                for table in metadata.sorted_tables
+            }
+            self._numbers = connection.exec_driver_sql(_NUMBERS).scalar_one()
+        self._engine = sa.create_engine(
+            sa.make_url(url).set(drivername="postgresql+psycopg"),
+            isolation_level="AUTOCOMMIT",
+            poolclass=sa.NullPool,
+        )
+
+    def empty(self) -> None:
+        """Make it as it was."""
+        with self._engine.connect() as connection:
+            for table in reversed(metadata.sorted_tables):
+                deleted = connection.execute(sa.delete(table)).rowcount
+                if deleted > _DELETED_ROWS_MAX:
+                    connection.exec_driver_sql(f"VACUUM {table.name}")
+            for table, rows in self._rows.items():
+                if rows:
+                    connection.execute(sa.insert(table), rows)
+            connection.exec_driver_sql(f"SELECT {self._numbers}")
+
+
+_DELETED_ROWS_MAX = 1_000  # that questions may have to step over
+# What sets every sequence to where it is.
+_NUMBERS = """
+SELECT string_agg(
+    format('setval(''%%I'', %%s, %%L)', sequencename, coalesce(last_value, start_value),
+        last_value IS NOT NULL), ', ')
+FROM pg_sequences
+"""
 
 
 @contextmanager
@@ -81,12 +112,16 @@ def postgresql() -> Iterator[PostgreSQL]:
     with TemporaryDirectory(prefix="meterhouse-", ignore_cleanup_errors=True) as folder:
         started = get_server(Path(folder) / "postgresql")
 
-        def restart() -> None:
+        def stop() -> None:
             immediately = ("-w", "-D", str(started.pgdata), "-m", "immediate", "stop")
             pgexec("pg_ctl", immediately, bin_path=started.bin_path, user=started.system_user)
+
+        def restart() -> None:
+            stop()
             started.ensure_postgres_running()
 
         server = PostgreSQL(sa.make_url(started.get_uri()), restart)
         yield server
         server.close()
+        stop()  # nobody needs what it has, and writing it may take half a minute
         started.cleanup()

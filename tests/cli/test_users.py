@@ -14,6 +14,8 @@ from tests.cli.samples import ENVIRONMENT
 
 TYPED = "correct horse\n"
 
+pytestmark = pytest.mark.usefixtures("cheap_hashes")
+
 
 def run(data_dir: Path, *arguments: str, typed: str = "") -> Result:
     command = ["users", *arguments, "--data-dir", str(data_dir)]

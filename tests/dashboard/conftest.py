@@ -13,6 +13,11 @@ def _kept_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _cheap_hashes(cheap_hashes: None) -> None:
+    """Let everybody sign in quickly."""
+
+
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[LocalServer]:
     with local_server(tmp_path) as opened:

@@ -28,7 +28,8 @@ def describe(connection: sa.Connection) -> dict[str, list[str]]:
     }
 
 
-def test_the_migrations_from_zero_give_exactly_the_tables(ledger: Ledger) -> None:
+def test_the_migrations_from_zero_give_exactly_the_tables(ledger: Ledger, url: str) -> None:
+    del url
     with ledger.write() as connection:
         migrated = describe(connection)
         for table in reversed(metadata.sorted_tables):
@@ -39,7 +40,8 @@ def test_the_migrations_from_zero_give_exactly_the_tables(ledger: Ledger) -> Non
     assert migrated == declared
 
 
-def test_the_journal_begins_at_position_one(ledger: Ledger) -> None:
+def test_the_journal_begins_at_position_one(ledger: Ledger, url: str) -> None:
+    del url
     with ledger.read() as connection:
         assert connection.execute(sa.select(journal_head)).all() == [(1, 1)]
 

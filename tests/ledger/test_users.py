@@ -7,7 +7,11 @@ from meterhouse.ledger import users
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.users import Role, User
 
+SHIPPED = users._hasher
 ADA = User(name="ada", role="admin", accounts=None, livemode=None, created=7, password_set_at=7)
+
+
+pytestmark = pytest.mark.usefixtures("cheap_hashes")
 
 
 def make(ledger: Ledger, name: str, password: str, role: Role = "viewer") -> User | None:
@@ -89,6 +93,12 @@ def test_a_deleted_user_is_gone(ledger: Ledger) -> None:
         assert users.delete_user(connection, "ada")
         assert not users.delete_user(connection, "ada")
     assert verified(ledger, "ada", "correct horse") is None
+
+
+def test_a_hash_is_as_dear_as_it_should_be() -> None:
+    """https://www.rfc-editor.org/rfc/rfc9106#section-4"""
+    found = argon2.extract_parameters(SHIPPED.hash("correct horse"))
+    assert found == argon2.profiles.RFC_9106_LOW_MEMORY
 
 
 def test_an_unknown_name_costs_as_much_as_a_known_one(
