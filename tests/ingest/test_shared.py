@@ -93,8 +93,7 @@ def test_events_are_packed_by_partition_in_their_order(nodes: Nodes) -> None:
                 for entry in journal.read(connection, 100, 100, 100_000, partition=number)
                 for event in entry.events
             ]
-            there = [event.identifier for event in found]
-            assert there == [
+            assert [event.identifier for event in found] == [
                 name
                 for name in [*names, *(f"alone {name}" for name in names)]
                 if partition_of(identifier_digest(1, name), PARTITIONS) == number

@@ -10,11 +10,19 @@ from meterhouse.metering.model import MeterEvent
 
 
 def pack(events: Sequence[MeterEvent], partitions: int) -> tuple[Packed, ...]:
-    """Pack events in their order, which they keep within a row."""
+    """Pack events, whose positions will be in their order; the rows stay next to each other."""
     if partitions == 1:
         return (journal.pack(events),)
-    parts: dict[int, list[MeterEvent]] = defaultdict(list)
-    for event in events:
+    parts: dict[int, list[int]] = defaultdict(list)
+    for index, event in enumerate(events):
         digest = identifier_digest(event.scope, event.identifier)
-        parts[partition_of(digest, partitions)].append(event)
-    return tuple(journal.pack(parts[number], number) for number in sorted(parts))
+        parts[partition_of(digest, partitions)].append(index)
+    if len(parts) == 1:
+        return (journal.pack(events, *parts),)
+    rows: list[Packed] = []
+    before = 0
+    for number, indexes in sorted(parts.items()):
+        some = [events[index] for index in indexes]
+        rows.append(journal.pack_scattered(some, number, indexes, before))
+        before += len(some)
+    return tuple(rows)

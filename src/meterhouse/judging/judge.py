@@ -158,9 +158,7 @@ class Judge:
             positions += [entry.position for entry in some]
             cancellations += [one for entry in some for one in entry.cancellations]
             kinds = by_kind(
-                (position, event)
-                for entry in some
-                for position, event in enumerate(entry.events, entry.position)
+                (position, event) for entry in some for position, event in entry.numbered()
             )
             catalog = catalogs.read(kinds)
             accepted, wrong = judge(kinds, catalog)

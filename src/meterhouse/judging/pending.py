@@ -23,12 +23,13 @@ def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEv
         limits.PROCESS_BATCH_ROWS_MAX,
         limits.PROCESS_BATCH_BYTES_MAX,
     )
-    events = {
-        entry.position + index: event
+    numbered = [
+        (position, event)
         for entry in entries
-        for index, event in enumerate(entry.events)
+        for position, event in entry.numbered()
         if event.scope == wanted.scope.id
-    }
+    ]
+    events = dict(sorted(numbered, key=lambda one: one[0]))
     kinds = by_kind(events.items())
     catalog = CatalogReader(connection).read(kinds)
     found = [search.pending(position, event, catalog) for position, event in events.items()]

@@ -1,7 +1,8 @@
 """The journal: what was acknowledged and is not judged yet.
 
 - A row is a request's worth of work, or those of many that had one event each. Its events have the
-  positions `row.position`, `+ 1`, `+ 2` …
+  positions `row.position`, `+ 1`, `+ 2` …; where others of the request are in other partitions,
+  they have some of these, in the order in which they came.
 - On SQLite positions are reserved while the head row is locked, so they become visible in order:
   whoever has read position p will never see a smaller one appear. On PostgreSQL nobody may rely on
   that.
@@ -10,7 +11,7 @@
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -32,11 +33,17 @@ class Cancellation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Packed(NamedTuple):
-    """Events of one partition as a row keeps them: their number, and their encoded bytes."""
+    """Events of one partition as a row keeps them: their number, and their encoded bytes.
+
+    Where they are `scattered` among others of a request, the bytes tell how; the first of them
+    stands `shift` positions after the end of the row before.
+    """
 
     events: int
     body: bytes
     partition: int = 0
+    scattered: bool = False
+    shift: int = 0
 
 
 class Entry(NamedTuple):
@@ -45,11 +52,20 @@ class Entry(NamedTuple):
     position: int
     events: list[MeterEvent]
     cancellations: list[Cancellation]
+    offsets: Sequence[int] = ()  # of scattered events, from the row's position
 
     @property
     def last(self) -> int:
         """The highest position of the row."""
+        if self.offsets:
+            return self.position + self.offsets[-1]
         return self.position + max(len(self.events) + len(self.cancellations), 1) - 1
+
+    def numbered(self) -> Iterable[tuple[int, MeterEvent]]:
+        """Yield each event with its position."""
+        if not self.offsets:
+            return enumerate(self.events, self.position)
+        return zip((self.position + one for one in self.offsets), self.events, strict=True)
 
     @property
     def receipts(self) -> list[int]:
@@ -64,6 +80,7 @@ _COLUMNS = ("position", "partition", "events", "kind", "body")
 
 _encoder = msgspec.msgpack.Encoder()
 _events_decoder = msgspec.msgpack.Decoder(list[MeterEvent])
+_scattered_decoder = msgspec.msgpack.Decoder(tuple[list[int], list[MeterEvent]])
 _cancellations_decoder = msgspec.msgpack.Decoder(list[Cancellation])
 
 _reserve = (
@@ -111,11 +128,24 @@ def pack(events: Sequence[MeterEvent], partition: int = 0) -> Packed:
     return Packed(len(events), _encoder.encode(events), partition)
 
 
+def pack_scattered(
+    events: Sequence[MeterEvent], partition: int, indexes: Sequence[int], before: int
+) -> Packed:
+    """Encode events that have these indexes in their request, after rows that have `before` of it.
+
+    So a later event of a request has a higher position, whatever partition each of them is in.
+    """
+    first = indexes[0]
+    body = _encoder.encode(([index - first for index in indexes], events))
+    return Packed(len(events), body, partition, scattered=True, shift=first - before)
+
+
 def append(connection: sa.Connection, position: int, rows: Sequence[Packed]) -> None:
     """Append the events of `rows` at the reserved positions from `position` on."""
     values = []
     for row in rows:
-        values.append((position, row.partition, row.events, "events", row.body))
+        kind = "scattered" if row.scattered else "events"
+        values.append((position + row.shift, row.partition, row.events, kind, row.body))
         position += row.events
     insert_rows(connection, journal, _COLUMNS, values)
 
@@ -170,6 +200,9 @@ def _all(connection: sa.Connection) -> Iterator[Entry]:
 def _decode(position: int, kind: str, body: bytes) -> Entry:
     if kind == "events":
         return Entry(position, _events_decoder.decode(body), [])
+    if kind == "scattered":
+        offsets, events = _scattered_decoder.decode(body)
+        return Entry(position, events, [], offsets)
     return Entry(position, [], _cancellations_decoder.decode(body))
 
 

@@ -347,7 +347,7 @@ journal = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.CheckConstraint("events >= 0", name="events"),
-    sa.CheckConstraint("kind IN ('adjustments', 'events')", name="kind"),
+    sa.CheckConstraint("kind IN ('adjustments', 'events', 'scattered')", name="kind"),
 )
 # SQLite has one partition.
 sa.Index("ix_journal_partition_position", journal.c.partition, journal.c.position).ddl_if(

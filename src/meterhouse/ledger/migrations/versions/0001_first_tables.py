@@ -328,7 +328,9 @@ def _journal() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("position", name="pk_journal"),
         sa.CheckConstraint("events >= 0", name="ck_journal_events"),
-        sa.CheckConstraint("kind IN ('adjustments', 'events')", name="ck_journal_kind"),
+        sa.CheckConstraint(
+            "kind IN ('adjustments', 'events', 'scattered')", name="ck_journal_kind"
+        ),
     )
     if op.get_bind().dialect.name == "postgresql":
         op.create_index("ix_journal_partition_position", "journal", ["partition", "position"])
