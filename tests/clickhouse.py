@@ -1,7 +1,8 @@
 """A test double of a ClickHouse server: the embedded engine behind ClickHouse's HTTP interface.
 
 `python -m tests.clickhouse FOLDER` serves the engine's folder on a free port of this machine and
-prints its URL, until its standard input ends. It understands what clickhouse-connect sends
+prints its URL, until its standard input ends; with the paths of a certificate and its key it does
+so over TLS. It understands what clickhouse-connect sends
 (https://clickhouse.com/docs/interfaces/http): statements in the body, settings and `param_x` in the
 URL or in a form, inserts with their data behind the statement, compressed bodies.
 
@@ -13,6 +14,8 @@ statement. `POST /fault?kind=…&times=N` makes the next N inserts fail:
 - `refuse`: the connection is closed before it is done;
 - `503`: it is refused;
 - `slow`: it is done after a second.
+
+With `down` it is the next N requests of any kind whose connections are closed.
 """
 
 import gzip
@@ -21,6 +24,7 @@ import os
 import re
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -33,7 +37,7 @@ from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import chdb
@@ -42,6 +46,7 @@ import lz4.frame  # type: ignore[import-untyped]
 import pytest
 
 from meterhouse.usage.store import UsageStore
+from tests.nginx import Certificate
 
 # What a URL says beside the settings of the statement.
 _OF_THE_REQUEST = {
@@ -89,10 +94,11 @@ class Double(NamedTuple):
 
 
 @contextmanager
-def clickhouse(folder: Path) -> Iterator[Double]:
+def clickhouse(folder: Path, certificate: Certificate | None = None) -> Iterator[Double]:
     """Run a double as a process of its own, which ends with the block."""
+    files = (certificate.certificate, certificate.key) if certificate else ()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.clickhouse", str(folder)],
+        [sys.executable, "-m", "tests.clickhouse", str(folder), *map(str, files)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -111,7 +117,16 @@ def clickhouse(folder: Path) -> Iterator[Double]:
 _connect: Callable[[str], Any] = chdb.connect
 
 
-class _Engine:
+class Runs(Protocol):
+    """What runs the statements of a double."""
+
+    def run(
+        self, statement: str, form: str, database: str, settings: dict[str, str], values: Any = None
+    ) -> Any:
+        """Run a statement; raises `RefusedError`."""
+
+
+class Engine:
     """Connections to one folder, kept for others with the same database and settings."""
 
     def __init__(self, folder: str) -> None:
@@ -131,7 +146,7 @@ class _Engine:
         # After a failure the connection has output that is left: it is not used again.
         if result.has_error():
             connection.close()
-            raise _RefusedError(str(result.error_message()))
+            raise RefusedError(str(result.error_message()))
         self._idle[key].append(connection)
         return result
 
@@ -144,7 +159,7 @@ class _Engine:
         return connection
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """The engine refused a statement."""
 
 
@@ -163,14 +178,15 @@ def usage_store(
     opened.close()
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, folder: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.engine = _Engine(folder)
+    def __init__(self, engine: Runs, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), Handler)
+        self.engine = engine
         self._faults: list[str] = []
+        self._down = 0
         self._lock = threading.Lock()
 
     def handle_error(self, *_: Any) -> None:
@@ -182,18 +198,24 @@ class _Server(ThreadingHTTPServer):
 
     def plan(self, kind: str, times: int) -> None:
         with self._lock:
-            self._faults = [kind] * times
+            if kind == "down":
+                self._down = times
+            else:
+                self._faults = [kind] * times
 
-    def fault(self) -> str:
+    def fault(self, *, insert: bool) -> str:
         with self._lock:
-            return self._faults.pop() if self._faults else ""
+            if self._down:
+                self._down -= 1
+                return "refuse"
+            return self._faults.pop() if insert and self._faults else ""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # the head and the body of an answer leave together
-    server: _Server
+    server: Server
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -231,7 +253,8 @@ class _Handler(BaseHTTPRequestHandler):
             given, body = given | self._form(body), b""
         query = given.get("query", "").encode()
         statement = query + b"\n" + body if query and body else query or body
-        fault = self.server.fault() if _INSERT.match(statement[:_INSERT_HEAD_BYTES]) else ""
+        insert = _INSERT.match(statement[:_INSERT_HEAD_BYTES])
+        fault = self.server.fault(insert=insert is not None)
         if fault == "503":
             return self._send(503, b"", {})
         if fault == "refuse":
@@ -240,7 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(SLOW_SECONDS)
         try:
             form, answer, summary = self._run(statement, given)
-        except (_RefusedError, RuntimeError) as error:
+        except (RefusedError, RuntimeError) as error:
             text = str(error)
             found = _CODE.search(text)
             code = found[1] if found else "1002"
@@ -331,10 +354,16 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def main(folder: str) -> None:
-    """Serve the engine's folder until standard input ends."""
-    server = _Server(folder)
-    sys.stdout.write(f"{server.url}\n")
+def main(folder: str, *certificate: str) -> None:
+    """Serve the engine's folder until standard input ends; with a certificate, over TLS."""
+    server = Server(Engine(folder))
+    url = server.url
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = url.replace("clickhouse:", "clickhouses:")
+    sys.stdout.write(f"{url}\n")
     sys.stdout.flush()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()
@@ -342,4 +371,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

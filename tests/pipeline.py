@@ -36,6 +36,7 @@ from tests.blank import blank_ledger
 from tests.clickhouse import usage_store
 from tests.metering.samples import HOUR, NOW, event, meter
 from tests.postgresql import PostgreSQL
+from tests.usage.samples import writer
 
 T = TypeVar("T")
 
@@ -144,7 +145,7 @@ class Pipeline:
 
     def tamper(self, statement: str) -> None:
         """Run a statement on the usage store that no code of Meterhouse would run."""
-        self.engine._usage._writer.command(statement)
+        writer(self.engine._usage).command(statement)
 
 
 def create_meter(connection: sa.Connection, scope: Scope, **changes: Any) -> Meter:
@@ -213,7 +214,7 @@ def pipeline(
     usage: UsageStore, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Pipeline]:
     for table in ("events", "identifiers", "rejected_events", "duplicate_events", "usage_slots"):
-        usage._writer.command(f"TRUNCATE TABLE {table}")
+        writer(usage).command(f"TRUNCATE TABLE {table}")
     if usage.path is not None:
         url = blank_ledger(tmp_path)
     else:

@@ -24,6 +24,7 @@ def test_the_defaults_need_no_setting() -> None:
         data_dir=folder,
         database_url=f"sqlite:///{folder}/ledger.db",
         clickhouse_url=f"chdb://{folder}/usage",
+        clickhouse_cluster="",
         mismatched_stores="refuse",
         role="all",
         operator_token="",
@@ -215,6 +216,18 @@ def test_a_wrong_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ConfigError, match="METERHOUSE_API_KEYS") as caught:
         read(api_keys=key)
     assert key not in str(caught.value).replace("sk_test_ or", "")
+
+
+def test_the_url_of_the_usage_store_tells_its_cluster() -> None:
+    for url, told in (
+        ("clickhouse://ada:hidden@db", "clickhouse://ada:hidden@db?cluster=main"),
+        ("https://db/x?compress=0", "https://db/x?compress=0&cluster=main"),
+    ):
+        options = {"clickhouse_url": url, "clickhouse_cluster": "main"}
+        assert Config.read(options, NOTHING).clickhouse_url == told
+    for url, name in (("", "main"), ("clickhouse://db", "it's")):
+        with pytest.raises(ConfigError, match="METERHOUSE_CLICKHOUSE_CLUSTER is"):
+            Config.read({"clickhouse_url": url, "clickhouse_cluster": name}, NOTHING)
 
 
 @pytest.mark.parametrize("name", ["database_url", "clickhouse_url"])

@@ -52,10 +52,10 @@ def test_the_ledger_is_in_the_folder_that_was_named(tmp_path: Path, name: str) -
 PROGRAM = """
 import sys
 from meterhouse.config import Config
-from meterhouse.usage.connect import Address
+from meterhouse.usage.connect import address_of
 for folder in sys.argv[1:]:
-    address = Address(Config.read({"data_dir": folder}, {}).clickhouse_url)
-    client = address.connect({})
+    address = address_of(Config.read({"data_dir": folder}, {}).clickhouse_url)
+    client, _ = address.connect({})
     client.command("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
     client.close()
     address.close()

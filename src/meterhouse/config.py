@@ -20,6 +20,7 @@ from meterhouse.proxies import Proxies
 
 _ORIGIN = re.compile(r"https?://[\w.\-*\[\]:]+")
 _OPERATOR_TOKEN = re.compile(OPERATOR_TOKEN + r"[\w-]{32,}", re.ASCII)
+_CLUSTER = re.compile(r"[\w.\-]+", re.ASCII)
 _BASE_PATH = re.compile(r"(/[\w.~\-]+)+", re.ASCII)
 
 # What the server's paths begin with.
@@ -108,8 +109,17 @@ SETTINGS: tuple[Setting, ...] = (
         "clickhouse_url",
         "",
         "URL of the usage store, with `%` codes for special characters; with a password better in "
-        "the environment or a file. Empty: `chdb:///<data_dir>/usage`.",
+        "the environment or a file. A server has its HTTP port there (8123, or 8443 with "
+        "`clickhouses://`); replicas stand with commas between them, the first that answers is "
+        "used. Empty: `chdb:///<data_dir>/usage`.",
         secret=True,
+    ),
+    Setting(
+        "clickhouse_cluster",
+        "",
+        "Name of the cluster that the ClickHouse server belongs to, as its `remote_servers` have "
+        "it: tables are replicated, and blocks go to the shards. Empty: a single server, or the "
+        "engine inside the program.",
     ),
     Setting(
         "mismatched_stores",
@@ -243,6 +253,7 @@ class Config:
     data_dir: Path
     database_url: str
     clickhouse_url: str
+    clickhouse_cluster: str
     mismatched_stores: MismatchedStores
     role: Role
     operator_token: str
@@ -284,11 +295,15 @@ class Config:
                 text["database_url"] or f"sqlite:///{_in_url(data_dir / 'ledger.db')}",
                 ("sqlite", "postgresql", "postgresql+psycopg"),
             ),
-            clickhouse_url=_url(
-                "clickhouse_url",
-                text["clickhouse_url"] or f"chdb://{_in_url(data_dir / 'usage')}",
-                ("chdb", "clickhouse", "clickhouses", "http", "https"),
+            clickhouse_url=_of_cluster(
+                _url(
+                    "clickhouse_url",
+                    text["clickhouse_url"] or f"chdb://{_in_url(data_dir / 'usage')}",
+                    ("chdb", "clickhouse", "clickhouses", "http", "https"),
+                ),
+                text["clickhouse_cluster"],
             ),
+            clickhouse_cluster=text["clickhouse_cluster"],
             mismatched_stores=cast("MismatchedStores", text["mismatched_stores"]),
             role=_role(text["role"]),
             operator_token=_operator_token(text["operator_token"]),
@@ -433,6 +448,19 @@ def _url(name: str, text: str, schemes: tuple[str, ...]) -> str:
             f"{', '.join(scheme + '://' for scheme in schemes)}."
         )
     return text
+
+
+def _of_cluster(url: str, name: str) -> str:
+    """Return the URL of a usage store that tells its cluster, too."""
+    if not name:
+        return url
+    if url.startswith("chdb:") or not _CLUSTER.fullmatch(name):
+        raise ConfigError(
+            f"METERHOUSE_CLICKHOUSE_CLUSTER is '{name}', but must be the name of a cluster, of "
+            "letters, digits and _ - . alone, and needs METERHOUSE_CLICKHOUSE_URL to be that of a "
+            "ClickHouse server."
+        )
+    return f"{url}{'&' if '?' in url else '?'}cluster={name}"
 
 
 def _rates(text: str) -> Mapping[str, int]:

@@ -322,6 +322,17 @@ USAGE_REPLACED_SECONDS = 30  # that the parts which a merge replaced stay on dis
 USAGE_CLEANED_SECONDS_MAX = 60  # more, until they are deleted
 USAGE_CONFIRM_SECONDS = 10  # between two looks at whether the engine wrote all that it took
 USAGE_MEMORY_LOOK_MILLISECONDS = 1_000  # between two looks of the engine at its memory
+USAGE_CONNECT_SECONDS_MAX = 3  # to a server; it is tried twice
+USAGE_GREETING_SECONDS_MAX = 10  # for each answer of a server to a new client
+USAGE_SILENT_SECONDS_MAX = 300  # of a server that runs a statement
+USAGE_LATE_SECONDS_MAX = 10  # of an answer, beyond what its lane lets a statement take
+USAGE_INSERT_SECONDS_MAX = 60
+USAGE_HOME_SECONDS = 60  # at another server, until the first of them is tried again
+USAGE_CATCH_UP_SECONDS_MAX = 60  # of a replica, with what others have
+USAGE_QUORUM_SECONDS_MAX = 30  # until most replicas have a block
+USAGE_STALE_SECONDS_MAX = 1  # that a replica is behind others and answers for its shard
+USAGE_CLUSTER_TOKENS_KEPT = 10_000
+USAGE_CLUSTER_TOKENS_DAYS = 7
 USAGE_BROKEN_PARTS_BYTES_MAX = 1_024 * 1_024 * 1_048_576  # that a start sets aside
 
 # Authentication.

@@ -138,7 +138,7 @@ class _KeptStore(UsageStore):
     def empty(self) -> None:
         """Empty every table that has rows."""
         for table in set(self.columns(_WITH_ROWS, {})["table"].to_pylist()):
-            self._writer.command(f"TRUNCATE TABLE {table}")
+            self.change(f"TRUNCATE TABLE {table}", {}, {})
 
 
 _WITH_ROWS = "SELECT table FROM system.parts WHERE active AND database = currentDatabase()"

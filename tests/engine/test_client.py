@@ -27,6 +27,7 @@ from meterhouse.metering.identifier import identifier_digest
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore
 from tests.pipeline import DAYS, Pipeline, stream, submission
+from tests.usage.samples import writer
 
 SECONDS_MAX = 10
 
@@ -94,7 +95,7 @@ def die(_: UsageStore) -> None:
 def run_out_of_room(store: UsageStore) -> None:
     """Insert a row of which the engine can write nothing."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-    store._writer.command("INSERT INTO identifiers VALUES (1, 2, 3, 4)")
+    writer(store).command("INSERT INTO identifiers VALUES (1, 2, 3, 4)")
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 

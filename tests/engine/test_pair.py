@@ -12,7 +12,7 @@ from meterhouse.ledger.identity import Identity
 from meterhouse.usage import identity as theirs
 from meterhouse.usage.store import UsageStore
 from tests.pipeline import Pipeline
-from tests.usage.samples import accepted, accepted_blocks, new_scope
+from tests.usage.samples import accepted, accepted_blocks, new_scope, writer
 
 NOWHERE = "http://nowhere"  # `UsageStore.open` is replaced: the room has one store
 
@@ -53,7 +53,7 @@ MISMATCHED = {
 
 @pytest.fixture
 def ledger(pipeline: Pipeline, usage: UsageStore, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    usage._writer.command("TRUNCATE TABLE store_identity")
+    writer(usage).command("TRUNCATE TABLE store_identity")
     monkeypatch.setattr(UsageStore, "open", lambda _: usage)
     monkeypatch.setattr(UsageStore, "close", lambda _: None)
     return pipeline.stores._ledger
@@ -163,7 +163,7 @@ def test_who_does_not_judge_may_open_stores_of_which_one_is_behind(
 ) -> None:
     make(ledger, usage, Pair("a", None, "a", counted=3, stored=1))
     pair.open_usage(ledger, NOWHERE)
-    usage._writer.command("TRUNCATE TABLE store_identity")
+    writer(usage).command("TRUNCATE TABLE store_identity")
     theirs.take_over(usage, "b")
     with pytest.raises(StoreError, match=UNLIKE):
         pair.open_usage(ledger, NOWHERE)

@@ -15,7 +15,7 @@ from meterhouse.errors import UnwrittenError
 from meterhouse.usage.block import Block
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import SCOPE
-from tests.usage.samples import accepted, accepted_blocks
+from tests.usage.samples import accepted, accepted_blocks, writer
 
 BLOCK_ROWS = 3
 
@@ -51,7 +51,7 @@ def cut(store: UsageStore, command: str, number: int, bytes_max: int) -> None:
     if command == "cut-merge":
         work = "OPTIMIZE TABLE events FINAL"
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, resource.RLIM_INFINITY))
-    store._writer.command(work)
+    writer(store).command(work)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     try:
         store.confirm()

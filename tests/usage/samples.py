@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
+from clickhouse_connect.driver.client import Client
 
 from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent, Scope, StoredEvent
 from meterhouse.usage import block
@@ -68,9 +69,15 @@ def next_token() -> str:
     return f"token-{next(_tokens)}"
 
 
+def writer(store: UsageStore) -> Client:
+    """Return the client that writes, for statements that are no business of the store's."""
+    with store._shards.every[0].writer() as client:
+        return client
+
+
 def forget_slots(store: UsageStore) -> None:
     """Empty the table of slots, which tells meters apart by their ids alone: tests share these."""
-    store._writer.command("TRUNCATE TABLE usage_slots")
+    store.change("TRUNCATE TABLE usage_slots", {}, {})
 
 
 def accepted_blocks(

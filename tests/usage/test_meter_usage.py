@@ -26,6 +26,7 @@ from tests.usage.samples import (
     next_position,
     slot_blocks,
     stored,
+    writer,
 )
 
 METERS = {
@@ -241,7 +242,7 @@ def test_a_sum_keeps_every_digit(store: UsageStore, scope: Scope) -> None:
     texts = ["999999999999999", "0.000000000000001", "-0.000000000000003"]
     for text in texts:
         put(store, scope, [accepted(scope, text, meter="mtr_plain")])
-    store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+    writer(store).command("OPTIMIZE TABLE usage_slots FINAL")
     [row] = ask(store, scope, MeterQuestion(METERS["mtr_plain"]), start=at("20"), end=at("21"))
     assert row.value == Decimal("999999999999998.999999999999998")
 

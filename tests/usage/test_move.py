@@ -23,6 +23,7 @@ from tests.usage.samples import (
     rejected_blocks,
     slot_blocks,
     stored,
+    writer,
 )
 
 DAY = 86_400_000
@@ -44,7 +45,7 @@ def source(clickhouse_server: Double, scope: Scope) -> Iterator[UsageStore]:
             insert(opened, accepted_blocks(rows[1:], scopes, "duplicate_events"))
             insert(opened, rejected_blocks([rejected(scope, "no_meter")], scopes))
             insert(opened, slot_blocks(block.accepted(rows, scopes), meters, batch + 1))
-            opened._writer.command(
+            writer(opened).command(
                 "INSERT INTO identifiers VALUES (1, 2, 3, {day:UInt32})", {"day": batch}
             )
         opened.insert(request_logs.TABLE, request_logs.pack([LOG]), next_token())
@@ -59,7 +60,7 @@ def target(clickhouse_server: Double) -> Iterator[UsageStore]:
 
 def content(store: UsageStore) -> dict[str, Any]:
     """Return all rows of all tables; slots once they are merged, without their proofs."""
-    store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+    writer(store).command("OPTIMIZE TABLE usage_slots FINAL")
     rows = {table: store.columns(f"FROM {table}", {}) for table in move._TABLES}
     rows["usage_slots"] = rows["usage_slots"].drop_columns(["batch", "batches"])
     return {table: sorted(map(repr, found.to_pylist())) for table, found in rows.items()}
@@ -96,9 +97,9 @@ def test_what_is_there_is_left_and_what_is_not_right_is_made_anew(
     source: UsageStore, target: UsageStore
 ) -> None:
     move.copy(source, target, ignore)
-    target._writer.command("INSERT INTO events SELECT * FROM events LIMIT 1")
-    target._writer.command("DELETE FROM identifiers WHERE day = 1")
-    target._writer.command("INSERT INTO identifiers VALUES (1, 2, 3, 77)")
+    writer(target).command("INSERT INTO events SELECT * FROM events LIMIT 1")
+    writer(target).command("DELETE FROM identifiers WHERE day = 1")
+    writer(target).command("INSERT INTO identifiers VALUES (1, 2, 3, 77)")
     left = parts(target)
     move.copy(source, target, ignore)
     assert content(target) == content(source)

@@ -12,7 +12,15 @@ from meterhouse.usage.block import Block
 from meterhouse.usage.slots import EVERYBODY, WHOLE
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import MINUTE, at, meter
-from tests.usage.samples import accepted, insert, next_position, next_token, slot_blocks, stored
+from tests.usage.samples import (
+    accepted,
+    insert,
+    next_position,
+    next_token,
+    slot_blocks,
+    stored,
+    writer,
+)
 
 TIERS = meter(id="mtr_tiers", dimension_keys=("model", "tier"))
 MODELS = meter(id="mtr_models", dimension_keys=("model",), dimension_version=3)
@@ -49,12 +57,13 @@ def rows_of(one: Block, kind: str = "each") -> list[dict[str, Any]]:
 
 def totals(store: UsageStore) -> tuple[int, int]:
     """Add up the slots of each customer, which come to what those of all do."""
-    each, together, whole = store._writer.query(
-        "SELECT sum(events), sum(value) FROM usage_slots GROUP BY customer = '', version = 0"
-    ).result_rows
+    each, together, whole = store.columns(
+        "SELECT sum(events) AS events, sum(value) AS value FROM usage_slots"
+        " GROUP BY customer = '', version = 0",
+        {},
+    ).to_pylist()
     assert each == together == whole
-    events, value = each
-    return events, int(value)
+    return each["events"], int(each["value"])
 
 
 def test_events_of_one_slot_and_one_group_are_one_row(scope: Scope) -> None:
@@ -162,7 +171,7 @@ def test_meters_whose_usage_does_not_add_up_have_no_slots(scope: Scope, one: str
 
 def test_a_block_has_the_columns_of_its_table(store: UsageStore, scope: Scope) -> None:
     [one] = packed(scope, [accepted(scope)])
-    rows = store._writer.query("DESCRIBE TABLE usage_slots").result_rows
+    rows = writer(store).query("DESCRIBE TABLE usage_slots").result_rows
     assert set(block.read(one.body).schema.names) == {row[0] for row in rows}
 
 
@@ -182,7 +191,7 @@ def test_a_block_inserted_again_is_there_once_also_after_merges(
     for inserted in range(len(left) + 1):
         for one in left[:inserted]:
             store.insert_again(one.destination, one.body, next_token())
-        store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+        store.change("OPTIMIZE TABLE usage_slots FINAL", {}, {})
     assert totals(store) == (2, 2)
 
 
@@ -206,7 +215,7 @@ def test_a_row_that_came_to_nothing_still_tells_that_it_is_there(
         *packed(scope, [], [row], batch=next_position()),
     ]
     insert(store, blocks)
-    store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+    store.change("OPTIMIZE TABLE usage_slots FINAL", {}, {})
     for one in blocks:
         store.insert_again(one.destination, one.body, next_token())
     assert totals(store) == (0, 0)
@@ -230,5 +239,5 @@ def test_partitions_prove_their_own_batches_alone(store: UsageStore, scope: Scop
         ]
         for one in blocks[:inserted]:
             store.insert_again(one.destination, one.body, next_token())
-        store._writer.command("OPTIMIZE TABLE usage_slots FINAL")
+        store.change("OPTIMIZE TABLE usage_slots FINAL", {}, {})
     assert totals(store) == (5, 5)

@@ -37,6 +37,7 @@ from tests.usage.samples import (
     rejected,
     rejected_blocks,
     stored,
+    writer,
 )
 
 
@@ -116,7 +117,7 @@ def test_the_largest_block_is_taken_whole(
     for _ in range(2):
         store.insert(one.destination, one.body, token)
     assert total(store, scope) == events
-    parts = store._writer.query(
+    parts = writer(store).query(
         "SELECT uniqExact(_part) FROM events WHERE account = {account:String}",
         parameters={"account": scope.account},
     )

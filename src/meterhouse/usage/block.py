@@ -134,7 +134,7 @@ def by_month(rows: pa.RecordBatch, instant: str) -> dict[str, pa.RecordBatch]:
 def pack(destination: Destination, partitions: Mapping[str, pa.RecordBatch]) -> list[Block]:
     """Make a block of the rows of each partition."""
     return [
-        Block(destination, partition, rows.num_rows, _body(rows))
+        Block(destination, partition, rows.num_rows, body_of(rows))
         for partition, rows in partitions.items()
     ]
 
@@ -178,7 +178,8 @@ def first_row(body: bytes) -> dict[str, Any]:
     return rows[0]
 
 
-def _body(rows: pa.RecordBatch) -> bytes:
+def body_of(rows: pa.RecordBatch) -> bytes:
+    """Write rows as the body of a block."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema, options=COMPRESSED) as stream:
         stream.write_batch(rows)

@@ -102,11 +102,11 @@ def begin(store: UsageStore, target: Target) -> int:
 
 def left(store: UsageStore) -> int:
     """Return how many changes of tables are not finished; raises `StoreError` when one fails."""
-    told = _first(store, _LEFT, {})
-    if told["problem"]:
-        raise StoreError(f"The usage store cannot change what it has: {told['problem']}")
-    count: int = told["events"]
-    return count
+    told = store.rows_of_each(_LEFT, {})
+    problem = next((one["problem"] for one in told if one["problem"]), None)
+    if problem is not None:
+        raise StoreError(f"The usage store cannot change what it has: {problem}")
+    return sum(one["events"] for one in told)
 
 
 def slots_tell(store: UsageStore, meter: Meter, customer: str, keys: tuple[str, ...]) -> bool:
@@ -142,7 +142,7 @@ def forget_requests(store: UsageStore, scope: Scope, customer: str) -> int:
 
 def replaced(store: UsageStore) -> set[str]:
     """Return the parts of tables that are replaced, and whose files are there."""
-    return {row["part"] for row in store.columns(_REPLACED, {}).to_pylist()}
+    return {row["part"] for row in store.rows_of_each(_REPLACED, {})}
 
 
 def _first(store: UsageStore, sql: str, values: dict[str, Any]) -> dict[str, Any]:

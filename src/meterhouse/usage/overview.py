@@ -59,7 +59,7 @@ TOP = Template("""
     ARRAY JOIN rows AS row
 """)
 TOP_LAST = Template("""
-    SELECT window, toBool(($keys) NOT IN ($first)) AS other, $grouped, counted, usage
+    SELECT window, toBool(($keys) GLOBAL NOT IN ($first)) AS other, $grouped, counted, usage
     FROM ($added)
 """)
 FIRST = Template("""
@@ -81,7 +81,7 @@ TOP_CUSTOMERS = Template("""
         if(key_0 = '', [true], [false, true]) AS other,
         if(key_0 = '', [1], [1, -1]) AS share
 """)
-OF_FIRST = Template("""(version, customer) IN (
+OF_FIRST = Template("""(version, customer) GLOBAL IN (
         SELECT toUInt32($version_of_all), ''
         UNION ALL
         SELECT toUInt32($version), key_0 FROM ($first)

@@ -7,6 +7,8 @@ What a reader may rely on:
 - A cancelled event does not count. Its cancellation lies in the same range, because it repeats the
   event's keys.
 - Totals are added up as decimals of `USAGE_DIGITS_MAX` digits and leave as text, so they are exact.
+- A subquery that decides about rows is `GLOBAL`: on a cluster it is asked of all shards, wherever
+  the rows are that it decides about. One server, or the engine, takes it for any other.
 - Instants enter and leave as milliseconds since the epoch; a column of an answer is named for the
   field of `usage.store` that it fills.
 """
@@ -37,7 +39,7 @@ REACH = """timestamp >= fromUnixTimestamp64Milli({reach_start:Int64}, 'UTC')
     AND timestamp < fromUnixTimestamp64Milli({reach_end:Int64}, 'UTC')"""
 
 NOT_CANCELLED = f"""sign = 1
-    AND position NOT IN (
+    AND position GLOBAL NOT IN (
         SELECT position FROM events WHERE {CUSTOMER_KEYS} AND {REACH} AND sign = -1
     )"""
 
@@ -291,7 +293,7 @@ COUNTED_TWICE = f"""
 SELECT account, livemode, identifier, count() AS times
 FROM events
 WHERE sign = 1
-    AND cityHash64(account, livemode, identifier) IN ({_REPEATED})
+    AND cityHash64(account, livemode, identifier) GLOBAL IN ({_REPEATED})
 GROUP BY account, livemode, identifier
 HAVING arrayExists(
     gap -> gap <= {{days:UInt32}},

@@ -2,8 +2,9 @@
 
 What a reader may rely on:
 
-- A client runs one statement at a time, and is opened when it is needed first. What it runs can be
-  ended from any thread.
+- A client runs one statement at a time, and is opened when it is needed first, and anew when
+  another server is to be asked. What it runs can be ended from any thread.
+- A question that a server gave no answer to is asked once more where there is another server.
 - A client of which a statement has failed runs no other. The engine inside this process keeps what
   the statement had written of its answer, and puts it before the answer to the next one.
 """
@@ -13,40 +14,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import LifoQueue
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from meterhouse import lanes
-from meterhouse.lanes import LaneName
+from meterhouse.lanes import Interrupt, LaneName
+from meterhouse.usage.connect import Address
+from meterhouse.usage.servers import unanswered
+
+T = TypeVar("T")
 
 _END = "KILL QUERY WHERE Settings['log_comment'] = {name:String} ASYNC"
 
-Connect = Callable[[dict[str, Any]], Client]
 
-
-class _Reader:
+class Connection:
     """A client that is opened, and opened anew, as it is needed.
 
-    `name` is what a server, or the engine, knows its statements by.
+    One that is `lasting` stays open whatever fails.
     """
 
-    def __init__(self, connect: Connect, seconds_max: float) -> None:
-        self.name = f"meterhouse {secrets.token_hex(8)}"
-        self._connect = connect
-        self._settings = {"max_execution_time": seconds_max, "log_comment": self.name}
+    def __init__(
+        self, address: Address, settings: dict[str, Any], *, lasting: bool = False
+    ) -> None:
+        self._address = address
+        self._settings = settings
+        self._lasting = lasting
         self._client: Client | None = None
+        self._epoch = 0
 
     @contextmanager
     def opened(self) -> Iterator[Client]:
         """Return the client for one statement."""
+        if self._client is not None and self._address.moved(self._epoch):
+            self.close()
         if self._client is None:
-            self._client = self._connect(self._settings)
+            self._client, self._epoch = self._address.connect(self._settings)
         try:
             yield self._client
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._address.leave(self._epoch, error)
+            if not self._lasting:
+                self.close()
             raise
 
     def close(self) -> None:
@@ -56,32 +66,53 @@ class _Reader:
             client.close()
 
 
-class Readers:
-    """Hands out clients; `connect(settings)` opens one."""
+class _Reader(Connection):
+    """A connection whose statements a server, or the engine, knows by a `name`."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, address: Address, settings: dict[str, Any], seconds_max: float) -> None:
+        self.name = f"meterhouse {secrets.token_hex(8)}"
+        named = {"max_execution_time": seconds_max, "log_comment": self.name}
+        super().__init__(address, settings | named)
+
+
+class Readers:
+    """Hands out clients of an address."""
+
+    def __init__(self, address: Address, settings: dict[str, Any]) -> None:
+        self._tries = 2 if address.several else 1
         self._every: list[_Reader] = []
         self._idle: dict[LaneName, LifoQueue[_Reader]] = {}
         for name, lane in lanes.USAGE.items():
-            readers = [_Reader(connect, lane.seconds_max) for _ in range(lane.readers)]
+            readers = [_Reader(address, settings, lane.seconds_max) for _ in range(lane.readers)]
             self._every += readers
             self._idle[name] = LifoQueue()
             for reader in readers:
                 self._idle[name].put(reader)
         self._ending = Lock()
-        self._ender = _Reader(connect, lanes.USAGE["work"].seconds_max)
+        self._ender = _Reader(address, settings, lanes.USAGE["work"].seconds_max)
+
+    def ask(self, lane: LaneName, interrupt: Interrupt, work: Callable[[Client], T]) -> T:
+        """Wait for a client of a lane that is idle, and run `work` on it, which may be ended.
+
+        It asks one statement, or some that change nothing when they are asked twice.
+        """
+        for left in reversed(range(self._tries)):
+            try:
+                with self.one(lane, interrupt) as client:
+                    return work(client)
+            except (DriverError, OSError) as error:
+                if not left or not unanswered(error):
+                    raise
+        raise AssertionError("There is no try.")
 
     @contextmanager
-    def one(self, lane: LaneName) -> Iterator[tuple[Client, Callable[[], None]]]:
-        """Wait for a client of a lane that is idle, and keep it for one statement.
-
-        It comes with what ends the statement.
-        """
+    def one(self, lane: LaneName, interrupt: Interrupt) -> Iterator[Client]:
+        """Wait for a client of a lane that is idle, and keep it for one statement."""
         idle = self._idle[lane]
         reader = idle.get()
         try:
-            with reader.opened() as client:
-                yield client, lambda: self._end(reader.name)
+            with reader.opened() as client, interrupt.stops(lambda: self._end(reader.name)):
+                yield client
         finally:
             idle.put(reader)
 

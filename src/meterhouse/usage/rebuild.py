@@ -102,8 +102,13 @@ class Positions(NamedTuple):
 
 def find_months(store: UsageStore, slots: Slots, among: Positions | None) -> list[Month]:
     """Return the months of the events at these positions, or of all cancellations."""
-    found = store.columns(_MONTHS % _wanted(among), slots.values() | _bounds(among))
+    found = store.columns(*months(slots, among))
     return [Month(**row) for row in found.to_pylist()]
+
+
+def months(slots: Slots, among: Positions | None) -> tuple[str, dict[str, Any]]:
+    """Return the statement that finds these months, and its values."""
+    return _MONTHS % _wanted(among), slots.values() | _bounds(among)
 
 
 def add_month(store: UsageStore, slots: Slots, month: int, among: Positions | None) -> None:

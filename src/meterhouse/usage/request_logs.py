@@ -17,8 +17,9 @@ from meterhouse.metering.model import Scope
 
 TABLE = "request_logs"
 
+# As `usage.schema` completes it.
 SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS {TABLE}
+CREATE TABLE IF NOT EXISTS {TABLE}$on_cluster
 (
     account         LowCardinality(String),
     livemode        Bool,
@@ -33,10 +34,10 @@ CREATE TABLE IF NOT EXISTS {TABLE}
     error           String                   CODEC(ZSTD(1)) COMMENT 'JSON. Empty: none.',
     INDEX by_request request TYPE bloom_filter(0.001) GRANULARITY 1
 )
-ENGINE = MergeTree
+ENGINE = $MergeTree
 PARTITION BY toYYYYMMDD(created)
 ORDER BY (account, livemode, created, request)
-SETTINGS max_cleanup_delay_period = {USAGE_CLEANED_SECONDS_MAX}
+SETTINGS $tokens, max_cleanup_delay_period = {USAGE_CLEANED_SECONDS_MAX}
 """
 
 

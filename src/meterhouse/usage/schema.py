@@ -24,8 +24,11 @@ What a reader may rely on:
 - `request_logs` is described by its module, `usage.request_logs`.
 - An insert is on disk when it returns, a merge before the parts that it replaces are removed, which
   is `USAGE_REPLACED_SECONDS` later. See decision 19 for what the engine does on a full disk.
-- The statements run on a ClickHouse server and on the engine inside the process alike.
+- The statements run on a ClickHouse server and on the engine inside the process alike. On a cluster
+  a table has the same columns, and replicas; `usage.cluster` tells more.
 """
+
+from string import Template
 
 from clickhouse_connect.driver.client import Client
 
@@ -35,6 +38,8 @@ from meterhouse.limits import (
     SLOTS_GRANULE_ROWS,
     USAGE_BROKEN_PARTS_BYTES_MAX,
     USAGE_CLEANED_SECONDS_MAX,
+    USAGE_CLUSTER_TOKENS_DAYS,
+    USAGE_CLUSTER_TOKENS_KEPT,
     USAGE_REPLACED_SECONDS,
     USAGE_TOKENS_KEPT,
 )
@@ -47,8 +52,7 @@ TABLE_SETTINGS = f"""
     min_compressed_bytes_to_fsync_after_merge = 1,
     old_parts_lifetime = {USAGE_REPLACED_SECONDS},
     max_cleanup_delay_period = {USAGE_CLEANED_SECONDS_MAX},
-    max_suspicious_broken_parts_bytes = {USAGE_BROKEN_PARTS_BYTES_MAX},
-    non_replicated_deduplication_window = {USAGE_TOKENS_KEPT}
+    max_suspicious_broken_parts_bytes = {USAGE_BROKEN_PARTS_BYTES_MAX}
 """
 
 # What a search finds events by, beside the keys.
@@ -70,18 +74,18 @@ EVENT_COLUMNS = f"""    account     LowCardinality(String),
     {FOUND_BY}"""
 
 EVENTS = f"""
-CREATE TABLE IF NOT EXISTS events
+CREATE TABLE IF NOT EXISTS events$on_cluster
 (
 {EVENT_COLUMNS}
 )
-ENGINE = MergeTree
+ENGINE = $MergeTree
 PARTITION BY toYYYYMM(timestamp)
 ORDER BY (account, livemode, meter, customer, timestamp, position)
-SETTINGS {TABLE_SETTINGS}
+SETTINGS $tokens, {TABLE_SETTINGS}
 """
 
 REJECTED_EVENTS = f"""
-CREATE TABLE IF NOT EXISTS rejected_events
+CREATE TABLE IF NOT EXISTS rejected_events$on_cluster
 (
     account     LowCardinality(String),
     livemode    Bool,
@@ -96,35 +100,35 @@ CREATE TABLE IF NOT EXISTS rejected_events
     position    UInt64                               CODEC(Delta, ZSTD(1)),
     {FOUND_BY}
 )
-ENGINE = MergeTree
+ENGINE = $MergeTree
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (account, livemode, received_at, position)
-SETTINGS {TABLE_SETTINGS}
+SETTINGS $tokens, {TABLE_SETTINGS}
 """
 
 DUPLICATE_EVENTS = f"""
-CREATE TABLE IF NOT EXISTS duplicate_events
+CREATE TABLE IF NOT EXISTS duplicate_events$on_cluster
 (
 {EVENT_COLUMNS}
 )
-ENGINE = MergeTree
+ENGINE = $MergeTree
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (account, livemode, received_at, position)
-SETTINGS {TABLE_SETTINGS}
+SETTINGS $tokens, {TABLE_SETTINGS}
 """
 
 IDENTIFIERS = f"""
-CREATE TABLE IF NOT EXISTS identifiers
+CREATE TABLE IF NOT EXISTS identifiers$on_cluster
 (
     high     UInt64 CODEC(Delta, ZSTD(1)),
     low      UInt64 CODEC(NONE),
     position UInt64 CODEC(Delta, ZSTD(1)),
     day      UInt32 CODEC(ZSTD(1))
 )
-ENGINE = MergeTree
+ENGINE = $MergeTree
 PARTITION BY day
 ORDER BY high
-SETTINGS {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
+SETTINGS $tokens, {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
 """
 
 
@@ -134,7 +138,7 @@ SETTINGS {TABLE_SETTINGS}, index_granularity = {IDENTIFIERS_GRANULE_ROWS}
 # A question costs half a millisecond for each part, so a month that has come to rest becomes one;
 # and more for each column, so the id of a meter stands for its account and mode, too.
 USAGE_SLOTS = f"""
-CREATE TABLE IF NOT EXISTS usage_slots
+CREATE TABLE IF NOT EXISTS usage_slots$on_cluster
 (
     meter      String COMMENT 'Of one account in one mode.',
     version    UInt32 COMMENT '0: no dimensions.',
@@ -148,33 +152,72 @@ CREATE TABLE IF NOT EXISTS usage_slots
     batches    SimpleAggregateFunction(maxMap, Map(UInt16, UInt64))
         COMMENT 'The newest of each other partition.'
 )
-ENGINE = AggregatingMergeTree
+ENGINE = $AggregatingMergeTree
 PARTITION BY toYYYYMM(slot)
 ORDER BY (meter, version, customer, slot, dimensions)
-SETTINGS {TABLE_SETTINGS},
+SETTINGS $tokens, {TABLE_SETTINGS},
     index_granularity = {SLOTS_GRANULE_ROWS},
     min_age_to_force_merge_seconds = {SLOTS_AT_REST_SECONDS},
     min_age_to_force_merge_on_partition_only = 1
 """
 
 STORE_IDENTITY = f"""
-CREATE TABLE IF NOT EXISTS store_identity
+CREATE TABLE IF NOT EXISTS store_identity$on_cluster
 (
     identity String,
     number   UInt64
 )
-ENGINE = MergeTree
+ENGINE = $MergeTree
 ORDER BY number
-SETTINGS {TABLE_SETTINGS}
+SETTINGS $tokens, {TABLE_SETTINGS}
 """
 
 
+TABLES = {
+    "events": EVENTS,
+    "rejected_events": REJECTED_EVENTS,
+    "duplicate_events": DUPLICATE_EVENTS,
+    "identifiers": IDENTIFIERS,
+    "usage_slots": USAGE_SLOTS,
+    "store_identity": STORE_IDENTITY,
+    request_logs.TABLE: request_logs.SCHEMA,
+}
+
+# How a statement differs for one server and for a cluster. The path does not have the number of a
+# table in it, so a replica that comes later finds the others by the same statement.
+_ENGINES = ("MergeTree", "AggregatingMergeTree")
+_REPLICA = "Replicated%s('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"
+_ONE = {engine: engine for engine in _ENGINES} | {
+    "on_cluster": "",
+    "tokens": f"non_replicated_deduplication_window = {USAGE_TOKENS_KEPT}",
+}
+_CLUSTER = {engine: _REPLICA % engine for engine in _ENGINES} | {
+    "tokens": f"replicated_deduplication_window = {USAGE_CLUSTER_TOKENS_KEPT},"
+    f" replicated_deduplication_window_seconds = {USAGE_CLUSTER_TOKENS_DAYS * 86_400}",
+}
+
+
 def create(client: Client) -> None:
-    """Create the tables that are not there yet."""
-    client.command(EVENTS)
-    client.command(REJECTED_EVENTS)
-    client.command(DUPLICATE_EVENTS)
-    client.command(IDENTIFIERS)
-    client.command(USAGE_SLOTS)
-    client.command(STORE_IDENTITY)
-    client.command(request_logs.SCHEMA)
+    """Create the tables of one server that are not there yet."""
+    for statement in TABLES.values():
+        client.command(Template(statement).substitute(_ONE))
+
+
+def create_replicas(client: Client, cluster: str) -> None:
+    """Create the tables of a cluster that are not there yet, on each of its servers."""
+    texts = _CLUSTER | {"on_cluster": f" ON CLUSTER '{cluster}'"}
+    for statement in TABLES.values():
+        client.command(Template(statement).substitute(texts))
+
+
+def create_views(client: Client, cluster: str, database: str, views: str) -> None:
+    """Create a database `views` on each server of a cluster, whose tables are those of all shards.
+
+    They are called as those of `database` are.
+    """
+    client.command(f"CREATE DATABASE IF NOT EXISTS `{views}` ON CLUSTER '{cluster}'")
+    for table in TABLES:
+        client.command(
+            f"CREATE TABLE IF NOT EXISTS `{views}`.{table} ON CLUSTER '{cluster}'"
+            f" AS `{database}`.{table} ENGINE = Distributed('{cluster}', '{database}', '{table}')"
+        )

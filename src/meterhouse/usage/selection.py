@@ -71,7 +71,7 @@ WHERE {METER_KEYS}$whose
 """)
 
 NOT_CANCELLED = f"""sign = 1
-    AND position NOT IN (
+    AND position GLOBAL NOT IN (
         SELECT position FROM events WHERE {METER_KEYS}$whose AND {REACH} AND sign = -1
     )"""
 

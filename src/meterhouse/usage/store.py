@@ -2,10 +2,12 @@
 
 What a reader may rely on:
 
-- One program: a `chdb://` URL opens the ClickHouse engine inside this process, any other a server.
-  The statements are the same.
-- `insert` takes a block whole or not at all, and has it on disk once `confirm` has returned, too.
-- Answers are exact, and hold every block whose insert had returned before the question.
+- One program: a `chdb://` URL opens the ClickHouse engine inside this process, any other a server,
+  or a cluster of them. The statements are the same.
+- `insert` takes a block whole or not at all, and has it on disk once `confirm` has returned, too;
+  on a cluster, what each shard gets of it.
+- Answers are exact, and hold every block whose insert had returned before the question; on a
+  cluster also those of others, where `sync` has been called.
 - A store may be used from several threads: writes go one after the other, and questions wait for
   nobody but those of their own lane. None takes longer than the lane lets it.
 - Whatever goes wrong is a `StoreError` that tells what and where, but nothing of the data.
@@ -19,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -44,11 +46,12 @@ from meterhouse.metering.model import Meter, Scope, StoredEvent
 from meterhouse.metering.search import EventSearch, FoundEvent
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.window import Window, window_of
-from meterhouse.usage import block, folder, queries, request_logs, schema, search, selection
-from meterhouse.usage.connect import Address
+from meterhouse.usage import block, cluster, folder, queries, request_logs, search, selection
+from meterhouse.usage.connect import Address, address_of
 from meterhouse.usage.readers import Readers
 from meterhouse.usage.request_logs import RequestLog
 from meterhouse.usage.search import Page, RejectedKind
+from meterhouse.usage.shards import Shard, Shards, open_shards
 
 SESSION_SETTINGS = {
     "async_insert": 0,  # an asynchronous insert returns before its rows are on disk
@@ -183,14 +186,11 @@ class UsageStore:
     did not write all that it took, `closed` once nothing more is asked of it.
     """
 
-    def __init__(self, address: Address, writer: Client) -> None:
+    def __init__(self, address: Address, shards: Shards) -> None:
         self.unwritten = Event()
         self.closed = False
         self.place = address.place
-        self._address = address
-        self._writer = writer
-        self._writing = Lock()
-        self._readers = Readers(lambda settings: address.connect(SESSION_SETTINGS | settings))
+        self._shards = shards
         self._asked: dict[str, Interrupt] = {}
         self._lane: LaneName = "work"
         self._interrupt = Interrupt()
@@ -202,16 +202,15 @@ class UsageStore:
         Raises `StoreError` when the store cannot be opened, for example because another process
         holds its folder.
         """
-        address = Address(url)
+        address = address_of(url)
         for link in folder.mend(address.folder) if address.folder is not None else ():
             log.warning(
                 "%s was lost by a copy, or became a folder; it is a link again", shown(link)
             )
         with _opening(address), contextlib.ExitStack() as opened:
-            opened.callback(address.close)
-            writer = opened.enter_context(contextlib.closing(address.connect(SESSION_SETTINGS)))
-            store = cls(address, writer)
-            opened.callback(store._readers.close)
+            shards = open_shards(address, SESSION_SETTINGS)
+            opened.callback(shards.close)
+            store = cls(address, shards)
             store._begin()
             opened.pop_all()
         return store
@@ -219,7 +218,7 @@ class UsageStore:
     @property
     def path(self) -> Path | None:
         """The folder of the engine inside this process; None where a server has the store."""
-        return self._address.folder
+        return self._shards.folder
 
     def ask(
         self,
@@ -250,13 +249,8 @@ class UsageStore:
         `destination` and `body` are those of a `Block`, `token` names it. Whether the block is
         there after a `StoreError`, or after a crash, nobody knows: `insert_again` makes sure.
         """
-        with self._writing, _trouble(f"The usage store at {self.place} took no block"):
-            self._writer.raw_insert(
-                destination,
-                insert_block=body,
-                fmt="ArrowStream",
-                settings={"insert_deduplication_token": token},
-            )
+        for piece in self._shards.pieces(destination, body, token):
+            self._insert(piece.shard, destination, piece.body, piece.token)
 
     def confirm(self) -> None:
         """Make sure that all that was written so far is on disk, by inserts, changes and merges.
@@ -265,7 +259,7 @@ class UsageStore:
         full, and only counts it. Nobody knows then what of a part there is, until another process
         opens the folder and every part is checked. Raises `UnwrittenError`, from then on always.
         """
-        if self._address.folder is not None and self._ask(queries.FAILED_WRITES, {}, _Failed):
+        if self.path is not None and self._ask(queries.FAILED_WRITES, {}, _Failed):
             self.unwritten.set()
             raise UnwrittenError(
                 f"The usage store at {self.place} did not write all that it took; another process "
@@ -283,22 +277,25 @@ class UsageStore:
         matters where an insert that was given up on is under way in a server: so the first try is
         under the block's own, and only what is not there after that comes under another.
         """
-        for attempt in (token, f"{token}-{secrets.token_hex(8)}"):
-            self.sync()
-            if self.holds(destination, body):
-                return
-            self.insert(destination, body, attempt)
-
-    def sync(self) -> None:
-        """Wait until what was stored before is in every answer, also what others have stored.
-
-        That is so anyhow in the engine and on a single server.
-        """
+        for piece in self._shards.pieces(destination, body, token):
+            for attempt in (piece.token, f"{piece.token}-{secrets.token_hex(8)}"):
+                if self._holds(piece.shard, destination, piece.body):
+                    break
+                self._insert(piece.shard, destination, piece.body, attempt)
 
     def holds(self, destination: str, body: bytes) -> bool:
         """Tell whether a block was inserted."""
-        [held] = self._ask(queries.HOLDS[destination], block.first_row(body), _Held)
-        return held.rows > 0
+        pieces = self._shards.pieces(destination, body, "")
+        return all(self._holds(piece.shard, destination, piece.body) for piece in pieces)
+
+    def sync(self) -> None:
+        """Wait until answers hold what others have stored so far.
+
+        They do so anyhow in the engine and on a single server.
+        """
+        if self._shards.replicated:
+            for shard in self._shards.every:
+                self._on(shard.readers, cluster.catch_up)
 
     def find(self, scope: Scope, meter: str, position: int) -> StoredEvent | None:
         """Return the event of a meter (its id) at a position, cancelled or not."""
@@ -317,7 +314,7 @@ class UsageStore:
         for start in range(0, len(digests), USAGE_ASKED_DIGESTS_MAX):
             some = digests[start : start + USAGE_ASKED_DIGESTS_MAX]
             highs = [int.from_bytes(digest[:8], "little") for digest in some]
-            for row in self._ask(queries.CLAIMS, {"highs": highs}, _ClaimRow):
+            for row in self._ask_each(queries.CLAIMS, {"highs": highs}, _ClaimRow):
                 digest = row.high.to_bytes(8, "little") + row.low.to_bytes(8, "little")
                 before = found.get(digest)
                 if digest in wanted and (before is None or before.position < row.position):
@@ -337,12 +334,15 @@ class UsageStore:
 
     def drop_before(self, table: str, partition: int) -> int:
         """Drop what a table has in partitions before one; return how many partitions went."""
-        over = self._ask(queries.PARTITIONS_OVER, {"table": table, "before": partition}, _Partition)
-        with self._writing, _trouble(f"The usage store at {self.place} dropped nothing"):
-            for row in over:
-                self._writer.command(f"ALTER TABLE {table} DROP PARTITION {row.number}")
+        values = {"table": table, "before": partition}
+        dropped: set[int] = set()
+        for shard in self._shards.every:
+            for row in self._ask_at(shard, queries.PARTITIONS_OVER, values, _Partition):
+                with self._trouble("dropped nothing"), shard.writer() as client:
+                    client.command(f"ALTER TABLE {table} DROP PARTITION {row.number}")
+                dropped.add(row.number)
         self.confirm()
-        return len(over)
+        return len(dropped)
 
     def summaries(self, query: SummaryQuery) -> list[SummaryPoint]:
         """Answer a question as `metering.usage.summarize` does, from what is stored."""
@@ -375,11 +375,18 @@ class UsageStore:
         with pa.ipc.open_stream(self._read(sql, values, "ArrowStream")) as stream:
             return stream.read_all()
 
+    def rows_of_each(self, sql: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+        """Run a statement that reads about the tables of a server, once for each shard."""
+        return self._ask_each(sql, values, dict[str, Any])
+
     def change(self, sql: str, values: dict[str, Any], settings: dict[str, Any]) -> None:
-        """Run a statement of this room that changes rows, beside what inserts and asks."""
-        sentence = f"The usage store at {self.place} changed nothing"
-        with _trouble(sentence), self._reader() as reader:
-            reader.command(sql, parameters=values, settings=settings)
+        """Run a statement of this room that changes rows, beside what inserts and asks.
+
+        Each shard changes its own rows.
+        """
+        for shard in self._shards.every:
+            with self._trouble("changed nothing"), self._reader(shard) as client:
+                client.command(sql, parameters=values, settings=settings)
         self.confirm()
 
     def total(self, scope: Scope, meter: Meter) -> Total:
@@ -480,15 +487,12 @@ class UsageStore:
     def close(self) -> None:
         """Finish what has begun and let the folder go."""
         self.closed = True
-        self._readers.close()
-        self._writer.close()
-        self._address.close()
+        self._shards.close()
 
     def _begin(self) -> None:
-        """Create what is missing, and tell of what was found broken."""
-        schema.create(self._writer)
+        """Tell of what was found broken."""
         self.confirm()
-        for one in self._ask(queries.SET_ASIDE, {}, _SetAside):
+        for one in self._ask_each(queries.SET_ASIDE, {}, _SetAside):
             log.error(
                 "part of a table was broken and has been set aside: %s; parts that it was merged "
                 "from were loaded instead where they were left; `meterhouse verify` tells whether "
@@ -496,21 +500,63 @@ class UsageStore:
                 one.part,
             )
 
+    def _insert(self, shard: Shard, table: str, body: bytes, token: str) -> None:
+        with self._trouble("took no block"), shard.writer() as client:
+            client.raw_insert(
+                table,
+                insert_block=body,
+                fmt="ArrowStream",
+                settings={"insert_deduplication_token": token},
+            )
+
+    def _holds(self, shard: Shard, table: str, body: bytes) -> bool:
+        """Tell whether a shard has a piece; the replica that is asked has caught up by then."""
+
+        def look(client: Client) -> bytes:
+            if self._shards.replicated:
+                cluster.sync(client, table)
+            return client.raw_query(queries.HOLDS[table], block.first_row(body), fmt="JSONEachRow")
+
+        [held] = _decoded(self._on(shard.readers, look), _Held)
+        return held.rows > 0
+
     def _ask(self, sql: str, values: dict[str, Any], row: type[T]) -> list[T]:
         """Run a statement on a reader that is idle, and read its answer as rows."""
-        answer = self._read(sql, values, "JSONEachRow")
-        return msgspec.json.Decoder(row).decode_lines(answer)
+        return _decoded(self._read(sql, values, "JSONEachRow"), row)
+
+    def _ask_each(self, sql: str, values: dict[str, Any], row: type[T]) -> list[T]:
+        """Run a statement once for each shard."""
+        shards = self._shards.every
+        return [found for shard in shards for found in self._ask_at(shard, sql, values, row)]
+
+    def _ask_at(self, shard: Shard, sql: str, values: dict[str, Any], row: type[T]) -> list[T]:
+        """Run a statement on a shard."""
+
+        def ask(client: Client) -> bytes:
+            return client.raw_query(sql, parameters=values, fmt="JSONEachRow")
+
+        return _decoded(self._on(shard.readers, ask), row)
 
     def _read(self, sql: str, values: dict[str, Any], format_: str) -> bytes:
-        sentence = f"The usage store at {self.place} gave no answer"
-        with _trouble(sentence), self._reader() as reader:
-            return reader.raw_query(sql, parameters=values, fmt=format_)
+        return self._on(
+            self._shards.questions,
+            lambda client: client.raw_query(sql, parameters=values, fmt=format_),
+        )
 
-    @contextlib.contextmanager
-    def _reader(self) -> Iterator[Client]:
-        """Wait for a reader of our lane, and keep it for one statement, which may be ended."""
-        with self._readers.one(self._lane) as (client, stop), self._interrupt.stops(stop):
-            yield client
+    def _on(self, readers: Readers, work: Callable[[Client], T]) -> T:
+        """Wait for a reader of our lane, and keep it for one question, which may be ended."""
+        with self._trouble("gave no answer"):
+            return readers.ask(self._lane, self._interrupt, work)
+
+    def _reader(self, shard: Shard) -> contextlib.AbstractContextManager[Client]:
+        return shard.readers.one(self._lane, self._interrupt)
+
+    def _trouble(self, happened: str) -> contextlib.AbstractContextManager[None]:
+        return _trouble(f"The usage store at {self.place} {happened}")
+
+
+def _decoded(answer: bytes, row: type[T]) -> list[T]:
+    return msgspec.json.Decoder(row).decode_lines(answer)
 
 
 def _scope_values(scope: Scope) -> dict[str, Any]:
