@@ -51,6 +51,7 @@ from meterhouse.jobs.request_logs import RequestLogs
 from meterhouse.jobs.resend import Resender
 from meterhouse.jobs.retain import Retention
 from meterhouse.jobs.snapshot import Snapshots
+from meterhouse.jobs.verifications import Verifications
 from meterhouse.jobs.verify import Verification
 from meterhouse.ledger import accounts, audit, journal, keys, known_settings, zone_rules
 from meterhouse.ledger.audit import Change
@@ -149,7 +150,10 @@ class Meterhouse:
             self._acceptor,
             progress,
             self._freshness,
-            Verification(self._stores, self._still, clock, config.deduplication_days),
+            Verifications(
+                Verification(self._stores, self._still, clock, config.deduplication_days),
+                self._stores,
+            ),
             self._snapshots,
             Authentication(self._stores, clock, self._key_uses),
             Sessions(signing),
@@ -230,6 +234,7 @@ class Meterhouse:
 
     async def stop(self) -> None:
         """Drain what is pending and close both stores; the requests have ended before."""
+        await self.services.verification.stop()
         await self._broadcast.stop()
         await self._request_logs.stop()
         await self._timekeeper.stop()

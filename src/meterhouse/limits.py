@@ -277,6 +277,7 @@ MOVE_ATTEMPTS_MAX = 3  # at a partition of a table, until a move is given up
 BACKUP_POLL_MILLISECONDS = 100  # between two looks of the command line at how far it is
 VERIFY_IDENTIFIERS_ROWS_MAX = 20  # that count twice and are named
 VERIFY_POLL_MILLISECONDS = 200  # between two looks at how far a verification is
+VERIFY_TOLD_SECONDS = 15  # after which who has told nothing of its verification has ended
 
 # The stores, and the lanes to them (`lanes`).
 LEDGER_READERS = 4

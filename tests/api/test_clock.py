@@ -54,7 +54,7 @@ def jump(local: LocalServer, milliseconds: int) -> None:
 
 def verified(local: LocalServer) -> list[str]:
     async def verify() -> dict[str, Any]:
-        verification = local.meterhouse.services.verification
+        verification = local.meterhouse.services.verification._verification
         verification.start()
         assert verification._task is not None
         await verification._task

@@ -83,7 +83,7 @@ class LocalServer:
         """Run a verification to its end."""
 
         async def run() -> dict[str, Any]:
-            verification = self._meterhouse.services.verification
+            verification = self._meterhouse.services.verification._verification
             verification.start()
             assert verification._task is not None
             await verification._task

@@ -17,7 +17,7 @@ from meterhouse.ingest.accept import Acceptor
 from meterhouse.jobs.exports import Exports
 from meterhouse.jobs.request_logs import RequestLogs
 from meterhouse.jobs.snapshot import Snapshots
-from meterhouse.jobs.verify import Verification
+from meterhouse.jobs.verifications import Verifications
 from meterhouse.ledger.signals import Signals
 from meterhouse.logs import NoteRequest
 from meterhouse.metrics import Metrics
@@ -44,7 +44,7 @@ class Services:
     acceptor: Acceptor
     progress: Progress
     freshness: Freshness
-    verification: Verification
+    verification: Verifications
     snapshots: Snapshots
     authentication: Authentication
     sessions: Sessions

@@ -72,12 +72,7 @@ class Verification:
         self._clock = clock
         self._days = deduplication_days
         self._task: asyncio.Task[None] | None = None
-        self._status = "idle"
-        self._step = ""
-        self._done = 0
-        self._total = 0
-        self._lines: list[dict[str, Any]] = []
-        self._problems: list[str] = []
+        self._become("idle")
 
     def state(self) -> dict[str, Any]:
         """Return status, step, progress, a line for each scope, and the problems as sentences."""
@@ -86,16 +81,29 @@ class Verification:
             "step": self._step,
             "done": self._done,
             "total": self._total,
-            "lines": self._lines,
-            "problems": self._problems,
+            "lines": [*self._lines],
+            "problems": [*self._problems],
         }
 
     def start(self) -> None:
         """Begin, unless a verification is running."""
         if self._task is None or self._task.done():
-            self._status, self._done, self._total = "running", 0, 0
-            self._lines, self._problems = [], []
+            self._become("running")
             self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End it where it is."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def _become(self, status: str) -> None:
+        """Be at the beginning of something."""
+        self._status = status
+        self._step = ""
+        self._done = self._total = 0
+        self._lines: list[dict[str, Any]] = []
+        self._problems: list[str] = []
 
     async def _run(self) -> None:
         try:

@@ -25,7 +25,7 @@ from meterhouse.limits import MOVE_LEDGER_ROWS
 
 _ITS_OWN = (
     *("blocks", "journal", "journal_head", "owner"),
-    *("leases", "nodes", "partitions", "recent_claims"),
+    *("leases", "nodes", "partitions", "recent_claims", "verification"),
 )
 _LAST_OF_SEQUENCE = (
     "SELECT pg_sequence_last_value(pg_get_serial_sequence(:table, :column)::regclass)"

@@ -390,6 +390,17 @@ nodes = sa.Table(
     sa.CheckConstraint("role IN ('all', 'api', 'worker')", name="role"),
 )
 
+# The newest verification that one of several processes runs (`ledger.verification`).
+verification = sa.Table(
+    "verification",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("node", sa.Text, nullable=False),  # that runs it, by a name of its own
+    sa.Column("until", Whole64, nullable=False),  # when it has told more, or has ended
+    sa.Column("state", sa.JSON, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
+)
+
 # Identifiers that single events have taken of late, where several processes take events.
 recent_claims = sa.Table(
     "recent_claims",

@@ -12,11 +12,11 @@ async def start(services: Services, request: OpenRequest) -> Answer:
     """Begin a verification, or join the one that is running."""
     require_operator(services, request.authorization)
     await services.progress.reach(strong=False)
-    services.verification.start()
-    return ok(services.verification.state())
+    await services.verification.start()
+    return ok(await services.verification.state())
 
 
 async def retrieve(services: Services, request: OpenRequest) -> Answer:
     """Tell how far the verification is, and what it found."""
     require_operator(services, request.authorization)
-    return ok(services.verification.state())
+    return ok(await services.verification.state())

@@ -373,6 +373,15 @@ def _processes() -> None:
         sa.CheckConstraint("role IN ('all', 'api', 'worker')", name="ck_nodes_role"),
     )
     op.create_table(
+        "verification",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("until", Whole64, nullable=False),
+        sa.Column("state", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_verification"),
+        sa.CheckConstraint("id = 1", name="ck_verification_one_row"),
+    )
+    op.create_table(
         "recent_claims",
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("created", Whole64, nullable=False),
