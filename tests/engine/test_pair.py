@@ -5,7 +5,7 @@ import pytest
 
 from meterhouse.engine import pair
 from meterhouse.errors import StoreError
-from meterhouse.ledger import blocks, identity, journal, tallies
+from meterhouse.ledger import blocks, identity, journal, partitions, tallies
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.identity import Identity
@@ -110,6 +110,20 @@ def test_stores_that_do_not_match_open_when_an_operator_says_so(
     pair.open_pair(ledger, NOWHERE, "refuse")
     with ledger.read() as connection:
         assert journal.last_position(connection) >= max(one.counted, one.stored)
+
+
+def test_slots_of_another_time_prove_nothing(ledger: Ledger, usage: UsageStore) -> None:
+    """Given a store that knows batches, then those to come have higher numbers."""
+    make(ledger, usage, Pair("b", "", "a", stored=3))
+    usage.change(
+        "INSERT INTO usage_slots (batch, batches) VALUES (7, map()), (0, map(1, 12, 5, 3))", {}, {}
+    )
+    with ledger.write() as connection:
+        partitions.provision(connection, 2)
+        partitions.number_after(connection, {0: 9})
+    pair.open_pair(ledger, NOWHERE, "accept")
+    with ledger.read() as connection:
+        assert {one.number: one.batch for one in partitions.read(connection)} == {0: 9, 1: 12}
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -31,6 +31,15 @@ def test_how_far_a_partition_is_never_goes_back(ledger: Ledger) -> None:
         assert partitions.read(connection) == [Partition(0, 0, 1_796_000_000_000, 6)]
 
 
+def test_batches_are_numbered_after_those_that_are_known(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        partitions.provision(connection, 3)
+        partitions.number_after(connection, {0: 5, 1: 7, 9: 3})
+        partitions.number_after(connection, {0: 6, 1: 2})
+        assert [one.batch for one in partitions.read(connection)] == [6, 7, 0]
+        assert partitions.next_batch(connection, 1) == 8
+
+
 def test_a_partition_is_read_and_released_by_itself(ledger: Ledger) -> None:
     """Given rows of two partitions, then each is read alone, or all, and without some."""
     with ledger.write() as connection:

@@ -9,7 +9,8 @@ What a reader may rely on:
   ledger keeps. So whoever opens both for a server counts, which the engine does without reading,
   and notices which of them is behind. What else is missing only `meterhouse verify` tells.
 - An operator who goes on regardless makes a new pair of them, with an identity of its own. The
-  ledger notes what is missing, and gives out no position that the usage store knows.
+  ledger notes what is missing, and gives out no position that the usage store knows, and no batch
+  a number that slots would take for proof.
 - A usage store that `meterhouse move` has not filled to its end opens with nobody.
 """
 
@@ -19,7 +20,7 @@ from contextlib import ExitStack
 
 from meterhouse.config import MismatchedStores, shown
 from meterhouse.errors import StoreError
-from meterhouse.ledger import blocks, identity, journal
+from meterhouse.ledger import blocks, identity, journal, partitions
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.identity import Identity
 from meterhouse.usage import folder
@@ -148,11 +149,13 @@ def _missing(ledger: Ledger, usage: UsageStore) -> int:
 def _begin_anew(ledger: Ledger, usage: UsageStore) -> None:
     """Give the ledger a new identity, which the usage store shall take over."""
     awaited, last = theirs.read(usage) or "", theirs.last_position(usage)
+    batches = theirs.newest_batches(usage)
     missing = _missing(ledger, usage)
     with ledger.write() as connection:
         known = identity.read(connection).missing_events
         identity.save(connection, Identity(secrets.token_hex(16), awaited, known + missing))
         identity.give_out_after(connection, last)
+        partitions.number_after(connection, batches)
 
 
 def _introduce(ledger: Ledger, usage: UsageStore) -> None:

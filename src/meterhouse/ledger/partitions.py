@@ -4,6 +4,7 @@ An identifier's events are all in one partition (`metering.identifier.partition_
 number is fixed once the first event was acknowledged.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -83,6 +84,16 @@ def next_batch(connection: sa.Connection, number: int) -> int:
     """Count a batch of a partition that is being committed, and return its number."""
     batch: int = connection.execute(_next_batch, {"wanted": number}).scalar_one()
     return batch
+
+
+def number_after(connection: sa.Connection, batches: Mapping[int, int]) -> None:
+    """Give no batch a number up to these any more, by partition."""
+    for number, batch in sorted(batches.items()):
+        connection.execute(
+            sa.update(partitions)
+            .where(partitions.c.number == number, partitions.c.batch < batch)
+            .values(batch=batch)
+        )
 
 
 def publish(connection: sa.Connection, number: int, as_of: int, backlog_events: int) -> None:

@@ -42,6 +42,8 @@ FROM
 )
 """
 
+_NEWEST_BATCHES = "SELECT max(batch) AS first, maxMap(batches) AS others FROM usage_slots"
+
 
 def read(store: UsageStore) -> str | None:
     """Return the identity, None when the store has none yet."""
@@ -81,3 +83,9 @@ def last_position(store: UsageStore) -> int:
     """Return the highest position that the store has; all of them are read."""
     [position] = store.columns(_NEWEST, {})["position"].to_pylist()
     return int(position)
+
+
+def newest_batches(store: UsageStore) -> dict[int, int]:
+    """Return the highest number of a batch that slots tell of, by partition of the journal."""
+    [row] = store.columns(_NEWEST_BATCHES, {}).to_pylist()
+    return {0: row["first"], **dict(row["others"])}

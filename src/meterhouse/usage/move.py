@@ -147,6 +147,11 @@ def _fill(
 
 
 def _pieces(store: UsageStore) -> list[_Piece]:
+    if store.shards > 1:
+        raise StoreError(
+            f"The usage store at {store.place} has {store.shards} shards. Stores are moved to and "
+            "from a single one."
+        )
     return [_Piece(**row) for row in store.columns(_PIECES, {"tables": list(_TABLES)}).to_pylist()]
 
 

@@ -220,6 +220,11 @@ class UsageStore:
         """The folder of the engine inside this process; None where a server has the store."""
         return self._shards.folder
 
+    @property
+    def shards(self) -> int:
+        """How many parts the rows are spread over."""
+        return len(self._shards.every)
+
     def ask(
         self,
         question: str,
