@@ -126,12 +126,14 @@ class Meterhouse:
         self._still = alone(self._processor.still)
         self._writing_months = asyncio.Lock()
         self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
-        self._broadcast = Broadcast(self._stores, clock, metrics, signing)
+        self.signals = Signals(self.ledger)
+        ask = partial(self.signals.send, "logs")
+        self._broadcast = Broadcast(self._stores, clock, metrics, signing, ask)
         self._request_logs = RequestLogs(
             self._stores, metrics, self._broadcast.tell_logs, self._broadcast.hears_logs
         )
         self.jobs = Jobs(self._makers(identifiers, clock, metrics))
-        self.signals = Signals(self.ledger)
+        self.signals.on("logs", self._request_logs.hurry)
         self._stores.listen(lambda: self.jobs.wake("deliver"))
         self.signals.on("outbox", lambda: self.jobs.wake("deliver"))
         for name in WOKEN:

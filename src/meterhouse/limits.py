@@ -378,6 +378,7 @@ CLI_WAITING_FRAMES_MAX = 1_000  # for one of them; beyond it the oldest are drop
 CLI_KEPT_SECONDS = 120  # that one without a connection is waited for, and its frames are kept
 CLI_RECONNECT_SECONDS = 3_600  # after which it is told to connect anew
 CLI_POLL_MILLISECONDS = 200  # between two looks for events, while somebody listens
+CLI_LOGS_SECONDS = 15  # that the log of a request may be late, for who listens at another server
 CLI_READ_ROWS_MAX = 500  # events in one look
 CLI_FRAME_BYTES_MAX = 1_048_576  # that it sends: the event, and what the forwarding came to
 CLI_RESPONSE_CHARS_MAX = 5_000  # of what a URL answered; the CLI tells as much
@@ -454,6 +455,7 @@ assert REQUEST_BODY_BYTES_MAX < STREAM_BODY_BYTES_MAX < REQUEST_BODY_DISCARD_BYT
 assert STREAM_BODY_BYTES_MAX < REQUEST_BODIES_SENDER_BYTES_MAX < REQUEST_BODIES_BYTES_MAX
 assert REQUEST_BODY_WAIT_SECONDS_MAX < REQUEST_BODY_READ_SECONDS_MAX
 assert EVENT_VALUE_DIGITS_MAX + EVENT_VALUE_DECIMALS_MAX <= STORED_VALUE_DIGITS_MAX
+assert REQUEST_LOG_HELD_SECONDS_MAX < CLI_LOGS_SECONDS
 assert DELIVERY_LIVE_DAYS < DESTINATION_FAILING_DAYS_MAX
 assert DELIVERY_LIVE_DAYS < ERASURE_OWED_DAYS
 assert RESEND_CHUNK_EVENTS_MAX <= ACCEPT_GROUP_EVENTS_MAX

@@ -11,18 +11,21 @@ from meterhouse.delivery.listener import Event, Listener
 from meterhouse.ledger import listeners, outbox
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.metering.model import Scope
+from meterhouse.usage.request_logs import RequestLog
 from meterhouse.wire.notification import Notification
-from meterhouse.wire.stripecli import EVERY_LOG, Ack
-from tests.delivery.samples import NOW, event
-from tests.delivery.test_broadcast import BOTH, Station, hear, until
+from meterhouse.wire.stripecli import EVERY_LOG, Ack, LogFilters
+from tests.delivery.samples import NOW, event, request_log
+from tests.delivery.test_broadcast import BOTH, LOGS, Station, hear, until
 from tests.postgresql import PostgreSQL
 
 
 class Node(Station):
-    """One of several servers."""
+    """One of several servers; `logs` are what the usage store has, the newest first."""
 
     def __init__(self, url: str, opened: ExitStack) -> None:
         super().__init__(opened.enter_context(open_ledger(url)))
+        self.logs: list[RequestLog] = []
+        self.stores._usage = lambda *_: [*self.logs]
         opened.callback(self.stores.close)
 
     async def found(self, session: Listener | None) -> Listener:
@@ -171,6 +174,25 @@ def test_the_session_of_a_server_that_died_goes_on_or_goes(run: Run) -> None:
             listeners.expire(connection, later, 10)
         assert set(other.since()) == {listener.id}
         one.broadcast = one.another()
+
+    run(work)
+
+
+def test_who_tails_hears_once_of_what_any_server_answers(run: Run) -> None:
+    async def work(one: Node, other: Node) -> None:
+        asked = []
+        other.broadcast._ask = lambda: asked.append(True)
+        tail = await other.found(await one.listen(one.own, LOGS, LogFilters()))
+        mine = {"account": one.own.account, "created": NOW}
+        early = request_log(1, **{**mine, "created": NOW - 1})
+        later = [request_log(number, **mine) for number in (2, 3, 4)]
+        other.logs[:] = [later[0], early]
+        await until(lambda: len(tail._waiting) == 1)
+        other.logs[:] = [later[2], later[1], later[0], early]  # the newest first
+        await until(lambda: len(tail._waiting) == 3)
+        other.broadcast.tell_logs(later)
+        assert list(tail._waiting) == later
+        assert len(asked) >= 2
 
     run(work)
 

@@ -3,7 +3,7 @@
 - A cookie holds a random token, the ledger its digest, so a session ends for good where it is kept.
   What its user may do is read anew with each request.
 - A link is printed by `meterhouse serve --open-dashboard`. It works once, for a while, in test mode
-  only; the session that it opens ends with the server.
+  only; the session that it opens ends with the server, or with the last of several.
 - `csrf` comes with every change, in a form or in a header. Other sites cannot read it. It follows
   from the token, which nobody can tell from it.
 """
@@ -23,7 +23,7 @@ from meterhouse import limits, masking
 from meterhouse.clock import Clock
 from meterhouse.dashboard.client import Space
 from meterhouse.errors import StoreError
-from meterhouse.ledger import audit, dashboard_sessions, users
+from meterhouse.ledger import audit, dashboard_sessions, nodes, users
 from meterhouse.ledger.audit import Actor, Change, Origin
 from meterhouse.ledger.dashboard_sessions import DashboardSession
 from meterhouse.ledger.users import Role
@@ -123,7 +123,9 @@ class Sessions:
         self._link: tuple[str, int] | None = None
 
     async def start(self) -> None:
-        """End what links of earlier runs of the server have opened."""
+        """End what links of earlier runs have opened, unless another server runs."""
+        if self._stores.shared and len(await self._stores.read(nodes.live, ("all", "api"))) > 1:
+            return
         await self._stores.write(_end_all, audit.system(self._clock.now()), None)
 
     def make_link(self) -> str:

@@ -14,14 +14,15 @@ While the ledger does not answer, the first `CLI_WAITING_FRAMES_MAX` things that
 
 Of several servers on one ledger the one that a CLI reaches last serves its session, from where the
 ledger knows that it has heard. The others find that out at their next look, and let it go. Whoever
-has something told again says so in the ledger.
+has something told again says so in the ledger. Requests that others answer are read in the usage
+store, for which they are asked to hurry.
 """
 
 import asyncio
 import logging
 import math
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -38,7 +39,8 @@ from meterhouse.metering.model import Scope
 from meterhouse.metrics import Metrics
 from meterhouse.signing import Signing
 from meterhouse.stores import Stores
-from meterhouse.usage.request_logs import RequestLog
+from meterhouse.usage.request_logs import Query, RequestLog
+from meterhouse.usage.store import UsageStore
 from meterhouse.wire.ids import derived_id, new_id
 from meterhouse.wire.notification import Notification
 from meterhouse.wire.stripecli import Ack, Feature, LogFilters, Response, listen_secret
@@ -47,9 +49,17 @@ log = logging.getLogger("meterhouse.broadcast")
 
 
 class Broadcast:
-    """Every listener of this process."""
+    """Every listener of this process; `ask` asks all servers to store the log of requests soon."""
 
-    def __init__(self, stores: Stores, clock: Clock, metrics: Metrics, signing: Signing) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        clock: Clock,
+        metrics: Metrics,
+        signing: Signing,
+        ask: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ask = ask
         self._stores = stores
         self._clock = clock
         self._dropped = metrics.dropped.labels("cli_frames")
@@ -58,6 +68,7 @@ class Broadcast:
         self._homes: dict[int, Home] = {}  # as many as there are accounts
         self._name = secrets.token_hex(8)
         self._finding = asyncio.Lock()
+        self._logs_at = -math.inf  # when logs were read, by the loop's clock
         self._kept_at = -math.inf  # when the ledger was told that they last, by the loop's clock
         self._heard: list[Forward] = []
         self._ended: set[str] = set()  # sessions that the ledger does not know to be over
@@ -130,8 +141,8 @@ class Broadcast:
         return any("request_logs" in one.features for one in self._listeners.values())
 
     def tell_logs(self, logs: Sequence[RequestLog]) -> None:
-        """Tell of requests that were answered."""
-        if self.hears_logs():
+        """Tell of requests that were answered here."""
+        if self.hears_logs() and not self._stores.shared:
             for one in logs:
                 self._offer(one, one.account, one.livemode)
 
@@ -197,6 +208,7 @@ class Broadcast:
                 await self._record()
                 if self._stores.shared:
                     await self._serve()
+                    await self._read_logs()
                 await self._see_all()
                 while await self._read() == limits.CLI_READ_ROWS_MAX:
                     pass
@@ -281,6 +293,23 @@ class Broadcast:
         for number, event in found:
             self._spread(event, number, asked)
         return len(found)
+
+    async def _read_logs(self) -> None:
+        """Tell of requests that any server has answered, once a second."""
+        now = asyncio.get_running_loop().time()
+        tails = [one for one in self._listeners.values() if "request_logs" in one.features]
+        if not tails or now < self._logs_at + 1:
+            return
+        self._logs_at = now
+        self._ask()
+        start = self._clock.now() - limits.CLI_LOGS_SECONDS * 1000
+        for scope in {one.scope for one in tails}:
+            query = Query(scope, limits.CLI_WAITING_FRAMES_MAX, start=start)
+            found = await self._stores.usage(UsageStore.request_logs, query)
+            for one in tails:
+                if one.scope == scope:
+                    for entry in reversed(found):
+                        one.offer_log(entry)
 
     def _spread(self, event: Notification, number: int, asked: Sequence[Listener]) -> None:
         home = self._homes[event.scope]

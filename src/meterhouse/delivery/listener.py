@@ -81,6 +81,8 @@ class Listener:
         self._unread: dict[str, Item] = {}
         self._owed: dict[str, int] = {}  # the numbers of notifications that are not heard yet
         self._sent: dict[str, int] = {}  # when each event was sent last
+        self._logs: dict[str, None] = {}  # requests that were looked at of late
+        self._logs_from = now
         self._connection = 0
         self._ended = False
         self.left_at: int | None = now
@@ -103,6 +105,13 @@ class Listener:
             self._owed[_name(item)] = number
         self._waiting.append(item)
         self._some.set()
+
+    def offer_log(self, log: RequestLog) -> None:
+        """Send a log of a request since the session is served here, once."""
+        if log.created >= self._logs_from and log.request not in self._logs:
+            _remember(self._logs, log.request, None)
+            if self.wants(log):
+                self.offer(log)
 
     def heard(self) -> int:
         """Return up to which number everything is heard."""

@@ -7,7 +7,8 @@ What a reader may rely on:
 - No more than `REQUEST_LOG_WAITING_ROWS_MAX` wait for the next block. What is beyond that is not
   kept, and neither is a block that the store does not take; a metric counts both.
 - A block is made a second after the one before, where somebody asks, listens, or there are
-  `REQUEST_LOG_HELD_ROWS_MAX`; else after `REQUEST_LOG_HELD_SECONDS_MAX`.
+  `REQUEST_LOG_HELD_ROWS_MAX`; else after `REQUEST_LOG_HELD_SECONDS_MAX`. Who asks or listens at
+  another server on the same ledger is heard of by a signal (`hurry`).
 - What looks like a secret is masked in it (`masking`), in a path and in what an error says.
 - `tell` is called with each block's logs before they are stored.
 """
@@ -65,6 +66,7 @@ class RequestLogs(Background):
         self._waiting: list[_Noted] = []
         self._storing = asyncio.Lock()
         self._seconds = 0  # since the block before
+        self._hurry = False
 
     def note(self, request: AnsweredRequest, version: str, ip: str, refused: bytes) -> None:
         """Note a request of a known account; `refused` is the answer's body if it is an error."""
@@ -72,6 +74,10 @@ class RequestLogs(Background):
             self._waiting.append(_Noted(request, version, ip, refused))
         else:
             self._dropped.inc()
+
+    def hurry(self) -> None:
+        """Tell that somebody wants to read what waits."""
+        self._hurry = True
 
     async def stop(self) -> None:
         """Store what waits, and no more."""
@@ -89,7 +95,7 @@ class RequestLogs(Background):
     async def store(self) -> None:
         """Store what was noted before this call, so that it can be read."""
         async with self._storing:
-            self._seconds = 0
+            self._seconds, self._hurry = 0, False
             noted, self._waiting = self._waiting, []
             if not noted:
                 return
@@ -106,6 +112,7 @@ class RequestLogs(Background):
             self._seconds >= limits.REQUEST_LOG_HELD_SECONDS_MAX
             or len(self._waiting) >= limits.REQUEST_LOG_HELD_ROWS_MAX
             or self._heard()
+            or self._hurry
         ):
             await self.store()
 

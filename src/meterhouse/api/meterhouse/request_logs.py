@@ -50,6 +50,8 @@ async def list_(call: Call) -> Answer:
     """List requests, newest first."""
     params = call.params(RequestLogList)
     check_expand(params.expand)
+    if call.services.stores.shared:
+        call.services.signals.send("logs")
     await call.services.request_logs.reach(strong=call.strong)
     query = await _at_cursor(call, params, params.query(call.scope))
     logs = await call.usage(UsageStore.request_logs, query)
