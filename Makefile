@@ -23,14 +23,8 @@ help: ## Show this help
 serve: $(READY) ## Run the server; options in SERVE="…", settings in METERHOUSE_… variables
 	@exec $(BIN)/meterhouse serve $(SERVE)
 
-# In two parts, because the engines that tests open in their own process never give memory back.
 test: $(TOOLS) $(CLIENTS) ## Run the tests; options in TEST="…"
-ifeq ($(TEST),)
-	$(PYTEST) --ignore tests/api --ignore tests/dashboard
-	$(PYTEST) tests/api tests/dashboard
-else
 	$(PYTEST) $(TEST)
-endif
 
 lint: $(TOOLS) ## Check style, types and import floors
 	$(BIN)/ruff check

@@ -4,9 +4,11 @@ import gc
 import os
 from collections.abc import Iterator
 
+import httpx
 import numpy as np
 import pytest
 from argon2 import PasswordHasher
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import settings
 
 from meterhouse.identifiers import filter as filters
@@ -21,11 +23,14 @@ settings.register_profile("meterhouse", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("meterhouse"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "meterhouse")
 
+# Else it gives up after five seconds, which a server that shares a busy core may take to answer.
+vars(DEFAULT_TIMEOUT_CONFIG).update(vars(httpx.Timeout(60)))
+
 # Of a part of the filter of identifiers. A server claims 64 MB for one when it starts.
 FILTER_WORDS = 2**17
 
 # They take longest, so they begin first: then no process is left with one of them at the end.
-LONG = ("tests/crash/", "tests/model/", "tests/test_readme.py")
+LONG = ("tests/crash/", "tests/model/", "tests/test_readme.py", "tests/api/test_machine_clock.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 PROGRAM = Path("/usr/sbin/nginx")
-SECONDS_MAX = 30  # that it may take to listen
+SECONDS_MAX = 60  # that it may take to listen
 
 _ROOT = Path(__file__).parents[1]
 _DOCUMENT = _ROOT / "docs" / "operations.md"

@@ -34,7 +34,7 @@ class Held:
 def run(body: Callable[[Watch, Held], Awaitable[None]]) -> None:
     async def bounded() -> None:
         held = Held("one", "two")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await body(Watch(held.still_held, 0), held)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

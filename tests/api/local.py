@@ -79,6 +79,9 @@ class LocalServer:
         """Let time pass, in which the server goes on; a clock that jumps is `clock`'s business."""
         self.clock.advance(milliseconds)
         self.run(self.meterhouse.services.timekeeper.look(milliseconds))
+        deliverer: Any = self.meterhouse.jobs._running.get("deliver")
+        if deliverer is not None:
+            deliverer.wake()  # it would look at the clock in some seconds
 
     def request(self, method: str, path: str, **details: Any) -> httpx.Response:
         """Answer one request; `details` are those of httpx, `key` is the API key."""

@@ -25,7 +25,7 @@ PACKAGE = ROOT / ".cache" / "clients" / "stripe-cli"
 # The program for this machine itself: the script around it does not pass signals on.
 BINARY = next(PACKAGE.glob("node_modules/@stripe/cli-*/bin/stripe"), None)
 
-SECONDS_MAX = 30  # that anything may take
+SECONDS_MAX = 60  # that anything may take
 
 
 class Lines:

@@ -117,7 +117,7 @@ def test_a_question_that_takes_long(local: LocalServer, key: Key, end: End) -> N
         await asyncio.sleep(0)
         end(key)
         with pytest.raises(Refusal, match="Invalid API Key provided: sk_test_"):
-            await asyncio.wait_for(asking, 10)
+            await asyncio.wait_for(asking, 60)
         assert not authentication._watch._watched
 
     local.run(work())
@@ -169,7 +169,7 @@ def test_an_export_that_is_read(local: LocalServer, key: Key, end: End) -> None:
         asking = asyncio.create_task(reader.ask())
         await asyncio.wait_for(reader.reads.wait(), 10)
         end(key)
-        await asyncio.wait_for(asking, 10)
+        await asyncio.wait_for(asking, 60)
         begin, piece = reader.heard
         assert begin["status"] == 200
         assert piece["more_body"]

@@ -155,7 +155,7 @@ def both(local: LocalServer, path: str, **details: Any) -> list[httpx.Response]:
     async def ask() -> list[httpx.Response]:
         go_on = Event()
         stores = local.meterhouse.services.stores
-        held = asyncio.create_task(stores.write(lambda _: go_on.wait(10)))
+        held = asyncio.create_task(stores.write(lambda _: go_on.wait(60)))
         asked = [asyncio.create_task(local.ask("POST", path, **details)) for _ in range(2)]
         await asyncio.wait(asked, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         go_on.set()

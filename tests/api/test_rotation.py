@@ -115,7 +115,7 @@ def test_the_command_renews_it_beside_a_server_and_without_one(tmp_path: Path) -
             assert "API keys" in told.stderr
             noted = meterhouse("audit", "list", "--data-dir", tmp_path).stdout
             assert noted.count("signing_secret.renewed") == 1
-            ends_at = time.monotonic() + 10
+            ends_at = time.monotonic() + 60
             while sender.post(STREAM, json=EVENT, auth=held).status_code != 401:
                 assert time.monotonic() < ends_at
             token = sender.post(SESSION, json={}).json()["authentication_token"]

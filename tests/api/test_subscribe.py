@@ -37,7 +37,7 @@ async def customer(local: LocalServer) -> str:
 
 async def deliveries(local: LocalServer) -> list[dict[str, Any]]:
     """Return what is recorded, once the server has had the time to record it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             answer = await local.ask("GET", "/meterhouse/v1/deliveries")
             found: list[dict[str, Any]] = answer.json()["data"]

@@ -14,7 +14,7 @@ Stores: TypeAlias = Mapping[str, str]  # settings that tell where the stores are
 
 EMBEDDED: Stores = {}
 KEY = "sk_test_crash"
-START_SECONDS_MAX = 30
+START_SECONDS_MAX = 60
 
 
 class Server:

@@ -14,7 +14,7 @@ from tests.crash.server import Server
 
 NAME = "Ada Wanderlust"
 DAY = 86_400
-ENDED_SECONDS_MAX = 30
+ENDED_SECONDS_MAX = 60
 
 
 async def set_up(client: Client) -> tuple[str, str]:

@@ -20,7 +20,7 @@ ARGUMENTS = [
 ]
 PASSWORD = "correct horse battery"
 
-expect.set_options(timeout=20_000)  # chromium and the server may share one core
+expect.set_options(timeout=60_000)  # chromium and the server may share one core
 
 
 @contextmanager

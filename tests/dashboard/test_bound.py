@@ -193,7 +193,7 @@ class Bound:
             await asyncio.Event().wait()
 
         answering = asyncio.create_task(self.local.meterhouse.asgi(scope, receive, send))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (piece := await sent.get()).startswith("data:"):
                 pass
         answering.cancel()

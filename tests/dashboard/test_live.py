@@ -50,7 +50,7 @@ async def watched(over: asyncio.Event) -> AsyncIterator[asyncio.Event]:
 
 def run(body: Callable[[Live, Page], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await body(Live(), Page())
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

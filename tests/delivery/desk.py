@@ -28,7 +28,7 @@ from tests.ledger.samples import destination, snapshot
 NOW = 1_795_262_400_000  # 2026-11-21T12:00:00Z
 MINUTE = 60_000
 HOUR = 60 * MINUTE
-WAIT_SECONDS_MAX = 10
+WAIT_SECONDS_MAX = 60
 SECRET = "whsec_1"
 
 

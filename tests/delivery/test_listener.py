@@ -113,7 +113,7 @@ def test_of_two_connections_the_newer_counts() -> None:
         await asyncio.sleep(0)
         second = one.connect()
         one.offer(event())
-        assert await asyncio.wait_for(waiting, 5) is None
+        assert await asyncio.wait_for(waiting, 60) is None
         assert await send(one, second) == event()
         one.disconnect(first, NOW)
         assert not one.gone(NOW + 10**9)

@@ -29,7 +29,7 @@ from meterhouse.usage.store import UsageStore
 from tests.pipeline import DAYS, Pipeline, stream, submission
 from tests.usage.samples import writer
 
-SECONDS_MAX = 10
+SECONDS_MAX = 60
 
 
 def order(folder: Path) -> EngineConfig:

@@ -227,7 +227,7 @@ def begin_and_wait_for_a_report(desk: Desk) -> None:
         told = asyncio.Event()
         desk.stores.listen(told.set)
         desk.reporter.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await told.wait()
         await desk.reporter.stop()
 
@@ -275,7 +275,7 @@ def test_a_report_that_fails_is_tried_again(desk: Desk, monkeypatch: pytest.Monk
 
     async def body() -> None:
         desk.reporter.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await again.wait()
         await desk.reporter.stop()
 

@@ -489,7 +489,7 @@ async def held(pipeline: Pipeline) -> None:
 async def stored(pipeline: Pipeline, position: int) -> None:
     """Wait, without asking, until everything up to a position is stored."""
     processor = pipeline.processor
-    async with asyncio.timeout(30), processor._moved:
+    async with asyncio.timeout(60), processor._moved:
         await processor._moved.wait_for(lambda: processor.stored_position >= position)
 
 
@@ -580,7 +580,7 @@ def test_a_question_does_not_wait_for_what_fails(
         await held(pipeline)
         with monkeypatch.context() as broken:
             broken.setattr(pipeline.engine, "judge", judge)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await pipeline.processor.reach(strong=False)
         assert usage(pipeline) == 0
         await stored(pipeline, 1)
@@ -615,7 +615,7 @@ def test_a_question_is_answered_while_both_stores_stand_still(
         await accept(pipeline, "a")
         await held(pipeline)
         async with pipeline.processor.still():
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 assert await pipeline.processor.reach(strong=False) is False
             assert usage(pipeline) == 0
         await pipeline.processor.reach(strong=False)

@@ -107,7 +107,7 @@ class House:
         return Stillness(self.process(), self._tell)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - other processes tell nobody
                 await asyncio.sleep(0.01)
 
@@ -146,7 +146,7 @@ async def begin(house: House, seconds: float) -> Fence:
     """Want stillness for some seconds, as one who dies then; return the fence once it is still."""
     epoch = await house.stores.write(leases.take, stillness.LEASE, "dying", seconds)
     assert epoch is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await house.stores.read(partitions.without_rest, epoch):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return stillness._Epoch(epoch)
@@ -225,7 +225,7 @@ def test_what_was_begun_while_it_was_still_ends_before_anybody_goes_on(run: Run)
         def switch(connection: sa.Connection) -> set[int]:
             fence.check(connection)
             begun.set()
-            go_on.wait(10)
+            go_on.wait(60)
             return set(owner.holding)
 
         switching = asyncio.create_task(house.stores.write(switch))

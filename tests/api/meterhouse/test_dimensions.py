@@ -162,7 +162,7 @@ def test_who_waits_while_a_meter_switches_is_told_everything(
     def find(store: UsageStore, slots: Slots, among: Positions | None) -> list[Month]:
         if among is None:  # of the last pass, while processing stands still
             switching.set()
-            go_on.wait(10)
+            go_on.wait(60)
         return find_months(store, slots, among)
 
     monkeypatch.setattr(rebuild, "find_months", find)
