@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 
 import httpx
-import numpy as np
 import pytest
 from argon2 import PasswordHasher
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
@@ -61,7 +60,6 @@ def _small_filters() -> Iterator[None]:
     """Let servers within this process start with a small filter."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filters, "_WORDS", FILTER_WORDS)
-        patch.setattr(filters, "_TO_WORD", np.uint64(64 - FILTER_WORDS.bit_length() + 1))
         yield
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from meterhouse.clock import ManualClock
 from meterhouse.engine.service import EngineService
 from meterhouse.identifiers.filter import Filter
-from meterhouse.identifiers.index import Identifiers
+from meterhouse.identifiers.index import Identifiers, Share
 from meterhouse.identifiers.load import Loader
 from meterhouse.ingest.accept import Acceptor
 from meterhouse.ingest.claims import LocalClaims
@@ -27,8 +27,9 @@ from meterhouse.limits import IDEMPOTENCY_V1_HOURS
 from meterhouse.metering.identifier import Claims
 from meterhouse.metering.model import Meter, MeterEvent, Scope
 from meterhouse.metrics import Metrics
+from meterhouse.processing.partitions import Partitions
 from meterhouse.processing.process import Processor
-from meterhouse.processing.stillness import alone
+from meterhouse.processing.stillness import Pauses, alone
 from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
@@ -55,7 +56,8 @@ def put_claims(pipeline: "Pipeline", day: int, *digests: bytes) -> None:
 def new_identifiers() -> Identifiers:
     """Make the index of a process whose usage store had nothing when it started."""
     made = Identifiers(DAYS)
-    made.know(Filter())
+    for share in made.unloaded().values():
+        made.know(share, Filter())
     return made
 
 
@@ -76,7 +78,15 @@ class Pipeline:
         self.acceptor = Acceptor(
             stores, LocalClaims(self.identifiers), self.clock, self.metrics, self._committed
         )
-        self.processor = Processor(stores, engine, self.identifiers, self.acceptor, self.metrics)
+        self.processor = Partitions(
+            stores,
+            engine,
+            self.identifiers,
+            self.loader,
+            self.metrics,
+            Pauses(stores),
+            self.acceptor,
+        )
         self.retention = Retention(stores, self.identifiers, self.clock, audit_days=400)
         self.verification = Verification(stores, alone(self.processor.still), self.clock, DAYS)
         with stores._ledger.write() as connection:
@@ -90,6 +100,12 @@ class Pipeline:
     def _committed(self, _: int) -> None:
         self.processor.wake()
 
+    @property
+    def only(self) -> Processor:
+        """The one processor, once it has started."""
+        [processor] = self.processor.owned
+        return processor
+
     def restarted(self) -> "Pipeline":
         """Build on the same stores what a new process would: nothing in memory is left."""
         engine = EngineService(self.stores._ledger, self.engine._usage, DAYS)
@@ -101,7 +117,7 @@ class Pipeline:
         """Run a test's body with the processor at work."""
 
         async def whole() -> T:
-            await self.identifiers.recover(self.stores)
+            self.identifiers._shares = {0: Share(1)}  # a start knows nothing of what is stored
             await self.loader.load()
             await self.processor.start()
             try:

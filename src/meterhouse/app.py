@@ -62,9 +62,9 @@ from meterhouse.logs import NoteRequest
 from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.metrics import Metrics
 from meterhouse.processing.freshness import Freshness
-from meterhouse.processing.process import Processor
+from meterhouse.processing.partitions import Partitions
 from meterhouse.processing.progress import LocalProgress
-from meterhouse.processing.stillness import alone
+from meterhouse.processing.stillness import Pauses, alone
 from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.processing.under_way import UnderWay
 from meterhouse.signing import Signing
@@ -117,15 +117,21 @@ class Meterhouse:
         self._acceptor = Acceptor(
             self._stores, LocalClaims(identifiers), timekeeper, metrics, self._committed
         )
-        self._processor = Processor(
-            self._stores, self._engine, identifiers, self._acceptor, metrics
+        self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
+        self._processor = Partitions(
+            self._stores,
+            self._engine,
+            identifiers,
+            self._loader,
+            metrics,
+            Pauses(self._stores),
+            self._acceptor,
         )
         progress = LocalProgress(self._stores, self._processor)
         self._under_way = UnderWay(clock)
         self._freshness = Freshness(progress, self._under_way, clock)
         self._still = alone(self._processor.still)
         self._writing_months = asyncio.Lock()
-        self._loader = Loader(self._stores, identifiers, timekeeper, metrics)
         self.signals = Signals(self.ledger)
         ask = partial(self.signals.send, "logs")
         self._broadcast = Broadcast(self._stores, clock, metrics, signing, ask)
@@ -221,7 +227,6 @@ class Meterhouse:
         await self._timekeeper.open()
         await self._snapshots.clear()
         await self.dashboard.sessions.start()
-        await self.services.identifiers.recover(self._stores)
         await self._processor.start()
         await self._broadcast.start()
         self._timekeeper.start()

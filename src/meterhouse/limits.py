@@ -159,8 +159,14 @@ PROCESS_HELD_MILLISECONDS_MAX = 10_000  # that events wait in the journal when n
 PROCESS_HELD_EVENTS_MAX = 1_000  # beyond which they do not
 PROCESS_ASKED_MILLISECONDS = 500  # after a question, in which nothing is held back
 PROCESS_RETRY_SECONDS_MAX = 5
+PUBLISH_LOOK_SECONDS = 1  # between two looks at what waits in partitions that nobody asks about
+LEASE_SECONDS = 8  # that a partition or a job is somebody's who has ended without a word
+LEASE_RENEW_SECONDS = 2
+LEASE_LOOK_SECONDS = 1  # between two looks at what nobody has
+LEASE_SHARE_SECONDS = 4  # since a worker showed that it lives, that others leave it its share
 PROCESS_RETRY_DOUBLINGS_MAX = 10  # of the wait between failures in a row
 DIMENSION_CACHE_COMBINATIONS_MAX = 1_000_000
+DIMENSION_LOCK_KEYS = 256  # that judges of other processes wait at, with new combinations
 CUSTOMERS_CACHED_MAX = 1_000_000  # that the judge remembers
 CONSISTENCY_WAIT_SECONDS_MAX = 5
 FRESHNESS_LOOK_MILLISECONDS = 500  # between two looks at what was received last
@@ -445,9 +451,11 @@ assert ACCEPT_GROUP_EVENTS_MAX <= ACCEPT_WAITING_EVENTS_MAX <= JOURNAL_LAG_EVENT
 assert ACCEPT_GROUP_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
 assert ACCEPT_GROUP_EVENTS_MAX <= JOURNAL_COMMIT_POSITIONS
 assert RECENT_CLAIM_SECONDS_MAX < RECENT_CLAIM_MINUTES * 60
-assert NODE_BEAT_SECONDS < NODE_SECONDS
+assert NODE_BEAT_SECONDS < LEASE_SHARE_SECONDS < NODE_SECONDS
 assert PROCESS_HELD_EVENTS_MAX <= PROCESS_BATCH_EVENTS_MAX
 assert PROCESS_LINGER_MILLISECONDS < PROCESS_ASKED_MILLISECONDS
+# What one had that died is free only when others do not leave it its share any more.
+assert LEASE_SHARE_SECONDS + LEASE_LOOK_SECONDS < LEASE_SECONDS - LEASE_RENEW_SECONDS
 # While the clock is believed, a timestamp that is true is not too far in its future.
 assert CLOCK_APART_MINUTES_MAX <= EVENT_FUTURE_MINUTES_MAX
 assert REQUEST_BODY_SMALL_BYTES < EVENT_BODY_BYTES_MAX < REQUEST_BODY_BYTES_MAX

@@ -23,9 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     Every test draws the same digests, whichever ran before it.
     """
     random.bit_generator.state = _BEGINNING
-    words = PART_BYTES // 8
-    monkeypatch.setattr(filters, "_WORDS", words)
-    monkeypatch.setattr(filters, "_TO_WORD", np.uint64(64 - words.bit_length() + 1))
+    monkeypatch.setattr(filters, "_WORDS", PART_BYTES // 8)
     monkeypatch.setattr(limits, "FILTER_PART_DIGESTS_MAX", PART_DIGESTS)
     monkeypatch.setattr(limits, "FILTER_PARTS_MAX", 3)
 
@@ -151,3 +149,24 @@ def test_a_filter_of_later_days_can_be_appended() -> None:
     assert tested.suspects(np.concatenate([old, new])).all()
     tested.drop(before=2)
     assert len(tested._parts) == 2
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 8, 10, 64])
+def test_a_share_of_the_memory_is_as_sharp(
+    monkeypatch: pytest.MonkeyPatch, partitions: int
+) -> None:
+    """Given digests of one partition, which are the same modulo the number of partitions."""
+    monkeypatch.setattr(filters, "_WORDS", 64 * PART_BYTES // 8)
+    monkeypatch.setattr(limits, "FILTER_PART_DIGESTS_MAX", 64 * PART_DIGESTS)
+    tested = Filter(share=partitions)
+    mine, others = (
+        some[some % np.uint64(partitions) == 1 % partitions]
+        for some in (digests(64 * PART_DIGESTS), digests(200_000))
+    )
+    for start in range(0, len(mine), 1_000):
+        tested.add(mine[start : start + 1_000], 1)
+    assert tested.suspects(mine).all()
+    words = sum(len(part._words) for part in tested._parts)
+    assert 64 * PART_BYTES // 8 // partitions / 2 <= words / len(tested._parts)
+    assert words <= 3 * 64 * PART_BYTES // 8 // partitions
+    assert tested.suspects(others).mean() < len(tested._parts) * WRONG_MAX * 2

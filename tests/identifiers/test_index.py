@@ -9,7 +9,7 @@ from meterhouse.identifiers.index import Claimed, Identifiers, day_of
 from meterhouse.identifiers.load import Loader
 from meterhouse.ledger import blocks
 from meterhouse.ledger.blocks import Block
-from meterhouse.metering.identifier import Claim, Claims, identifier_digest
+from meterhouse.metering.identifier import Claim, Claims, identifier_digest, partition_of
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
 from meterhouse.usage import block
@@ -243,9 +243,27 @@ def test_until_the_filter_knows_everybody_is_a_suspect(pipeline: Pipeline) -> No
 def test_what_is_claimed_while_the_filter_is_filled_stays_known() -> None:
     identifiers = Identifiers(DAYS)
     identifiers.claim({TODAY: [A]})
-    identifiers.know(Filter())
+    identifiers.know(identifiers.unloaded()[0], Filter())
     identifiers.stored({TODAY: [A]})
     assert identifiers.suspects([A, B]) == [A]
+
+
+def test_a_partition_that_goes_takes_its_claims_along() -> None:
+    identifiers = Identifiers(DAYS, partitions=2)
+    digests = [digest(str(number)) for number in range(20)]
+    here, there = ([one for one in digests if partition_of(one, 2) == n] for n in (0, 1))
+    for partition in (0, 1):
+        identifiers.begin(partition)
+        identifiers.know(identifiers.unloaded()[partition], Filter(2))
+    identifiers.claim({TODAY: digests})
+    assert identifiers.taken(digests, NOW) == set(digests)
+    identifiers.forget(1)
+    assert identifiers.taken(digests, NOW) == set(here)
+    assert identifiers.suspects(digests) == there
+    identifiers.stored({TODAY: digests})
+    assert identifiers.suspects(digests) == digests
+    identifiers.begin(0)
+    assert list(identifiers.unloaded()) == [0]
 
 
 def test_a_start_learns_what_is_on_its_way(pipeline: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from meterhouse import limits
 from meterhouse.errors import StoreError
 from meterhouse.identifiers.index import Identifiers, day_of
 from meterhouse.identifiers.load import Loader
-from meterhouse.metering.identifier import identifier_digest
+from meterhouse.metering.identifier import identifier_digest, partition_of
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import NOW
 from tests.pipeline import DAYS, Pipeline, put_claims
@@ -49,10 +50,10 @@ def test_a_failure_is_told_and_tried_again(
     monkeypatch.setattr(limits, "FILTER_LOAD_RETRY_SECONDS", 0)
     claimed_on, failures = UsageStore.claimed_on, iter([True])
 
-    def once(store: UsageStore, day: int, piece: int, pieces: int) -> bytes:
+    def once(store: UsageStore, *wanted: Any) -> bytes:
         if next(failures, False):
             raise StoreError("The usage store is away.")
-        return claimed_on(store, day, piece, pieces)
+        return claimed_on(store, *wanted)
 
     monkeypatch.setattr(UsageStore, "claimed_on", once)
     identifiers = Identifiers(DAYS)
@@ -61,8 +62,9 @@ def test_a_failure_is_told_and_tried_again(
     async def body() -> None:
         with caplog.at_level(logging.INFO):
             loader.start()
-            assert loader._task is not None
-            await loader._task
+            async with asyncio.timeout(30):
+                while identifiers.unloaded():  # noqa: ASYNC110 - nobody is told
+                    await asyncio.sleep(0.001)
         await loader.stop()
 
     asyncio.run(body())
@@ -76,7 +78,49 @@ def test_it_adds_what_fits_into_one_part(stored: Pipeline) -> None:
     identifiers = Identifiers(DAYS)
     identifiers.claim({TODAY: OLDER})
     asyncio.run(Loader(stored.stores, identifiers, stored.clock, stored.metrics).load())
-    [part] = identifiers._filter._parts
+    [part] = identifiers._shares[0].filter._parts
     assert part.digests == len(MANY + OLD + OLDER)
     identifiers.stored({TODAY: OLDER})
     assert identifiers.suspects(OLDER) == OLDER
+
+
+def test_it_learns_of_the_partitions_that_have_come(stored: Pipeline) -> None:
+    """Of those that have not, all are suspects, which is slow and right."""
+    identifiers = Identifiers(DAYS, partitions=3)
+    loader = Loader(stored.stores, identifiers, stored.clock, stored.metrics)
+    everybody, mine = MANY + OLD + OLDER, {partition: of(partition) for partition in range(3)}
+    assert identifiers.suspects(everybody) == everybody
+    for partition in (1, 2):
+        identifiers.begin(partition)
+    assert asyncio.run(loader.load()) == len(set(MANY + OLD) & (mine[1] | mine[2]))
+    assert set(identifiers.suspects(everybody)) == set(everybody) - (set(OLDER) - mine[0])
+
+
+def test_a_partition_that_was_away_while_it_was_loaded_is_loaded_again(
+    stored: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its other owner may have claimed something that was not stored when it was read."""
+    identifiers = Identifiers(DAYS, partitions=3)
+    loader = Loader(stored.stores, identifiers, stored.clock, stored.metrics)
+    identifiers.begin(1)
+    claim_days = UsageStore.claim_days
+
+    def away(store: UsageStore, since: int) -> list[tuple[int, int]]:
+        identifiers.forget(1)
+        identifiers.begin(1)
+        return claim_days(store, since)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UsageStore, "claim_days", away)
+        asyncio.run(loader.load())
+    assert list(identifiers.unloaded()) == [1]
+    new = [digest for digest in OLDER if digest in of(1)]
+    assert new
+    assert identifiers.suspects(new) == new
+    asyncio.run(loader.load())
+    assert identifiers.suspects(new) == []
+
+
+def of(partition: int) -> set[bytes]:
+    """Return which of all digests are of one of three partitions."""
+    return {digest for digest in MANY + OLD + OLDER if partition_of(digest, 3) == partition}

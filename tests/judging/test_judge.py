@@ -174,7 +174,7 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
     judge.judge()
     first = judge.conclude({})
     write_journal(pipeline, submission("b", "7", event_name="tiers").event)
-    judge.judge(first.positions)
+    judge.judge(first.under_way)
     second = judge.conclude({})
     assert (len(first.combinations), len(second.combinations)) == (1, 0)
     assert second.last > first.last
@@ -185,8 +185,8 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
 def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:
     engine = EngineService(pipeline.stores._ledger, pipeline.engine._usage, DAYS)
     write_journal(pipeline, streamed("a"))
-    assert engine.judge(anew=False) == digests("a")
-    verdict = engine.conclude({})
+    assert engine.judge(0) == digests("a")
+    verdict = engine.conclude(0, {})
     assert {("events", 1), ("identifiers", 1)} <= set(destinations(verdict.blocks))
     for one in verdict.blocks:
         engine.usage(type(pipeline.engine._usage).insert, one.destination, one.body, one.token)
@@ -213,7 +213,7 @@ def test_it_does_not_matter_how_many_events_are_judged_at_once(
         assert len(judge.judge(anew=True) or []) == 12
         verdicts.append(judge.conclude({}))
     for verdict in verdicts:
-        assert verdict._replace(blocks=[]) == verdicts[0]._replace(blocks=[])
+        assert verdict._replace(blocks=[], as_of=0) == verdicts[0]._replace(blocks=[], as_of=0)
         assert [block.read(one.body).to_pylist() for one in verdict.blocks] == [
             block.read(one.body).to_pylist() for one in verdicts[0].blocks
         ]

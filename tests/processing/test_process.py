@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Any
 
@@ -315,11 +315,11 @@ def test_a_batch_is_judged_while_the_one_before_is_committed(
     failures = iter([False, True, False, False, True])
     judged_ahead: list[bool] = []
 
-    def judging(without: Sequence[int] = (), *, anew: bool = False) -> Any:
-        judged_ahead.append(bool(without))
-        if fault == "judge" and without and next(failures, False):
+    def judging(partition: int, under_way: Any = None, *, anew: bool = False) -> Any:
+        judged_ahead.append(under_way is not None)
+        if fault == "judge" and under_way and next(failures, False):
             raise StoreError("the process went away")
-        return judge(without, anew=anew)
+        return judge(partition, under_way, anew=anew)
 
     async def committing(then: Any, work: Any, *args: Any) -> Any:
         if fault == "commit" and work is process._commit and next(failures, False):
@@ -337,7 +337,7 @@ def test_a_batch_is_judged_while_the_one_before_is_committed(
                 await stream(pipeline, event(identifier=name, meter=None))
         while fault == "still" and not any(judged_ahead):
             async with pipeline.processor.still():
-                assert pipeline.processor._ahead is None
+                assert pipeline.only._ahead is None
             await asyncio.sleep(0)
         assert await pipeline.processor.settle(20)
 
@@ -359,9 +359,9 @@ async def nothing() -> None:
 
 async def crash(pipeline: Pipeline, stored: Container[str]) -> None:
     """Judge and commit a batch, and die when the usage store has the blocks for some tables."""
-    digests = pipeline.engine.judge(anew=False)
+    digests = pipeline.engine.judge(0)
     assert digests is not None
-    verdict = pipeline.engine.conclude(await pipeline.identifiers.find(pipeline.stores, digests))
+    verdict = pipeline.engine.conclude(0, await pipeline.identifiers.find(pipeline.stores, digests))
     await pipeline.stores.write(process._commit, verdict, [], pipeline.identifiers)
     for one in verdict.blocks:
         if one.destination in stored:
@@ -489,8 +489,8 @@ async def held(pipeline: Pipeline) -> None:
 async def stored(pipeline: Pipeline, position: int) -> None:
     """Wait, without asking, until everything up to a position is stored."""
     processor = pipeline.processor
-    async with asyncio.timeout(60), processor._moved:
-        await processor._moved.wait_for(lambda: processor.stored_position >= position)
+    async with asyncio.timeout(60), processor.demand._moved:
+        await processor.demand._moved.wait_for(lambda: processor.stored_position >= position)
 
 
 @pytest.mark.usefixtures("patient")

@@ -17,7 +17,7 @@ from meterhouse.limits import (
     PROCESS_BATCH_BYTES_MAX,
     PROCESS_BATCH_EVENTS_MAX,
 )
-from meterhouse.metering.identifier import Claim, Claims, identifier_digest
+from meterhouse.metering.identifier import Claim, Claims, identifier_digest, partition_of
 from meterhouse.metering.model import Scope
 from meterhouse.metering.usage import SummaryQuery
 from meterhouse.metering.value import read_value
@@ -225,10 +225,14 @@ def test_the_digests_of_a_day_are_read_in_pieces(store: UsageStore, pieces: int)
     digests = [new_digest() for _ in range(100)] + ends
     claim_all(store, *(Claim(digest, 1, day) for digest in digests), Claim(new_digest(), 1, 9_999))
     assert (day, 102) in store.claim_days(day)
-    read = [store.claimed_on(day, piece, pieces) for piece in range(pieces)]
+    read = [store.claimed_on(day, piece, pieces, 1, [0]) for piece in range(pieces)]
     found = b"".join(read)
     firsts = sorted(found[at : at + 8] for at in range(0, len(found), 8))
     assert firsts == sorted(digest[:8] for digest in digests)
+    some = store.claimed_on(day, 0, 1, 3, [0, 2])
+    assert sorted(some[at : at + 8] for at in range(0, len(some), 8)) == sorted(
+        digest[:8] for digest in digests if partition_of(digest, 3) != 1
+    )
     if pieces > 1:
         assert all(len(piece) < len(found) for piece in read)
 

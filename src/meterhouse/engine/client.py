@@ -10,7 +10,7 @@ What a reader may rely on:
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -19,7 +19,7 @@ from meterhouse import zones
 from meterhouse.engine.service import OPEN, Manager
 from meterhouse.engine.start import EngineProcess
 from meterhouse.errors import StoreError
-from meterhouse.judging.judge import Verdict
+from meterhouse.judging.judge import UnderWay, Verdict
 from meterhouse.usage.store import UsageStore
 
 log = logging.getLogger("meterhouse.engine")
@@ -59,15 +59,21 @@ class EngineClient:
         result: T = self._call("usage", work, *args, **kwargs)
         return result
 
-    def judge(self, without: Sequence[int] = (), *, anew: bool = False) -> list[bytes] | None:
-        """Begin a batch there, as `Judge.judge` does."""
-        digests: list[bytes] | None = self._call("judge", without, anew=anew)
+    def judge(
+        self, partition: int, under_way: UnderWay | None = None, *, anew: bool = False
+    ) -> list[bytes] | None:
+        """Begin a batch of a partition there, as `Judge.judge` does."""
+        digests: list[bytes] | None = self._call("judge", partition, under_way, anew=anew)
         return digests
 
-    def conclude(self, taken: Mapping[bytes, int]) -> Verdict:
+    def conclude(self, partition: int, taken: Mapping[bytes, int]) -> Verdict:
         """End it, as `Judge.conclude` does."""
-        verdict: Verdict = self._call("conclude", taken)
+        verdict: Verdict = self._call("conclude", partition, taken)
         return verdict
+
+    def forget(self, partition: int) -> None:
+        """Forget all about a partition there."""
+        self._call("forget", partition)
 
     def ended(self) -> bool:
         """Tell whether the process has ended, so that the next call has to start another."""

@@ -17,17 +17,23 @@ Digests = npt.NDArray[np.uint64]  # the first eight bytes of each digest
 
 _WORD_BITS = 64
 _WORDS = limits.FILTER_PART_BYTES // 8
-_TO_WORD = np.uint64(_WORD_BITS - _WORDS.bit_length() + 1)
 _IN_WORD = np.uint64(_WORD_BITS - 1)
-_SHIFTS = [np.uint64(shift) for shift in (0, 6, 12, 18)]  # four bits in each word
+# Four bits in each word. The highest bits of a digest choose the word, and the lowest ones are the
+# same in a whole partition of the journal.
+_SHIFTS = [np.uint64(shift) for shift in (17, 23, 29, 35)]
 _ODD = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2⁶⁴ divided by the golden ratio spreads the second word
 _ONE = np.uint64(1)
 
 
 class Filter:
-    """Digests by the day on which they were added. Not thread-safe."""
+    """Digests by the day on which they were added. Not thread-safe.
 
-    def __init__(self) -> None:
+    Of so many filters as `share` says each has that part of the memory, and of the room, of one.
+    """
+
+    def __init__(self, share: int = 1) -> None:
+        self._words = 1 << (max(_WORDS // share, 1).bit_length() - 1)
+        self._digests_max = limits.FILTER_PART_DIGESTS_MAX * self._words // _WORDS
         self._parts: list[_Part] = []
 
     def add(self, digests: Digests, day: int) -> None:
@@ -37,8 +43,8 @@ class Filter:
 
     def prepare(self) -> None:
         """Have a part that digests can be added to, whose memory may take 0.3 s to claim."""
-        if not self._parts or self._parts[-1].digests >= limits.FILTER_PART_DIGESTS_MAX:
-            self._append(_Part())
+        if not self._parts or self._parts[-1].digests >= self._digests_max:
+            self._append(_Part(self._words))
 
     def _append(self, part: "_Part") -> None:
         self._parts.append(part)
@@ -46,10 +52,10 @@ class Filter:
             self._parts[1].take_in(self._parts.pop(0))
 
     def append(self, newer: "Filter") -> None:
-        """Add what a filter of later days holds, which nobody uses any more."""
+        """Add what a filter of later days and the same share holds, which nobody uses any more."""
         for part in newer._parts:  # noqa: SLF001 - of the same class
             last = self._parts[-1] if self._parts else None
-            if last and last.digests + part.digests <= limits.FILTER_PART_DIGESTS_MAX:
+            if last and last.digests + part.digests <= self._digests_max:
                 last.take_in(part)
             else:
                 self._append(part)
@@ -58,7 +64,7 @@ class Filter:
         """Tell for each digest whether it may have been added."""
         found = np.zeros(len(digests), np.bool_)
         if self._parts:
-            probes = list(_probes(digests))
+            probes = list(_probes(digests, self._words))
             for part in self._parts:
                 found |= part.holds(probes)
         return found
@@ -74,14 +80,14 @@ Probe = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 class _Part:
     """One Bloom filter, the number of digests in it and the last day of any."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: int) -> None:
         # Memory is claimed in order here: a tenth of what it costs when digests touch it at random.
-        self._words = np.full(_WORDS, 0, np.uint64)
+        self._words = np.full(words, 0, np.uint64)
         self.digests = 0
         self.day = 0
 
     def add(self, digests: Digests, day: int) -> None:
-        for words, bits in _probes(digests):
+        for words, bits in _probes(digests, len(self._words)):
             np.bitwise_or.at(self._words, words, bits)
         self.digests += len(digests)
         self.day = max(self.day, day)
@@ -99,10 +105,11 @@ class _Part:
         self.day = max(self.day, other.day)
 
 
-def _probes(digests: Digests) -> Iterator[Probe]:
-    """Yield, twice, which word belongs to each digest and which of its bits."""
+def _probes(digests: Digests, words: int) -> Iterator[Probe]:
+    """Yield, twice, which of so many words belongs to each digest and which of its bits."""
+    to_word = np.uint64(_WORD_BITS - words.bit_length() + 1)
     for mixed in (digests, digests * _ODD):
         bits = np.zeros(len(mixed), np.uint64)
         for shift in _SHIFTS:
             bits |= _ONE << ((mixed >> shift) & _IN_WORD)
-        yield mixed >> _TO_WORD, bits
+        yield mixed >> to_word, bits

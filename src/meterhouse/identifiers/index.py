@@ -5,9 +5,10 @@ a stream event, and for good the usage store's table of identifiers, sorted by d
 there are two things more:
 
 - the claims that the usage store does not have yet, exactly;
-- a filter of all the others. Nearly every identifier is new, and the filter is certain of that, so
-  the usage store is asked about suspects only. The cost of an event does not grow with history.
-  After a start all are suspects, until the filter knows what is stored (`identifiers.load`).
+- a filter of all the others, for each partition of the journal that this process has. Nearly every
+  identifier is new, and the filter is certain of that, so the usage store is asked about suspects
+  only. The cost of an event does not grow with history. After a partition has come here all of it
+  are suspects, until its filter knows what is stored (`identifiers.load`).
 
 What a reader may rely on: an identifier is taken from the commit that claims it until the end of
 the day that lies `deduplication_days` after that of its receipt, by a clock that is late rather
@@ -22,44 +23,80 @@ from itertools import compress, count
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.identifiers.filter import Digests, Filter
 from meterhouse.ledger import blocks, journal
-from meterhouse.metering.identifier import identifier_digest
+from meterhouse.metering.identifier import identifier_digest, partition_of
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.stores import Stores
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 
 Claimed = Mapping[int, Sequence[bytes]]  # digests by the day of their claims
+Mask = npt.NDArray[np.bool_]
+
+
+class Share:
+    """What is known of one partition: a filter, and if it has what was stored before.
+
+    A partition that goes and comes back has another one.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self.filter = Filter(partitions)
+        self.loaded = False
 
 
 class Identifiers:
     """The index of claims; its methods may be called from any thread."""
 
-    def __init__(self, deduplication_days: int) -> None:
+    def __init__(self, deduplication_days: int, partitions: int = 1) -> None:
+        """Know of the partition if there is only one; of others once they have come (`begin`)."""
+        self.partitions = partitions
         self._days = deduplication_days
         self._lock = Lock()
-        self._filter = Filter()
-        self._knows = False  # whether the filter has what was stored before this start
+        self._shares = {0: Share(1)} if partitions == 1 else {}
         self._pending: dict[bytes, int] = {}  # days of claims that the usage store may not have
         self._tickets: dict[int, None] = {}  # of the holds, oldest first
         self._next_ticket = count()
         # Claims that were pending and that it has now, kept for the holds with smaller tickets.
         self._stored: deque[tuple[int, dict[bytes, int]]] = deque()
 
-    def know(self, stored: Filter) -> None:
-        """Take up a filter of what was stored before this start."""
+    def begin(self, partition: int) -> None:
+        """Take up a partition that this process has from now on: all of it are suspects."""
+        self.forget(partition)
         with self._lock:
-            stored.append(self._filter)
-            self._filter = stored
-            self._knows = True
+            self._shares[partition] = Share(self.partitions)
 
-    async def recover(self, stores: Stores) -> None:
-        """Learn what is committed and was not claimed here: at a start, after a commit in doubt."""
-        await stores.write_then(self.claim, _unstored)
+    def forget(self, partition: int) -> None:
+        """Forget a partition that another process may have from now on."""
+        with self._lock:
+            self._shares.pop(partition, None)
+            for digest in [*self._pending]:
+                if partition_of(digest, self.partitions) == partition:
+                    del self._pending[digest]
+
+    def unloaded(self) -> dict[int, Share]:
+        """Return the partitions whose filters do not have yet what was stored before."""
+        with self._lock:
+            return {number: one for number, one in self._shares.items() if not one.loaded}
+
+    def know(self, share: Share, stored: Filter) -> None:
+        """Take up, for one of the `unloaded`, a filter of what was stored before it began."""
+        with self._lock:
+            stored.append(share.filter)
+            share.filter = stored
+            share.loaded = True
+
+    async def recover(self, stores: Stores, partition: int | None = None) -> None:
+        """Learn what is committed and was not claimed here: at a start, after a commit in doubt.
+
+        It is learnt of one `partition`, or of all.
+        """
+        await stores.write_then(self.claim, _unstored, partition)
 
     def first_day(self, now: int) -> int:
         """Return the first day whose claims still hold."""
@@ -97,9 +134,8 @@ class Identifiers:
             return []
         firsts = _firsts(digests)
         with self._lock:
-            if self._knows:
-                digests = list(compress(digests, self._filter.suspects(firsts)))
-            return [digest for digest in digests if digest not in self._pending]
+            possible = compress(digests, self._suspected(firsts))
+            return [digest for digest in possible if digest not in self._pending]
 
     def taken(self, digests: Collection[bytes], received_at: int) -> set[bytes]:
         """Return those digests on which a claim kept here stands against an event received then."""
@@ -128,7 +164,9 @@ class Identifiers:
         """Note claims that are committed."""
         with self._lock:
             for day, digests in claimed.items():
-                self._filter.add(_firsts(digests), day)
+                firsts = _firsts(digests)
+                for number, share in self._shares.items():
+                    share.filter.add(firsts[self._is_of(number, firsts)], day)
                 self._pending.update(dict.fromkeys(digests, day))
 
     def stored(self, claimed: Claimed) -> None:
@@ -145,7 +183,24 @@ class Identifiers:
     def drop(self, now: int) -> None:
         """Forget what no longer holds."""
         with self._lock:
-            self._filter.drop(self.first_day_kept(now))
+            for share in self._shares.values():
+                share.filter.drop(self.first_day_kept(now))
+
+    def _suspected(self, firsts: Digests) -> Mask:
+        """Tell which digests are not known to be new; of what is not here, and not loaded, all."""
+        suspected = np.ones(len(firsts), np.bool_)
+        for number, share in self._shares.items():
+            if share.loaded:
+                mine = self._is_of(number, firsts)
+                suspected[mine] = share.filter.suspects(firsts[mine])
+        return suspected
+
+    def _is_of(self, partition: int, firsts: Digests) -> Mask | slice:
+        """Return what picks the digests of a partition; of the only one, all of them."""
+        if self.partitions == 1:
+            return slice(None)
+        mine: Mask = firsts % np.uint64(self.partitions) == np.uint64(partition)
+        return mine
 
     def _forget(self) -> None:
         """Forget the claims that are stored, unless an older hold may need them."""
@@ -180,16 +235,16 @@ def _firsts(digests: Sequence[bytes]) -> Digests:
     return np.frombuffer(b"".join(digests), "<u8")[::2]
 
 
-def _unstored(connection: sa.Connection) -> Claimed:
+def _unstored(connection: sa.Connection, partition: int | None) -> Claimed:
     """Read the claims that the usage store need not have: of the journal and of blocks.
 
     The newest day stands last, so that its claim is the one that is kept.
     """
     claimed: dict[int, list[bytes]] = {}
-    for event in journal.claiming_events(connection):
+    for event in journal.claiming_events(connection, partition):
         digest = identifier_digest(event.scope, event.identifier)
         claimed.setdefault(day_of(event.received_at), []).append(digest)
-    for one in blocks.read(connection, "identifiers"):
+    for one in blocks.read(connection, "identifiers", partition):
         for day, digests in block.claims(one.body).by_day().items():
             claimed.setdefault(day, []).extend(digests)
     return dict(sorted(claimed.items()))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 from meterhouse.background import Background, Worker
+from meterhouse.processing.lease import Lease
 from meterhouse.stores import Stores
 
 JobName = Literal["deliver", "erase", "rebuild", "report", "resend", "retain"]
@@ -49,3 +50,28 @@ class Jobs:
         job = self._running.get(name)
         if isinstance(job, Worker):
             job.wake()
+
+
+class LeasedJobs:
+    """The jobs where several processes could do each of them: each runs as long as its lease.
+
+    It is one of the holders of `processing.keeper`.
+    """
+
+    def __init__(self, jobs: Jobs, stores: Stores) -> None:
+        self._jobs = jobs
+        self._stores = stores
+        self._names: dict[Lease, JobName] = {Lease(name): name for name in NAMES}
+        self.leases = [*self._names]
+
+    def gained(self, lease: Lease) -> None:
+        """Begin a job."""
+        self._jobs.start(self._names[lease], self._stores.fenced(lease.fence()))
+
+    async def lost(self, lease: Lease) -> None:
+        """End it where it is, as a kill would."""
+        await self._jobs.stop(self._names[lease])
+
+    async def drained(self, lease: Lease) -> None:
+        """End it where it is: what is half-way is safe there."""
+        await self._jobs.stop(self._names[lease])

@@ -4,8 +4,12 @@ A combination beyond `DIMENSION_COMBINATIONS_MAX` is refused with the code
 `meter_event_dimension_count_too_high`; combinations seen before go on counting. When a meter gets
 other dimensions, counting begins anew. The ledger keeps what was seen; a bounded cache saves the
 look-ups.
+
+Where partitions have several judges, each knows what the others have admitted only from its last
+look-up. So there the commit counts once more, and whoever would exceed the maximum judges anew.
 """
 
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
@@ -14,7 +18,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.ledger.dialect import any_of, insert_at_once
+from meterhouse.ledger.dialect import any_of, insert_and_return, insert_at_once
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent
 from meterhouse.metering.validation import dimension_digest, reject_combination
@@ -29,8 +33,22 @@ _seen = sa.select(*(dimension_combinations.c[name] for name in _COLUMNS[1:])).wh
 )
 
 
+# The keys of advisory locks are pairs of numbers, of which the first tells what the lock is for.
+_wait = sa.text(
+    "SELECT pg_advisory_xact_lock(hashtext('dimensions'), key)"
+    " FROM unnest(CAST(:keys AS int[])) key"
+)
+_too_many = sa.text(
+    "SELECT meter FROM dimension_combinations"
+    " JOIN unnest(CAST(:meters AS text[]), CAST(:versions AS int[]), CAST(:customers AS text[]))"
+    " AS pair (meter, version, customer) USING (meter, version, customer)"
+    " GROUP BY meter, version, customer HAVING count(*) > :maximum"
+    " LIMIT 1"
+)
+
+
 class Combinations:
-    """What was seen; one instance belongs to the one judge."""
+    """What was seen; one instance belongs to one judge."""
 
     def __init__(self) -> None:
         self._seen: dict[Pair, set[int]] = {}
@@ -57,9 +75,24 @@ class Combinations:
         return True
 
     @staticmethod
-    def write(connection: sa.Connection, new: Sequence[Combination]) -> None:
-        """Record combinations that an admission found to be new."""
-        insert_at_once(connection, dimension_combinations, _COLUMNS, new)
+    def write(connection: sa.Connection, new: Sequence[Combination]) -> bool:
+        """Record combinations that an admission found to be new.
+
+        Returns False when, with those that other judges have admitted, they are too many. Who adds
+        to the same ones waits until the transaction ends, so it comes last in it.
+        """
+        if connection.dialect.name == "sqlite":
+            insert_at_once(connection, dimension_combinations, _COLUMNS, new)
+            return True
+        pairs = sorted({combination[:3] for combination in new})
+        if not pairs:
+            return True
+        connection.execute(_wait, {"keys": sorted({_lock_of(pair) for pair in pairs})})
+        insert_and_return(connection, dimension_combinations, _COLUMNS, sorted(new))
+        meters, versions, customers = map(list, zip(*pairs, strict=True))
+        values: dict[str, Any] = {"meters": meters, "versions": versions, "customers": customers}
+        values["maximum"] = limits.DIMENSION_COMBINATIONS_MAX
+        return connection.execute(_too_many, values).first() is None
 
     def clear(self) -> None:
         """Forget the cache; the ledger tells again what was seen."""
@@ -145,6 +178,11 @@ class Admission:
         if added:
             self.new.append(candidate.combination)
         return None
+
+
+def _lock_of(pair: Pair) -> int:
+    """Return the number of the lock that whoever adds to a pair waits at, in any process."""
+    return zlib.crc32(repr(pair).encode()) % limits.DIMENSION_LOCK_KEYS
 
 
 def _values_of(meter: Meter) -> Callable[[Mapping[str, str]], Any] | None:

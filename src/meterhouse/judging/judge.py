@@ -25,7 +25,7 @@ from meterhouse.judging.deduplicate import deduplicate
 from meterhouse.judging.dimension import Admission, Combination, Combinations
 from meterhouse.judging.known_customers import KnownCustomers
 from meterhouse.judging.resent import without_own
-from meterhouse.ledger import accounts, journal, meters, tallies, timekeeping
+from meterhouse.ledger import accounts, journal, meters, partitions, tallies, timekeeping
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.journal import Cancellation, Entry
@@ -44,14 +44,27 @@ _NEVER = 2**31  # a day that never comes
 log = logging.getLogger("meterhouse.judge")
 
 
+class UnderWay(NamedTuple):
+    """A batch that is concluded and not known to be committed, and the positions of its rows."""
+
+    batch: int
+    positions: list[int]
+
+
 class Verdict(NamedTuple):
     """What one batch comes to: what to commit, and the `positions` of the journal's rows it is of.
 
-    `claims` are the digests, by day, that the blocks bring to the usage store; `new_claims` are
-    the ones among them that nobody has made yet. `today` is the day that time had reached: claims
-    that stood against an event which was received on a later one are the same as on that day.
+    It is the `batch` of that number of its `partition`. Where it takes all that the partition had
+    left, `as_of` is an instant before it was read, by the database's clock; it is 0 elsewhere.
+
+    `claims` are the digests, by day, that the blocks bring to the usage store; `new_claims` are the
+    ones among them that nobody has made yet. `today` is the day that time had reached: claims that
+    stood against an event which was received on a later one are the same as on that day.
     """
 
+    partition: int
+    batch: int
+    as_of: int
     last: int
     positions: list[int]
     today: int
@@ -64,10 +77,18 @@ class Verdict(NamedTuple):
     combinations: list[Combination]
     adjustments: list[str]
 
+    @property
+    def under_way(self) -> UnderWay:
+        """What the next batch is judged without."""
+        return UnderWay(self.batch, self.positions)
+
 
 class _Batch(NamedTuple):
     """A batch between its two rounds: the positions of its rows, and of its last event."""
 
+    partition: int
+    number: int
+    as_of: int
     last: int
     positions: list[int]
     today: int
@@ -80,28 +101,37 @@ class _Batch(NamedTuple):
 
 
 class Judge:
-    """Judges one batch at a time."""
+    """Judges the batches of one partition, one at a time."""
 
-    def __init__(self, ledger: Ledger, usage: UsageStore, deduplication_days: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        usage: UsageStore,
+        deduplication_days: int,
+        partition: int = 0,
+        customers: KnownCustomers | None = None,
+    ) -> None:
+        """Judge a partition; judges that are not asked at the same time may share `customers`."""
         self._ledger = ledger
         self._usage = usage
         self._days = deduplication_days
-        self._customers = KnownCustomers()
+        self._partition = partition
+        self._customers = customers or KnownCustomers()
         self._combinations = Combinations()
         self._batch: _Batch | None = None
 
-    def judge(self, without: Sequence[int] = (), *, anew: bool = False) -> list[bytes] | None:
-        """Judge the oldest events of the journal; return the identifiers to look up, as digests.
+    def judge(self, under_way: UnderWay | None = None, *, anew: bool = False) -> list[bytes] | None:
+        """Judge the oldest events of the partition; return the identifiers to look up, as digests.
 
-        None tells that there are none. `without` are the positions of a batch that is concluded
-        and not known to be committed; `anew` is for a batch whose commit failed.
+        None tells that there are none, beside those of the batch `under_way`; `anew` is for a batch
+        whose commit failed.
         """
         # What a batch that is being committed has added to the combinations, the ledger cannot
         # tell again.
-        if anew or (not without and self._combinations.full):
+        if anew or (under_way is None and self._combinations.full):
             self._combinations.clear()
         with self._ledger.read() as connection:
-            self._batch = self._read(connection, without)
+            self._batch = self._read(connection, under_way or UnderWay(0, []))
         if self._batch is None:
             return None
         return [digest for digest in self._batch.judged.digests if digest is not None]
@@ -124,6 +154,9 @@ class Judge:
         new, alone = judged.claims(counted)
         claims = _all_claims(new, alone, rejected)
         return Verdict(
+            batch.partition,
+            batch.number,
+            batch.as_of,
             batch.last,
             batch.positions,
             batch.today,
@@ -137,13 +170,15 @@ class Judge:
             [one.adjustment for one in batch.cancellations],
         )
 
-    def _read(self, connection: sa.Connection, without: Sequence[int]) -> _Batch | None:
+    def _read(self, connection: sa.Connection, under_way: UnderWay) -> _Batch | None:
+        instant = partitions.instant(connection)
         entries = journal.read(
             connection,
             limits.PROCESS_BATCH_EVENTS_MAX,
             limits.PROCESS_BATCH_ROWS_MAX,
             limits.PROCESS_BATCH_BYTES_MAX,
-            without=without,
+            partition=self._partition,
+            without=under_way.positions,
         )
         scopes = accounts.scopes_by_id(connection)
         known = timekeeping.read(connection)
@@ -168,8 +203,14 @@ class Judge:
         if not last:
             return None
         admission.look_up(connection)
+        rest = journal.has_more(
+            connection, self._partition, positions[-1], without=under_way.positions
+        )
         measured = meters.by_ids(connection, {one.meter for one in cancellations})
         return _Batch(
+            self._partition,
+            max(partitions.last_batch(connection, self._partition), under_way.batch) + 1,
+            0 if rest else instant,
             last,
             positions,
             _NEVER if known is None else latest_day(known.reached),
@@ -267,6 +308,6 @@ def _blocks(
     ]
     name = f"{batch.positions[0]}-{secrets.token_hex(8)}"
     return [
-        Block(f"{name}-{number}", one.destination, one.rows, one.body)
+        Block(f"{name}-{number}", one.destination, one.rows, one.body, batch.partition)
         for number, one in enumerate(made)
     ]

@@ -190,9 +190,11 @@ def read(
             yield _decode(*row)
 
 
-def _all(connection: sa.Connection) -> Iterator[Entry]:
-    """Yield every row, oldest first, a few of them in memory at a time."""
-    with connection.execute(_read, execution_options={"yield_per": 100}) as rows:
+def _all(connection: sa.Connection, partition: int | None = None) -> Iterator[Entry]:
+    """Yield every row, of one `partition` or all, oldest first, a few in memory at a time."""
+    query = _read if partition is None else _read.where(_of_partition)
+    values = {"wanted_partition": partition}
+    with connection.execute(query, values, execution_options={"yield_per": 100}) as rows:
         for row in rows:
             yield _decode(*row)
 
@@ -211,10 +213,32 @@ def release(connection: sa.Connection, positions: Collection[int]) -> None:
     connection.execute(_release, {"positions": positions})
 
 
-def first_position(connection: sa.Connection) -> int | None:
-    """Return the oldest position that is not judged yet, None when the journal is empty."""
-    found: int | None = connection.execute(sa.select(sa.func.min(journal.c.position))).scalar()
+def first_position(connection: sa.Connection, partition: int | None = None) -> int | None:
+    """Return the oldest position that is not judged yet, None when nothing waits.
+
+    That is of one `partition`, or of all.
+    """
+    query = sa.select(sa.func.min(journal.c.position))
+    if partition is not None:
+        query = query.where(journal.c.partition == partition)
+    found: int | None = connection.execute(query).scalar()
     return found
+
+
+def has_more(
+    connection: sa.Connection, partition: int, after: int, without: Collection[int]
+) -> bool:
+    """Tell whether a partition has rows beyond a position, other than those `without`."""
+    rows = sa.select(journal.c.position).where(_of_partition, journal.c.position > after, _without)
+    values = {"wanted_partition": partition, "without": without}
+    return connection.execute(rows.limit(1), values).first() is not None
+
+
+def waiting(connection: sa.Connection) -> dict[int, int]:
+    """Return the partitions in which something waits, and how many events."""
+    counted = sa.select(journal.c.partition, sa.func.sum(journal.c.events))
+    rows = connection.execute(counted.group_by(journal.c.partition))
+    return {partition: int(events) for partition, events in rows}
 
 
 def oldest(connection: sa.Connection) -> tuple[int, int] | None:
@@ -235,9 +259,14 @@ def pending_by_scope(connection: sa.Connection) -> dict[int, int]:
     return dict(pending)
 
 
-def claiming_events(connection: sa.Connection) -> Iterator[MeterEvent]:
-    """Yield the pending events that were submitted alone, which claim their identifiers here."""
-    for entry in _all(connection):
+def claiming_events(
+    connection: sa.Connection, partition: int | None = None
+) -> Iterator[MeterEvent]:
+    """Yield the pending events that were submitted alone, which claim their identifiers here.
+
+    They are those of one `partition`, or all.
+    """
+    for entry in _all(connection, partition):
         for event in entry.events:
             if event.meter is not None:
                 yield event

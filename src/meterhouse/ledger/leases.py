@@ -48,13 +48,14 @@ def now(connection: sa.Connection) -> int:
 def take(connection: sa.Connection, name: str, owner: str, seconds: float) -> int | None:
     """Take a lease for a while, if it is free, over or the owner's; return its epoch.
 
-    None tells that somebody else has it. Whose time is over is waited for while they commit.
+    None tells that somebody else has it, or commits by its right at this moment: nobody waits for
+    one whose process may have been stopped in the middle of that.
     """
     if _anothers(connection, _find, name, owner):
         return None
     _make(connection, name)
-    found = _anothers(connection, _find.with_for_update(), name, owner)
-    if found:
+    locked = _find.with_for_update(skip_locked=True)
+    if _anothers(connection, locked, name, owner) is not False:
         return None
     mine = leases.c.owner == owner
     statement = (
@@ -117,10 +118,12 @@ def check(connection: sa.Connection, name: str, epoch: int | None) -> None:
 
 def _anothers(
     connection: sa.Connection, query: sa.Select[tuple[str, int, int]], name: str, owner: str
-) -> bool:
-    """Tell whether somebody else has a lease whose time is not over."""
+) -> bool | None:
+    """Tell whether somebody else has a lease whose time is not over; None where there is none."""
     row = connection.execute(query, {"wanted": name}).one_or_none()
-    return row is not None and row.owner not in (owner, NOBODY) and row.until > now(connection)
+    if row is None:
+        return None
+    return row.owner not in (owner, NOBODY) and row.until > now(connection)
 
 
 def _make(connection: sa.Connection, name: str) -> None:

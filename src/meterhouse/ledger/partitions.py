@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from meterhouse.ledger import journal
+from meterhouse.ledger import journal, leases
 from meterhouse.ledger.dialect import insert_missing
 from meterhouse.ledger.tables import partitions
 
@@ -27,8 +27,12 @@ class Partition(NamedTuple):
     backlog_events: int
 
 
+_began = sa.select(
+    sa.cast(sa.func.floor(sa.extract("epoch", sa.func.now()) * 1_000), sa.BigInteger)
+)
 _columns = tuple(partitions.c[name] for name in Partition._fields)
 _of_number = partitions.c.number == sa.bindparam("wanted")
+_batch = sa.select(partitions.c.batch).where(_of_number)
 _next_batch = (
     sa.update(partitions)
     .where(_of_number)
@@ -78,6 +82,23 @@ def stored_until(connection: sa.Connection) -> int:
     """Return up to when, by the database's clock, all that was committed is stored."""
     instant: int = connection.execute(sa.select(sa.func.min(partitions.c.as_of))).scalar_one()
     return instant
+
+
+def instant(connection: sa.Connection) -> int:
+    """Return when a transaction began, by the database's clock and rounded down, in ms.
+
+    Where it is asked first in one that reads, everything that was committed before is seen.
+    """
+    if connection.dialect.name == "sqlite":
+        return leases.now(connection)
+    began: int = connection.execute(_began).scalar_one()
+    return began
+
+
+def last_batch(connection: sa.Connection, number: int) -> int:
+    """Return the number of the newest batch of a partition that is committed."""
+    batch: int = connection.execute(_batch, {"wanted": number}).scalar_one()
+    return batch
 
 
 def next_batch(connection: sa.Connection, number: int) -> int:

@@ -21,7 +21,7 @@ from meterhouse.ingest.accept import Acceptor
 from meterhouse.ledger import blocks, journal, watermark
 from meterhouse.ledger.watermark import Watermark
 from meterhouse.processing.heartbeat import Heartbeat
-from meterhouse.processing.process import Processor
+from meterhouse.processing.partitions import Partitions
 from meterhouse.stores import Stores
 
 log = logging.getLogger("meterhouse.progress")
@@ -86,7 +86,7 @@ class Watched(Progress, Protocol):
 class LocalProgress:
     """That of a processor in this process; marks are positions."""
 
-    def __init__(self, stores: Stores, processor: Processor) -> None:
+    def __init__(self, stores: Stores, processor: Partitions) -> None:
         self._stores = stores
         self._processor = processor
         self.busy = processor.busy

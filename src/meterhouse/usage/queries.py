@@ -169,11 +169,13 @@ GROUP BY day
 ORDER BY day
 """
 
-# The first halves of one day's claims, a piece of them at a time.
+# The first halves of one day's claims of some partitions of the journal, a piece of them at a time.
 CLAIMED_ON = """
 SELECT high
 FROM identifiers
-WHERE day = {day:UInt32} AND high BETWEEN {first:UInt64} AND {last:UInt64}
+WHERE day = {day:UInt32}
+    AND high BETWEEN {first:UInt64} AND {last:UInt64}
+    AND high % {partitions:UInt64} IN {wanted:Array(UInt64)}
 """
 
 # Partitions of tables that are told apart by numbers: days, or months such as 202611.

@@ -331,10 +331,16 @@ class UsageStore:
         rows = self._ask(queries.CLAIM_DAYS, {"since": since}, _ClaimDay)
         return [(row.day, row.claims) for row in rows]
 
-    def claimed_on(self, day: int, piece: int, pieces: int) -> bytes:
-        """Return the first 8 bytes of every digest claimed on a day, one of `pieces` at a time."""
+    def claimed_on(
+        self, day: int, piece: int, pieces: int, partitions: int, wanted: Sequence[int]
+    ) -> bytes:
+        """Return the first 8 bytes of every digest claimed on a day, one of `pieces` at a time.
+
+        Those of the `wanted` of so many partitions of the journal are returned.
+        """
         first, last = (2**64 * number // pieces for number in (piece, piece + 1))
-        values = {"day": day, "first": first, "last": last - 1}
+        values: dict[str, Any] = {"day": day, "first": first, "last": last - 1}
+        values |= {"partitions": partitions, "wanted": list(wanted)}
         return self._read(queries.CLAIMED_ON, values, "RowBinary")
 
     def drop_before(self, table: str, partition: int) -> int:
