@@ -4,6 +4,7 @@ Nothing is replicated or distributed here, see `tests.clickhouse_cluster`.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from string import Template
 from typing import Any
 
@@ -360,6 +361,12 @@ def fail_over(replicas: ClusterDouble, store: UsageStore, scope: Scope) -> tuple
     return one, token
 
 
+def reversed_hosts(replicas: ClusterDouble) -> str:
+    """Return the URL by which the other replica is home."""
+    hosts = replicas.hosts
+    return replicas.url.replace(f"@{','.join(hosts)}/", f"@{','.join(hosts[::-1])}/")
+
+
 def test_a_replica_that_lags_behind_would_make_a_block_count_twice(
     replicas: ClusterDouble,
     replicated: UsageStore,
@@ -397,13 +404,31 @@ def test_others_are_waited_for(
 ) -> None:
     """Given a store that asks another replica than we write to, then it syncs to see our block."""
     [one] = accepted_blocks([accepted(scope, "7")], {scope.id: scope})
-    swapped = "@" + ",".join(reversed(replicas.hosts)) + "/"
-    elsewhere = UsageStore.open(replicas.url.replace(f"@{','.join(replicas.hosts)}/", swapped))
-    replicated.insert(one.destination, one.body, next_token())
-    assert used(elsewhere, scope) == 0
-    elsewhere.sync()
-    assert used(elsewhere, scope) == 7
-    elsewhere.close()
+    with closing(UsageStore.open(reversed_hosts(replicas))) as elsewhere:
+        replicated.insert(one.destination, one.body, next_token())
+        assert used(elsewhere, scope) == 0
+        elsewhere.sync()
+        assert used(elsewhere, scope) == 7
+
+
+def test_a_rebuild_misses_nothing_that_another_replica_has(
+    replicas: ClusterDouble, replicated: UsageStore, scope: Scope
+) -> None:
+    one = meter(id="mtr_elsewhere", dimension_keys=("model",))
+    rows = [accepted(scope, "1", meter=one.id, payload={"model": "a"}) for _ in range(3)]
+    slots = Slots(scope, one.id, 1, ("model",))
+    everything = Positions(0, 2**63)
+    with closing(UsageStore.open(reversed_hosts(replicas))) as elsewhere:
+        insert(replicated, accepted_blocks(rows, {scope.id: scope}))
+        assert [month.events for month in rebuild.find_months(elsewhere, slots, everything)] == [3]
+        insert(replicated, accepted_blocks(rows[:1], {scope.id: scope}))
+        rebuild.add_month(elsewhere, slots, 202611, everything)
+        [events, _] = elsewhere.columns(
+            "SELECT sum(events) AS events FROM usage_slots WHERE meter = {meter:String}"
+            " GROUP BY customer",
+            {"meter": one.id},
+        )["events"].to_pylist()
+        assert events == 4
 
 
 def test_most_of_three_replicas_have_a_block() -> None:

@@ -124,6 +124,7 @@ class Verification:
         self._step = "Reading the ledger"
         books = await self._stores.read(read_books)
         self._step = "Counting the usage store"
+        await self._stores.usage(UsageStore.sync)
         counts = await self._stores.usage(UsageStore.counts)
         furthest = self._clock.now() if books.furthest is None else books.furthest
         exact = books.since > furthest - _KEPT

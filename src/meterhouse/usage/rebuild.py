@@ -8,6 +8,7 @@ What a reader may rely on:
   there is of those before.
 - Its rows are of no batch, so they prove of no block of the judge's that it is in (`usage.slots`).
 - Pieces may be equal, which the engine must not take for a repetition.
+- A piece is made of all events that were stored before it is asked for, by whomever.
 - The rows without dimensions are as they were, whatever dimensions a meter has.
 """
 
@@ -102,6 +103,7 @@ class Positions(NamedTuple):
 
 def find_months(store: UsageStore, slots: Slots, among: Positions | None) -> list[Month]:
     """Return the months of the events at these positions, or of all cancellations."""
+    store.sync()
     found = store.columns(*months(slots, among))
     return [Month(**row) for row in found.to_pylist()]
 
@@ -114,6 +116,7 @@ def months(slots: Slots, among: Positions | None) -> tuple[str, dict[str, Any]]:
 def add_month(store: UsageStore, slots: Slots, month: int, among: Positions | None) -> None:
     """Add the slots of the events of a month at these positions, or of all its cancellations."""
     values = slots.values() | _range(month) | _bounds(among)
+    store.sync()
     store.change(_ADD % _wanted(among), values, _SETTINGS)
 
 
