@@ -58,8 +58,10 @@ docs: $(READY) ## Make docs/settings.md from the table of settings
 
 lock: $(TOOLS) ## Renew the versions and hashes in requirements/ by which everything is installed
 	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/serve.txt
+	$(COMPILE) pyproject.toml requirements/build.in --extra cluster \
+	  --constraint requirements/serve.txt --output-file requirements/cluster.txt
 	$(COMPILE) pyproject.toml requirements/build.in --group dev --extra cluster \
-	  --constraint requirements/serve.txt --output-file requirements/dev.txt
+	  --constraint requirements/cluster.txt --output-file requirements/dev.txt
 	for name in $(PYTHON_CLIENTS); do \
 	  $(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
 	done
