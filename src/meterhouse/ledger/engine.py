@@ -235,7 +235,7 @@ def open_ledger(url: str, owner: Owner | None = None, *, alone: bool = True) -> 
         else:
             engines = _postgresql(target, opened, owned=owner is not None, alone=alone)
         with _alone(target), _answering(), engines.writer.begin() as connection:
-            _take_time(connection)
+            unbound(connection)
             migrate(connection)
             epoch = _own(connection, owner, alone=alone) if owner else None
         if owner and target.get_backend_name() == "sqlite":
@@ -247,9 +247,11 @@ def _own(connection: sa.Connection, owner: Owner, *, alone: bool) -> int:
     return take_over(connection, owner) if alone else join(connection, owner.since)
 
 
-def _take_time(connection: sa.Connection) -> None:
-    """Let a transaction that changes tables take as long as it takes."""
-    if connection.dialect.name == "postgresql":
+def unbound(connection: sa.Connection) -> None:
+    """Let a transaction, as one that changes tables, take as long as it takes."""
+    if connection.dialect.name == "sqlite":
+        connection.info["deadline"] = math.inf
+    else:
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
@@ -425,14 +427,6 @@ def _postgresql_engine(url: sa.URL, connections: int) -> sa.Engine:
         hide_parameters=True,  # as above
         connect_args={"connect_timeout": LEDGER_BUSY_SECONDS_MAX},
     )
-
-
-def unbound(connection: sa.Connection) -> None:
-    """Let the statements of this transaction take the time that they need."""
-    if connection.dialect.name == "sqlite":
-        connection.info["deadline"] = math.inf
-    else:
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
 
 def _on_connect(engine: sa.Engine, *statements: str) -> None:
