@@ -135,7 +135,7 @@ def _fill(
 ) -> None:
     """Put the rows of a piece in place of what the target has of it.
 
-    The tokens are new ones each time, since the target remembers those of what it has dropped.
+    The tokens are new ones each time: an attempt before may have cut the rows otherwise.
     """
     _drop(target, piece)
     token, done = f"move-{secrets.token_hex(8)}", 0
