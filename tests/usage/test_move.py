@@ -99,6 +99,10 @@ def test_what_is_there_is_left_and_what_is_not_right_is_made_anew(
     move.copy(source, target, ignore)
     writer(target).command("INSERT INTO events SELECT * FROM events LIMIT 1")
     writer(target).command("DELETE FROM identifiers WHERE day = 1")
+    writer(target).command(
+        "INSERT INTO usage_slots (meter, version, customer, slot, dimensions, value)"
+        " SELECT meter, version, customer, slot, dimensions, 1 FROM usage_slots LIMIT 1"
+    )
     writer(target).command("INSERT INTO identifiers VALUES (1, 2, 3, 77)")
     left = parts(target)
     move.copy(source, target, ignore)

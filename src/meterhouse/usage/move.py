@@ -3,7 +3,7 @@
 What a reader may rely on:
 
 - A partition is copied when the target does not hold just what the source does, which is told by
-  the number of its rows and by a hash over every value of them. What the target had of it goes
+  the number of its rows and by hashes of them. What the target had of it goes
   before, so a copy that was killed, or whose answers were lost, is made anew and counts once.
 - Afterwards the target has these partitions and no others.
 - What slots tell of batches stays behind: it proves something to the ledger alone that judged them.
@@ -62,8 +62,20 @@ FROM %s
 WHERE _part = {part:String} AND _part_offset >= {first:UInt64} AND _part_offset < {end:UInt64}
 """
 _CONTENT = """
-SELECT count() AS rows, sum(hash) AS hash
-FROM (SELECT cityHash64(%s) AS hash FROM %s WHERE _partition_id = {partition:String} %s)
+SELECT count() AS rows, sum(cityHash64(%s)) AS hash
+FROM %s
+WHERE _partition_id = {partition:String}
+"""
+# A merge adds up rows with the same keys, and these sums with them.
+_CONTENT_OF_SLOTS = """
+SELECT
+    sum(events) AS rows,
+    sum(
+        cityHash64(%(keys)s) * toUInt64(events)
+        + cityHash64('value', %(keys)s) * toUInt64(reinterpret(value, 'UInt256'))
+    ) AS hash
+FROM usage_slots
+WHERE _partition_id = {partition:String}
 """
 
 Told = Callable[[int, int], None]  # how many rows are done, and of how many
@@ -80,7 +92,7 @@ class _Piece(NamedTuple):
 
 
 class _Content(NamedTuple):
-    """What tells whether two partitions hold the same."""
+    """What tells whether two partitions hold the same: of slots `rows` are events."""
 
     rows: int
     hash: int
@@ -156,14 +168,13 @@ def _pieces(store: UsageStore) -> list[_Piece]:
 
 
 def _content(store: UsageStore, piece: _Piece) -> _Content:
-    """Return what a piece holds, whatever has been merged: slots count by their keys."""
+    """Return what a piece holds, whatever has been merged."""
     names = _columns(store, piece.table)
     if piece.table == "usage_slots":
         keys = ", ".join(name for name in names if name not in _ADDED)
-        hashed = ", ".join((keys, *(f"sum({name})" for name in _ADDED)))
-        sql = _CONTENT % (hashed, piece.table, f"GROUP BY {keys}")
+        sql = _CONTENT_OF_SLOTS % {"keys": keys}
     else:
-        sql = _CONTENT % (", ".join(names), piece.table, "")
+        sql = _CONTENT % (", ".join(names), piece.table)
     [found] = store.columns(sql, {"partition": piece.partition}).to_pylist()
     return _Content(**found)
 
