@@ -23,7 +23,6 @@ from meterhouse.usage import (
     cluster,
     erase,
     identity,
-    move,
     overview,
     queries,
     rebuild,
@@ -190,11 +189,6 @@ def test_every_shard_knows_the_identity(store: UsageStore) -> None:
         identity.take_over(store, name)
         assert identity.read(store) == name
     assert rows_at(store, "store_identity", "identity = 'second'") == [1, 1]
-
-
-def test_a_store_with_several_shards_is_not_moved(store: UsageStore) -> None:
-    with pytest.raises(StoreError, match=r"has 2 shards\. Stores are moved"):
-        move.holds_any(store)
 
 
 # ---- What a cluster would refuse ----

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from meterhouse.usage import block, move, request_logs
 from meterhouse.usage.request_logs import RequestLog
 from meterhouse.usage.store import UsageStore
 from tests.clickhouse import Double
+from tests.clickhouse_cluster import clickhouse_cluster
 from tests.metering.samples import meter
 from tests.usage.samples import (
     accepted,
@@ -37,7 +39,13 @@ def source(clickhouse_server: Double, scope: Scope) -> Iterator[UsageStore]:
         scopes, meters = {scope.id: scope}, {"mtr_1": meter(id="mtr_1")}
         for batch in range(2):
             rows = [
-                accepted(scope, "0.5", timestamp=(40 * batch + day) * DAY, identifier=f"{batch}")
+                accepted(
+                    scope,
+                    "0.5",
+                    customer=f"cus_{day}",
+                    timestamp=(40 * batch + day) * DAY,
+                    identifier=f"{batch}",
+                )
                 for day in range(3)
             ]
             insert(opened, accepted_blocks(rows, scopes))
@@ -108,6 +116,23 @@ def test_what_is_there_is_left_and_what_is_not_right_is_made_anew(
     move.copy(source, target, ignore)
     assert content(target) == content(source)
     assert parts(target) & left
+
+
+def test_shards_get_what_is_theirs_and_give_it_back(
+    source: UsageStore, target: UsageStore, tmp_path: Path
+) -> None:
+    before = content(source)
+    with (
+        clickhouse_cluster(tmp_path, shards=2, replicas=1) as double,
+        closing(UsageStore.open(double.url)) as spread,
+    ):
+        move.copy(source, spread, ignore)
+        assert all(any(content(shard).values()) for shard in spread.each_shard())
+        left = [parts(shard) for shard in spread.each_shard()]
+        move.copy(source, spread, ignore)  # all of it is there
+        assert [parts(shard) for shard in spread.each_shard()] == left
+        move.copy(spread, target, ignore)
+    assert content(target) == before
 
 
 @pytest.mark.parametrize("kind", ["drop", "refuse", "503"])

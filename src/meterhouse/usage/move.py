@@ -7,12 +7,14 @@ What a reader may rely on:
   before, so a copy that was killed, or whose answers were lost, is made anew and counts once.
 - Afterwards the target has these partitions and no others.
 - What slots tell of batches stays behind: it proves something to the ledger alone that judged them.
+- Either store may have several shards; the target's get what is theirs.
 - Nobody writes to either store meanwhile. Merges in the source may go on.
 - No more than `MOVE_USAGE_ROWS` rows are in memory.
 """
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -105,6 +107,7 @@ def holds_any(store: UsageStore) -> bool:
 
 def copy(source: UsageStore, target: UsageStore, told: Told) -> None:
     """Let the target hold what the source does; raises `StoreError` where it does not come to."""
+    source.sync()
     pieces = _pieces(source)
     wanted = {(one.table, one.partition) for one in pieces}
     for one in _pieces(target):
@@ -159,41 +162,44 @@ def _fill(
 
 
 def _pieces(store: UsageStore) -> list[_Piece]:
-    if store.shards > 1:
-        raise StoreError(
-            f"The usage store at {store.place} has {store.shards} shards. Stores are moved to and "
-            "from a single one."
-        )
-    return [_Piece(**row) for row in store.columns(_PIECES, {"tables": list(_TABLES)}).to_pylist()]
+    rows: Counter[tuple[str, str]] = Counter()
+    for shard in store.each_shard():
+        for one in shard.columns(_PIECES, {"tables": list(_TABLES)}).to_pylist():
+            rows[one["table"], one["partition"]] += one["rows"]
+    return [_Piece(*piece, rows[piece]) for piece in sorted(rows)]
 
 
 def _content(store: UsageStore, piece: _Piece) -> _Content:
-    """Return what a piece holds, whatever has been merged."""
+    """Return what a piece holds, whatever has been merged and whichever shard has it."""
     names = _columns(store, piece.table)
     if piece.table == "usage_slots":
         keys = ", ".join(name for name in names if name not in _ADDED)
         sql = _CONTENT_OF_SLOTS % {"keys": keys}
     else:
         sql = _CONTENT % (", ".join(names), piece.table)
-    [found] = store.columns(sql, {"partition": piece.partition}).to_pylist()
-    return _Content(**found)
+    values = {"partition": piece.partition}
+    shards = [shard.columns(sql, values).to_pylist()[0] for shard in store.each_shard()]
+    rows, hashes = (sum(one[name] for one in shards) for name in _Content._fields)
+    return _Content(rows, hashes % 2**64)
 
 
 def _read(store: UsageStore, piece: _Piece) -> Iterator[pa.Table]:
     """Yield the rows of a piece, some at a time; parts that are merged meanwhile are missing."""
     sql = _SOME % (", ".join(_columns(store, piece.table)), piece.table)
     values = {"table": piece.table, "partition": piece.partition}
-    for part in store.columns(_PARTS, values).to_pylist():
-        for first in range(0, part["rows"], MOVE_USAGE_ROWS):
-            some = {"part": part["name"], "first": first, "end": first + MOVE_USAGE_ROWS}
-            rows = store.columns(sql, some)
-            if rows.num_rows:
-                yield rows
+    for shard in store.each_shard():
+        for part in shard.columns(_PARTS, values).to_pylist():
+            for first in range(0, part["rows"], MOVE_USAGE_ROWS):
+                some = {"part": part["name"], "first": first, "end": first + MOVE_USAGE_ROWS}
+                rows = shard.columns(sql, some)
+                if rows.num_rows:
+                    yield rows
 
 
 def _columns(store: UsageStore, table: str) -> list[str]:
     values: dict[str, Any] = {"table": table, "without": list(_OF_BATCHES)}
-    names: list[str] = store.columns(_COLUMNS, values)["name"].to_pylist()
+    [shard, *_] = store.each_shard()
+    names: list[str] = shard.columns(_COLUMNS, values)["name"].to_pylist()
     return names
 
 

@@ -220,10 +220,15 @@ class UsageStore:
         """The folder of the engine inside this process; None where a server has the store."""
         return self._shards.folder
 
-    @property
-    def shards(self) -> int:
-        """How many parts the rows are spread over."""
-        return len(self._shards.every)
+    def each_shard(self) -> "list[UsageStore]":
+        """Return a store of each shard, which asks it alone, and lasts as long as this one."""
+        return [self._of(shard) for shard in self._shards.every]
+
+    def _of(self, shard: Shard) -> "UsageStore":
+        one = copy.copy(self)
+        shards = Shards([shard], shard.readers, replicated=self._shards.replicated)
+        vars(one).update(_shards=shards)
+        return one
 
     def ask(
         self,
