@@ -1,9 +1,9 @@
 """Nodes of the role `api` that share a pipeline's stores, each with connections of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
@@ -11,7 +11,7 @@ from meterhouse.identifiers.index import Identifiers
 from meterhouse.ingest.accept import Acceptor
 from meterhouse.ingest.claims import SharedClaims
 from meterhouse.ingest.commit import Answer, StreamSubmission, Submission
-from meterhouse.ledger import leases, partitions
+from meterhouse.ledger import partitions
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.metering.model import MeterEvent
 from meterhouse.metrics import Metrics
@@ -21,16 +21,20 @@ from meterhouse.processing.progress import SharedProgress
 from meterhouse.processing.under_way import UnderWay
 from meterhouse.stores import Stores
 from tests.pipeline import DAYS, Pipeline
+from tests.processing.workers import PARTITIONS, Worker
 
 T = TypeVar("T")
 
-PARTITIONS = 4
-
 
 class Node:
-    """One node: it accepts, and tells readers how fresh their answers are."""
+    """One node: it accepts, and tells readers how fresh their answers are.
 
-    def __init__(self, pipeline: Pipeline, url: str, opened: ExitStack) -> None:
+    `ask` is how it tells the owners of partitions that somebody waits.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, url: str, opened: ExitStack, ask: Callable[[], None]
+    ) -> None:
         ledger = opened.enter_context(open_ledger(url))
         usage = pipeline.engine._usage
         self.stores = Stores(ledger, lambda work, *args: work(usage, *args))
@@ -45,8 +49,13 @@ class Node:
             fenced, claims, self.clock, self.metrics, lambda _: None, PARTITIONS
         )
         self.asked = asyncio.Event()
-        self.progress = SharedProgress(fenced, self.heartbeat, self.acceptor, self.asked.set)
+        self._tell = ask
+        self.progress = SharedProgress(fenced, self.heartbeat, self.acceptor, self._ask)
         self.freshness = Freshness(self.progress, self.under_way, self.clock)
+
+    def _ask(self) -> None:
+        self.asked.set()
+        self._tell()
 
     async def send(self, submission: Submission | StreamSubmission) -> Answer:
         """Accept what was received at the time that it says, as a request does."""
@@ -59,19 +68,22 @@ class Node:
 
 
 class Nodes:
-    """Two nodes beside a pipeline, whose processor is the worker."""
+    """Two nodes on the stores of a pipeline, and a worker as soon as there is work for it."""
 
-    def __init__(self, pipeline: Pipeline, nodes: Sequence[Node]) -> None:
+    def __init__(self, pipeline: Pipeline, url: str, opened: ExitStack) -> None:
         self.pipeline = pipeline
-        self.left, self.right = nodes
+        self._url = url
+        self._opened = opened
+        self._worker: Worker | None = None
+        self.left, self.right = (Node(pipeline, url, opened, self._ask) for _ in range(2))
+
+    def _ask(self) -> None:
+        if self._worker is not None:
+            self._worker.publisher.ask()
 
     def run(self, body: Callable[[], Awaitable[T]]) -> T:
-        """Run a test's body with both nodes there, and no worker."""
+        """Run a test's body with both nodes there."""
         return asyncio.run(self._with_both(body))
-
-    def work_beside(self, body: Callable[[], Awaitable[T]]) -> T:
-        """Run it where `work` can be done."""
-        return self.pipeline.run(lambda: self._with_both(body))
 
     async def _with_both(self, body: Callable[[], Awaitable[T]]) -> T:
         async with asyncio.timeout(60):
@@ -80,20 +92,19 @@ class Nodes:
             try:
                 return await body()
             finally:
+                if self._worker is not None:
+                    await self._worker.stop()
                 for node in (self.left, self.right):
                     await node.heartbeat.stop()
 
     async def work(self) -> None:
-        """Do what workers do: judge and store all that was acknowledged, and tell of it."""
-        stores = self.pipeline.stores
-        now = await stores.read(leases.now) + 1  # a reader rounds up
-        assert await self.pipeline.processor.settle(30)
-        await stores.write(_publish, now)
-
-
-def _publish(connection: Any, as_of: int) -> None:
-    for number in range(PARTITIONS):
-        partitions.publish(connection, number, as_of, 0)
+        """Have a worker that stores all that was acknowledged, from now on."""
+        if self._worker is None:
+            ledger = self._opened.enter_context(open_ledger(self._url))
+            self._worker = Worker(ledger, self.pipeline.engine._usage)
+            self._opened.callback(self._worker.stores.close)
+            await self._worker.start()
+        assert await self.left.progress.settle(30)
 
 
 @pytest.fixture
@@ -102,7 +113,7 @@ def nodes(pipeline: Pipeline) -> Iterator[Nodes]:
     with pipeline.stores._ledger.write() as connection:
         partitions.provision(connection, PARTITIONS)
     with ExitStack() as opened:
-        yield Nodes(pipeline, [Node(pipeline, url, opened) for _ in range(2)])
+        yield Nodes(pipeline, url, opened)
 
 
 on_servers = pytest.mark.parametrize("usage", ["servers"], indirect=True)

@@ -1,6 +1,7 @@
 """Two nodes accept events into one ledger at the same time."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,13 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.errors import OvertakenError, Refusal, StoreError
 from meterhouse.ingest.commit import Answer, StreamSubmission, Submission
-from meterhouse.ledger import journal, tables
+from meterhouse.ledger import journal, tables, tallies
 from meterhouse.metering.identifier import identifier_digest, partition_of
 from meterhouse.usage.store import UsageStore
 from tests.ingest.test_accept import duplicate, told, watch_claims
-from tests.nodes import PARTITIONS, Nodes, on_servers
+from tests.nodes import Nodes, on_servers
 from tests.pipeline import submission
+from tests.processing.workers import PARTITIONS
 
 pytestmark = on_servers
 
@@ -46,7 +48,7 @@ def test_an_identifier_is_taken_while_it_is_on_its_way_and_when_it_is_stored(nod
         answers.append(await nodes.right.send(submission("a")))
         return answers
 
-    assert told(nodes.work_beside(body)) == ["acknowledged", duplicate("a"), duplicate("a")]
+    assert told(nodes.run(body)) == ["acknowledged", duplicate("a"), duplicate("a")]
     assert nodes.pipeline.stored() == 1
 
 
@@ -72,7 +74,7 @@ def test_a_single_event_beside_one_of_a_stream_counts_once(nodes: Nodes) -> None
         await nodes.work()
         assert told([await nodes.right.send(submission("a"))]) == [duplicate("a")]
 
-    nodes.work_beside(body)
+    nodes.run(body)
     books = nodes.pipeline.books()
     assert books == {"acknowledged": 4, "accepted": 2, "duplicate": 2, "pending": 0}
 
@@ -101,29 +103,90 @@ def test_events_are_packed_by_partition_in_their_order(nodes: Nodes) -> None:
             assert {event.meter for event in found} == {None}
 
 
+Submitted = Submission | StreamSubmission
+
+
+async def within(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, left: Submitted, right: Submitted
+) -> list[Answer]:
+    """Let the left node commit something, and the right one wait for it in the middle of that."""
+    add, begun, go_on = tallies.add, threading.Event(), threading.Event()
+
+    def wait(*args: Any) -> None:
+        add(*args)
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(30)
+
+    monkeypatch.setattr(tallies, "add", wait)
+    first = asyncio.create_task(nodes.left.send(left))
+    assert await asyncio.to_thread(begun.wait, 30)
+    second = asyncio.create_task(nodes.right.send(right))
+    while not waits(nodes):  # noqa: ASYNC110 - nobody is told
+        await asyncio.sleep(0.01)
+    go_on.set()
+    return [await first, await second]
+
+
+def waits(nodes: Nodes) -> bool:
+    """Tell whether a transaction waits for another one."""
+    with nodes.pipeline.stores._ledger.read() as connection:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        return bool(connection.exec_driver_sql(waiting).scalar_one())
+
+
+def keyed(nodes: Nodes, name: str, body: str, *, streams: bool) -> Submitted:
+    """Make a submission under the same key as all others; `body` tells what it asks for."""
+    alone = submission(name, key="key", body=body)
+    if not streams:
+        return alone
+    return StreamSubmission(1, nodes.left.acceptor.pack([alone.event]), alone.record)
+
+
 @pytest.mark.parametrize("streams", [True, False])
-def test_an_idempotency_key_that_is_sent_to_both_has_one_effect(
-    nodes: Nodes, streams: bool
+def test_who_retries_at_another_node_at_once_hears_what_the_first_will(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, streams: bool
 ) -> None:
-    names = [f"e{number}" for number in range(20)]
-    sent: list[Any] = [submission(name, key=f"key {name}") for name in names]
-    if streams:
-        pack = nodes.left.acceptor.pack
-        sent = [StreamSubmission(1, pack([one.event]), one.record) for one in sent]
-    answers = nodes.run(lambda: both(nodes, sent, sent[::-1]))
-    for left, right in zip(answers[0], answers[1][::-1], strict=True):
-        assert sorted(told([left, right])) == ["acknowledged", "replay"]
-    assert nodes.pipeline.books() == {"acknowledged": 20, "pending": 20}
-    assert nodes.pipeline.rows(tables.idempotency_records) == 20
+    sent = keyed(nodes, "a", "", streams=streams)
+    answers = nodes.run(lambda: within(nodes, monkeypatch, sent, sent))
+    assert told(answers) == ["acknowledged", "replay"]
+    assert nodes.pipeline.books() == {"acknowledged": 1, "pending": 1}
+    assert nodes.pipeline.rows(tables.idempotency_records) == 1
 
 
-def test_an_idempotency_key_is_for_one_request_at_both(nodes: Nodes) -> None:
-    sent = [[submission(f"{side}{n}", key=f"key {n}") for n in range(20)] for side in "lr"]
-    answers = nodes.run(lambda: both(nodes, *sent))
-    for pair in zip(*answers, strict=True):
-        [refusal] = [one for one in pair if isinstance(one, Refusal)]
-        assert (refusal.status, refusal.type) == (400, "idempotency_error")
-    assert nodes.pipeline.books() == {"acknowledged": 20, "pending": 20}
+@pytest.mark.parametrize("streams", [True, False])
+def test_an_idempotency_key_is_for_one_request_at_both(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    first = keyed(nodes, "a", "one", streams=streams)
+    other = keyed(nodes, "b", "another", streams=streams)
+    [_, refusal] = nodes.run(lambda: within(nodes, monkeypatch, first, other))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.status, refusal.type) == (400, "idempotency_error")
+    assert nodes.pipeline.books() == {"acknowledged": 1, "pending": 1}
+
+
+def test_an_identifier_is_taken_from_the_middle_of_a_commit_on(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = submission("a", key="one"), submission("a", key="another", body="else")
+    answers = nodes.run(lambda: within(nodes, monkeypatch, *sent))
+    assert told(answers) == ["acknowledged", duplicate("a")]
+    assert nodes.pipeline.books() == {"acknowledged": 1, "pending": 1}
+
+
+def test_what_a_commit_took_that_failed_is_free(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(tallies, "add", lambda *_: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                await nodes.left.send(submission("a", key="key"))
+        assert await nodes.right.send(submission("a", key="key")) is None
+
+    nodes.run(body)
+    assert nodes.pipeline.books() == {"acknowledged": 1, "pending": 1}
 
 
 def test_a_node_that_was_taken_for_dead_refuses_until_it_begins_anew(nodes: Nodes) -> None:

@@ -53,7 +53,7 @@ def test_a_claim_stays_in_the_ledger_for_a_while_after_it_is_stored(nodes: Nodes
         await nodes.work()
         return [*gone, await sweep(), await later(kept - 1), await later(1)]
 
-    assert nodes.work_beside(body) == [0, 0, 0, 0, 0, 1]
+    assert nodes.run(body) == [0, 0, 0, 0, 0, 1]
 
 
 def test_the_audit_log_has_a_time_of_its_own(pipeline: Pipeline) -> None:

@@ -12,8 +12,9 @@ from meterhouse.ledger import leases, partitions, tables
 from meterhouse.ledger import nodes as ledger_nodes
 from meterhouse.ledger.nodes import Node as Row
 from meterhouse.processing.progress import SharedProgress
-from tests.nodes import PARTITIONS, Node, Nodes, on_servers
+from tests.nodes import Node, Nodes, on_servers
 from tests.pipeline import submission
+from tests.processing.workers import PARTITIONS
 
 pytestmark = on_servers
 
@@ -31,7 +32,7 @@ def test_a_strong_read_at_one_sees_what_the_other_acknowledged(nodes: Nodes) -> 
         assert await reading
         assert nodes.pipeline.stored() == 1
 
-    nodes.work_beside(body)
+    nodes.run(body)
 
 
 def test_a_strong_read_waits_for_every_partition(
@@ -88,7 +89,7 @@ def test_who_does_not_ask_for_all_waits_for_what_was_held_back(
         await reading
         assert nodes.pipeline.stored() == 1
 
-    nodes.work_beside(body)
+    nodes.run(body)
 
 
 def test_where_much_is_on_its_way_nobody_waits_for_all_of_it(
@@ -138,7 +139,7 @@ def test_a_ledger_that_does_not_answer_for_a_while_loses_no_reader(
         await nodes.work()
         assert await reading
 
-    nodes.work_beside(body)
+    nodes.run(body)
 
 
 def test_what_waits_at_all_nodes_counts_and_who_is_there(nodes: Nodes) -> None:
