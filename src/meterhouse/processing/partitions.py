@@ -169,6 +169,7 @@ class Partitions:
         processor = self._processors.get(number)
         if processor is None:
             return
+        processor.close()
         await self._rests.pop(number).stop()  # lest it holds the processor still
         await how(processor)
         del self._processors[number]

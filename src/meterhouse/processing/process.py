@@ -95,6 +95,7 @@ class Processor:
         self._hurry = asyncio.Event()
         self._wanted = asyncio.Event()  # what is held back
         self._stopping = False
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._stepping = asyncio.Lock()
         self._storing: asyncio.Task[None] | None = None
@@ -132,6 +133,10 @@ class Processor:
         if not done:
             self._task.cancel()
             log.warning("stopped with events still in the journal; the next start processes them")
+
+    def close(self) -> None:
+        """Begin no other step; `leave` or `halt` follows."""
+        self._closing = True
 
     async def leave(self) -> None:
         """End with nothing half-way: finish the batch that is under way, and begin no other."""
@@ -210,13 +215,7 @@ class Processor:
             self._demand.work(self.number)
             started = time.perf_counter()
             try:
-                if self._admit is not None:
-                    await self._admit()
-                    self._admit = None
-                async with self._stepping:
-                    if failures:
-                        await self._recover()
-                    worked = await self._step(anew=failures > 0)
+                worked = await self._take_step(failures)
             except OvertakenError as error:
                 log.info("partition %d is processed no more: %s", self.number, error)
                 return
@@ -241,6 +240,18 @@ class Processor:
             self._demand.rest(self.number)
             if self._stopping and not self._work.is_set():
                 return
+
+    async def _take_step(self, failures: int) -> bool:
+        """Process one batch, as `_step` does, once and as long as that may be done."""
+        if self._admit is not None:
+            await self._admit()
+            self._admit = None
+        async with self._stepping:
+            if self._closing:
+                raise OvertakenError("It is given back.")
+            if failures:
+                await self._recover()
+            return await self._step(anew=failures > 0)
 
     async def _recover(self) -> None:
         """Finish what was left behind, and count anew what a broken commit left unclear.
@@ -457,7 +468,7 @@ def _commit(
         raise ConflictError
     tallies.add(connection, verdict.counts)
     activity.add(connection, verdict.activity)
-    rejections.add(connection, verdict.rejections)
+    rejections.add(connection, verdict.rejections, verdict.partition)
     blocks.put(connection, verdict.blocks)
     blocks.release(connection, stored)
     adjustments.complete(connection, verdict.adjustments)
