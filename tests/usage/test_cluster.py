@@ -3,6 +3,7 @@
 Nothing is replicated or distributed here, see `tests.clickhouse_cluster`.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from string import Template
@@ -206,34 +207,14 @@ SEARCHES = [
     EventSearch(scope=SCOPE, outcome="rejected", customer="cus_1", customer_keys=("who",)),
     EventSearch(scope=SCOPE, identifiers=("a",), received=(0, 1)),
 ]
-# What the statements that are texts bind, all of them together.
+# Something of each type that a statement binds.
 VALUES: dict[str, Any] = {
-    "account": "acct_1",
-    "livemode": False,
-    "meter": METER.id,
-    "customer": "cus_1",
-    "positions": [1],
-    "position": 1,
-    "sign": 1,
-    "start": 0,
-    "end": 1,
-    "received_at": 0,
-    "timestamp": 0,
-    "day": 1,
-    "since": 1,
-    "first": 1,
-    "last": 2,
-    "after": 0,
-    "highs": [1],
-    "high": 1,
-    "low": 1,
-    "value_key": "value",
-    "version": 1,
-    "days": 35,
-    "rows_max": 10,
-    "places": [1],
-    "keys": ["a"],
-    "request": "req_1",
+    "Array(String)": ["a"],
+    "Array(Tuple(UInt16, UInt64))": [(0, 1)],
+    "Array(UInt64)": [1],
+    "Array(UInt32)": [1],
+    "Bool": False,
+    "String": "a",
 }
 
 
@@ -243,7 +224,8 @@ def texts() -> Iterator[tuple[str, dict[str, Any]]]:
         for text in vars(module).values():
             reads = isinstance(text, str) and text.lstrip().startswith("SELECT")
             if reads and "%s" not in text and "FROM system." not in text and "FROM" in text:
-                yield text, VALUES
+                names = re.findall(r"{(\w+):([^{}]+)}", text)
+                yield text, {name: VALUES.get(kind, 1) for name, kind in names}
 
 
 def made() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -62,6 +62,7 @@ class Fleet:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         self.down: set[int] = set()
+        self.without_keeper: set[int] = set()
         self.caught_up: list[int] = []
         self.tried: list[int] = []
         self.now = 0.0
@@ -86,6 +87,8 @@ class Fleet:
 
     def _catch_up(self, client: Client) -> None:
         number: Any = client
+        if number in self.without_keeper:
+            raise READ_ONLY
         self.caught_up.append(number)
 
 
@@ -145,8 +148,33 @@ def test_a_server_that_cannot_write_is_left(monkeypatch: pytest.MonkeyPatch) -> 
     fleet = Fleet(monkeypatch, 2)
     _, epoch = fleet.connect()
     fleet.servers.leave(epoch, READ_ONLY)
+    assert not fleet.servers.moved(epoch)  # it may be over in a moment
+    fleet.now += limits.USAGE_HOME_SECONDS
+    fleet.servers.leave(epoch, READ_ONLY)
     fleet.servers.leave(epoch, READ_ONLY)  # of another client, which had not moved yet
     assert fleet.connect()[0] == 1
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_where_no_server_can_catch_up_the_one_stays_that_had(
+    monkeypatch: pytest.MonkeyPatch, *, answered: bool
+) -> None:
+    """Given a cluster without its Keeper, then nothing is written, and questions are answered.
+
+    Unless the server was away meanwhile: nobody knows then what it has missed.
+    """
+    fleet = Fleet(monkeypatch, 2)
+    _, epoch = fleet.connect()
+    fleet.without_keeper = {0, 1}
+    fleet.now += limits.USAGE_HOME_SECONDS
+    fleet.servers.leave(epoch, READ_ONLY if answered else SILENT)
+    if answered:
+        assert fleet.connect()[0] == 0
+        assert fleet.connect()[0] == 0
+        assert fleet.caught_up == [0]
+    else:
+        with pytest.raises(DatabaseError, match="no"):
+            fleet.connect()
 
 
 def test_one_server_alone_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ What a reader may rely on:
   which they are tried; `clickhouses://` does so over TLS. The ports are those of HTTP.
 - One of them is home: the first that answers. Whoever names them in the same order has the same
   home, so that answers hold what others have written. A server is left when it does not answer, or
-  cannot write; the first one is tried again `USAGE_HOME_SECONDS` later.
-- A server that becomes home has caught up with the others before anybody asks it.
+  has not been able to write for `USAGE_HOME_SECONDS`; the first one is tried again as much later.
+- A server that becomes home has caught up with the others before anybody asks it. Where none can,
+  as without Keeper, home stays where it was, unless that did not answer meanwhile.
 - A server that does not answer is found out within seconds, or those that a statement may take.
 - The user and the password are in no text.
 """
@@ -103,6 +104,7 @@ class Servers:
         self._catch_up = catch_up
         self._home = 0
         self._certain = False
+        self._caught_up: int | None = None  # the server that has missed nothing that we know of
         self._epoch = 0
         self._return_at = 0.0
         self._lock = Lock()
@@ -118,12 +120,17 @@ class Servers:
         Raises what the first server that was tried says, when none of them can be used.
         """
         failed: DriverError | OSError | None = None
+        behind: dict[int, Client] = {}
         for number in self._order():
             try:
-                client = self._greet(self.hosts[number], settings)
+                behind[number] = client = self._greet(self.hosts[number], settings)
                 return client, self._settle(number, client)
             except (DriverError, OSError) as error:
                 failed = failed or error
+        with self._lock:
+            stay = None if self._caught_up is None else behind.get(self._caught_up)
+            if stay is not None and self._caught_up is not None:
+                return stay, self._become(self._caught_up)
         raise failed or StoreError("The URL of the usage store names no server.")
 
     def moved(self, epoch: int) -> bool:
@@ -134,10 +141,17 @@ class Servers:
         """Look for home anew, where it gave a client no answer or told that it is unable to."""
         unable = isinstance(error, DriverError) and error.name in _UNABLE
         with self._lock:
-            if epoch == self._epoch and (unable or unanswered(error)):
-                self._epoch += 1
-                self._certain = False
-                self._home = (self._home + unable) % len(self.hosts)
+            if epoch != self._epoch:
+                return
+            if unanswered(error):
+                self._caught_up = None
+            elif not (unable and self.several and time.monotonic() >= self._return_at):
+                return
+            self._epoch += 1
+            self._certain = False
+            if unable:
+                self._home = (self._home + 1) % len(self.hosts)
+                self._wait()
 
     def close(self) -> None:
         """Nothing is held beside the clients."""
@@ -195,10 +209,14 @@ class Servers:
             if number != self._home or not self._certain:
                 if self._catch_up is not None:
                     self._catch_up(client)
-                self._epoch += number != self._home
-                self._home, self._certain = number, True
-                self._wait()
+                self._become(number)
             return self._epoch
+
+    def _become(self, number: int) -> int:
+        self._epoch += number != self._home
+        self._home, self._certain, self._caught_up = number, True, number
+        self._wait()
+        return self._epoch
 
 
 def unanswered(error: BaseException) -> bool:
