@@ -279,6 +279,7 @@ BACKUP_LEDGER_BYTES = 8_388_608  # that are copied at a time, between two looks 
 BACKUP_ANSWER_SECONDS_MAX = 60  # that the server takes for one answer about a snapshot
 MOVE_LEDGER_ROWS = 10_000  # of a ledger that are copied at a time into another one
 MOVE_USAGE_ROWS = 200_000  # of a usage store, in one insert
+MOVE_PENDING_SECONDS_MAX = 600  # that what a partition of the journal holds is processed, at first
 MOVE_ATTEMPTS_MAX = 3  # at a partition of a table, until a move is given up
 BACKUP_POLL_MILLISECONDS = 100  # between two looks of the command line at how far it is
 VERIFY_IDENTIFIERS_ROWS_MAX = 20  # that count twice and are named

@@ -17,7 +17,7 @@ import pytest
 from tests.cli.samples import ENVIRONMENT, meterhouse
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
-from tests.server import TEST_KEY, Server, serving
+from tests.server import TEST_KEY, Server, serving, start
 
 DAY = 86_400
 VERSION = "2026-10-28.endive"
@@ -31,7 +31,6 @@ METERS: dict[str, dict[str, str]] = {
 BACK = [("meterhouse.usage.store:UsageStore.insert", 2), ("meterhouse.cli.move:_copy", 1)]
 POINTS = [
     ("meterhouse.usage.identity:begin_filling", 1),
-    ("meterhouse.usage.store:UsageStore.insert", 1),
     ("meterhouse.usage.store:UsageStore.insert", 3),
     ("meterhouse.usage.move:copy", 1),
     ("meterhouse.ledger.move:copy", 1),
@@ -248,6 +247,25 @@ def test_places_that_make_no_sense(
     assert result.exit_code == code
     assert sentence in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_what_a_killed_server_has_left_is_processed_first(
+    servers: Places, tmp_path: Path, back: bool
+) -> None:
+    source, target = Places(tmp_path / "killed", {}), servers
+    if back:
+        source, target = target, source
+    with_key = {"api_keys": TEST_KEY}
+    server = start(tmp_path / "node" if back else source.data_dir, with_key | source.stores)
+    try:
+        use(Sender(server))
+    finally:
+        server.process.kill()
+        server.process.communicate()
+    assert "Processing what has been acknowledged" in moved(source, target)
+    line = verified(target).splitlines()[1].split("\t")
+    assert line[2:] == ["14", "11", "1", "2", "0", "1"]
 
 
 def test_a_target_that_is_not_new_stays_as_it_is(used: Used, servers: Places) -> None:

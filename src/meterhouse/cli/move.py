@@ -23,11 +23,16 @@ from meterhouse.cli.output import FAILED, following, remark
 from meterhouse.clock import SystemClock
 from meterhouse.config import Config, shown
 from meterhouse.engine.pair import open_pair
+from meterhouse.engine.service import EngineService
 from meterhouse.errors import ConfigError, StoreError
-from meterhouse.ledger import audit, identity
+from meterhouse.identifiers.index import Identifiers
+from meterhouse.ledger import audit, identity, partitions
 from meterhouse.ledger import move as ledger_move
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.owner import Owner
+from meterhouse.limits import MOVE_PENDING_SECONDS_MAX
+from meterhouse.processing.partitions import process_pending
+from meterhouse.stores import Stores
 from meterhouse.usage import identity as usage_identity
 from meterhouse.usage import move as usage_move
 from meterhouse.usage.store import UsageStore
@@ -141,13 +146,32 @@ def _opened_source(config: Config) -> Iterator[Pair]:
     with books.opened(config, owner=owner) as ledger, ExitStack() as opened:
         usage = open_pair(ledger, config.clickhouse_url, "refuse")
         opened.callback(usage.close)
-        with ledger.read() as connection:
-            if ledger_move.unfinished(connection):
-                raise StoreError(
-                    f"The ledger at {ledger.place} has events that are not in the usage store yet. "
-                    "Start its server, and stop it with SIGTERM: it processes them."
-                )
-        yield Pair(ledger, usage)
+        here = Pair(ledger, usage)
+        if _unfinished(here):
+            remark("Processing what has been acknowledged, before it is moved.")
+            asyncio.run(_finish(here, config.deduplication_days))
+        if _unfinished(here):
+            raise StoreError(
+                f"The ledger at {ledger.place} still has events that are not in the usage store. "
+                "Give the command again, or start the server: its log tells what is in the way."
+            )
+        yield here
+
+
+def _unfinished(pair: Pair) -> bool:
+    with pair.ledger.read() as connection:
+        return ledger_move.unfinished(connection)
+
+
+async def _finish(pair: Pair, deduplication_days: int) -> None:
+    """Let the journal be empty, and every block be stored."""
+    engine = EngineService(*pair, deduplication_days)
+    stores = Stores(pair.ledger, engine.usage)
+    try:
+        identifiers = Identifiers(deduplication_days, await stores.read(partitions.count))
+        await process_pending(stores, engine, identifiers, MOVE_PENDING_SECONDS_MAX)
+    finally:
+        stores.close()
 
 
 @contextmanager

@@ -190,3 +190,18 @@ class Partitions:
         )
         self.demand.processors = len(self._processors)
         return made
+
+
+async def process_pending(
+    stores: Stores,
+    engine: EngineService | EngineClient,
+    identifiers: Identifiers,
+    seconds: float,
+) -> None:
+    """Process what waits in a ledger that no server has; `seconds` at most for each partition."""
+    demand, metrics = Demand(), Metrics()
+    for number in range(identifiers.partitions):
+        identifiers.begin(number)
+        processor = Processor(number, stores, engine, identifiers, Waiting(), demand, metrics)
+        await processor.start()
+        await processor.stop(seconds)
