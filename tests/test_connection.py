@@ -99,7 +99,7 @@ def test_a_head_without_end_is_refused(beginning: bytes) -> None:
 
 
 def test_a_head_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REQUEST_HEAD_READ_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(limits, "REQUEST_HEAD_READ_SECONDS_MAX", 0.3)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(REQUEST)
@@ -177,7 +177,7 @@ def test_an_answer_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_answer_that_is_read_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes many times as long as one without progress may."""
-    monkeypatch.setattr(limits, "ANSWER_PROGRESS_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(limits, "ANSWER_PROGRESS_SECONDS_MAX", 0.25)
     app = Large()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -185,7 +185,7 @@ def test_an_answer_that_is_read_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -
         head = await reader.readuntil(b"\r\n\r\n")
         for _ in range(app.SIZE // app.PIECE):
             await reader.readexactly(app.PIECE)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
         return head
 
     assert talk(script, app).startswith(b"HTTP/1.1 200 OK\r\n")
