@@ -1,7 +1,7 @@
 """Every kind of secret that the program can make, each in a text."""
 
+import ast
 import asyncio
-import re
 import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,7 +88,12 @@ def test_nothing_of_a_secret_is_left(before: str, prefix: str, rest: str) -> Non
 
 def _makers() -> Iterator[str]:
     for path in SOURCES.rglob("*.py"):
-        if re.search(r"token_urlsafe\(|secrets\.choice\(", path.read_text()):
+        calls = {
+            ast.unparse(node.func)
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call)
+        }
+        if any(call.endswith(("token_urlsafe", "secrets.choice")) for call in calls):
             yield str(path.relative_to(SOURCES))
 
 
