@@ -44,7 +44,7 @@ def test_accepted_events_and_cancellations_that_were_applied_are_counted(ledger:
 
 def test_positions_that_are_known_elsewhere_are_not_given_out(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        identity.give_out_after(connection, 7)
+        journal.give_out_after(connection, 7)
         assert journal.reserve(connection, 2) == 8
-        identity.give_out_after(connection, 3)
+        journal.give_out_after(connection, 3)
         assert journal.reserve(connection, 1) == 10

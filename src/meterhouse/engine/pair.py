@@ -154,7 +154,7 @@ def _begin_anew(ledger: Ledger, usage: UsageStore) -> None:
     with ledger.write() as connection:
         known = identity.read(connection).missing_events
         identity.save(connection, Identity(secrets.token_hex(16), awaited, known + missing))
-        identity.give_out_after(connection, last)
+        journal.give_out_after(connection, last)
         partitions.number_after(connection, batches)
 
 

@@ -7,7 +7,7 @@ ledger. Who opens both compares (`engine.pair`).
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.ledger.tables import adjustments, journal_head, store_identity, tallies
+from meterhouse.ledger.tables import adjustments, store_identity, tallies
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -49,13 +49,4 @@ def counted_events(connection: sa.Connection) -> int:
     )
     return int(connection.execute(accepted).scalar_one()) + int(
         connection.execute(cancelled).scalar_one()
-    )
-
-
-def give_out_after(connection: sa.Connection, position: int) -> None:
-    """Give out no position up to this one any more."""
-    connection.execute(
-        sa.update(journal_head)
-        .where(journal_head.c.next_position <= position)
-        .values(next_position=position + 1)
     )

@@ -18,7 +18,9 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of, insert_rows
-from meterhouse.ledger.tables import event_id_key, journal, journal_head
+from meterhouse.ledger.locks import Lock, hold, share
+from meterhouse.ledger.tables import event_id_key, journal, journal_head, journal_positions
+from meterhouse.limits import JOURNAL_COMMIT_POSITIONS
 from meterhouse.metering.model import MeterEvent
 
 
@@ -88,6 +90,14 @@ _reserve = (
     .values(next_position=journal_head.c.next_position + sa.bindparam("count"))
     .returning(journal_head.c.next_position)
 )
+_LAST = (
+    "SELECT CASE WHEN is_called THEN last_value + "  # noqa: S608 - a number
+    f"{JOURNAL_COMMIT_POSITIONS} ELSE last_value END - 1 FROM journal_positions"
+)
+_forward = sa.text(
+    "SELECT setval('journal_positions', :position + 1, false) FROM journal_positions"
+    " WHERE last_value <= :position"
+)
 _read = sa.select(journal.c.position, journal.c.kind, journal.c.body).order_by(journal.c.position)
 _sizes = sa.select(journal.c.position, journal.c.events, sa.func.length(journal.c.body)).order_by(
     journal.c.position
@@ -98,15 +108,49 @@ _release = sa.delete(journal).where(any_of(journal.c.position, "positions"))
 
 
 def reserve(connection: sa.Connection, count: int) -> int:
-    """Take `count` positions and return the first; other writers wait until we commit."""
-    after: int = connection.execute(_reserve, {"count": count}).scalar_one()
-    return after - count
+    """Take `count` positions and return the first.
+
+    On SQLite other writers wait until we commit. On PostgreSQL they do not, so there are positions
+    that nobody has: each call takes `JOURNAL_COMMIT_POSITIONS`, and `count` may be no more.
+    """
+    if connection.dialect.name == "sqlite":
+        after: int = connection.execute(_reserve, {"count": count}).scalar_one()
+        return after - count
+    if count > JOURNAL_COMMIT_POSITIONS:
+        raise ValueError(f"{count} positions are more than a commit may have.")
+    share(connection, Lock.JOURNAL)
+    first: int = connection.execute(sa.select(journal_positions.next_value())).scalar_one()
+    return first
 
 
 def last_position(connection: sa.Connection) -> int:
-    """Return the highest position given out so far, 0 before the first."""
-    after: int = connection.execute(sa.select(journal_head.c.next_position)).scalar_one()
-    return after - 1
+    """Return the highest position given out so far, 0 before the first.
+
+    On PostgreSQL who has it, or a smaller one, may not have committed yet.
+    """
+    if connection.dialect.name == "sqlite":
+        after: int = connection.execute(sa.select(journal_head.c.next_position)).scalar_one()
+        return after - 1
+    last: int = connection.exec_driver_sql(_LAST).scalar_one()
+    return last
+
+
+def watermark(connection: sa.Connection) -> int:
+    """Return a position that is past: whoever has it or a smaller one has committed.
+
+    Nobody gets a smaller one any more. On PostgreSQL who commits at the moment is waited for.
+    """
+    hold(connection, Lock.JOURNAL)
+    return last_position(connection)
+
+
+def give_out_after(connection: sa.Connection, position: int) -> None:
+    """Give out no position up to this one any more."""
+    if connection.dialect.name == "sqlite":
+        forward = sa.update(journal_head).where(journal_head.c.next_position <= position)
+        connection.execute(forward.values(next_position=position + 1))
+    else:
+        connection.execute(_forward, {"position": position})
 
 
 def watermark(connection: sa.Connection) -> int:

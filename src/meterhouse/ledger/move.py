@@ -73,7 +73,7 @@ def copy(source: sa.Connection, target: sa.Connection, told: Told) -> None:
             raise StoreError(f"Of {copied} rows of {table.name} some have not come through.")
         done += counts[table]
         _go_on_numbering(source, target, table)
-    identity.give_out_after(target, journal.last_position(source))
+    journal.give_out_after(target, journal.last_position(source))
 
 
 def _count(connection: sa.Connection, table: sa.Table) -> int:
