@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from meterhouse import zones
-from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.engine.start import EngineConfig, EngineProcess
@@ -14,6 +13,7 @@ from meterhouse.folder import lock_folder
 from meterhouse.logs import note_nothing
 from meterhouse.usage.store import UsageStore
 from tests.api.local import NOW, local_server
+from tests.whole import Whole
 
 
 def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
     config = Config.read({"data_dir": str(tmp_path)}, {})
     for _ in range(2):
         with pytest.raises(StoreError) as caught:
-            Meterhouse(config, ManualClock(0), note_nothing)
+            Whole(config, ManualClock(0), note_nothing)
         assert "in use" not in str(caught.value)
     usage.unlink()
     with local_server(tmp_path) as local:
@@ -36,11 +36,11 @@ def test_a_server_whose_workshop_is_apart_starts_and_stops(tmp_path: Path) -> No
 
     async def serve() -> None:
         process = EngineProcess(EngineConfig.of(config), lock_folder(tmp_path))
-        server = Meterhouse(config, ManualClock(NOW * 1000), note_nothing, process)
+        server = Whole(config, ManualClock(NOW * 1000), note_nothing, process)
         await server.start()
         assert await server.services.stores.usage(UsageStore.counts) == {}
         with pytest.raises(StoreError, match="in use by another Meterhouse"):
-            Meterhouse(config, ManualClock(NOW * 1000), note_nothing)
+            Whole(config, ManualClock(NOW * 1000), note_nothing)
         await server.stop()
 
     for _ in range(2):
@@ -54,14 +54,14 @@ def test_a_workshop_that_cannot_open_leaves_nothing_open(tmp_path: Path) -> None
     for _ in range(2):
         process = EngineProcess(EngineConfig.of(config), lock_folder(tmp_path))
         with pytest.raises(StoreError, match="The usage store at "):
-            Meterhouse(config, ManualClock(NOW * 1000), note_nothing, process)
+            Whole(config, ManualClock(NOW * 1000), note_nothing, process)
         assert process.popen.returncode == 0
 
 
 def test_a_start_with_other_rules_of_zones_than_the_one_before_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "meterhouse.app")
+    caplog.set_level(logging.INFO, "meterhouse.opening")
 
     def told(version: str) -> list[tuple[str, str]]:
         caplog.clear()

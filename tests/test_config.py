@@ -27,6 +27,7 @@ def test_the_defaults_need_no_setting() -> None:
         clickhouse_cluster="",
         mismatched_stores="refuse",
         role="all",
+        partitions=1,
         operator_token="",
         api_keys=(),
         limits="off",
@@ -174,15 +175,9 @@ def test_keys_are_no_option() -> None:
         ("port", "65536", "METERHOUSE_PORT is '65536', but"),
         ("port", "-1", "METERHOUSE_PORT is '-1', but"),
         ("deduplication_days", "0", "must be a whole number from 1 to 3650."),
-        (
-            "role",
-            "worker",
-            (
-                "METERHOUSE_ROLE is 'worker', but a cluster of processes is not supported yet. "
-                "Leave it at 'all'."
-            ),
-        ),
+        ("role", "worker", "but several processes share a ledger on PostgreSQL and a ClickHouse"),
         ("role", "boss", "METERHOUSE_ROLE is 'boss', but must be one of: all, api, worker."),
+        ("partitions", "8", "METERHOUSE_PARTITIONS is '8', but a ledger on SQLite has one part"),
         (
             "operator_token",
             "operator_short",
@@ -204,6 +199,26 @@ def test_a_wrong_setting_is_named(name: str, value: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(**{name: value})
     assert sentence in str(caught.value)
+
+
+SERVERS = {"database_url": "postgresql://h/m", "clickhouse_url": "clickhouse://h/m"}
+
+
+@pytest.mark.parametrize("role", ["api", "worker"])
+def test_several_processes_need_servers_for_both_stores(role: str) -> None:
+    assert read(role=role, **SERVERS).role == role
+    for one, url in SERVERS.items():
+        with pytest.raises(ConfigError, match=f"METERHOUSE_ROLE is '{role}'.*at 'all'"):
+            read(role=role, **{one: url})
+    with pytest.raises(ConfigError, match="one process alone can do"):
+        read(role=role, mismatched_stores="accept", **SERVERS)
+
+
+def test_partitions_of_a_ledger_on_postgresql() -> None:
+    assert read(**SERVERS).partitions == 8
+    assert read(partitions="1024", **SERVERS).partitions == 1_024
+    with pytest.raises(ConfigError, match="from 1 to 1024"):
+        read(partitions="0", **SERVERS)
 
 
 def test_a_setting_changes_rows_of_the_rate_limits() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from meterhouse.errors import ConfigError
-from meterhouse.limits import RATE_LIMIT_EVENTS_MAX
+from meterhouse.limits import PARTITIONS_MAX, RATE_LIMIT_EVENTS_MAX
 from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.proxies import Proxies
 
@@ -22,6 +22,8 @@ _ORIGIN = re.compile(r"https?://[\w.\-*\[\]:]+")
 _OPERATOR_TOKEN = re.compile(OPERATOR_TOKEN + r"[\w-]{32,}", re.ASCII)
 _CLUSTER = re.compile(r"[\w.\-]+", re.ASCII)
 _BASE_PATH = re.compile(r"(/[\w.~\-]+)+", re.ASCII)
+
+_PARTITIONS = 8  # of a new ledger on PostgreSQL, where no setting says otherwise
 
 # What the server's paths begin with.
 OWN_PATHS = (
@@ -132,8 +134,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "role",
         "all",
-        "Which parts run in this process. Only `all` starts so far: one process does everything.",
+        "Which parts run in this process: `api` answers requests, `worker` processes what was "
+        "acknowledged, `all` does both, alone. Any number of `api` and `worker` processes share a "
+        "ledger on PostgreSQL and a ClickHouse server.",
         choices=("all", "api", "worker"),
+    ),
+    Setting(
+        "partitions",
+        "",
+        "Parts of the journal, which workers share out among them: a few for each worker that "
+        f"there will ever be, {PARTITIONS_MAX} at most. The first start of a new ledger decides. "
+        f"Empty: {_PARTITIONS} on PostgreSQL; SQLite has one.",
     ),
     Setting(
         "operator_token",
@@ -256,6 +267,7 @@ class Config:
     clickhouse_cluster: str
     mismatched_stores: MismatchedStores
     role: Role
+    partitions: int
     operator_token: str
     api_keys: tuple[str, ...]
     limits: LimitsProfile
@@ -285,6 +297,7 @@ class Config:
         environment = os.environ if environment is None else environment
         text = {setting.name: _text(setting, options or {}, environment) for setting in SETTINGS}
         data_dir = _path("data_dir", text["data_dir"])
+        shared = text["database_url"].startswith("postgresql")
         return cls(
             host=_host(text["host"]),
             port=_whole("port", text["port"], 0, 65_535),
@@ -305,7 +318,8 @@ class Config:
             ),
             clickhouse_cluster=text["clickhouse_cluster"],
             mismatched_stores=cast("MismatchedStores", text["mismatched_stores"]),
-            role=_role(text["role"]),
+            role=_role(text),
+            partitions=_partitions(text["partitions"], shared=shared),
             operator_token=_operator_token(text["operator_token"]),
             api_keys=_keys(text["api_keys"]),
             limits=cast("LimitsProfile", text["limits"]),
@@ -384,13 +398,32 @@ def _given(
     return text
 
 
-def _role(text: str) -> Role:
-    if text != "all":
+def _role(text: Mapping[str, str]) -> Role:
+    role = cast("Role", text["role"])
+    if role == "all":
+        return role
+    postgresql = text["database_url"].startswith("postgresql")
+    if not postgresql or text["clickhouse_url"].partition(":")[0] in ("", "chdb"):
         raise ConfigError(
-            f"METERHOUSE_ROLE is '{text}', but a cluster of processes is not supported yet. "
-            "Leave it at 'all'."
+            f"METERHOUSE_ROLE is '{role}', but several processes share a ledger on PostgreSQL and "
+            "a ClickHouse server. Set METERHOUSE_DATABASE_URL to postgresql://… and "
+            "METERHOUSE_CLICKHOUSE_URL to clickhouse://…, or leave the role at 'all'."
         )
-    return "all"
+    if text["mismatched_stores"] != "refuse":
+        raise ConfigError(
+            "METERHOUSE_MISMATCHED_STORES is 'accept', which one process alone can do. Start once "
+            "with METERHOUSE_ROLE 'all'."
+        )
+    return role
+
+
+def _partitions(text: str, *, shared: bool) -> int:
+    if not shared and text not in ("", "1"):
+        raise ConfigError(
+            f"METERHOUSE_PARTITIONS is '{text}', but a ledger on SQLite has one partition. Leave "
+            "it empty, or set METERHOUSE_DATABASE_URL to postgresql://…."
+        )
+    return _whole("partitions", text, 1, PARTITIONS_MAX) if text else _PARTITIONS if shared else 1
 
 
 def _operator_token(text: str) -> str:

@@ -149,6 +149,7 @@ JOURNAL_LAG_EVENTS_MAX = 2_000_000  # events acknowledged and not yet judged; be
 SIGNAL_MILLISECONDS = 20  # between two times that a process signals to others
 SIGNAL_LOOK_MILLISECONDS = 200  # until a process that listens looks whether it shall end
 SIGNAL_RETRY_SECONDS = 1  # until it listens anew after it lost the connection
+PARTITIONS_MAX = 1_024
 PROCESS_BATCH_EVENTS_MAX = 60_000
 PROCESS_AT_ONCE_EVENTS = 2_000  # judged together: what fits into the processor's caches
 PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 200 bytes each

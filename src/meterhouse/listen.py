@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 from meterhouse import limits
 from meterhouse.clock import Clock
@@ -38,16 +38,17 @@ _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a se
 class Listening(NamedTuple):
     """A server that listens: where, where its data is, and the key that its first start made.
 
-    `dashboard` is where people look; a link that signs in once, where that was asked for. `others`
-    are URLs beside `url`, of other addresses of this machine. `open` tells that other machines
-    reach the port, and that none of them is known as a proxy.
+    `dashboard` is where people look; a link that signs in once, where that was asked for; None
+    where the process only works. `others` are URLs beside `url`, of other addresses of this
+    machine. `open` tells that other machines reach the port, and that none of them is known as a
+    proxy.
     """
 
     url: str
     uds: Path | None
     data_dir: Path
     first_key: str | None
-    dashboard: str
+    dashboard: str | None
     others: tuple[str, ...] = ()
     open: bool = False
 
@@ -58,15 +59,16 @@ class Listening(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """Sockets that listen, the URLs of the first one, the engine process and the ledger.
+    """Sockets that listen, the URLs of the first one, the folder's lock, the engine, the ledger.
 
-    The first URL is for this machine; others are of other addresses. The process has begun, and we
-    are the owner of the ledger.
+    The first URL is for this machine; others are of other addresses. The engine process has begun,
+    unless the role needs none, and we are the owner of the ledger, or one of those who share it.
     """
 
     sockets: list[socket.socket]
     urls: tuple[str, ...]
-    engine: EngineProcess
+    lock: IO[str]
+    engine: EngineProcess | None
     ledger: "Ledger"
 
 
@@ -74,7 +76,7 @@ class Resources(NamedTuple):
 def acquire(
     config: Config, clock: Clock, inherited: Sequence[socket.socket] = ()
 ) -> Iterator[Resources]:
-    """Listen, lock the data folder, begin the engine process and become the owner of the ledger.
+    """Listen, lock the data folder, begin the engine process and become an owner of the ledger.
 
     All of it ends with the block. Raises `ConfigError` when it cannot listen, `StoreError` when the
     folder or the ledger cannot be used. A standby waits until nobody else has them, and listens
@@ -88,12 +90,15 @@ def acquire(
         elif not config.standby:
             sockets, urls = listen_everywhere(config, resources)
         lock = resources.enter_context(_in_turn(config, lambda: lock_folder(config.data_dir)))
-        engine = resources.enter_context(EngineProcess(EngineConfig.of(config), lock))
+        engine = None
+        if config.role != "api":
+            engine = resources.enter_context(EngineProcess(EngineConfig.of(config), lock))
         ledger = resources.enter_context(_in_turn(config, lambda: _owned_ledger(config, clock)))
-        engine.proceed()
+        if engine is not None:
+            engine.proceed()
         if config.standby and not inherited:
             sockets, urls = listen_everywhere(config, resources)
-        yield Resources(sockets, urls, engine, ledger)
+        yield Resources(sockets, urls, lock, engine, ledger)
 
 
 def _in_turn(config: Config, take: Callable[[], T]) -> T:
@@ -127,7 +132,8 @@ def _owned_ledger(config: Config, clock: Clock) -> "Ledger":
     from meterhouse.ledger.engine import open_ledger  # noqa: PLC0415
     from meterhouse.ledger.owner import Owner  # noqa: PLC0415
 
-    return open_ledger(config.database_url, Owner.here(config.data_dir, clock.now()))
+    owner = Owner.here(config.data_dir, clock.now())
+    return open_ledger(config.database_url, owner, alone=config.role == "all")
 
 
 def listen(host: str, port: int) -> socket.socket:

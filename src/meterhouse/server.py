@@ -54,17 +54,15 @@ def run(
     a store cannot be opened.
     """
     sys.setswitchinterval(limits.THREAD_SWITCH_MICROSECONDS / 1_000_000)
-    meterhouse = Meterhouse(config, clock, note, resources.engine, resources.ledger)
+    meterhouse = Meterhouse(config, clock, note, resources.engine, resources.ledger, resources.lock)
     Thread(target=_end_when_overtaken, args=(meterhouse.ledger,), daemon=True).start()
-    dashboard = meterhouse.dashboard
-    pages = dashboard.open_path() if open_dashboard else dashboard.address.home
     url, *others = resources.urls
     listening = Listening(
         url,
         config.uds,
         config.data_dir,
         meterhouse.first_key,
-        url + pages,
+        _pages(meterhouse, url, open_dashboard=open_dashboard),
         tuple(others),
         open=not config.loopback and not config.trusted_proxies.elsewhere,
     )
@@ -75,6 +73,14 @@ def run(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(meterhouse, resources.sockets, answering))
+
+
+def _pages(meterhouse: Meterhouse, url: str, *, open_dashboard: bool) -> str | None:
+    """Return where people look, None where there is nothing to see."""
+    if meterhouse.answering is None:
+        return None
+    dashboard = meterhouse.answering.dashboard
+    return url + (dashboard.open_path() if open_dashboard else dashboard.address.home)
 
 
 async def _serve(
@@ -98,7 +104,7 @@ async def _serve(
             timeout_graceful_shutdown=limits.STOP_REQUESTS_SECONDS_MAX,
         ),
         answering,
-        meterhouse.dashboard.end,
+        meterhouse.answering.dashboard.end if meterhouse.answering else _nothing,
     )
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
@@ -113,6 +119,10 @@ async def _serve(
             await server.serve(sockets)
     finally:
         await meterhouse.stop()
+
+
+def _nothing() -> None:
+    """Have nothing to end: a process that only works has no pages."""
 
 
 def _stop(loop: asyncio.AbstractEventLoop, server: "_Server") -> None:

@@ -19,7 +19,6 @@ import httpx
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.jobs.owned import JobName
@@ -27,6 +26,7 @@ from meterhouse.logs import AnsweredRequest
 from meterhouse.usage.store import UsageStore
 from tests.blank import blank_ledger
 from tests.server import LIVE_KEY, TEST_KEY
+from tests.whole import Whole
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class LocalServer:
         self.clock = ManualClock(NOW * 1000)
         self.noted: list[AnsweredRequest] = []
         options = {"data_dir": str(data_dir), "api_keys": f"{TEST_KEY},{LIVE_KEY}", **settings}
-        self.meterhouse = Meterhouse(Config.read(options, {}), self.clock, self.noted.append)
+        self.meterhouse = Whole(Config.read(options, {}), self.clock, self.noted.append)
 
     def run(self, work: Awaitable[T]) -> T:
         """Run `work` in the program's event loop."""

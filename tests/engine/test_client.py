@@ -37,6 +37,7 @@ def order(folder: Path) -> EngineConfig:
         f"sqlite:///{folder / 'ledger.db'}",
         f"chdb://{folder / 'usage'}",
         "refuse",
+        "all",
         DAYS,
         "text",
         "warning",

@@ -40,7 +40,7 @@ from meterhouse.folder import lock_folder
 from meterhouse.engine.start import EngineConfig, EngineProcess
 folder = Path(sys.argv[1])
 url = f"sqlite:///{folder}/ledger.db"
-config = EngineConfig(url, "", "refuse", 35, "text", "info")
+config = EngineConfig(url, "", "refuse", "all", 35, "text", "info")
 process = EngineProcess(config, lock_folder(folder))
 print(process.popen.pid, [name for name in ("sqlalchemy", "pyarrow") if name in sys.modules])
 sys.stdout.flush()

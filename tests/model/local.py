@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from meterhouse.app import Meterhouse
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.ledger import accounts, tallies, timekeeping
 from meterhouse.logs import note_nothing
 from tests.blank import blank_ledger
 from tests.metering.samples import NOW
+from tests.whole import Whole
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class LocalServer:
         self._thread.start()
         blank_ledger(folder)
         config = Config.read({"data_dir": folder, "api_keys": KEY}, {})
-        self._meterhouse = Meterhouse(config, self.clock, note_nothing)
+        self._meterhouse = Whole(config, self.clock, note_nothing)
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self._meterhouse.asgi),
             base_url="http://meterhouse",

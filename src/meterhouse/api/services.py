@@ -1,6 +1,7 @@
 """What the api room works with: everything that `app` has built, in one value."""
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from meterhouse.api.authentication import Authentication
@@ -54,6 +55,7 @@ class Services:
     request_logs: RequestLogs
     exports: Exports
     signals: Signals
+    trouble: Callable[[], str | None]  # why nothing is processed here, None when it is
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
     operator_token: str
@@ -63,7 +65,7 @@ class Services:
         """Return None when events can be taken and judged, else why not."""
         if self.acceptor.overloaded() is not None:
             return "Too many events wait to be processed."
-        return self.timekeeper.behind() or self.stores.trouble() or self.progress.trouble()
+        return self.timekeeper.behind() or self.stores.trouble() or self.trouble()
 
 
 def is_operator(services: Services, secret: str) -> bool:

@@ -81,7 +81,9 @@ def announce(listening: Listening) -> None:
     if listening.uds:
         where[-1] += f" and {shown(listening.uds)}"
     facts = [("Listening on", where[0]), *(("", other) for other in where[1:])]
-    facts += [("Dashboard", listening.dashboard), ("Data in", shown(listening.data_dir))]
+    if listening.dashboard is not None:
+        facts.append(("Dashboard", listening.dashboard))
+    facts.append(("Data in", shown(listening.data_dir)))
     facts.append(("Time zones", f"{zones.rules().version} ({zones.rules().source})"))
     if listening.first_key:
         facts.append(("Test key", f"{listening.first_key}  (shown only this once)"))
@@ -90,6 +92,9 @@ def announce(listening: Listening) -> None:
         console.print(Text(f"  {name:<14}", style="dim"), Text(fact), sep="")
     if listening.open:
         console.print(Text(_OPEN, style="yellow"))
+    if listening.dashboard is None:
+        console.print(Text("\nIt works; it answers /healthz, /readyz and /metrics alone.\n"))
+        return
     if listening.first_key:
         console.print(Text("\nTry it:", style="bold"))
     else:

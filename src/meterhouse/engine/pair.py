@@ -16,13 +16,15 @@ What a reader may rely on:
 
 import logging
 import secrets
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from meterhouse.config import MismatchedStores, shown
 from meterhouse.errors import StoreError
 from meterhouse.ledger import blocks, identity, journal, partitions
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.identity import Identity
+from meterhouse.ledger.locks import Lock, hold
 from meterhouse.usage import folder
 from meterhouse.usage import identity as theirs
 from meterhouse.usage.store import UsageStore
@@ -37,7 +39,7 @@ log = logging.getLogger("meterhouse.pair")
 
 
 def open_usage(ledger: Ledger, url: str) -> UsageStore:
-    """Open the usage store of a ledger, for somebody who does not judge.
+    """Open the usage store of a ledger, for somebody who does not judge, or not alone.
 
     Raises `StoreError` when it cannot be opened or belongs to another ledger.
     """
@@ -59,7 +61,7 @@ def _open(ledger: Ledger, url: str, mismatched: MismatchedStores, *, weigh: bool
     if known and mismatched == "refuse" and path is not None and folder.is_blank(path):
         # It is told before a folder is made there.
         raise StoreError(f"{_gone(ledger, shown(path))} {_ADVICE}")
-    with ExitStack() as opened:
+    with _in_turn(ledger), ExitStack() as opened:
         usage = UsageStore.open(url)
         opened.callback(usage.close)
         if theirs.filled_for(usage) is not None:
@@ -76,6 +78,17 @@ def _open(ledger: Ledger, url: str, mismatched: MismatchedStores, *, weigh: bool
         _introduce(ledger, usage)
         opened.pop_all()
     return usage
+
+
+@contextmanager
+def _in_turn(ledger: Ledger) -> Iterator[None]:
+    """Let processes that share a ledger go one after the other."""
+    if not ledger.shared:
+        yield
+        return
+    with ledger.read() as connection:
+        hold(connection, Lock.PAIR)
+        yield
 
 
 def _ours(ledger: Ledger) -> Identity:

@@ -10,7 +10,7 @@ import os
 from threading import Event, Thread
 
 from meterhouse import limits, logs, zones
-from meterhouse.engine.pair import open_pair
+from meterhouse.engine.pair import open_pair, open_usage
 from meterhouse.engine.service import CALLS, OPEN, EngineService, Manager
 from meterhouse.engine.start import EngineConfig
 from meterhouse.errors import StoreError, UnwrittenError
@@ -30,7 +30,10 @@ def serve(address: str, key: bytes, config: EngineConfig, may_proceed: Event) ->
         try:
             may_proceed.wait()
             ledger = open_ledger(config.database_url)
-            usage = open_pair(ledger, config.clickhouse_url, config.mismatched_stores)
+            if config.role == "all":
+                usage = open_pair(ledger, config.clickhouse_url, config.mismatched_stores)
+            else:
+                usage = open_usage(ledger, config.clickhouse_url)
         except StoreError as error:
             tell.write(f"{error}\n")
             return

@@ -23,7 +23,7 @@ from threading import Event, Thread, Timer
 from typing import IO, NamedTuple, Self, cast
 
 from meterhouse import limits
-from meterhouse.config import Config, LogFormat, MismatchedStores
+from meterhouse.config import Config, LogFormat, MismatchedStores, Role
 
 
 class EngineConfig(NamedTuple):
@@ -32,6 +32,7 @@ class EngineConfig(NamedTuple):
     database_url: str
     clickhouse_url: str
     mismatched_stores: MismatchedStores
+    role: Role
     deduplication_days: int
     log_format: LogFormat
     log_level: str
@@ -43,6 +44,7 @@ class EngineConfig(NamedTuple):
             config.database_url,
             config.clickhouse_url,
             config.mismatched_stores,
+            config.role,
             config.deduplication_days,
             config.log_format,
             config.log_level,

@@ -153,14 +153,6 @@ def give_out_after(connection: sa.Connection, position: int) -> None:
         connection.execute(_forward, {"position": position})
 
 
-def watermark(connection: sa.Connection) -> int:
-    """Return a position that is past: whoever has it or a smaller one has committed.
-
-    Nobody gets a smaller one any more.
-    """
-    return last_position(connection)
-
-
 def read_id_key(connection: sa.Connection) -> bytes:
     """Return what hides positions in the ids of events."""
     key: bytes = connection.execute(sa.select(event_id_key.c.key)).scalar_one()

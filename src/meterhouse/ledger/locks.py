@@ -14,7 +14,9 @@ class Lock(IntEnum):
     OWNER = 1_465_404_231
     JOURNAL = 1_465_404_232
     OUTBOX = 1_465_404_233
-    CATALOG = 1_465_404_240
+    PAIR = 1_465_404_234
+    START = 1_465_404_235
+    CATALOG = 1_465_404_236
 
 
 _KEY = "({}, quote_ident(current_schema())::regnamespace::oid::int)"

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.background import Background
 from meterhouse.errors import StoreError
-from meterhouse.ingest.accept import Acceptor
 from meterhouse.ledger import blocks, journal, watermark
 from meterhouse.ledger.watermark import Watermark
 from meterhouse.processing.heartbeat import Heartbeat
 from meterhouse.processing.partitions import Partitions
+from meterhouse.processing.process import Backlog
 from meterhouse.stores import Stores
 
 log = logging.getLogger("meterhouse.progress")
@@ -127,13 +127,13 @@ class SharedProgress(Background):
         self,
         stores: Stores,
         heartbeat: Heartbeat,
-        acceptor: Acceptor,
+        backlog: Backlog,
         ask: Callable[[], None],
     ) -> None:
         super().__init__()
         self._stores = stores
         self._heartbeat = heartbeat
-        self._acceptor = acceptor
+        self._backlog = backlog
         self._ask = ask
         self._moved = asyncio.Condition()
         self._readers = 0
@@ -195,10 +195,10 @@ class SharedProgress(Background):
 
     async def _count(self) -> None:
         """Take up what waits at all nodes, and what this one has added meanwhile."""
-        before = self._acceptor.journal_events
+        before = self._backlog.journal_events
         seen = await self._see()
-        added = self._acceptor.journal_events - before
-        self._acceptor.journal_events = seen.backlog_events + added
+        added = self._backlog.journal_events - before
+        self._backlog.journal_events = seen.backlog_events + added
         self.api_nodes = max(seen.api_nodes, 1)
         self._trouble = None if seen.workers else _NO_WORKER
 
