@@ -12,7 +12,7 @@ from meterhouse.identifiers.index import Identifiers, day_of
 from meterhouse.identifiers.load import Loader
 from meterhouse.metering.identifier import identifier_digest, partition_of
 from meterhouse.usage.store import UsageStore
-from tests.metering.samples import NOW
+from tests.metering.samples import DAY, NOW
 from tests.pipeline import DAYS, Pipeline, put_claims
 
 TODAY = day_of(NOW)
@@ -82,6 +82,26 @@ def test_it_adds_what_fits_into_one_part(stored: Pipeline) -> None:
     assert part.digests == len(MANY + OLD + OLDER)
     identifiers.stored({TODAY: OLDER})
     assert identifiers.suspects(OLDER) == OLDER
+
+
+def test_suspicions_that_are_over_are_forgotten(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RETAIN_INTERVAL_SECONDS", 0.01)
+    identifiers = Identifiers(DAYS)
+    loader = Loader(pipeline.stores, identifiers, pipeline.clock, pipeline.metrics)
+    pipeline.clock.set(NOW + 2 * DAY)
+
+    async def body() -> None:
+        identifiers.claim({OVER: OLD})
+        identifiers.stored({OVER: OLD})
+        loader.start()
+        async with asyncio.timeout(30):
+            while identifiers.unloaded() or identifiers.suspects(OLD):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await loader.stop()
+
+    asyncio.run(body())
 
 
 def test_it_learns_of_the_partitions_that_have_come(stored: Pipeline) -> None:

@@ -43,8 +43,9 @@ def check(
             (refused if rejected else kept).append(one.event.payload["tier"])
             if rejected:
                 assert rejected.code == "meter_event_dimension_count_too_high"
-        if written:
-            Combinations.write(connection, admission.new)
+        if written and not Combinations.write(connection, admission.new):
+            connection.rollback()
+            return [], ["too many"]
     return kept, refused
 
 
@@ -52,6 +53,32 @@ def test_known_combinations_go_on_counting_when_a_new_one_is_too_many(pipeline: 
     events = [accepted(tier) for tier in "abcab"]
     assert check(pipeline, Combinations(), *events) == (list("abab"), ["c"])
     assert pipeline.rows(dimension_combinations) == 2
+
+
+@pytest.fixture
+def shared(pipeline: Pipeline) -> Pipeline:
+    if not pipeline.stores.shared:
+        pytest.skip("one judge has a ledger on SQLite to itself")
+    return pipeline
+
+
+def test_judges_who_do_not_know_of_each_other_admit_no_more_together(shared: Pipeline) -> None:
+    one, other = Combinations(), Combinations()
+    assert check(shared, one, accepted("a")) == (["a"], [])
+    assert check(shared, other, accepted("b")) == (["b"], [])
+    assert check(shared, one, accepted("c")) == ([], ["too many"])
+    assert shared.rows(dimension_combinations) == 2
+    one.clear()  # the batch is judged anew
+    assert check(shared, one, accepted("c"), accepted("b")) == (["b"], ["c"])
+
+
+def test_judges_who_do_not_know_of_each_other_admit_the_same_once(shared: Pipeline) -> None:
+    one, other = Combinations(), Combinations()
+    for judge in (one, other):
+        assert check(shared, judge, accepted("z", customer="cus_2")) == (["z"], [])
+    assert check(shared, one, accepted("a"), accepted("z")) == (["a", "z"], [])
+    assert check(shared, other, accepted("z"), accepted("a")) == (["z", "a"], [])
+    assert shared.rows(dimension_combinations) == 3
 
 
 def test_what_was_seen_is_remembered_in_the_ledger(pipeline: Pipeline) -> None:

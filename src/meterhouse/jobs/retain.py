@@ -63,7 +63,6 @@ class Retention(Background):
     async def sweep(self) -> int:
         """Delete everything that is over its time; return how many rows left the ledger."""
         now = self._clock.now()
-        self._identifiers.drop(now)
         rejected, logs = now - _REJECTED_EVENTS, now - _REQUEST_LOGS
         for table, partition in (
             ("identifiers", self._identifiers.first_day_kept(now)),
