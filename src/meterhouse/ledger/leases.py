@@ -8,12 +8,12 @@ What a reader may rely on:
   Renewing waits for nobody's commits.
 """
 
-import time
 from contextlib import closing
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from meterhouse.clock import SystemClock
 from meterhouse.errors import OvertakenError, StoreError
 from meterhouse.ledger.dialect import insert_missing
 from meterhouse.ledger.tables import leases
@@ -40,7 +40,7 @@ _EPOCH = "SELECT epoch FROM leases WHERE name = {} FOR KEY SHARE"
 def now(connection: sa.Connection) -> int:
     """Return what the clock of the database shows, in ms; on SQLite that is this machine's."""
     if connection.dialect.name == "sqlite":
-        return time.time_ns() // 1_000_000
+        return SystemClock().now()
     reached: int = connection.execute(_now).scalar_one()
     return reached
 
