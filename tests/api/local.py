@@ -22,6 +22,8 @@ from meterhouse import limits
 from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.jobs.owned import JobName
+from meterhouse.ledger.engine import open_ledger
+from meterhouse.ledger.owner import Owner
 from meterhouse.logs import AnsweredRequest
 from meterhouse.usage.store import UsageStore
 from tests.blank import blank_ledger
@@ -40,10 +42,16 @@ class LocalServer:
 
     def __init__(self, runner: asyncio.Runner, data_dir: Path, settings: dict[str, str]) -> None:
         self._runner = runner
+        self.loop = runner.get_loop()
         self.clock = ManualClock(NOW * 1000)
         self.noted: list[AnsweredRequest] = []
         options = {"data_dir": str(data_dir), "api_keys": f"{TEST_KEY},{LIVE_KEY}", **settings}
-        self.meterhouse = Whole(Config.read(options, {}), self.clock, self.noted.append)
+        config = Config.read(options, {})
+        ledger = None
+        if config.role != "all":
+            owner = Owner.here(data_dir, NOW * 1000)
+            ledger = open_ledger(config.database_url, owner, alone=False)
+        self.meterhouse = Whole(config, self.clock, self.noted.append, ledger=ledger)
 
     def run(self, work: Awaitable[T]) -> T:
         """Run `work` in the program's event loop."""

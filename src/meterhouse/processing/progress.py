@@ -57,9 +57,6 @@ class Progress(Protocol):
     def wake(self) -> None:
         """Tell that the journal has something new."""
 
-    def trouble(self) -> str | None:
-        """Return why nothing is processed, None when it is."""
-
 
 class Watched(Progress, Protocol):
     """Progress that can be looked at."""
@@ -93,7 +90,6 @@ class LocalProgress:
         self.reach = processor.reach
         self.settle = processor.settle
         self.wake = processor.wake
-        self.trouble = processor.trouble
 
     @property
     def passed(self) -> int:
@@ -111,9 +107,6 @@ class LocalProgress:
             return None
         position, received_at = oldest
         return Look(position - 1, received_at)
-
-
-_NO_WORKER = "Events are acknowledged, but no worker is there to process them."
 
 
 class SharedProgress(Background):
@@ -138,14 +131,16 @@ class SharedProgress(Background):
         self._moved = asyncio.Condition()
         self._readers = 0
         self._watching: asyncio.Task[None] | None = None
-        self._trouble: str | None = None
         self.busy = asyncio.Event()
         self.busy.set()  # always, for others may accept something at any time
         self.passed = 0
         self.api_nodes = 1  # that answer at present, this one among them
 
     async def reach(self, *, strong: bool) -> bool:
-        """Wait as `Progress` says. Where much waits it is worked at, and nothing is held back."""
+        """Wait as `Progress` says. Where much waits it is worked at, and nothing is held back.
+
+        Where nobody works nobody could be asked for what was held back.
+        """
         seconds = limits.CONSISTENCY_WAIT_SECONDS_MAX
         if strong:
             return await self.settle(seconds)
@@ -154,7 +149,8 @@ class SharedProgress(Background):
             seen.rows < limits.WATERMARK_JOURNAL_ROWS_MAX
             and seen.events < limits.PROCESS_HELD_EVENTS_MAX
         )
-        if seen.rows and seen.backlog_events < limits.PROCESS_BATCH_EVENTS_MAX:
+        behind = seen.backlog_events >= limits.PROCESS_BATCH_EVENTS_MAX
+        if seen.rows and seen.workers and not behind:
             lag = 0 if few else limits.PROGRESS_LAG_MILLISECONDS
             await self._waited(seen.now - lag, seconds)
         return False
@@ -165,10 +161,6 @@ class SharedProgress(Background):
 
     def wake(self) -> None:
         """Do nothing: the owners look by themselves."""
-
-    def trouble(self) -> str | None:
-        """Return why nothing is processed, None when it is."""
-        return self._trouble
 
     async def look(self) -> Look:
         """Look at the clock and at what other nodes have under way."""
@@ -200,7 +192,6 @@ class SharedProgress(Background):
         added = self._backlog.journal_events - before
         self._backlog.journal_events = seen.backlog_events + added
         self.api_nodes = max(seen.api_nodes, 1)
-        self._trouble = None if seen.workers else _NO_WORKER
 
     async def _see(self) -> Watermark:
         seen = await self._stores.read(watermark.read, self._heartbeat.node)
