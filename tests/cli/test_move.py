@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from meterhouse.ledger import partitions
+from meterhouse.ledger.engine import open_ledger
 from tests.cli.samples import ENVIRONMENT, meterhouse
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
@@ -198,6 +200,8 @@ def test_there_and_back_everything_is_as_it_was(
     told_next = moved(used.places, servers)
     assert "METERHOUSE_DATABASE_URL=… METERHOUSE_CLICKHOUSE_URL=… meterhouse serve" in told_next
     assert verified(used.places) == verified(servers) == before
+    with open_ledger(servers.stores["database_url"]) as ledger, ledger.read() as connection:
+        assert partitions.count(connection) > 1
     with serving(tmp_path / "node", **servers.stores) as server:
         sender = Sender(server)
         assert told(sender) == used.told

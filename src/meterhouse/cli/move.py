@@ -178,6 +178,8 @@ async def _finish(pair: Pair, deduplication_days: int) -> None:
 def _opened_target(config: Config) -> Iterator[Pair]:
     owner = Owner.here(config.data_dir, SystemClock().now())
     with open_ledger(config.database_url, owner) as ledger, ExitStack() as opened:
+        with ledger.write() as connection:
+            partitions.provision(connection, config.partitions)
         usage = UsageStore.open(config.clickhouse_url)
         opened.callback(usage.close)
         yield Pair(ledger, usage)
