@@ -44,7 +44,7 @@ def workers(
 
 def run(body: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(150):
             await body()
 
     asyncio.run(whole())
@@ -123,6 +123,32 @@ def test_what_waits_when_a_worker_comes_is_processed(workers: Workers) -> None:
 
     run(body)
     balanced(workers, 30, 30)
+
+
+def test_what_a_former_owner_has_stored_is_waited_for_before_anything_is_asked(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica may be behind the one that the former owner wrote to."""
+    asked: list[str] = []
+    for name in ("sync", "claims", "claim_days", "insert"):
+        work = getattr(UsageStore, name)
+
+        def noted(*args: Any, run: Callable[..., Any] = work) -> Any:
+            asked.append(run.__name__)
+            return run(*args)
+
+        monkeypatch.setattr(UsageStore, name, noted)
+
+    async def body() -> None:
+        workers.send(*names(0, 20))
+        worker = await workers.add()
+        await workers.stored(worker)
+        await worker.stop()
+
+    run(body)
+    assert asked.count("sync") >= PARTITIONS + 1  # each partition, and what their filters load
+    assert asked[0] == "sync"
+    assert "insert" in asked
 
 
 @pytest.mark.parametrize("moment", ["before", "within", "after"])

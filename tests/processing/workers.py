@@ -152,7 +152,7 @@ class Workers:
             journal.append(connection, position, pack(events, PARTITIONS))
             tallies.add(connection, {tallies.Line(self.scope.id, "acknowledged"): len(events)})
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 30) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something holds."""
         async with asyncio.timeout(seconds):
             while not holds():  # noqa: ASYNC110 - several ledgers tell nobody

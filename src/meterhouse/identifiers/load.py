@@ -48,6 +48,7 @@ class Loader(Worker):
         partitions = self._identifiers.partitions
         since = self._identifiers.first_day_kept(self._clock.now())
         stored, total = {number: Filter(partitions) for number in shares}, 0
+        await self._stores.usage(UsageStore.sync)
         for day, rows in await self._stores.usage(UsageStore.claim_days, since):
             pieces = rows // limits.FILTER_LOAD_DIGESTS + 1
             for piece in range(pieces):

@@ -259,6 +259,8 @@ class Processor:
         The count goes through the writer's queue, so it comes in order with the acceptor's own.
         """
         await self._pause()
+        if self.lease is not None:  # answers have to hold what a former owner has stored
+            await self._stores.usage(UsageStore.sync)
         await self._identifiers.recover(self._stores, self.number)
         await self._store_left_behind()
         self.backlog.journal_events = await self._stores.write(journal.pending_events, self.number)
