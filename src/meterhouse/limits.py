@@ -311,7 +311,7 @@ LEDGER_TENDER_CONNECTIONS = (
     2  # connections beside the writer's, by which a process shows that it lives
 )
 LEDGER_WRITE_SECONDS_MAX = 20  # of a statement that an owner of a ledger on PostgreSQL writes
-LEDGER_IDLE_SECONDS_MAX = 5  # between two statements of such a transaction; then it is undone
+LEDGER_IDLE_SECONDS_MAX = 8  # between two statements of such a transaction; then it is undone
 LEDGER_STATEMENTS_CACHED_MAX = 1_000
 LEDGER_BUSY_SECONDS_MAX = 10
 LEDGER_CACHE_BYTES_MAX = 64 * 1_048_576  # pages that the SQLite writer keeps in memory
