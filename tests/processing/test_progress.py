@@ -87,6 +87,7 @@ def test_who_does_not_ask_for_all_waits_for_what_was_held_back(
 
     async def body() -> None:
         assert await nodes.left.send(submission("a")) is None
+        monkeypatch.setattr(limits, "PROCESS_ASKED_MILLISECONDS", 0)
         assert not await told(nodes.right)  # for nobody is there who holds it back
         await enter(nodes)
         assert await told(nodes.right)
@@ -94,6 +95,10 @@ def test_who_does_not_ask_for_all_waits_for_what_was_held_back(
         await nodes.left.stores.write(ledger_nodes.leave, WORKER.id)  # it would get its share
         await nodes.work()
         assert await nodes.left.send(submission("b")) is None
+        for name in ("PROCESS_ASKED_MILLISECONDS", "PROGRESS_LAG_MILLISECONDS"):
+            monkeypatch.setattr(limits, name, 60_000)
+        assert not await told(nodes.right)  # it has just asked
+        monkeypatch.setattr(limits, "PROCESS_ASKED_MILLISECONDS", 0)
         assert await told(nodes.right)
         assert nodes.pipeline.stored() == 2
 

@@ -9,6 +9,8 @@ and waits until every partition has come so far.
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -129,6 +131,7 @@ class SharedProgress(Background):
         self._backlog = backlog
         self._ask = ask
         self._moved = asyncio.Condition()
+        self._asked = -math.inf  # when a reader waited last
         self._readers = 0
         self._watching: asyncio.Task[None] | None = None
         self.busy = asyncio.Event()
@@ -139,6 +142,7 @@ class SharedProgress(Background):
     async def reach(self, *, strong: bool) -> bool:
         """Wait as `Progress` says. Where much waits it is worked at, and nothing is held back.
 
+        Nothing is for a while after a question, either; so who asks often need not wait each time.
         Where nobody works nobody could be asked for what was held back.
         """
         seconds = limits.CONSISTENCY_WAIT_SECONDS_MAX
@@ -151,7 +155,8 @@ class SharedProgress(Background):
         )
         behind = seen.backlog_events >= limits.PROCESS_BATCH_EVENTS_MAX
         if seen.rows and seen.workers and not behind:
-            lag = 0 if few else limits.PROGRESS_LAG_MILLISECONDS
+            just_now = time.monotonic() - limits.PROCESS_ASKED_MILLISECONDS / 1000
+            lag = 0 if few and self._asked < just_now else limits.PROGRESS_LAG_MILLISECONDS
             await self._waited(seen.now - lag, seconds)
         return False
 
@@ -205,6 +210,7 @@ class SharedProgress(Background):
         """Wait until all partitions have come to a mark; False if time is up."""
         if self.passed >= mark:
             return True
+        self._asked = time.monotonic()
         self._ask()
         self._readers += 1
         if self._watching is None:
