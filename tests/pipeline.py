@@ -183,11 +183,11 @@ def customer(scope: Scope, **changes: Any) -> Customer:
     return Customer(**(values | changes))
 
 
-def write_journal(pipeline: "Pipeline", *events: MeterEvent) -> None:
+def write_journal(pipeline: "Pipeline", *events: MeterEvent, partition: int = 0) -> None:
     """Append a row of events to the journal."""
     with pipeline.stores._ledger.write() as connection:
         position = journal.reserve(connection, len(events))
-        journal.append(connection, position, [journal.pack(events)])
+        journal.append(connection, position, [journal.pack(events, partition)])
 
 
 async def stream(pipeline: "Pipeline", *events: MeterEvent) -> None:

@@ -9,8 +9,8 @@ from meterhouse import limits
 from meterhouse.engine.service import EngineService
 from meterhouse.errors import StoreError
 from meterhouse.identifiers.index import day_of
-from meterhouse.judging.judge import Judge
-from meterhouse.ledger import timekeeping
+from meterhouse.judging.judge import Judge, UnderWay
+from meterhouse.ledger import partitions, timekeeping
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.ledger.tallies import Line
@@ -223,3 +223,28 @@ def test_it_does_not_matter_how_many_events_are_judged_at_once(
         Line(1, "rejected", "meter_event_dimension_count_too_high"): 1,
         Line(1, "rejected", "meter_event_invalid_value"): 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("partition", "batches"),
+    [(0, [(0, 5, []), (0, 6, [])]), (3, [(3, 0, [(3, 5)]), (3, 0, [(3, 6)])])],
+)
+def test_slots_tell_the_batch_of_their_partition(
+    pipeline: Pipeline, partition: int, batches: list[tuple[int, int, list[tuple[int, int]]]]
+) -> None:
+    ledger = pipeline.stores._ledger
+    with ledger.write() as connection:
+        partitions.provision(connection, 4)
+        partitions.number_after(connection, {partition: 4})
+    judge = Judge(ledger, pipeline.engine._usage, DAYS, partition)
+    told = []
+    under_way = UnderWay(0, [])
+    for identifier in "ab":
+        write_journal(pipeline, streamed(identifier), partition=partition)
+        judge.judge(under_way)
+        verdict = judge.conclude({})
+        under_way = verdict.under_way
+        [slots] = [one for one in verdict.blocks if one.destination == "usage_slots"]
+        [row, *_] = block.read(slots.body).to_pylist()
+        told.append((slots.partition, row["batch"], row["batches"]))
+    assert told == batches

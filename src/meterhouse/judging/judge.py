@@ -301,7 +301,7 @@ def _blocks(
     again = block.by_month(duplicates, "received_at")
     made = [
         *block.pack("events", events),
-        *block.pack("usage_slots", slots(events, batch.meters, 0, batch.last)),
+        *block.pack("usage_slots", slots(events, batch.meters, batch.partition, batch.number)),
         *block.pack("rejected_events", wrong),
         *block.pack("duplicate_events", again),
         *block.identifiers(claims),

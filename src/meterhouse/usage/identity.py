@@ -38,7 +38,6 @@ FROM
     UNION ALL SELECT max(position) FROM rejected_events
     UNION ALL SELECT max(position) FROM duplicate_events
     UNION ALL SELECT max(position) FROM identifiers
-    UNION ALL SELECT max(greatest(batch, arrayMax(mapValues(batches)))) FROM usage_slots
 )
 """
 
