@@ -93,7 +93,7 @@ def announce(listening: Listening) -> None:
     if listening.open:
         console.print(Text(_OPEN, style="yellow"))
     if listening.dashboard is None:
-        console.print(Text("\nIt works; it answers /healthz, /readyz and /metrics alone.\n"))
+        console.print(Text("\nA worker: its port answers /healthz, /readyz and /metrics alone.\n"))
         return
     if listening.first_key:
         console.print(Text("\nTry it:", style="bold"))
