@@ -52,6 +52,15 @@ def test_a_measure_takes_what_is_larger_than_itself_when_it_is_full() -> None:
     assert measure.take(1, 9_100)
 
 
+def test_nodes_that_share_a_rate_have_their_part_of_it() -> None:
+    measure = Measure(10, 0)
+    assert [measure.take(1, 0, nodes=4) for _ in range(3)] == [True, True, False]
+    assert not measure.take(1, 199, nodes=4)
+    assert measure.take(1, 200, nodes=4)
+    assert not measure.take(1, 299, nodes=4)
+    assert measure.take(1, 380)  # the others have gone
+
+
 def test_a_clock_that_goes_back_gives_nothing() -> None:
     measure = Measure(1, 1_000)
     assert measure.take(1, 1_000)
