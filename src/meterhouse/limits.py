@@ -140,6 +140,7 @@ STILL_POLL_MILLISECONDS = 100  # the same while somebody does
 # From the journal to the usage store.
 ACCEPT_GROUP_EVENTS_MAX = 2_000  # events in one commit
 ACCEPT_GATHER_MICROSECONDS = 500  # how long a quiet spell ends the gathering of a group
+ACCEPT_ATTEMPTS_MAX = 5  # at a commit whose idempotency keys other processes use meanwhile
 ACCEPT_WAITING_EVENTS_MAX = 20_000  # events waiting for a commit; beyond it senders hear 429
 RECENT_CLAIM_SECONDS_MAX = 60  # from a question about an identifier until it is taken
 RECENT_CLAIM_MINUTES = 5  # that a claim is kept in the ledger once the usage store has it

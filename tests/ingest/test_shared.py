@@ -10,7 +10,13 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import OvertakenError, Refusal, StoreError
-from meterhouse.ingest.commit import Answer, StreamSubmission, Submission
+from meterhouse.ingest.commit import (
+    Answer,
+    ConflictError,
+    StreamSubmission,
+    Submission,
+    _Group,
+)
 from meterhouse.ledger import journal, tables, tallies
 from meterhouse.metering.identifier import identifier_digest, partition_of
 from meterhouse.usage.store import UsageStore
@@ -173,6 +179,24 @@ def test_an_identifier_is_taken_from_the_middle_of_a_commit_on(
     answers = nodes.run(lambda: within(nodes, monkeypatch, *sent))
     assert told(answers) == ["acknowledged", duplicate("a")]
     assert nodes.pipeline.books() == {"acknowledged": 1, "pending": 1}
+
+
+def test_a_key_that_is_always_used_before_us_is_no_fault_of_ours(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender hears 503, and may try again."""
+
+    def conflict(*_: Any) -> None:
+        raise ConflictError
+
+    async def body() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(_Group, "write", conflict)
+            with pytest.raises(StoreError, match="again and again"):
+                await nodes.left.send(submission("a", key="key"))
+        assert await nodes.left.send(submission("a", key="key")) is None
+
+    nodes.run(body)
 
 
 def test_what_a_commit_took_that_failed_is_free(

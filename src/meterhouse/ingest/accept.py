@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from meterhouse import limits
 from meterhouse.clock import Clock
+from meterhouse.errors import StoreError
 from meterhouse.ingest.claims import Asked, Claims
 from meterhouse.ingest.commit import (
     Answer,
@@ -219,13 +220,16 @@ class Acceptor:
             self._on_commit(committed.last)
 
     async def _written(self, group: list["_Waiting"], now: int) -> Committed:
-        """Commit a group; once more where somebody else came first with an idempotency key."""
+        """Commit a group; again where somebody else came first with an idempotency key."""
         sent = [one.sent for one in group]
-        write, claims, partitions = self._stores.write_then, self._claims, self._partitions
-        try:
-            return await write(self._note, commit, sent, now, claims, partitions)
-        except ConflictError:
-            return await write(self._note, commit, sent, now, claims, partitions)
+        for _ in range(limits.ACCEPT_ATTEMPTS_MAX):
+            try:
+                return await self._stores.write_then(
+                    self._note, commit, sent, now, self._claims, self._partitions
+                )
+            except ConflictError:
+                continue
+        raise StoreError("Other processes use the same idempotency keys again and again.")
 
     def _note(self, committed: Committed) -> None:
         self._claims.committed(committed.claims)
