@@ -48,5 +48,6 @@ def test_positions_that_are_known_elsewhere_are_not_given_out(ledger: Ledger) ->
         journal.give_out_after(connection, 7)
         assert journal.reserve(connection, 2) == 8
         journal.give_out_after(connection, 3)
+        journal.give_out_after(connection, 9)
         step = JOURNAL_COMMIT_POSITIONS if ledger.shared else 2
         assert journal.reserve(connection, 1) == 8 + step

@@ -90,13 +90,11 @@ _reserve = (
     .values(next_position=journal_head.c.next_position + sa.bindparam("count"))
     .returning(journal_head.c.next_position)
 )
-_LAST = (
-    "SELECT CASE WHEN is_called THEN last_value + "  # noqa: S608 - a number
-    f"{JOURNAL_COMMIT_POSITIONS} ELSE last_value END - 1 FROM journal_positions"
-)
+_NEXT = f"CASE WHEN is_called THEN last_value + {JOURNAL_COMMIT_POSITIONS} ELSE last_value END"
+_LAST = f"SELECT {_NEXT} - 1 FROM journal_positions"  # noqa: S608 - a number
 _forward = sa.text(
-    "SELECT setval('journal_positions', :position + 1, false) FROM journal_positions"
-    " WHERE last_value <= :position"
+    "SELECT setval('journal_positions', :position + 1, false) FROM journal_positions"  # noqa: S608
+    f" WHERE {_NEXT} <= :position"
 )
 _read = sa.select(journal.c.position, journal.c.kind, journal.c.body).order_by(journal.c.position)
 _sizes = sa.select(journal.c.position, journal.c.events, sa.func.length(journal.c.body)).order_by(

@@ -418,10 +418,9 @@ async def store_left_behind(
 ) -> dict[int, list[bytes]]:
     """Bring the blocks that a crash or a failure left behind into the usage store.
 
-    Those of one `partition` are brought, or all. From then on answers hold what owners before have
-    stored, too. Returns the digests of the identifiers among them, by day.
+    Those of one `partition` are brought, or all. Returns the digests of the identifiers among them,
+    by day.
     """
-    await stores.usage(UsageStore.sync)
     left = await stores.read(blocks.read, None, partition)
     for one in left:
         if lease is not None:
