@@ -1,4 +1,5 @@
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -117,3 +118,14 @@ def test_activity_adds_up_to_the_books() -> None:
         tallies.Line(1, "rejected", "a"): 4,
         tallies.Line(2, "duplicate"): 5,
     }
+
+
+def test_lines_are_added_in_one_order_whoever_adds_them() -> None:
+    """Given two who add the same lines, then neither holds one that the other waits for."""
+    connection = Mock()
+    connection.dialect.name = "postgresql"
+    lines = [line(2), line(1, outcome="rejected"), line(1, start=WINDOW), line(1)]
+    activity.add(connection, lines)
+    _, rows = connection.execute.call_args.args
+    assert [row["scope"] for row in rows] == [1, 1, 1, 2]
+    assert [row["outcome"] for row in rows[:2]] == ["accepted", "rejected"]
