@@ -92,6 +92,35 @@ class Metrics:
             "1 as soon as the filter of identifiers has what was stored before the start.",
             registry=self.registry,
         )
+        self.lease_epoch = Gauge(
+            "meterhouse_lease_epoch",
+            "The epoch of each lease that this process has: of a partition, or of a job.",
+            ("lease",),
+            registry=self.registry,
+        )
+        self.lease_takeovers = Counter(
+            "meterhouse_lease_takeovers",
+            "Leases taken over from a process that did not renew them in time.",
+            ("lease",),
+            registry=self.registry,
+        )
+        self.lease_renewal_failures = Counter(
+            "meterhouse_lease_renewal_failures",
+            "Times that this process could not renew its leases.",
+            registry=self.registry,
+        )
+        self.partition_lag_seconds = Gauge(
+            "meterhouse_partition_lag_seconds",
+            "How long ago, by the ledger's clock, all that a partition had could be read.",
+            ("partition",),
+            registry=self.registry,
+        )
+        self.partition_backlog_events = Gauge(
+            "meterhouse_partition_backlog_events",
+            "Events that wait in a partition.",
+            ("partition",),
+            registry=self.registry,
+        )
         self.zone_rules = Info(
             "meterhouse_timezone_rules",
             "The rules by which days of time zones are cut: IANA's version, and whose they are.",

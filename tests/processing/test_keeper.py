@@ -15,6 +15,7 @@ from meterhouse.errors import OvertakenError
 from meterhouse.ledger import leases, nodes, tables
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.nodes import Node
+from meterhouse.metrics import Metrics
 from meterhouse.processing import lease as lease_module
 from meterhouse.processing.keeper import Keeper
 from meterhouse.processing.lease import Lease
@@ -57,12 +58,14 @@ class Worker:
         self.cluster = cluster
         self.name = name
         self.partitions, self.jobs = Work("partition", PARTITIONS), Work("job", JOBS)
+        self.metrics = Metrics()
         self.told = 0
         self.keeper = Keeper(
             cluster.stores,
             self.name,
             partitions=self.partitions,
             jobs=self.jobs,
+            metrics=self.metrics,
             tell=self._tell,
         )
         with cluster.ledger.write() as connection:
@@ -75,6 +78,15 @@ class Worker:
     def has(self) -> set[str]:
         """The names of what this one believes to have."""
         return {one.name for one in self.partitions.leases if one.epoch is not None}
+
+    def told_by(self, metric: str) -> dict[str, float]:
+        """Return what a metric tells of each lease."""
+        return {
+            sample.labels["lease"]: sample.value
+            for family in self.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == metric
+        }
 
     async def beat(self) -> None:
         await self.cluster.stores.write(nodes.expire)
@@ -213,6 +225,12 @@ def test_what_one_had_that_died_is_taken_over_in_time(cluster: Cluster) -> None:
         assert cluster.shares(*others) == [4, 4]
         for lease in dead.partitions.running:
             assert not await dead.commit(lease)
+        for one in others:
+            told = one.told_by("meterhouse_lease_epoch")
+            assert {name: told[name] for name in one.has} == dict.fromkeys(one.has, 2.0)
+        assert sum(
+            sum(one.told_by("meterhouse_lease_takeovers_total").values()) for one in others
+        ) >= len(dead.has)
 
     asyncio.run(body())
 
@@ -362,7 +380,7 @@ class Model:
         """Let a worker try to take a partition by what it has seen long ago."""
         lease = worker.partitions.leases[number]
         if lease.epoch is None:
-            await worker.keeper._take(worker.partitions, lease)
+            await worker.keeper._take(worker.partitions, lease, anothers=False)
 
     async def owners(self, number: int) -> list[Worker]:
         """Return all, dead or alive, whose commits for a partition succeed."""

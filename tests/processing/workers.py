@@ -78,6 +78,7 @@ class Worker:
             self._heartbeat.node,
             partitions=self.partitions,
             jobs=NoJobs(),
+            metrics=self.metrics,
         )
 
     def _ask_usage(self, *args: Any, **kwargs: Any) -> Any:

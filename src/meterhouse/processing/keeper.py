@@ -26,6 +26,7 @@ from meterhouse.background import Background, is_set_within
 from meterhouse.errors import StoreError
 from meterhouse.ledger import leases, nodes
 from meterhouse.ledger.leases import Held
+from meterhouse.metrics import Metrics
 from meterhouse.processing.lease import Lease, clock
 from meterhouse.stores import Stores
 
@@ -69,6 +70,7 @@ class Keeper(Background):
         *,
         partitions: Holder,
         jobs: Holder,
+        metrics: Metrics,
         tell: Callable[[], None] = lambda: None,
     ) -> None:
         """Act for the `node` of this id; `tell` is called when something was given back."""
@@ -76,6 +78,7 @@ class Keeper(Background):
         self._stores = stores
         self._node = node
         self._holders = (partitions, jobs)
+        self._metrics = metrics
         self._tell = tell
         self._look = asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -118,7 +121,11 @@ class Keeper(Background):
     async def _renew(self) -> None:
         """Renew what is ours; end what is not any more, let go what nobody here has."""
         since = clock()
-        mine = await self._stores.tend(leases.renew, self._node, limits.LEASE_SECONDS)
+        try:
+            mine = await self._stores.tend(leases.renew, self._node, limits.LEASE_SECONDS)
+        except StoreError:
+            self._metrics.lease_renewal_failures.inc()
+            raise
         for holder in self._holders:
             for lease in _held(holder):
                 epoch = mine.pop(lease.name, None)
@@ -142,7 +149,9 @@ class Keeper(Background):
             free = [one for one in holder.leases if self._is_free(one, view)]
             # In another order than others, who look at the same time.
             for lease in random.sample(free, len(free))[: max(0, share - len(mine))]:
-                await self._take(holder, lease)
+                held = view.held.get(lease.name)
+                anothers = held is not None and held.owner not in {leases.NOBODY, self._node}
+                await self._take(holder, lease, anothers=anothers)
             leaving = any(one.name in self._ending for one in mine)
             if len(mine) > share and not leaving:
                 self._give_back(holder, mine[-1])
@@ -153,7 +162,8 @@ class Keeper(Background):
         held = view.held.get(lease.name)
         return held is None or held.until <= view.now or held.owner == self._node
 
-    async def _take(self, holder: Holder, lease: Lease) -> None:
+    async def _take(self, holder: Holder, lease: Lease, *, anothers: bool) -> None:
+        """Take a lease; `anothers` tells that it is over, and was another process's."""
         since, self._taking = clock(), lease.name
         try:
             epoch = await self._stores.tend(
@@ -168,6 +178,8 @@ class Keeper(Background):
             self._end(holder, lease, self._drained)
             return
         log.info("%s is ours from now on (epoch %d)", lease.name, epoch)
+        self._metrics.lease_epoch.labels(lease.name).set(epoch)
+        self._metrics.lease_takeovers.labels(lease.name).inc(anothers)
         holder.gained(lease)
 
     def _give_back(self, holder: Holder, lease: Lease) -> None:
@@ -197,12 +209,14 @@ class Keeper(Background):
         self._ending[lease.name] = asyncio.create_task(end())
 
     async def _lost(self, holder: Holder, lease: Lease) -> None:
+        self._metrics.lease_epoch.remove(lease.name)
         await holder.lost(lease)
 
     async def _drained(self, holder: Holder, lease: Lease) -> None:
         await holder.drained(lease)
         epoch = lease.epoch
         lease.lose()
+        self._metrics.lease_epoch.remove(lease.name)
         if epoch is not None:
             await self._stores.tend(leases.release, lease.name, self._node)
             log.info("%s was given back", lease.name)

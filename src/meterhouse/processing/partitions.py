@@ -173,9 +173,20 @@ class Partitions:
         await self._rests.pop(number).stop()  # lest it holds the processor still
         await how(processor)
         del self._processors[number]
+        self._metrics.partition_backlog_events.remove(str(number))
+        self._metrics.partition_lag_seconds.remove(str(number))
         self.demand.processors = max(1, len(self._processors))
         self._identifiers.forget(number)
         await asyncio.to_thread(self._engine.forget, number)
+
+    def show(self, instant: int) -> None:
+        """Show in the metrics how far each is at an instant of the ledger's clock."""
+        for one in self.owned:
+            number = str(one.number)
+            self._metrics.partition_backlog_events.labels(number).set(one.backlog.journal_events)
+            if one.as_of:
+                lag = (instant - one.as_of) / 1000
+                self._metrics.partition_lag_seconds.labels(number).set(lag)
 
     def _processor(self, number: int, lease: Lease | None) -> Processor:
         self._processors[number] = made = Processor(

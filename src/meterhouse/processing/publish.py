@@ -81,6 +81,7 @@ class Publisher(Background):
             await one.look(instant, empty=one.number not in waiting)
             if asked and one.number in waiting:
                 one.hurry()
+        self._partitions.show(instant)
 
     async def _publish(self) -> None:
         """Tell what is new."""

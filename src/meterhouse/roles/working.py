@@ -146,6 +146,7 @@ class Sharing(Working):
             common.heartbeat.node,
             partitions=self.partitions,
             jobs=LeasedJobs(self.jobs, common.writing),
+            metrics=common.metrics,
             tell=common.sends("leases"),
         )
         common.signals.on("asked", self._publisher.ask)
