@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format bench bench-queries crash fuzz docs pictures lock clean
+.PHONY: help serve test lint format bench bench-cluster bench-queries crash crash-cluster fuzz docs pictures lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,15 @@ bench: $(TOOLS) ## Run the benchmarks; options in BENCH="…"
 bench-queries: $(TOOLS) ## Run the benchmark of queries; options in BENCH="…", such as --events 100000000
 	$(BIN)/python -m benchmarks.queries $(BENCH)
 
+bench-cluster: $(TOOLS) ## Run the benchmark of several nodes; options in BENCH="…"
+	$(BIN)/python -m benchmarks.cluster $(BENCH)
+
 crash: $(TOOLS) ## Kill the server at random moments under load, 500 times, and check the books
 	METERHOUSE_CRASH_KILLS=$${METERHOUSE_CRASH_KILLS:-500} $(BIN)/python -m pytest tests/crash $(TEST)
+
+crash-cluster: $(TOOLS) ## Kill and pause nodes and stores of a cluster under load, 1,000 times
+	METERHOUSE_CRASH_FAULTS=$${METERHOUSE_CRASH_FAULTS:-1000} \
+	  $(BIN)/python -m pytest tests/cluster/test_chaos.py -rP $(TEST)
 
 fuzz: $(TOOLS) ## Send odd requests for some minutes; the seed is printed, METERHOUSE_FUZZ_SEED repeats it
 	seed=$${METERHOUSE_FUZZ_SEED:-$$(date +%s)}; echo "METERHOUSE_FUZZ_SEED=$$seed"; \

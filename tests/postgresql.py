@@ -1,9 +1,11 @@
 """A real PostgreSQL server for the tests, and databases on it."""
 
 import itertools
+import subprocess
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.tables import metadata
 
+START_SECONDS_MAX = 60
 CONNECTIONS_MAX = 400  # after a restart: several processes of several servers
 
 
@@ -52,6 +55,12 @@ class PostgreSQL:
         else:
             self._blank.empty()
         return self._blank.url
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Connect to it."""
+        with self._admin.connect():
+            yield
 
     def close(self) -> None:
         """Let go of the server."""
@@ -118,7 +127,13 @@ def postgresql() -> Iterator[PostgreSQL]:
 
         def restart() -> None:
             stop()
-            started.ensure_postgres_running()
+            deadline = time.monotonic() + START_SECONDS_MAX
+            while True:
+                with suppress(subprocess.SubprocessError):  # on a busy machine it is given up early
+                    started.ensure_postgres_running()
+                with suppress(sa.exc.OperationalError), server.connected():
+                    return
+                assert time.monotonic() < deadline, "PostgreSQL does not start again"
 
         server = PostgreSQL(sa.make_url(started.get_uri()), restart)
         yield server

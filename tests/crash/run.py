@@ -113,11 +113,16 @@ class Run:
                 for window in (None, "day", "hour"):
                     told = await self._summaries(meter, customer, asked, window)
                     known = books.summaries(meter, customer, *asked, window)
-                    assert told == known, (meter.event_name, customer, window)
+                    wrong = sorted({*told} ^ {*known})
+                    assert told == known, (meter.event_name, customer, window, wrong)
             days = {
                 meter.id: books.summaries(meter, customer, *asked, "day")[::-1] for meter in METERS
             }
-            assert await self._usage(customer, asked) == days, customer
+            told_days = await self._usage(customer, asked)
+            for meter in METERS:
+                told, known = told_days[meter.id], days[meter.id]
+                wrong = sorted({*told} ^ {*known})
+                assert told == known, (meter.event_name, customer, "usage", wrong)
 
     async def _usage(
         self, customer: str, asked: Range

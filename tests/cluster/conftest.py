@@ -1,0 +1,31 @@
+"""Two nodes that answer and one that processes, for the tests that can share them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.clickhouse import Double
+from tests.cluster.samples import Cluster
+from tests.postgresql import PostgreSQL
+from tests.server import serving
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgresql_server: PostgreSQL,
+    clickhouse_server: Double,
+) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    stores = {
+        "database_url": postgresql_server.empty(),
+        "clickhouse_url": clickhouse_server.empty(),
+        "private_destinations": "open",
+    }
+    with ExitStack() as nodes:
+        one, other, worker = [
+            nodes.enter_context(serving(folder / name, role=name.partition("-")[0], **stores))
+            for name in ("api-1", "api-2", "worker-1")
+        ]
+        yield Cluster(one, other, worker)
