@@ -28,6 +28,7 @@ def test_the_defaults_need_no_setting() -> None:
         mismatched_stores="refuse",
         role="all",
         partitions=1,
+        processes=1,
         operator_token="",
         api_keys=(),
         limits="off",
@@ -183,6 +184,7 @@ def test_keys_are_no_option() -> None:
             "operator_short",
             "must be operator_ and at least 32 letters and digits",
         ),
+        ("processes", "65", "METERHOUSE_PROCESSES is '65', but must be a whole number from 1 to"),
         ("limits", "on", "must be one of: off, stripe."),
         ("rate_limits", "basic=1", "METERHOUSE_RATE_LIMITS holds 'basic=1', but must be a list"),
         ("rate_limits", "basic.live", "METERHOUSE_RATE_LIMITS is '', but must be a whole number"),
@@ -199,6 +201,35 @@ def test_a_wrong_setting_is_named(name: str, value: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(**{name: value})
     assert sentence in str(caught.value)
+
+
+ON_SERVERS = {"database_url": "postgresql://db/meterhouse", "clickhouse_url": "clickhouse://db"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {},
+            (
+                "METERHOUSE_PROCESSES is 4, but a ledger on SQLite belongs to one process. Name a "
+                "PostgreSQL database with METERHOUSE_DATABASE_URL, or leave it at 1."
+            ),
+        ),
+        (
+            {"database_url": "postgresql://db/meterhouse"},
+            (
+                "METERHOUSE_PROCESSES is 4, but a usage store in a folder belongs to one process. "
+                "Name a ClickHouse server with METERHOUSE_CLICKHOUSE_URL, or leave it at 1."
+            ),
+        ),
+    ],
+)
+def test_several_processes_need_stores_on_servers(settings: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(processes="4", **settings)
+    assert str(caught.value) == sentence
+    assert read(processes="4", **ON_SERVERS).processes == 4
 
 
 SERVERS = {"database_url": "postgresql://h/m", "clickhouse_url": "clickhouse://h/m"}

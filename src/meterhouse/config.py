@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from meterhouse.errors import ConfigError
-from meterhouse.limits import PARTITIONS_MAX, RATE_LIMIT_EVENTS_MAX
+from meterhouse.limits import PARTITIONS_MAX, PROCESSES_MAX, RATE_LIMIT_EVENTS_MAX
 from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.proxies import Proxies
 
@@ -147,6 +147,13 @@ SETTINGS: tuple[Setting, ...] = (
         f"Empty: {_PARTITIONS} on PostgreSQL; SQLite has one.",
     ),
     Setting(
+        "processes",
+        "1",
+        "How many processes answer behind one port, with workers beside them: one for each two. "
+        "More than one needs a ledger on PostgreSQL and a usage store on a ClickHouse server. Each "
+        "tells its health and metrics on 127.0.0.1, at one of the ports that follow `port`.",
+    ),
+    Setting(
         "operator_token",
         "",
         "What shows a server that its own operator asks, which may do everything: `operator_` and "
@@ -268,6 +275,7 @@ class Config:
     mismatched_stores: MismatchedStores
     role: Role
     partitions: int
+    processes: int
     operator_token: str
     api_keys: tuple[str, ...]
     limits: LimitsProfile
@@ -298,7 +306,7 @@ class Config:
         text = {setting.name: _text(setting, options or {}, environment) for setting in SETTINGS}
         data_dir = _path("data_dir", text["data_dir"])
         shared = text["database_url"].startswith("postgresql")
-        return cls(
+        config = cls(
             host=_host(text["host"]),
             port=_whole("port", text["port"], 0, 65_535),
             uds=_path("uds", text["uds"]) if text["uds"] else None,
@@ -320,6 +328,7 @@ class Config:
             mismatched_stores=cast("MismatchedStores", text["mismatched_stores"]),
             role=_role(text),
             partitions=_partitions(text["partitions"], shared=shared),
+            processes=_whole("processes", text["processes"], 1, PROCESSES_MAX),
             operator_token=_operator_token(text["operator_token"]),
             api_keys=_keys(text["api_keys"]),
             limits=cast("LimitsProfile", text["limits"]),
@@ -336,6 +345,8 @@ class Config:
             log_format=cast("LogFormat", text["log_format"]),
             log_level=text["log_level"],
         )
+        _check_processes(config)
+        return config
 
     def open_settings(self) -> dict[str, str]:
         """Return every setting that is no secret, as text that differs when its value does."""
@@ -424,6 +435,32 @@ def _partitions(text: str, *, shared: bool) -> int:
             "it empty, or set METERHOUSE_DATABASE_URL to postgresql://…."
         )
     return _whole("partitions", text, 1, PARTITIONS_MAX) if text else _PARTITIONS if shared else 1
+
+
+def _check_processes(config: Config) -> None:
+    """Refuse several processes where the stores, the role or the port are for one."""
+    if config.processes == 1:
+        return
+    reason = ""
+    if config.database_url.startswith("sqlite:"):
+        reason = (
+            "a ledger on SQLite belongs to one process. Name a PostgreSQL database with "
+            "METERHOUSE_DATABASE_URL"
+        )
+    elif config.clickhouse_url.startswith("chdb:"):
+        reason = (
+            "a usage store in a folder belongs to one process. Name a ClickHouse server with "
+            "METERHOUSE_CLICKHOUSE_URL"
+        )
+    elif config.role != "all":
+        reason = (
+            f"METERHOUSE_ROLE is '{config.role}', which is one process. Start the others by "
+            "themselves"
+        )
+    if reason:
+        raise ConfigError(
+            f"METERHOUSE_PROCESSES is {config.processes}, but {reason}, or leave it at 1."
+        )
 
 
 def _operator_token(text: str) -> str:

@@ -32,6 +32,7 @@ _OURS = (
     "exports",
     "ledger.db*",
     _LOCK_FILE,
+    "processes",
     "restoring",
     SERVER_FILE,
     "snapshot",

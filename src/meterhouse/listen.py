@@ -41,7 +41,8 @@ class Listening(NamedTuple):
     `dashboard` is where people look; a link that signs in once, where that was asked for; None
     where the process only works. `others` are URLs beside `url`, of other addresses of this
     machine. `open` tells that other machines reach the port, and that none of them is known as a
-    proxy.
+    proxy. `nodes` are the processes behind the port, each with a URL of its own, where there
+    are several.
     """
 
     url: str
@@ -51,6 +52,7 @@ class Listening(NamedTuple):
     dashboard: str | None
     others: tuple[str, ...] = ()
     open: bool = False
+    nodes: tuple[str, ...] = ()
 
     @property
     def nearest(self) -> str:

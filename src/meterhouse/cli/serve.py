@@ -2,6 +2,7 @@
 
 import gc
 from inspect import Parameter, Signature
+from itertools import chain, repeat
 from typing import Annotated
 
 import typer
@@ -36,6 +37,16 @@ def serve(*, open_dashboard: bool = False, **options: str | bool | None) -> None
             f"--open-dashboard works on a loopback address only, and the server is to listen on "
             f"{config.host}. Make a user instead: meterhouse users create NAME --role admin."
         )
+    if open_dashboard and config.processes > 1:
+        raise ConfigError(
+            "--open-dashboard makes a link that one process knows, and METERHOUSE_PROCESSES is "
+            f"{config.processes}. Make a user: meterhouse users create NAME --role admin."
+        )
+    if config.processes > 1:
+        from meterhouse.supervise import supervise  # noqa: PLC0415 - few servers need it
+
+        supervise(config, announce)
+        return
     clock = SystemClock()
     note = logs.configure(config.log_format, config.log_level)
     gc.disable()  # what is imported stays
@@ -84,6 +95,7 @@ def announce(listening: Listening) -> None:
     if listening.dashboard is not None:
         facts.append(("Dashboard", listening.dashboard))
     facts.append(("Data in", shown(listening.data_dir)))
+    facts += zip(chain(("Processes",), repeat("")), listening.nodes, strict=False)
     facts.append(("Time zones", f"{zones.rules().version} ({zones.rules().source})"))
     if listening.first_key:
         facts.append(("Test key", f"{listening.first_key}  (shown only this once)"))

@@ -27,7 +27,7 @@ log = logging.getLogger("meterhouse.opening")
 # What each of several processes may have for itself.
 _OF_A_PROCESS = {
     *("host", "port", "uds", "data_dir", "role", "standby", "log_format", "log_level"),
-    *("base_path", "trusted_proxies", "metrics", "partitions"),
+    *("base_path", "trusted_proxies", "metrics", "partitions", "processes"),
 }
 
 
