@@ -40,6 +40,11 @@ class Fleet:
         await asyncio.gather(*(node.__aexit__(*error) for node in self.nodes.values()))
 
     @property
+    def shares(self) -> bool:
+        """Whether their ledger is one that several servers may share: they do."""
+        return True
+
+    @property
     def addresses(self) -> list[Path]:
         """Where they answer."""
         return [node.socket for node in self.answering]

@@ -53,10 +53,16 @@ class Books:
     A sender cannot know one thing: whether a stream without an idempotency key was taken, too, when
     its answer was lost. Nothing counts twice by that, but `unsure` is how many more events the
     server may have acknowledged, as duplicates or rejected.
+
+    `rejected_frees` tells that an event which was sent alone and rejected leaves its identifier to
+    those of streams, as it does where several servers share a ledger.
     """
 
-    def __init__(self, meters: list[OracleMeter], customers: list[str]) -> None:
+    def __init__(
+        self, meters: list[OracleMeter], customers: list[str], *, rejected_frees: bool = False
+    ) -> None:
         self.meters = meters
+        self._rejected_frees = rejected_frees
         self.customers = customers
         self.outcomes: Counter[str] = Counter()
         self.unsure: Counter[str] = Counter()
@@ -66,7 +72,8 @@ class Books:
     def add(self, intent: Intent) -> OracleEvent:
         """Enter an event that was acknowledged alone: it took its identifier at once."""
         assert intent.identifier not in self._taken
-        self._taken.add(intent.identifier)
+        if intent.outcome == "accepted" or not self._rejected_frees:
+            self._taken.add(intent.identifier)
         return self._enter(intent, intent.outcome)
 
     def add_stream(self, intents: Sequence[Intent], lost: int) -> list[OracleEvent]:

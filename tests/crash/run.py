@@ -39,6 +39,10 @@ class Served(Protocol):
     def addresses(self) -> Sequence[Address]:
         """Where it answers."""
 
+    @property
+    def shares(self) -> bool:
+        """Whether its ledger is one that several servers may share."""
+
     async def stop(self) -> int:
         """Stop it in order; 0 if it did."""
 
@@ -77,7 +81,8 @@ class Run:
             meter.id = (await self._client.post("/v1/billing/meters", form)).document["id"]
         created = [await self._client.post("/v1/customers", {}) for _ in range(SENDERS + 1)]
         self._client.close()  # it would be cut off by the first kill
-        return Books(list(METERS), [reply.document["id"] for reply in created])
+        customers = [reply.document["id"] for reply in created]
+        return Books(list(METERS), customers, rejected_frees=self._served.shares)
 
     async def load(self, books: Books, meanwhile: Awaitable[None]) -> None:
         """Let all senders send while `meanwhile` happens to the server; see them to their end."""

@@ -28,6 +28,11 @@ class Server:
         self._log = folder / "log"
         self._process: Process | None = None
 
+    @property
+    def shares(self) -> bool:
+        """Whether its ledger is one that several servers may share."""
+        return "METERHOUSE_DATABASE_URL" in self._stores
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
