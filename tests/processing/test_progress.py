@@ -92,6 +92,7 @@ def test_who_does_not_ask_for_all_waits_for_what_was_held_back(
         await enter(nodes)
         assert await told(nodes.right)
         monkeypatch.undo()
+        monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 60)
         await nodes.left.stores.write(ledger_nodes.leave, WORKER.id)  # it would get its share
         await nodes.work()
         assert await nodes.left.send(submission("b")) is None

@@ -49,8 +49,8 @@ def test_nothing_moves_while_it_is_still_whoever_comes_and_goes(
                 await asyncio.sleep(0.5)  # in which somebody might begin
                 assert moved(workers) == before
             await workers.stored(second)
-            balanced(workers, 80, 80)
             await second.stop()
+            balanced(workers, 80, 80)
 
     run(body)
 
@@ -77,8 +77,8 @@ def test_workers_under_load_come_to_rest(workers: Workers, monkeypatch: pytest.M
                     await asyncio.sleep(0.2)
                     assert moved(workers) == before
             await workers.stored(*both)
-            balanced(workers, sent, sent)
             for one in both:
                 await one.stop()
+            balanced(workers, sent, sent)
 
     run(body)
