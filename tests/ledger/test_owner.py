@@ -82,6 +82,16 @@ def bound(folder: Path, place: Path) -> Iterator[bool]:
             subprocess.run([umount, str(place)], check=False)
 
 
+def test_who_is_alone_has_at_once_what_the_owner_before_had(url: str) -> None:
+    """Given one that was killed, then its leases do not have to run out."""
+    with open_ledger(url, ADA) as ledger, ledger.write() as connection:
+        assert leases.take(connection, "deliver", "ada", 3_600) == 1
+        nodes.enter(connection, Node("ada", "all", "left", 4711), 3_600, 0)
+    with open_ledger(url, BOB) as ledger, ledger.write() as connection:
+        assert leases.take(connection, "deliver", "bob", 3_600) == 2
+        assert nodes.live(connection) == []
+
+
 def test_whatever_path_leads_to_a_file_it_has_one_owner(tmp_path: Path) -> None:
     """Given an owner, when others come by every way that there is, then all of them are refused."""
     data, linked, place = tmp_path / "data", tmp_path / "my data", tmp_path / "bound"

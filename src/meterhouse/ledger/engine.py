@@ -36,6 +36,7 @@ from meterhouse import lanes
 from meterhouse.config import shown
 from meterhouse.errors import InUseError, OvertakenError, SlowError, StoreError
 from meterhouse.lanes import Interrupt, Lane, LaneName
+from meterhouse.ledger import leases, nodes
 from meterhouse.ledger.migrations import migrate
 from meterhouse.ledger.owner import (
     Owner,
@@ -244,7 +245,12 @@ def open_ledger(url: str, owner: Owner | None = None, *, alone: bool = True) -> 
 
 
 def _own(connection: sa.Connection, owner: Owner, *, alone: bool) -> int:
-    return take_over(connection, owner) if alone else join(connection, owner.since)
+    """Become an owner. Who is alone has what others had: its lock tells that they have ended."""
+    if not alone:
+        return join(connection, owner.since)
+    leases.end_all(connection)
+    nodes.end_all(connection)
+    return take_over(connection, owner)
 
 
 def unbound(connection: sa.Connection) -> None:

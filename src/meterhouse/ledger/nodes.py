@@ -91,6 +91,11 @@ def live(
     return [LiveNode(*row) for row in connection.execute(query)]
 
 
+def end_all(connection: sa.Connection) -> None:
+    """Forget every node; none of them may be alive."""
+    connection.execute(sa.delete(nodes))
+
+
 def expire(connection: sa.Connection) -> int:
     """Forget the nodes whose time is over; return how many went.
 
