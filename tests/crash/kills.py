@@ -11,7 +11,7 @@ from tests.crash.server import Server
 
 LOAD_SECONDS_MAX = 0.25  # between the start of the server and a kill from outside
 STARTING = 0.2  # of the kills from outside come while the server starts
-TRAP_SECONDS_MAX = 60
+TRAP_SECONDS_MAX = 120
 
 
 class Kills:

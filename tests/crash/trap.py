@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from meterhouse.api import once
 from meterhouse.engine.client import EngineClient
 from meterhouse.lanes import LaneName
 from meterhouse.stores import Stores
@@ -24,8 +25,11 @@ Run = Callable[..., Awaitable[Any]]
 def name_of(work: Work, args: tuple[Any, ...] = ()) -> str:
     """Name a piece of work as the points of the crash test do: `commit.commit`.
 
-    An insert is named with its table: `store.UsageStore.insert events`.
+    An insert is named with its table: `store.UsageStore.insert events`. What is done once for each
+    idempotency key is named as what it is.
     """
+    if work is once._alone:
+        return name_of(args[1])
     name = f"{work.__module__.rpartition('.')[2]}.{work.__qualname__}"
     return f"{name} {args[0]}" if work in (UsageStore.insert, UsageStore.insert_again) else name
 
