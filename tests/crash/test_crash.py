@@ -22,7 +22,7 @@ from tests.postgresql import PostgreSQL
 KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", "0"))
 SEED = int(os.environ.get("METERHOUSE_CRASH_SEED", time.time_ns() % 1_000_000))
 BEYOND = 3  # kills from outside, where all are not told
-KILL_SECONDS_MAX = 10
+KILL_SECONDS_MAX = 20
 # Where one store has it and nobody knows; and a commit, which leaves behind what is inserted again.
 BETWEEN = [point for point in POINTS if point.moment == "within" or point.call == COMMIT]
 
