@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from meterhouse import limits
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.ingest.accept import Acceptor
 from meterhouse.ingest.claims import SharedClaims
@@ -86,7 +87,7 @@ class Nodes:
         return asyncio.run(self._with_both(body))
 
     async def _with_both(self, body: Callable[[], Awaitable[T]]) -> T:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             for node in (self.left, self.right):
                 await node.heartbeat.enter()
             try:
@@ -108,7 +109,9 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(pipeline: Pipeline) -> Iterator[Nodes]:
+def nodes(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    """Return both, whose readers are patient."""
+    monkeypatch.setattr(limits, "CONSISTENCY_WAIT_SECONDS_MAX", 60)
     url = pipeline.stores._ledger._writer.url.render_as_string(hide_password=False)
     with pipeline.stores._ledger.write() as connection:
         partitions.provision(connection, PARTITIONS)

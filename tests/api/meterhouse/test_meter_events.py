@@ -218,9 +218,9 @@ def test_hints(local: LocalServer, sent: dict[str, object], hint: dict[str, str]
 def test_the_report_of_a_rejection(local: LocalServer, event_name: str) -> None:
     local.meter()
     stream(local, event("cus_1", identifier="a") | {"event_name": event_name})
+    assert life(local, "a")["error_report"] is None
     local.clock.advance(20_000)
     stream(local, event("cus_1", identifier="b") | {"event_name": event_name})
-    assert life(local, "a")["error_report"] is None
     for _ in range(2):
         local.run(local.job("report").report())
         local.clock.advance(10_000)
