@@ -1,13 +1,15 @@
 """What goes wrong under load: nodes killed and paused, PostgreSQL restarted, answers lost.
 
 Every choice follows from one seed. Faults overlap, but at least one node of each kind is always
-left alone.
+left alone. Stores that are somebody else's are left alone, too.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from random import Random
+from typing import NamedTuple
 
 from tests.clickhouse import Double
 from tests.cluster.fleet import Fleet
@@ -27,38 +29,49 @@ OF_A_NODE = {"kill": 5, "kill while it starts": 1, "pause": 5, "pause beyond its
 OF_ANSWERS = {"drop": 3, "refuse": 3, "503": 3, "slow": 1}
 
 
-class Chaos:
-    """Lets faults happen to a fleet and to the servers of its stores."""
+class Servers(NamedTuple):
+    """Of the stores, where they are ours and may fail."""
 
-    def __init__(self, fleet: Fleet, postgresql: PostgreSQL, double: Double, seed: int) -> None:
+    postgresql: PostgreSQL
+    double: Double
+
+
+class Chaos:
+    """Lets faults happen to a fleet, and to the servers of its stores where they are given."""
+
+    def __init__(self, fleet: Fleet, seed: int, servers: Servers | None = None) -> None:
         self._fleet = fleet
-        self._postgresql = postgresql
-        self._double = double
+        self._servers = servers
         self._random = Random(seed)
         self._left_alone = asyncio.Condition()
         self._busy: set[str] = set()
         self.happened: Counter[str] = Counter()
 
-    async def run(self, faults: int) -> None:
-        """Let so many faults happen; all nodes run at the end."""
+    async def run(self, faults: int, seconds: float = math.inf) -> None:
+        """Let so many faults happen, or as many as begin in time; all nodes run at the end."""
+        clock = asyncio.get_running_loop()
+        end = clock.time() + seconds
         room = asyncio.Semaphore(OVERLAPPING_MAX)
         async with asyncio.TaskGroup() as tasks:
             for number in range(faults):
                 await room.acquire()
+                if clock.time() > end:
+                    break
                 fault = self._choose(number)
                 tasks.create_task(fault()).add_done_callback(lambda _: room.release())
                 await asyncio.sleep(self._random.uniform(0, GAP_SECONDS_MAX))
 
     def _choose(self, number: int) -> Callable[[], Coroutine[None, None, None]]:
-        if number % RESTARTS_EVERY == RESTARTS_EVERY // 2:
+        servers = self._servers
+        if servers and number % RESTARTS_EVERY == RESTARTS_EVERY // 2:
             self.happened["PostgreSQL restarted"] += 1
-            return lambda: asyncio.to_thread(self._postgresql.restart)
-        weights = OF_A_NODE | OF_ANSWERS
+            return lambda: asyncio.to_thread(servers.postgresql.restart)
+        weights = OF_A_NODE | (OF_ANSWERS if servers else {})
         [kind] = self._random.choices(list(weights), list(weights.values()))
-        if kind in OF_ANSWERS:
+        if servers and kind in OF_ANSWERS:
             times = self._random.randint(1, 3)
             self.happened[kind] += 1
-            return lambda: asyncio.to_thread(self._double.fail, kind, times)
+            return lambda: asyncio.to_thread(servers.double.fail, kind, times)
         name = self._random.choice(list(self._fleet.nodes))
         seconds = self._random.random()
         self.happened[f"{kind} {name.partition('-')[0]}"] += 1
@@ -105,8 +118,10 @@ async def _pause_beyond_its_leases(node: Server, share: float) -> None:
 
 async def _pause_for(node: Server, seconds: float) -> None:
     node.pause()
-    await asyncio.sleep(seconds)
-    node.resume()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        node.resume()
 
 
 _FAULTS = {

@@ -31,13 +31,21 @@ class Fleet:
         self.answering = [self.nodes[name] for name in answering]
 
     async def __aenter__(self) -> Self:
-        first, *others = self.nodes.values()
-        await first.start()
-        await asyncio.gather(*(node.start() for node in others))
+        await self.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await asyncio.gather(*(node.__aexit__(*error) for node in self.nodes.values()))
+
+    async def start(self) -> None:
+        """Start all, and wait until they answer."""
+        first, *others = self.nodes.values()
+        await first.start()
+        await asyncio.gather(*(node.start() for node in others))
+
+    async def kill(self) -> None:
+        """Kill all, as far as they were started."""
+        await asyncio.gather(*(node.kill() for node in self.nodes.values()))
 
     @property
     def shares(self) -> bool:

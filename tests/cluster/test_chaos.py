@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.clickhouse import Double
-from tests.cluster.chaos import Chaos
+from tests.cluster.chaos import Chaos, Servers
 from tests.cluster.fleet import Fleet
 from tests.cluster.hooks import Hooks, listed
 from tests.crash.books import Books
@@ -69,7 +69,7 @@ async def _chaos(
         await hooks.set_up()
         run = Run(fleet, SEED)
         books = await run.set_up()
-        chaos = Chaos(fleet, postgresql, double, SEED)
+        chaos = Chaos(fleet, SEED, Servers(postgresql, double))
         done = asyncio.Event()
         creating = asyncio.create_task(_create_customers(Client(*fleet.addresses[::-1]), done))
         await run.load(books, chaos.run(FAULTS))

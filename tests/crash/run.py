@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
+from contextlib import closing
 from decimal import Decimal
 from random import Random
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from tests.metering.oracle import OracleMeter
 
 SENDERS = 12
 HOURS = 30  # distinct hours in which the use happened; few enough for one page of summaries
+SETTLE_LOOK_SECONDS = 0.5
 REACH_DAYS = 33  # over more than a month, so that a batch is more than one block
 
 METERS = (
@@ -55,32 +57,48 @@ class Run:
 
     def __init__(self, served: Served, seed: int) -> None:
         self._served = served
-        self._client = Client(*served.addresses)
         self._seed = seed
         self._random = Random(seed)
         self._done = False
 
+    async def settle(self, books: Books, seconds: float = 0) -> None:
+        """Check that the server says what the books say, within so many seconds from now.
+
+        What was a killed process' to do waits for the end of its leases.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return await self._compare(books)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(SETTLE_LOOK_SECONDS)
+
     async def check(self, books: Books) -> None:
         """Check that the server says what the books say, while it runs and when it is stopped."""
-        await self._compare(books)
-        await self._verify(books)
-        self._client.close()
+        await self.settle(books)
+        await self.verify(books)
+
+    async def verify(self, books: Books) -> None:
+        """Check that the books balance, while the server runs and when it is stopped."""
+        await self._balance(books)
         assert await self._served.stop() == 0
-        await self._verify(books)
+        await self._balance(books)
 
     async def set_up(self) -> Books:
         """Create the meters and the customers; the last customer is every sender's."""
-        for meter in METERS:
-            form = {
-                "display_name": meter.event_name,
-                "event_name": meter.event_name,
-                "default_aggregation[formula]": meter.formula,
-            }
-            if meter.event_time_window is not None:
-                form["event_time_window"] = meter.event_time_window
-            meter.id = (await self._client.post("/v1/billing/meters", form)).document["id"]
-        created = [await self._client.post("/v1/customers", {}) for _ in range(SENDERS + 1)]
-        self._client.close()  # it would be cut off by the first kill
+        with closing(self._from(0)) as client:
+            for meter in METERS:
+                form = {
+                    "display_name": meter.event_name,
+                    "event_name": meter.event_name,
+                    "default_aggregation[formula]": meter.formula,
+                }
+                if meter.event_time_window is not None:
+                    form["event_time_window"] = meter.event_time_window
+                meter.id = (await client.post("/v1/billing/meters", form)).document["id"]
+            created = [await client.post("/v1/customers", {}) for _ in range(SENDERS + 1)]
         customers = [reply.document["id"] for reply in created]
         return Books(list(METERS), customers, rejected_frees=self._served.shares)
 
@@ -111,61 +129,34 @@ class Run:
 
     async def _compare(self, books: Books) -> None:
         """Ask for every summary of every customer, and compare it with the books."""
+        found = await asyncio.gather(
+            *(
+                self._compare_customer(books, customer, self._from(number))
+                for number, customer in enumerate(books.customers)
+            ),
+            return_exceptions=True,
+        )
+        for error in filter(None, found):
+            raise error
+
+    async def _compare_customer(self, books: Books, customer: str, client: Client) -> None:
         end = (int(time.time()) // 86_400 + 1) * 86_400
         asked = Range(end - (REACH_DAYS + 2) * 86_400, end)
-        for customer in books.customers:
+        with closing(client):
             for meter in METERS:
                 for window in (None, "day", "hour"):
-                    told = await self._summaries(meter, customer, asked, window)
+                    told = await _summaries(client, meter, customer, asked, window)
                     known = books.summaries(meter, customer, *asked, window)
                     wrong = sorted({*told} ^ {*known})
                     assert told == known, (meter.event_name, customer, window, wrong)
-            days = {
-                meter.id: books.summaries(meter, customer, *asked, "day")[::-1] for meter in METERS
-            }
-            told_days = await self._usage(customer, asked)
-            for meter in METERS:
-                told, known = told_days[meter.id], days[meter.id]
-                wrong = sorted({*told} ^ {*known})
-                assert told == known, (meter.event_name, customer, "usage", wrong)
+            told_days = await _usage(client, customer, asked)
+        for meter in METERS:
+            told = told_days[meter.id]
+            known = books.summaries(meter, customer, *asked, "day")[::-1]
+            wrong = sorted({*told} ^ {*known})
+            assert told == known, (meter.event_name, customer, "usage", wrong)
 
-    async def _usage(
-        self, customer: str, asked: Range
-    ) -> dict[str, list[tuple[int, int, Decimal]]]:
-        """Ask for the usage of all meters by day, which is answered from slots where it can be."""
-        reply = await self._client.get(
-            "/v1/billing/analytics/meter_usage",
-            customer=customer,
-            starts_at=asked.start,
-            ends_at=asked.end,
-            value_grouping_window="day",
-            **{f"meters[{number}][meter]": meter.id for number, meter in enumerate(METERS)},
-        )
-        days: dict[str, list[tuple[int, int, Decimal]]] = {meter.id: [] for meter in METERS}
-        for point in reply.document["data"]:
-            day = (point["starts_at"], point["ends_at"], Decimal(point["value"]))
-            days[point["meter"]].append(day)
-        return days
-
-    async def _summaries(
-        self, meter: OracleMeter, customer: str, asked: Range, window: str | None
-    ) -> list[tuple[int, int, Decimal]]:
-        grouping = {} if window is None else {"value_grouping_window": window}
-        reply = await self._client.get(
-            f"/v1/billing/meters/{meter.id}/event_summaries",
-            customer=customer,
-            start_time=asked.start,
-            end_time=asked.end,
-            limit=100,
-            **grouping,
-        )
-        assert reply.document.get("has_more") is False, reply
-        return [
-            (point["start_time"], point["end_time"], Decimal(point["aggregated_value"]))
-            for point in reply.document["data"]
-        ]
-
-    async def _verify(self, books: Books) -> None:
+    async def _balance(self, books: Books) -> None:
         """Check that `meterhouse verify` finds a balance, and the numbers of the books."""
         code, said = await self._served.verify()
         assert code == 0, said
@@ -173,3 +164,42 @@ class Run:
         told = zip(names, values, strict=True)
         books.check({name: int(value) for name, value in told if value.isdecimal()})
         assert "The books balance." in said
+
+
+async def _usage(
+    client: Client, customer: str, asked: Range
+) -> dict[str, list[tuple[int, int, Decimal]]]:
+    """Ask for the usage of all meters by day, which is answered from slots where it can be."""
+    reply = await client.get(
+        "/v1/billing/analytics/meter_usage",
+        customer=customer,
+        starts_at=asked.start,
+        ends_at=asked.end,
+        value_grouping_window="day",
+        **{f"meters[{number}][meter]": meter.id for number, meter in enumerate(METERS)},
+    )
+    assert reply.status == 200, reply
+    days: dict[str, list[tuple[int, int, Decimal]]] = {meter.id: [] for meter in METERS}
+    for point in reply.document["data"]:
+        day = (point["starts_at"], point["ends_at"], Decimal(point["value"]))
+        days[point["meter"]].append(day)
+    return days
+
+
+async def _summaries(
+    client: Client, meter: OracleMeter, customer: str, asked: Range, window: str | None
+) -> list[tuple[int, int, Decimal]]:
+    grouping = {} if window is None else {"value_grouping_window": window}
+    reply = await client.get(
+        f"/v1/billing/meters/{meter.id}/event_summaries",
+        customer=customer,
+        start_time=asked.start,
+        end_time=asked.end,
+        limit=100,
+        **grouping,
+    )
+    assert reply.document.get("has_more") is False, reply
+    return [
+        (point["start_time"], point["end_time"], Decimal(point["aggregated_value"]))
+        for point in reply.document["data"]
+    ]

@@ -76,9 +76,9 @@ class Server:
 
     async def kill(self) -> None:
         """Kill the program with SIGKILL, wherever it is."""
-        if self._running.returncode is None:
-            self._running.kill()
-        await self.ended()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self.ended()
 
     async def kill_engine(self) -> None:
         """Kill the process of the usage store alone, and wait until it is gone."""
