@@ -77,10 +77,10 @@ def test_what_lies_open_in_a_folder_that_is_closed_is_closed_too(
 ) -> None:
     """Whoever gets a copy of a file gets its mode."""
     tmp_path.chmod(0o700)
+    os.umask(0o022)  # whoever locks a folder changes it again
     for name in ("ledger.db", "ledger.db-wal", "usage/store/1.bin", "unrelated"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-        (tmp_path / name).chmod(0o644)
+        (tmp_path / name).touch(0o644)
     (tmp_path / "exports").symlink_to(tmp_path / "unrelated")
     lock_folder(tmp_path).close()
     assert open_to_others(tmp_path) == [tmp_path / "unrelated"]
