@@ -3,7 +3,9 @@
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,22 +28,29 @@ def check(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """Make a folder whose path leaves room for that of a Unix socket in it."""
+    with TemporaryDirectory(prefix="check-") as made:
+        yield Path(made)
+
+
 def test_a_sound_cluster_is_told_so_and_used_stores_are_refused(
-    tmp_path: Path, postgresql_server: PostgreSQL, clickhouse_server: Double
+    short: Path, postgresql_server: PostgreSQL, clickhouse_server: Double
 ) -> None:
     used = ("--database-url", postgresql_server.empty())
     usage = ("--clickhouse-url", clickhouse_server.empty())
-    ended = check(tmp_path, *used, *usage, "--faults", "4", "--seed", SEED)
+    ended = check(short, *used, *usage, "--faults", "4", "--seed", SEED)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     seed, faults, _, acknowledged, sound = ended.stdout.splitlines()
     assert seed.startswith(f"Seed {SEED}: ")
     assert sum(map(int, re.findall(r"(\d+) (?:kill|pause)", faults))) == 4
     assert re.search(r"\b[1-9][\d,]* accepted", acknowledged)
     assert sound.endswith("the books balance.")
-    assert not [*tmp_path.iterdir()], "something is left behind"
+    assert not [*short.iterdir()], "something is left behind"
     empty = ("--database-url", postgresql_server.empty())
     for stores in (used, usage), (empty, usage):
-        again = check(tmp_path, *stores[0], *stores[1])
+        again = check(short, *stores[0], *stores[1])
         assert (again.returncode, again.stdout) == (2, "")
         assert "Name an empty one." in again.stderr
 
@@ -61,9 +70,9 @@ def test_a_sound_cluster_is_told_so_and_used_stores_are_refused(
     ],
 )
 def test_what_cannot_be_checked_is_told(
-    tmp_path: Path, options: tuple[str, ...], sentence: str
+    short: Path, options: tuple[str, ...], sentence: str
 ) -> None:
-    ended = check(tmp_path, *options)
+    ended = check(short, *options)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert sentence in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
