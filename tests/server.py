@@ -9,8 +9,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,24 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
         server.process.communicate()
     assert code == 0, server.log()
     assert not server.errors(), server.log()
+
+
+@contextmanager
+def serving_roles(
+    folder: Path, settings: dict[str, str], roles: Sequence[str]
+) -> Iterator[list[Server]]:
+    """Start a process of each role, all at once, on the same stores; kill them at the end."""
+
+    def begin_one(number: int) -> Server:
+        return start(folder / str(number), settings | {"role": roles[number]})
+
+    with ExitStack() as started, ThreadPoolExecutor(len(roles)) as pool:
+        every = []
+        for one in pool.map(begin_one, range(len(roles))):
+            started.callback(one.process.communicate)
+            started.callback(one.process.kill)
+            every.append(one)
+        yield every
 
 
 def start(data_dir: Path, settings: dict[str, str], port: int = 0) -> Server:

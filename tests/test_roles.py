@@ -3,8 +3,6 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +13,9 @@ import stripe
 from typer.testing import CliRunner
 
 from meterhouse.cli.main import app
-from tests import server as servers
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
-from tests.server import TEST_KEY, Server
+from tests.server import TEST_KEY, Server, serving_roles
 
 SECONDS_MAX = 60
 DAY = 86_400
@@ -45,15 +42,7 @@ def cluster(
         "partitions": "4",
     }
 
-    def start(number: int) -> Server:
-        return servers.start(tmp_path / f"{number}", stores | {"role": ROLES[number]})
-
-    with ExitStack() as started, ThreadPoolExecutor(len(ROLES)) as pool:
-        every = []
-        for one in pool.map(start, range(len(ROLES))):
-            started.callback(one.process.communicate)
-            started.callback(one.process.kill)
-            every.append(one)
+    with serving_roles(tmp_path, stores, ROLES) as every:
         clients = [
             stripe.StripeClient(TEST_KEY, base_addresses={"api": one.url}, max_network_retries=5)
             for one in every[:2]

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,27 +11,18 @@ from meterhouse.clock import ManualClock
 from meterhouse.config import Config
 from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.deliver import Deliverer
-from meterhouse.ledger import leases
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.tables import deliveries
 from meterhouse.metrics import Metrics
 from meterhouse.stores import Stores
 from tests.delivery.desk import HOUR, NOW, Desk, no_usage
 from tests.delivery.test_deliver import have
+from tests.owned import take_over
 from tests.postgresql import PostgreSQL
 from tests.receiver import receiving
 
 LEASE = "deliver"
 DAY = 24 * HOUR
-
-
-class Owned(NamedTuple):
-    """A fence: the epoch of the lease."""
-
-    epoch: int
-
-    def check(self, connection: sa.Connection) -> None:
-        leases.check(connection, LEASE, self.epoch)
 
 
 @asynccontextmanager
@@ -41,10 +31,7 @@ async def process(url: str, folder: Path, name: str) -> AsyncIterator[Desk]:
     clock = ManualClock(NOW)
     with open_ledger(url) as ledger:
         stores = Stores(ledger, no_usage)
-        await stores.write(end_of_lease)
-        epoch = await stores.write(leases.take, LEASE, name, 60)
-        assert epoch is not None
-        fenced = stores.fenced(Owned(epoch))
+        fenced = stores.fenced(await stores.write(take_over, LEASE, name))
         sender = Sender(Config.read({"data_dir": str(folder)}, {}), clock)
         deliverer = Deliverer(fenced, clock, clock, Metrics(), sender)
         deliverer.start()
@@ -53,10 +40,6 @@ async def process(url: str, folder: Path, name: str) -> AsyncIterator[Desk]:
         finally:
             await deliverer.stop()
             stores.close()
-
-
-def end_of_lease(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("UPDATE leases SET until = 0")
 
 
 def test_what_was_not_recorded_in_time_is_attempted_by_the_successor(
@@ -94,8 +77,7 @@ def test_who_was_overtaken_begins_no_attempt(postgresql_server: PostgreSQL, tmp_
     async def body() -> None:
         async with process(url, tmp_path, "one") as one:
             await one.listen("we_1", receiver.url)
-            await one.stores.write(end_of_lease)
-            assert await one.stores.write(leases.take, LEASE, "other", 60) is not None
+            await one.stores.write(take_over, LEASE, "other")
             await one.emit()
             one.deliverer.wake()
             assert one.deliverer._task is not None

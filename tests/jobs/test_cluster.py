@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,11 +15,10 @@ from websockets.sync.client import ClientConnection, connect
 from meterhouse.cli.main import app
 from meterhouse.wire.stripecli import SUBPROTOCOL
 from meterhouse.wire.version import DEFAULT_VERSION
-from tests import server as servers
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
 from tests.receiver import Receiver, receiving
-from tests.server import TEST_KEY, Server
+from tests.server import TEST_KEY, Server, serving_roles
 
 SECONDS_MAX = 60
 ROLES = ("api", "api", "worker", "worker")
@@ -103,18 +101,10 @@ def cluster(
         "partitions": "4",
     }
 
-    def start(number: int) -> Server:
-        return servers.start(folder / f"{number}", stores | {"role": ROLES[number]})
-
-    with ExitStack() as started, ThreadPoolExecutor(len(ROLES)) as pool:
-        every = []
-        for one in pool.map(start, range(len(ROLES))):
-            started.callback(one.process.communicate)
-            started.callback(one.process.kill)
-            every.append(one)
+    with serving_roles(folder, stores, ROLES) as every, ExitStack() as opened:
         made = Cluster(every)
         for node in (made.one, made.other):
-            started.callback(node.client.close)
+            opened.callback(node.client.close)
         yield made
         for one in every:
             assert not one.errors(), one.log()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,39 +12,23 @@ import sqlalchemy as sa
 from meterhouse.errors import DisturbedError
 from meterhouse.jobs import rebuild
 from meterhouse.jobs.rebuild import Rebuilder
-from meterhouse.ledger import dimensions, leases, meters
+from meterhouse.ledger import dimensions, meters
 from meterhouse.ledger.dimensions import DimensionChange
 from meterhouse.processing.stillness import Still, alone
 from meterhouse.stores import Fence
 from meterhouse.usage.rebuild import add_month
 from tests.metering.samples import NOW, event
+from tests.owned import take_over
 from tests.pipeline import CUSTOMER, Pipeline, stream
 
 METER = "mtr_1"
 
 
-class Owned(NamedTuple):
-    """A fence: the epoch of the lease."""
-
-    epoch: int
-
-    def check(self, connection: sa.Connection) -> None:
-        leases.check(connection, "rebuild", self.epoch)
-
-
-def take(connection: sa.Connection, owner: str) -> int:
-    """Take the lease over, whoever has it."""
-    connection.exec_driver_sql("UPDATE leases SET until = 0")
-    epoch = leases.take(connection, "rebuild", owner, 60)
-    assert epoch is not None
-    return epoch
-
-
 async def rebuilder(pipeline: Pipeline, owner: str, still: Still | None = None) -> Rebuilder:
     """Return that of a process which has just become the owner."""
-    epoch = await pipeline.stores.write(take, owner)
+    lease = await pipeline.stores.write(take_over, "rebuild", owner)
     return Rebuilder(
-        pipeline.stores.fenced(Owned(epoch)),
+        pipeline.stores.fenced(lease),
         pipeline.processor.settle,
         still or alone(pipeline.processor.still),
         pipeline.clock,

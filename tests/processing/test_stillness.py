@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from meterhouse.ledger.engine import open_ledger
 from meterhouse.processing import stillness
 from meterhouse.processing.stillness import Pauses, Rest, Stillness
 from meterhouse.stores import Fence, Stores
+from tests.owned import Owned
 from tests.postgresql import PostgreSQL
 
 PARTITIONS = 3
@@ -63,16 +64,6 @@ class Owner:
             yield
         finally:
             self.holding.remove(number)
-
-
-class Owned(NamedTuple):
-    """A fence: the epoch of a lease."""
-
-    name: str
-    epoch: int
-
-    def check(self, connection: sa.Connection) -> None:
-        leases.check(connection, self.name, self.epoch)
 
 
 class House:

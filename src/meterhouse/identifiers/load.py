@@ -61,7 +61,6 @@ class Loader(Worker):
         for number, share in shares.items():
             await asyncio.to_thread(stored[number].prepare)  # lest the first batch has to
             self._identifiers.know(share, stored[number])
-        self._metrics.identifiers_known.set(not self._identifiers.unloaded())
         return total
 
     async def _run(self) -> None:
@@ -78,6 +77,7 @@ class Loader(Worker):
                 await asyncio.sleep(limits.FILTER_LOAD_RETRY_SECONDS)
                 continue
             self._work.clear()
+            self._metrics.identifiers_known.set(1)
             if not await is_set_within(self._work, limits.RETAIN_INTERVAL_SECONDS):
                 self._identifiers.drop(self._clock.now())
 
