@@ -99,8 +99,7 @@ def add_price(
             raise envelope.no_such("billing meter", recurring.meter, "recurring[meter]")
         if not meter.active:
             raise price_errors.inactive_meter(meter.id)
-    if price.lookup_key is not None:
-        take_lookup_key(connection, call, price, transfer=transfer)
+    take_lookup_key(connection, call, price, transfer=transfer)
     prices.create_price(connection, price)
     announce(
         connection,

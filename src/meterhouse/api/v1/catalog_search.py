@@ -84,25 +84,24 @@ def _found(
     list_page: ListPage[SoldT], params: SearchParams, wanted: Callable[[SoldT], bool]
 ) -> tuple[list[SoldT], bool, int | None]:
     """Return a page of what is wanted, whether there is more, and how many if that was asked."""
-    page = params.cut()
-    if list_page(page) is None:
-        raise bad_search_page(params.page or "")
-    found = list(islice(filter(wanted, _after(list_page, page)), params.limit + 1))
+    after = params.cut().starting_after
+    found = list(islice(filter(wanted, _after(list_page, params, after)), params.limit + 1))
     total = None
     if _TOTAL in params.expand:
-        total = sum(map(wanted, _after(list_page, PageParams())))
+        total = sum(map(wanted, _after(list_page, params, None)))
     return found[: params.limit], len(found) > params.limit, total
 
 
-def _after(list_page: ListPage[SoldT], page: PageParams) -> Iterator[SoldT]:
-    """Yield what is listed after the cursor of `page`, to the end."""
-    cursor = page.starting_after
-    while rows := list_page(PageParams(limit=limits.PAGE_LIMIT_MAX, starting_after=cursor)):
+def _after(list_page: ListPage[SoldT], params: SearchParams, cursor: str | None) -> Iterator[SoldT]:
+    """Yield what is listed after a cursor, to the end; refuse a cursor that names nothing."""
+    more = True
+    while more:
+        rows = list_page(PageParams(limit=limits.PAGE_LIMIT_MAX, starting_after=cursor))
+        if rows is None:
+            raise bad_search_page(params.page or "")
         some, more = rows
         yield from some
-        if not more:
-            return
-        cursor = some[-1].id
+        cursor = some[-1].id if some else None
 
 
 def _texts_of_product(one: Product) -> dict[str, str | None]:
