@@ -11,6 +11,7 @@ from meterhouse.api.services import Services
 from meterhouse.errors import NO_HEADERS
 from meterhouse.gone import Receive
 from meterhouse.ledger import audit
+from meterhouse.ledger.announce import Cause
 from meterhouse.ledger.audit import Actor, Changes, Origin
 from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
@@ -108,6 +109,11 @@ class Call(msgspec.Struct, frozen=True):
             actor = _actor(self.credential)
             address = self.services.config.trusted_proxies.client(self.forwarded, self.peer)
         return Origin(actor, self.now, address, self.request)
+
+    @property
+    def cause(self) -> Cause:
+        """What brings a change about, as events tell it."""
+        return Cause(self.scope, self.now, self.request, self.idempotency_key)
 
     def note(
         self,

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from msgspec import UNSET, UnsetType
 
 from meterhouse import limits
-from meterhouse.api import render_catalog
-from meterhouse.api.announce import announce
 from meterhouse.api.call import Call
 from meterhouse.billing.price import Price, Product
 from meterhouse.ledger import meters, prices, products
+from meterhouse.ledger.announce import announce
+from meterhouse.render.catalog import render_price, render_product
 from meterhouse.wire import envelope, price_errors
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.metadata import merge_metadata
@@ -64,11 +64,11 @@ def shown_prices(
     if "product" in expand:
         sold = products.by_ids(connection, call.scope.id, {row.product for row in rows})
     return [
-        render_catalog.price(
+        render_price(
             row,
             livemode=livemode,
             expand=expand,
-            product=render_catalog.product(sold[row.product], livemode=livemode) if sold else None,
+            product=render_product(sold[row.product], livemode=livemode) if sold else None,
         )
         for row in rows
     ]
@@ -80,10 +80,10 @@ def add_product(connection: sa.Connection, call: Call, product: Product) -> None
         raise price_errors.product_exists()
     announce(
         connection,
-        call,
+        call.cause,
         "product.created",
         f"/v1/products/{product.id}",
-        render_catalog.product(product, livemode=call.scope.livemode),
+        render_product(product, livemode=call.scope.livemode),
     )
     call.note(connection, "product.created", product.id)
 
@@ -103,10 +103,10 @@ def add_price(
     prices.create_price(connection, price)
     announce(
         connection,
-        call,
+        call.cause,
         "price.created",
         f"/v1/prices/{price.id}",
-        render_catalog.price(price, livemode=call.scope.livemode),
+        render_price(price, livemode=call.scope.livemode),
     )
     call.note(connection, "price.created", price.id)
 
@@ -131,10 +131,10 @@ def update_price(connection: sa.Connection, call: Call, price: Price, before: Pr
     livemode = call.scope.livemode
     announce(
         connection,
-        call,
+        call.cause,
         "price.updated",
         f"/v1/prices/{price.id}",
-        render_catalog.price(price, livemode=livemode),
-        render_catalog.price(before, livemode=livemode),
+        render_price(price, livemode=livemode),
+        render_price(before, livemode=livemode),
     )
     call.note(connection, "price.updated", price.id)

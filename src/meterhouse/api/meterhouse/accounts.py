@@ -3,9 +3,9 @@
 from typing import Any
 
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.render import seconds
 from meterhouse.ledger import accounts
 from meterhouse.ledger.accounts import Account
+from meterhouse.render.instant import seconds
 from meterhouse.wire import envelope
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object

@@ -9,11 +9,11 @@ from msgspec import field
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
-from meterhouse.api.render import seconds
 from meterhouse.ledger import activity
 from meterhouse.ledger.activity import Count, Group, Question
 from meterhouse.metering.activity import WINDOW
 from meterhouse.metering.window import MILLISECONDS
+from meterhouse.render.instant import seconds
 from meterhouse.wire import refusals
 from meterhouse.wire.body import to_json
 from meterhouse.wire.expand import check_expand

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.render import seconds
 from meterhouse.errors import ConfigError
 from meterhouse.ledger import keys
 from meterhouse.ledger.keys import ApiKey
+from meterhouse.render.instant import seconds
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.credentials import PERMISSION_RESOURCES, Permissions, parse_permissions
 from meterhouse.wire.expand import check_expand

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.render import seconds
 from meterhouse.ledger import audit
 from meterhouse.ledger.audit import Entry, Filter
+from meterhouse.render.instant import seconds
 from meterhouse.wire import envelope
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object

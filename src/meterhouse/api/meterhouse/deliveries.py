@@ -4,12 +4,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meterhouse.api import render
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import deliveries, destinations, outbox
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.deliveries import Delivery
+from meterhouse.render.destination import render_delivery
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
@@ -86,4 +86,4 @@ def _shown(connection: sa.Connection, call: Call, delivery: Delivery) -> dict[st
 def _all_shown(connection: sa.Connection, call: Call, rows: list[Delivery]) -> list[dict[str, Any]]:
     attempts = deliveries.attempts_of(connection, [row.id for row in rows])
     livemode = call.scope.livemode
-    return [render.delivery(row, attempts[row.id], livemode=livemode) for row in rows]
+    return [render_delivery(row, attempts[row.id], livemode=livemode) for row in rows]

@@ -8,9 +8,9 @@ from meterhouse import limits
 from meterhouse.api import destination
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
-from meterhouse.api.render import seconds
 from meterhouse.ledger import destinations
 from meterhouse.ledger.destinations import Secret
+from meterhouse.render.instant import seconds
 from meterhouse.wire import envelope
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import new_signing_secret

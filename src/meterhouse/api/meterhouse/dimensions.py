@@ -12,12 +12,12 @@ from msgspec import UNSET, UnsetType
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
-from meterhouse.api.render import seconds
 from meterhouse.api.v1 import meters
 from meterhouse.api.wait import found_when
 from meterhouse.ledger import dimensions
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.dimensions import DimensionChange, RebuiltMonth
+from meterhouse.render.instant import seconds
 from meterhouse.wire import refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.param_errors import missing_param

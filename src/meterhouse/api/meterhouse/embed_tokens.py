@@ -10,8 +10,8 @@ from msgspec import field
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.render import seconds
 from meterhouse.ledger import customers, meters
+from meterhouse.render.instant import seconds
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.embed import Embed
 from meterhouse.wire.expand import check_expand

@@ -13,12 +13,12 @@ from msgspec import Meta
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
-from meterhouse.api.render import seconds
 from meterhouse.api.v1.customers import forget
 from meterhouse.api.wait import found_when
 from meterhouse.ledger import customers, erasures, meters
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.erasures import Erasure
+from meterhouse.render.instant import seconds
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.document import Document
 from meterhouse.wire.expand import check_expand

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.call import Call
-from meterhouse.api.render import seconds
 from meterhouse.ledger import adjustments, customers, meters, notifications
 from meterhouse.ledger.adjustments import Adjustment
 from meterhouse.ledger.notifications import Filter
@@ -15,6 +14,7 @@ from meterhouse.metering.model import Meter
 from meterhouse.metering.report import WINDOW
 from meterhouse.metering.search import FoundEvent, Hint, filled, hint
 from meterhouse.metering.window import window_of
+from meterhouse.render.instant import seconds
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.timestamp import print_timestamp

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.meterhouse.life import life
-from meterhouse.api.render import seconds
 from meterhouse.errors import SlowError
 from meterhouse.judging.pending import find_pending
 from meterhouse.ledger import adjustments, journal, meters
 from meterhouse.metering.model import Meter
 from meterhouse.metering.search import DEFAULT_CUSTOMER_KEY, EventSearch, FoundEvent, filled
 from meterhouse.metering.value import print_value
+from meterhouse.render.instant import seconds
 from meterhouse.usage.search import Page
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope, refusals

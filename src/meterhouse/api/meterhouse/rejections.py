@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.meterhouse.meter_events import documents
-from meterhouse.api.render import seconds
 from meterhouse.metering.search import EventSearch
+from meterhouse.render.instant import seconds
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import to_json
 from meterhouse.wire.expand import check_expand

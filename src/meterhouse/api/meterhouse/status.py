@@ -7,8 +7,8 @@ from collections import Counter
 
 from meterhouse import zones
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.render import decimal_seconds, seconds
 from meterhouse.ledger import tallies
+from meterhouse.render.instant import decimal_seconds, seconds
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.params import RequestParams
 

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from meterhouse import limits, zones
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.meter_question import check_range, check_windows, check_zone, question
-from meterhouse.api.render import seconds
 from meterhouse.api.v1.meter_usage import MeterParams
 from meterhouse.errors import ExportError
 from meterhouse.gone import until_gone
@@ -19,6 +18,7 @@ from meterhouse.ledger import customers, meters
 from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery
 from meterhouse.metering.overview import Overview
 from meterhouse.metering.window import GroupingWindow
+from meterhouse.render.instant import seconds
 from meterhouse.usage.export import Format
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.accept import choose

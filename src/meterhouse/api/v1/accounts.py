@@ -3,9 +3,9 @@
 Accounts are made by the operator; here they are shown: the sender's own, and those connected to it.
 """
 
-from meterhouse.api import render
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.ledger import accounts
+from meterhouse.render.account import render_account
 from meterhouse.wire import envelope
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
@@ -37,7 +37,7 @@ async def list_(call: Call) -> Answer:
     if page is None:
         raise envelope.no_such("account", params.cursor, params.cursor_param)
     found, has_more = page
-    return ok(list_object(call.path, [render.account(one) for one in found], has_more))
+    return ok(list_object(call.path, [render_account(one) for one in found], has_more))
 
 
 async def _show(call: Call, account_id: str) -> Answer:
@@ -45,4 +45,4 @@ async def _show(call: Call, account_id: str) -> Answer:
     account = await call.read(accounts.find_account, account_id)
     if account is None or call.scope.account not in (account.id, account.platform):
         raise envelope.account_denied(call.credential.hint, account_id)
-    return ok(render.account(account))
+    return ok(render_account(account))

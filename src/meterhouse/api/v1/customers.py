@@ -12,13 +12,13 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET, UnsetType
 
-from meterhouse.api import render
-from meterhouse.api.announce import announce
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import customers, erasures, idempotency
+from meterhouse.ledger.announce import announce
 from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.erasures import Erasure
+from meterhouse.render.customer import INVOICE_SETTINGS, render_customer
 from meterhouse.wire import envelope
 from meterhouse.wire.deleted import deleted
 from meterhouse.wire.expand import check_expand, expanded
@@ -291,7 +291,7 @@ def shown(call: Call, rows: Iterable[Customer], params: RequestParams) -> list[d
     """Return the customers of a list as it shows them, with what the request wants expanded."""
     expand = expanded(params.expand, listed=True)
     livemode = call.scope.livemode
-    return [render.customer(row, livemode=livemode, expand=expand) for row in rows]
+    return [render_customer(row, livemode=livemode, expand=expand) for row in rows]
 
 
 def _changed(customer: Customer, params: CustomerWrite) -> Customer:
@@ -318,7 +318,7 @@ def _complete(name: str, value: Any, before: Any) -> Any:
     if name == "shipping":
         return value | {"carrier": None, "tracking_number": None}
     if name == "invoice_settings":
-        return (before or render.INVOICE_SETTINGS) | value
+        return (before or INVOICE_SETTINGS) | value
     return value
 
 
@@ -332,14 +332,14 @@ def _announce(
     livemode = call.scope.livemode
     announce(
         connection,
-        call,
+        call.cause,
         f"customer.{what}",
         f"/v1/customers/{customer.id}",
-        render.customer(customer, livemode=livemode),
-        render.customer(before, livemode=livemode) if before else None,
+        render_customer(customer, livemode=livemode),
+        render_customer(before, livemode=livemode) if before else None,
     )
 
 
 def _shown(call: Call, customer: Customer, params: RequestParams) -> Answer:
     expand = expanded(params.expand)
-    return ok(render.customer(customer, livemode=call.scope.livemode, expand=expand))
+    return ok(render_customer(customer, livemode=call.scope.livemode, expand=expand))

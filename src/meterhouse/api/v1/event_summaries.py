@@ -20,7 +20,6 @@ from meterhouse.api.meter_question import (
     check_windows,
     filters,
 )
-from meterhouse.api.render import seconds
 from meterhouse.api.v1 import meters
 from meterhouse.ledger import customers
 from meterhouse.metering.meter_usage import Filter, MeterQuestion, MeterUsageQuery
@@ -28,6 +27,7 @@ from meterhouse.metering.model import Meter
 from meterhouse.metering.usage import SummaryPoint, SummaryQuery
 from meterhouse.metering.value import print_value
 from meterhouse.metering.window import Alignment, is_aligned
+from meterhouse.render.instant import seconds
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.body import number, to_json

@@ -25,11 +25,11 @@ from meterhouse.api.meter_question import (
     check_zone,
     question,
 )
-from meterhouse.api.render import seconds
 from meterhouse.ledger import customers, meters
 from meterhouse.metering.meter_usage import MeterQuestion, MeterUsageQuery, UsageRow
 from meterhouse.metering.value import print_value
 from meterhouse.metering.window import GroupingWindow
+from meterhouse.render.instant import seconds
 from meterhouse.usage import selection
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire import envelope, refusals

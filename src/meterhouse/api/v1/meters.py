@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.api import render
-from meterhouse.api.announce import announce
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import meters
+from meterhouse.ledger.announce import announce
 from meterhouse.ledger.audit import Change, Changes
 from meterhouse.metering.model import Meter
+from meterhouse.render.meter import render_meter
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import new_id
@@ -166,7 +166,7 @@ async def list_(call: Call) -> Answer:
         raise envelope.no_such("billing meter", params.cursor, params.cursor_param)
     rows, has_more = page
     livemode = call.scope.livemode
-    data = [render.meter(row, livemode=livemode, version=call.version) for row in rows]
+    data = [render_meter(row, livemode=livemode, version=call.version) for row in rows]
     return ok(list_object(call.path, data, has_more))
 
 
@@ -198,13 +198,13 @@ def _announce(
     livemode, version = call.scope.livemode, DEFAULT_VERSION
     announce(
         connection,
-        call,
+        call.cause,
         f"billing.meter.{what}",
         f"/v1/billing/meters/{meter.id}",
-        render.meter(meter, livemode=livemode, version=version),
-        render.meter(before, livemode=livemode, version=version) if before else None,
+        render_meter(meter, livemode=livemode, version=version),
+        render_meter(before, livemode=livemode, version=version) if before else None,
     )
 
 
 def _shown(call: Call, meter: Meter) -> Answer:
-    return ok(render.meter(meter, livemode=call.scope.livemode, version=call.version))
+    return ok(render_meter(meter, livemode=call.scope.livemode, version=call.version))

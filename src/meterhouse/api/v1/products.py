@@ -8,15 +8,16 @@ import sqlalchemy as sa
 from msgspec import UNSET, UnsetType
 
 from meterhouse import limits
-from meterhouse.api import catalog, render_catalog
-from meterhouse.api.announce import announce
+from meterhouse.api import catalog
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.catalog import Descriptor, ProductName, UnitLabel
 from meterhouse.api.once import once
 from meterhouse.api.price import AmountParams, default_price_of
 from meterhouse.billing.price import Price, Product
 from meterhouse.ledger import prices, products
+from meterhouse.ledger.announce import announce
 from meterhouse.ledger.products import Filter
+from meterhouse.render.catalog import render_price, render_product
 from meterhouse.wire import envelope, param_errors, price_errors
 from meterhouse.wire.deleted import deleted
 from meterhouse.wire.expand import check_expand, expanded
@@ -222,10 +223,10 @@ def shown(
         ids = {row.default_price for row in rows if row.default_price}
         found = prices.by_ids(connection, call.scope.id, ids)
     return [
-        render_catalog.product(
+        render_product(
             row,
             livemode=livemode,
-            default_price=render_catalog.price(found[row.default_price], livemode=livemode)
+            default_price=render_price(found[row.default_price], livemode=livemode)
             if row.default_price in found
             else None,
         )
@@ -278,11 +279,11 @@ def _announce(
     livemode = call.scope.livemode
     announce(
         connection,
-        call,
+        call.cause,
         f"product.{what}",
         f"/v1/products/{product.id}",
-        render_catalog.product(product, livemode=livemode),
-        render_catalog.product(before, livemode=livemode) if before else None,
+        render_product(product, livemode=livemode),
+        render_product(before, livemode=livemode) if before else None,
     )
     call.note(connection, f"product.{what}", product.id)
 

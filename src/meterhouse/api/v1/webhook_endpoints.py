@@ -7,11 +7,12 @@ import sqlalchemy as sa
 from msgspec import UNSET, UnsetType
 
 from meterhouse import limits
-from meterhouse.api import destination, render
+from meterhouse.api import destination
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import destinations
 from meterhouse.ledger.destinations import Destination, Secret
+from meterhouse.render.destination import render_webhook_endpoint
 from meterhouse.wire import envelope
 from meterhouse.wire.deleted import deleted
 from meterhouse.wire.expand import check_expand
@@ -143,4 +144,4 @@ def _changes(before: Destination, params: EndpointUpdate) -> dict[str, Any]:
 
 
 def _shown(call: Call, endpoint: Destination) -> dict[str, Any]:
-    return render.webhook_endpoint(endpoint, livemode=call.scope.livemode)
+    return render_webhook_endpoint(endpoint, livemode=call.scope.livemode)

@@ -7,11 +7,12 @@ import sqlalchemy as sa
 from msgspec import Meta, Struct, field
 
 from meterhouse import limits
-from meterhouse.api import destination, render
+from meterhouse.api import destination
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.ledger import destinations, outbox
 from meterhouse.ledger.destinations import Destination, Secret, Source
+from meterhouse.render.destination import SIGNING_SECRET, URL, render_event_destination
 from meterhouse.wire import refusals
 from meterhouse.wire.document import Document, check_include
 from meterhouse.wire.envelope_v2 import invalid_field, unsupported_destination
@@ -21,7 +22,7 @@ from meterhouse.wire.notification import Notification, Payload, thin_event
 from meterhouse.wire.query import PageQuery, Query, bad_page, page_object
 from meterhouse.wire.version import parse_version
 
-_URL = frozenset({render.URL})
+_URL = frozenset({URL})
 
 # The names of sources, and those that older API versions have for them.
 _SOURCES: dict[str, Source] = {
@@ -54,7 +55,7 @@ class WebhookEndpoint(Struct, forbid_unknown_fields=True):
 class DestinationCreate(Document):
     """The body of a request for a new destination."""
 
-    includable = frozenset({render.SIGNING_SECRET, render.URL})
+    includable = frozenset({SIGNING_SECRET, URL})
 
     enabled_events: EnabledEvents
     event_payload: Payload
@@ -199,7 +200,7 @@ async def list_(call: Call) -> Answer:
         raise bad_page()
     rows, has_more = page
     livemode = call.scope.livemode
-    data = [render.event_destination(row, asked.include, livemode=livemode) for row in rows]
+    data = [render_event_destination(row, asked.include, livemode=livemode) for row in rows]
     return ok(page_object(call.path, call.parameters, cut, data, has_more=has_more))
 
 
@@ -265,4 +266,4 @@ async def _switch(call: Call, *, enabled: bool) -> Answer:
 
 
 def _shown(call: Call, one: Destination, include: list[str]) -> Answer:
-    return ok(render.event_destination(one, include, livemode=call.scope.livemode))
+    return ok(render_event_destination(one, include, livemode=call.scope.livemode))

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from meterhouse.api.render import seconds
 from meterhouse.billing.money import print_decimal
 from meterhouse.billing.price import Price, Pricing, Product, Recurring, TaxBehavior, Tier
+from meterhouse.render.instant import seconds
 
 _PRODUCT_DEFAULTS: Mapping[str, Any] = {
     "description": None,
@@ -22,7 +22,7 @@ _PRODUCT_DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def product(
+def render_product(
     one: Product, *, livemode: bool, default_price: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Render a product (https://docs.stripe.com/api/products/object).
@@ -45,7 +45,7 @@ def product(
     }
 
 
-def price(
+def render_price(
     one: Price,
     *,
     livemode: bool,

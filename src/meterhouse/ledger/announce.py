@@ -1,22 +1,31 @@
-"""Announce what a request has done to an object: a snapshot event and its thin twin.
+"""Announce what has become of an object: a snapshot event and its thin twin.
 
 Both are emitted in the transaction of the change, so there is an event of every change and of
 nothing else.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from meterhouse.api.call import Call
 from meterhouse.ledger import outbox
+from meterhouse.metering.model import Scope
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.notification import Notification, previous_attributes, twin_of
 
 
+class Cause(NamedTuple):
+    """What brought something about in `scope` at the instant `now`: a request, or time itself."""
+
+    scope: Scope
+    now: int
+    request: str | None = None
+    idempotency_key: str | None = None
+
+
 def announce(
     connection: sa.Connection,
-    call: Call,
+    cause: Cause,
     type_: str,
     url: str,
     document: dict[str, Any],
@@ -34,16 +43,16 @@ def announce(
             return
     event = Notification(
         id=new_id("evt"),
-        scope=call.scope.id,
+        scope=cause.scope.id,
         payload="snapshot",
         type=type_,
-        created=call.now,
+        created=cause.now,
         object_id=document["id"],
         object_type=document["object"],
         object_url=url,
         body=body,
-        request_id=call.request,
-        idempotency_key=call.idempotency_key,
+        request_id=cause.request,
+        idempotency_key=cause.idempotency_key,
     )
     outbox.emit(connection, event)
-    outbox.emit(connection, twin_of(event, livemode=call.scope.livemode))
+    outbox.emit(connection, twin_of(event, livemode=cause.scope.livemode))

@@ -1,0 +1,1 @@
+"""Invoices on their way: what is due, what goes on an invoice, and what becomes of it."""

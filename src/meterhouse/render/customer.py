@@ -1,0 +1,59 @@
+"""Customers as Stripe shows them."""
+
+from collections.abc import Collection
+from typing import Any
+
+from meterhouse.ledger.customers import Customer
+from meterhouse.render.instant import seconds
+from meterhouse.wire.deleted import deleted
+from meterhouse.wire.page import list_object
+
+INVOICE_SETTINGS = {
+    "custom_fields": None,
+    "default_payment_method": None,
+    "footer": None,
+    "rendering_options": None,
+}
+# Lists that a customer has at Stripe; nothing here fills them.
+CUSTOMER_LISTS = ("sources", "subscriptions", "tax_ids")
+
+
+def render_customer(
+    one: Customer, *, livemode: bool, expand: Collection[str] = ()
+) -> dict[str, Any]:
+    """Render a customer (https://docs.stripe.com/api/customers/object).
+
+    Of what is in `expand`, lists show, empty as they are.
+    """
+    if one.deleted_at is not None:
+        return deleted(one.id, "customer")
+    document: dict[str, Any] = {
+        "id": one.id,
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "created": seconds(one.created),
+        "currency": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "discount": None,
+        "email": one.email,
+        "invoice_prefix": one.id.rpartition("_")[2][:8].upper(),
+        "invoice_settings": INVOICE_SETTINGS,
+        "livemode": livemode,
+        "metadata": one.metadata,
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
+    lists = {
+        name: list_object(f"/v1/customers/{one.id}/{name}", [], has_more=False)
+        for name in CUSTOMER_LISTS
+        if name in expand
+    }
+    return document | one.details | lists
