@@ -36,6 +36,7 @@ SHAPES: dict[str, Shape] = {
     "aud": Shape(24),
     "cli": Shape(24, modal=True),
     "cliws": Shape(24),
+    "clock": Shape(23, head="1"),
     "cus": Shape(14),
     "del": Shape(24),
     "dses": Shape(24),
@@ -43,6 +44,10 @@ SHAPES: dict[str, Shape] = {
     "ers": Shape(24),
     "evt": Shape(23, head="1"),
     "evt_thin": Shape(30, head="65", modal=True, prefix="evt"),
+    "ii": Shape(23, head="1"),
+    "il": Shape(23, head="1"),
+    "il_tmp": Shape(23, head="1"),
+    "in": Shape(23, head="1"),
     "key": Shape(24),
     "mea": Shape(30, head="61", modal=True),
     "mes": Shape(30, head="61", modal=True),
@@ -53,6 +58,9 @@ SHAPES: dict[str, Shape] = {
     "prod": Shape(14),
     "req": Shape(14),
     "rsd": Shape(24),
+    "si": Shape(14),
+    "sub": Shape(23, head="1"),
+    "upcoming_in": Shape(23, head="1"),
     "we": Shape(23, head="1"),
 }
 SECRET_KEY_CHARS = 24

@@ -1,0 +1,132 @@
+"""Subscriptions, as plain values: who is billed for what, and when something is due next.
+
+What a reader may rely on:
+
+- An item is billed by half-open periods that are counted from the subscription's anchor. `since` is
+  from when on usage is billed under the item's present price: the beginning of its period, or when
+  the price came to be in the midst of it.
+- The usage of every instant from the item's first `since` on is billed once: what lies before a
+  `since` has gone onto an invoice, or waits as an invoice item.
+- Instants are milliseconds since the epoch, in the time of the subscription's test clock if it has
+  one.
+
+https://docs.stripe.com/api/subscriptions/object
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from meterhouse.billing.period import Period
+from meterhouse.limits import TRIAL_NOTICE_MILLISECONDS
+
+BillingMode = Literal["classic", "flexible"]
+CollectionMethod = Literal["charge_automatically", "send_invoice"]
+Status = Literal["active", "canceled", "past_due", "paused", "trialing"]
+# What happens to a subscription when its time has come, in the order at one instant.
+StepKind = Literal["trial_will_end", "upcoming", "trial_ends", "renews", "cancels"]
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """What is subscribed to: a price, and how many of it where it is not metered."""
+
+    id: str
+    price: str
+    quantity: int | None
+    period: Period
+    since: int
+    metadata: dict[str, str]
+    created: int
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription and its items, oldest first.
+
+    `trial` is when nothing is charged. `cancel_at` is when it ends of itself, with
+    `cancel_at_period_end` at the end of a period. `upcoming_told` is the end of the period of which
+    it was told that it comes, `trial_told` that it was told of the trial's end. `details` are those
+    members of the object that are only given back, as the wire has them. `revision` grows with
+    every change.
+    """
+
+    id: str
+    scope: int
+    customer: str
+    test_clock: str | None
+    status: Status
+    currency: str
+    mode: BillingMode
+    anchor: int
+    start: int
+    items: tuple[Item, ...]
+    collection: CollectionMethod = "charge_automatically"
+    days_until_due: int | None = None
+    trial: Period | None = None
+    cancel_at: int | None = None
+    cancel_at_period_end: bool = False
+    canceled_at: int | None = None
+    ended_at: int | None = None
+    latest_invoice: str | None = None
+    upcoming_told: int | None = None
+    trial_told: bool = False
+    metadata: dict[str, str] = {}
+    details: dict[str, Any] = {}
+    created: int
+    revision: int = 0
+
+    @property
+    def period(self) -> Period:
+        """The period that all items have in common: the latest start, the earliest end."""
+        periods = [item.period for item in self.items]
+        return Period(max(one.start for one in periods), min(one.end for one in periods))
+
+
+class Step(NamedTuple):
+    """What happens to a subscription at an instant."""
+
+    at: int
+    kind: StepKind
+
+
+def next_step(subscription: Subscription, notice: int) -> Step | None:
+    """Return what happens next; None where nothing will, of itself.
+
+    `notice` is how long before a period's end it is told that an invoice is coming (milliseconds,
+    0 for not at all). What is long due is still a step of its own instant.
+    """
+    if subscription.status in ("canceled", "paused") or not subscription.items:
+        return None
+    steps = [*_of_trial(subscription), *_of_period(subscription, notice)]
+    if subscription.cancel_at is not None:
+        steps.append(Step(subscription.cancel_at, "cancels"))
+    return min(steps, key=lambda step: (step.at, _ORDER[step.kind]))
+
+
+def _of_trial(subscription: Subscription) -> list[Step]:
+    if subscription.status != "trialing" or subscription.trial is None:
+        return []
+    start, end = subscription.trial
+    if subscription.trial_told:
+        return [Step(end, "trial_ends")]
+    told = max(start, end - TRIAL_NOTICE_MILLISECONDS)
+    return [Step(told, "trial_will_end"), Step(end, "trial_ends")]
+
+
+def _of_period(subscription: Subscription, notice: int) -> list[Step]:
+    """Tell of the period's end, and of its announcement."""
+    start, end = subscription.period
+    if subscription.status == "trialing":
+        return []
+    if notice and subscription.upcoming_told != end:
+        return [Step(max(start, end - notice), "upcoming"), Step(end, "renews")]
+    return [Step(end, "renews")]
+
+
+_ORDER: Mapping[StepKind, int] = {
+    "trial_will_end": 0,
+    "upcoming": 1,
+    "trial_ends": 2,
+    "renews": 3,
+    "cancels": 4,
+}
