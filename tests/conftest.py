@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import httpx
@@ -24,6 +25,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "meterhouse")
 
 # Else it gives up after five seconds, which a server that shares a busy core may take to answer.
 vars(DEFAULT_TIMEOUT_CONFIG).update(vars(httpx.Timeout(60)))
+
+# A server that a test starts is not to compile the program anew, on no machine.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Of a part of the filter of identifiers. A server claims 64 MB for one when it starts.
 FILTER_WORDS = 2**17
