@@ -9,6 +9,7 @@ from decimal import Decimal
 from meterhouse.billing.charge import Charge
 from meterhouse.billing.money import print_decimal, print_money
 from meterhouse.billing.price import Pricing, Recurrence
+from meterhouse.billing.subscription import BillingMode
 
 
 def describe(
@@ -21,9 +22,24 @@ def describe(
     return text if charge.flat else f"{_units(charge.quantity, unit_label)} × {text}"
 
 
-def describe_free_trial(quantity: Decimal, name: str, unit_label: str | None) -> str:
-    """Return what a line says of a period that was a trial."""
-    return f"Free trial for {_units(quantity, unit_label)} × {name}"
+def describe_free_trial(
+    quantity: Decimal, name: str, unit_label: str | None, mode: BillingMode = "flexible"
+) -> str:
+    """Return what a line says of usage in a period that was a trial."""
+    units = f"{_units(quantity, unit_label)} × {name}"
+    return f"Free trial for {units}" if mode == "flexible" else f"{units} (Free trial)"
+
+
+def describe_trial(quantity: Decimal, name: str, unit_label: str | None, mode: BillingMode) -> str:
+    """Return what a line says of a trial of what is not metered."""
+    if mode == "classic":
+        return f"Trial period for {name}"
+    return describe_free_trial(quantity, name, unit_label)
+
+
+def describe_billed_before() -> str:
+    """Return what a line says that takes off what earlier invoices have charged."""
+    return "Amount previously billed"
 
 
 def _units(quantity: Decimal, unit_label: str | None) -> str:
