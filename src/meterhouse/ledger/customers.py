@@ -18,13 +18,16 @@ from meterhouse.wire.page import PageParams
 from meterhouse.wire.search import fold, fold_words
 
 _BEGINNING_CHARS = 8  # of an id: its prefix, and some of the letters that tell it apart
+_PREFIX_CHARS = 8  # of an invoice's number
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """A customer; `deleted_at` is None while it exists.
 
-    `details` are those members of the object that the sender gave and Meterhouse only gives back,
-    as the wire has them: `name`, `description`, `phone`, `address`, `shipping`, `balance` …
+    `test_clock` is the clock that it lives by, and `created` an instant of that. `balance` is what
+    it owes beside its invoices, in minor units of `currency`: a credit is negative; `currency` is
+    None until it is billed. `details` are those members of the object that the sender gave and
+    Meterhouse only gives back, as the wire has them: `name`, `description`, `phone`, `address` …
     """
 
     id: str
@@ -34,10 +37,25 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any]
     created: int
     deleted_at: int | None
+    test_clock: str | None = None
+    balance: int = 0
+    currency: str | None = None
+    invoice_prefix: str | None = None
+    next_invoice_sequence: int = 1
+
+    @property
+    def prefix(self) -> str:
+        """What the numbers of its invoices begin with: what it was given, or of its id."""
+        return self.invoice_prefix or self.id.rpartition("_")[2][:_PREFIX_CHARS].upper()
 
 
 _customers = sa.select(*(customers.c[name] for name in Customer.__struct_fields__))
 _numbered = _customers.where(any_of(customers.c.seq, "seqs")).order_by(customers.c.seq.desc())
+_of_clock = (
+    sa.select(customers.c.id)
+    .where(customers.c.test_clock == sa.bindparam("test_clock"), customers.c.deleted_at.is_(None))
+    .order_by(customers.c.seq)
+)
 _count_deleted = sa.select(sa.func.count()).where(customers.c.deleted_at.is_not(None))
 _known = sa.select(customers.c.scope, customers.c.id, customers.c.deleted_at).where(
     any_of(customers.c.id, "ids")
@@ -86,18 +104,26 @@ def list_customers(
     *,
     email: str | None = None,
     created: tuple[int | None, int | None] = (None, None),
+    test_clock: str | None = None,
 ) -> tuple[list[Customer], bool] | None:
     """Return a page of the customers that exist, newest first, and whether there are more.
 
-    `email` is compared exactly; `created` is a half-open window, open where a bound is None.
-    Returns None when the cursor of `page` names no customer.
+    Those of a `test_clock` are left out unless it is named; then they are all. `email` is compared
+    exactly; `created` is a half-open window, open where a bound is None. Returns None when the
+    cursor of `page` names no customer.
     """
-    query = _customers.where(customers.c.deleted_at.is_(None))
+    # `== None` becomes IS NULL.
+    query = _customers.where(customers.c.deleted_at.is_(None), customers.c.test_clock == test_clock)
     if email is not None:
         query = query.where(customers.c.email == email)
     query = of_time(query, customers.c.created, created)
     found = read_page(connection, customers, query, scope, page)
     return ([Customer(**row) for row in found.rows], found.has_more) if found else None
+
+
+def of_test_clock(connection: sa.Connection, test_clock: str) -> list[str]:
+    """Return the ids of the customers of a clock that exist, oldest first."""
+    return list(connection.execute(_of_clock, {"test_clock": test_clock}).scalars())
 
 
 def customers_numbered(connection: sa.Connection, seqs: list[int]) -> list[Customer]:

@@ -200,6 +200,7 @@ customers = sa.Table(
     sa.Column("deleted_at", Whole64),
     sa.Column("test_clock", sa.Text),
     sa.Column("balance", Whole64, nullable=False, server_default="0"),  # negative: a credit
+    sa.Column("currency", sa.Text),  # null until it is billed
     sa.Column("invoice_prefix", sa.Text),
     sa.Column("next_invoice_sequence", Whole64, nullable=False, server_default="1"),
     sa.Column("folded_description", sa.Text),  # as they are searched, see `wire.search`

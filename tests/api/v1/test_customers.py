@@ -216,7 +216,7 @@ def test_a_customer_that_is_deleted(client: stripe.StripeClient) -> None:
         ),
         (
             {"test_clock": "clock_1"},
-            "No such test clock: 'clock_1'",
+            "No such billingclock: 'clock_1'",
             "resource_missing",
             "test_clock",
         ),
@@ -228,6 +228,12 @@ def test_a_customer_that_is_deleted(client: stripe.StripeClient) -> None:
             ),
             "parameter_unknown",
             "invoice_settings[default_payment_metod]",
+        ),
+        (
+            {"invoice_prefix": "ab"},
+            "The invoice prefix must be 1 to 12 uppercase letters or numbers.",
+            None,
+            "invoice_prefix",
         ),
         ({"balance": "1.5"}, "Invalid integer: 1.5", "parameter_invalid_integer", "balance"),
         (

@@ -5,6 +5,7 @@ and given back. What is no member of the object, such as a payment method to att
 forgotten: nothing of metering depends on it, and it may be somebody's secret.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,13 @@ from msgspec import UNSET, UnsetType
 
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
-from meterhouse.ledger import customers, erasures, idempotency
+from meterhouse.invoicing.present import present
+from meterhouse.ledger import customers, erasures, idempotency, test_clocks
 from meterhouse.ledger.announce import announce
 from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.erasures import Erasure
 from meterhouse.render.customer import INVOICE_SETTINGS, render_customer
-from meterhouse.wire import envelope
+from meterhouse.wire import customer_errors, envelope, test_clock_errors
 from meterhouse.wire.deleted import deleted
 from meterhouse.wire.expand import check_expand, expanded
 from meterhouse.wire.ids import new_id
@@ -133,7 +135,7 @@ class CustomerWrite(RequestParams):
     description: str | UnsetType | None = UNSET
     email: Email | UnsetType | None = UNSET
     individual_name: Annotated[str, Length(150)] | UnsetType | None = UNSET
-    invoice_prefix: Annotated[str, Length(12)] | UnsetType = UNSET
+    invoice_prefix: str | UnsetType = UNSET
     invoice_settings: InvoiceSettings | UnsetType = UNSET
     metadata: Metadata | UnsetType | None = UNSET
     name: Name | UnsetType | None = UNSET
@@ -167,8 +169,11 @@ class CustomerList(PageParams):
 
     created: TimeRange | None = None
     email: Email | None = None
+    test_clock: str | None = None
 
 
+_PREFIX = re.compile(r"[A-Z0-9]{1,12}")
+_COLUMNS = ("balance", "invoice_prefix", "next_invoice_sequence")
 _KEPT_ELSEWHERE = frozenset({"email", "expand", "metadata"})
 _NOT_KEPT = frozenset(
     {
@@ -189,8 +194,6 @@ async def create(call: Call) -> Answer:
     """Create a customer."""
     params = call.params(CustomerCreate)
     check_expand(params.expand, _EXPANDABLE)
-    if params.test_clock is not None:  # its events would be judged by another time than was meant
-        raise envelope.no_such("test clock", params.test_clock, "test_clock")
     customer = _changed(
         Customer(
             id=new_id("cus"),
@@ -200,14 +203,16 @@ async def create(call: Call) -> Answer:
             details={},
             created=call.now,
             deleted_at=None,
+            test_clock=params.test_clock,
         ),
         params,
     )
 
     def work(connection: sa.Connection) -> Answer:
-        customers.create_customer(connection, customer)
-        _announce(connection, call, "created", customer)
-        return _shown(call, customer, params)
+        made = _joined(connection, call, customer)
+        customers.create_customer(connection, made)
+        _announce(connection, call, "created", made)
+        return _shown(call, made, params)
 
     return await once(call, work, customer.id)
 
@@ -228,9 +233,7 @@ async def update(call: Call) -> Answer:
     check_expand(params.expand, _EXPANDABLE)
 
     def work(connection: sa.Connection) -> Answer:
-        before = customers.find_customer(connection, call.scope.id, call.ids[0], lock=True)
-        if before is None or before.deleted_at is not None:
-            raise envelope.no_such("customer", call.ids[0])
+        before = _to_change(connection, call, call.ids[0])
         customer = _changed(before, params)
         customers.update_customer(connection, customer)
         _announce(connection, call, "updated", customer, before)
@@ -260,9 +263,8 @@ async def delete(call: Call) -> Answer:
 def forget(connection: sa.Connection, call: Call, customer_id: str) -> None:
     """Delete a customer, and announce it; what else shows it is the business of an `Erasure`."""
     scope = call.scope.id
-    customer = customers.find_customer(connection, scope, customer_id, lock=True)
-    if not customer or not customers.delete_customer(connection, scope, customer_id, call.now):
-        raise envelope.no_such("customer", customer_id)
+    customer = _to_change(connection, call, customer_id)
+    customers.delete_customer(connection, scope, customer_id, call.now)
     idempotency.erase_customer(connection, scope, customer_id, deleted(customer_id, "customer"))
     _announce(connection, call, "deleted", customer)
     call.note(connection, "customer.deleted", customer_id)
@@ -273,10 +275,16 @@ async def list_(call: Call) -> Answer:
     params = call.params(CustomerList)
     check_expand(params.expand, EXPANDABLE_IN_LIST)
     created = params.created.window() if params.created else (None, None)
-    page = await call.read(
-        customers.list_customers, call.scope.id, params, email=params.email, created=created
-    )
-    return listed(call, params, page)
+
+    def read(connection: sa.Connection) -> tuple[list[Customer], bool] | None:
+        scope, clock = call.scope.id, params.test_clock
+        if clock is not None and test_clocks.find_test_clock(connection, scope, clock) is None:
+            raise test_clock_errors.no_such_test_clock(clock, "test_clock")
+        return customers.list_customers(
+            connection, scope, params, email=params.email, created=created, test_clock=clock
+        )
+
+    return listed(call, params, await call.read(read))
 
 
 def listed(call: Call, params: PageParams, page: tuple[list[Customer], bool] | None) -> Answer:
@@ -294,12 +302,41 @@ def shown(call: Call, rows: Iterable[Customer], params: RequestParams) -> list[d
     return [render_customer(row, livemode=livemode, expand=expand) for row in rows]
 
 
+def _to_change(connection: sa.Connection, call: Call, customer_id: str) -> Customer:
+    """Return a customer that exists, for nobody else to change until we commit.
+
+    Refuses while its clock is on its way.
+    """
+    scope = call.scope.id
+    known = customers.find_customer(connection, scope, customer_id)
+    if known is not None:
+        present(connection, scope, known.test_clock, call.now)
+    customer = customers.find_customer(connection, scope, customer_id, lock=True)
+    if customer is None or customer.deleted_at is not None:
+        raise envelope.no_such("customer", customer_id)
+    return customer
+
+
+def _joined(connection: sa.Connection, call: Call, customer: Customer) -> Customer:
+    """Return a new customer in the time of its clock, if it has one."""
+    scope, clock = call.scope.id, customer.test_clock
+    if clock is None:
+        return customer
+    if test_clocks.find_test_clock(connection, scope, clock) is None:
+        raise test_clock_errors.no_such_test_clock(clock, "test_clock")
+    created = present(connection, scope, clock, call.now)
+    return msgspec.structs.replace(customer, created=created)
+
+
 def _changed(customer: Customer, params: CustomerWrite) -> Customer:
     """Return what `customer` becomes; a detail that is unset shows its default again."""
     details = dict(customer.details)
     given = msgspec.to_builtins(params)
+    if "invoice_prefix" in given and _PREFIX.fullmatch(given["invoice_prefix"]) is None:
+        raise customer_errors.invalid_invoice_prefix()
+    columns = {name: given[name] for name in _COLUMNS if name in given}
     for name, value in given.items():
-        if name in _KEPT_ELSEWHERE or name in _NOT_KEPT:
+        if name in _KEPT_ELSEWHERE or name in _NOT_KEPT or name in _COLUMNS:
             continue
         if value is None:
             details.pop(name, None)
@@ -307,7 +344,9 @@ def _changed(customer: Customer, params: CustomerWrite) -> Customer:
             details[name] = _complete(name, value, details.get(name))
     email = customer.email if params.email is UNSET else params.email
     metadata = merge_metadata(customer.metadata, params.metadata)
-    return msgspec.structs.replace(customer, email=email, metadata=metadata, details=details)
+    return msgspec.structs.replace(
+        customer, email=email, metadata=metadata, details=details, **columns
+    )
 
 
 def _complete(name: str, value: Any, before: Any) -> Any:

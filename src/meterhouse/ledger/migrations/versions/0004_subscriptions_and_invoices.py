@@ -24,6 +24,7 @@ def upgrade() -> None:
 def _customers() -> None:
     op.add_column("customers", sa.Column("test_clock", sa.Text))
     op.add_column("customers", sa.Column("balance", Whole64, server_default="0", nullable=False))
+    op.add_column("customers", sa.Column("currency", sa.Text))
     op.add_column("customers", sa.Column("invoice_prefix", sa.Text))
     op.add_column(
         "customers", sa.Column("next_invoice_sequence", Whole64, server_default="1", nullable=False)
