@@ -350,10 +350,7 @@ class Config:
 
     def open_settings(self) -> dict[str, str]:
         """Return every setting that is no secret, as text that differs when its value does."""
-        named = ((row.name, getattr(self, row.name)) for row in SETTINGS if not row.secret)
-        return {
-            name: shown(value) if isinstance(value, Path) else str(value) for name, value in named
-        }
+        return {row.name: _typed(getattr(self, row.name)) for row in SETTINGS if not row.secret}
 
     @property
     def loopback(self) -> bool:
@@ -371,6 +368,13 @@ class Config:
 
 
 assert tuple(field.name for field in fields(Config)) == tuple(row.name for row in SETTINGS)
+
+
+def _typed(value: object) -> str:
+    """Return the value of a setting as a person would type it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return shown(value) if isinstance(value, Path) else str(value)
 
 
 def _text(setting: Setting, options: Mapping[str, Any], environment: Mapping[str, str]) -> str:

@@ -124,7 +124,7 @@ def test_what_cannot_be_asked_for(local: LocalServer, asked: dict[str, str], par
 
 
 def test_a_start_with_other_settings_is_an_entry(tmp_path: Any) -> None:
-    wanted = {"values": "whole", "deduplication_days": "40", "embed_origins": "*"}
+    wanted = {"values": "whole", "deduplication_days": "40", "embed_origins": "*", "standby": "on"}
     for settings in ({}, {}, wanted):
         with local_server(tmp_path, **settings) as local:
             token = local.meterhouse.services.operator_token
@@ -133,6 +133,7 @@ def test_a_start_with_other_settings_is_an_entry(tmp_path: Any) -> None:
     assert entry["changes"] == {
         "deduplication_days": {"old": "35", "new": "40"},
         "embed_origins": {"old": None, "new": None},
+        "standby": {"old": "off", "new": "on"},
         "values": {"old": "decimal", "new": "whole"},
     }
     assert entry["actor"]["type"] == "system"
