@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -87,6 +87,11 @@ def serving_roles(
         yield every
 
 
+def as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings as variables of the environment."""
+    return {f"METERHOUSE_{name.upper()}": text for name, text in settings.items()}
+
+
 def start(data_dir: Path, settings: dict[str, str], port: int = 0) -> Server:
     """Start a server, on a free port unless `port` names one; return once it answers."""
     log_file = data_dir / "log.txt"
@@ -99,7 +104,7 @@ def begin(
     """Begin to start a server, and return its process."""
     data_dir.mkdir(parents=True, exist_ok=True)
     environment = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
-    environment |= {f"METERHOUSE_{name.upper()}": text for name, text in settings.items()}
+    environment |= as_variables(settings)
     with log_file.open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "meterhouse", "serve", f"--port={port}", "--data-dir", data_dir],

@@ -16,6 +16,7 @@ from meterhouse.cli.main import app
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
 from tests.server import TEST_KEY, Server, serving_roles
+from tests.stores import new_stores
 
 SECONDS_MAX = 60
 DAY = 86_400
@@ -36,8 +37,7 @@ def cluster(
 ) -> Iterator[Cluster]:
     """Start all at once, on a ledger that is new."""
     stores = {
-        "database_url": postgresql_server.empty(),
-        "clickhouse_url": clickhouse_server.empty(),
+        **new_stores(postgresql_server, clickhouse_server),
         "api_keys": TEST_KEY,
         "partitions": "4",
     }

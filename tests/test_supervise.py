@@ -18,6 +18,7 @@ from tests.clickhouse import Double
 from tests.cluster.samples import event, make_meter, sdk, total
 from tests.postgresql import PostgreSQL
 from tests.server import TEST_KEY, Server, answering, begin, serving
+from tests.stores import new_stores
 
 SECONDS_MAX = 120
 EVENTS = 5
@@ -26,8 +27,7 @@ EVENTS = 5
 @pytest.fixture
 def stores(postgresql_server: PostgreSQL, clickhouse_server: Double) -> dict[str, str]:
     return {
-        "database_url": postgresql_server.empty(),
-        "clickhouse_url": clickhouse_server.empty(),
+        **new_stores(postgresql_server, clickhouse_server),
         "processes": "2",
     }
 

@@ -16,6 +16,7 @@ from tests.api.samples import error_of
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
 from tests.server import LIVE_KEY
+from tests.stores import new_stores
 
 EVENTS, ADJUSTMENTS = "/v1/billing/meter_events", "/v1/billing/meter_event_adjustments"
 ROLES = ("worker", "api", "api")
@@ -54,8 +55,7 @@ def nodes(
 ) -> Iterator[Nodes]:
     tmp_path = tmp_path_factory.mktemp("nodes")
     stores = {
-        "database_url": postgresql_server.empty(),
-        "clickhouse_url": clickhouse_server.empty(),
+        **new_stores(postgresql_server, clickhouse_server),
         "partitions": "4",
         "limits": "stripe",
         "rate_limits": "basic.test=1000,basic.live=8",

@@ -6,6 +6,8 @@ from pathlib import Path
 from tests.cli.samples import meterhouse
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
+from tests.server import as_variables
+from tests.stores import new_stores
 
 NODES = 6
 
@@ -22,11 +24,8 @@ def test_both_stores_are_made_and_a_second_time_changes_nothing(tmp_path: Path) 
 def test_nodes_that_migrate_at_the_same_time_take_turns(
     tmp_path: Path, postgresql_server: PostgreSQL, clickhouse_server: Double
 ) -> None:
-    settings = {
-        "METERHOUSE_DATA_DIR": str(tmp_path),
-        "METERHOUSE_DATABASE_URL": postgresql_server.empty(),
-        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.empty(),
-    }
+    stores = new_stores(postgresql_server, clickhouse_server)
+    settings = as_variables({"data_dir": str(tmp_path), **stores})
     nodes = [
         subprocess.Popen(
             [sys.executable, "-m", "meterhouse", "migrate"],

@@ -20,6 +20,7 @@ from tests.cli.samples import ENVIRONMENT, meterhouse
 from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
 from tests.server import TEST_KEY, Server, serving, start
+from tests.stores import new_stores
 
 DAY = 86_400
 VERSION = "2026-10-28.endive"
@@ -155,8 +156,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Used:
 
 @pytest.fixture
 def servers(tmp_path: Path, postgresql_server: PostgreSQL, clickhouse_server: Double) -> Places:
-    urls = (postgresql_server.empty(), clickhouse_server.empty())
-    return Places(tmp_path, dict(zip(("database_url", "clickhouse_url"), urls, strict=True)))
+    return Places(tmp_path, new_stores(postgresql_server, clickhouse_server))
 
 
 def verified(places: Places) -> str:

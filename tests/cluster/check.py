@@ -30,6 +30,7 @@ from meterhouse.ledger import engine
 from meterhouse.usage import store
 from meterhouse.usage.connect import address_of
 from tests.cluster.proof import Bounds, prove
+from tests.server import as_variables
 
 FAULTS, FAULTS_MAX = 50, 10_000
 SECONDS, SECONDS_MAX = 600, 86_400
@@ -116,7 +117,7 @@ def _empty_stores(options: Mapping[str, str | None]) -> dict[str, str]:
     with store._opening(address), closing(address.connect(store.SESSION_SETTINGS)[0]) as client:
         usage_tables = client.query(_USAGE_TABLES).result_rows[0][0]
     _refuse_used(address.place, usage_tables)
-    return {f"METERHOUSE_{name.upper()}": url for name, url in urls.items()}
+    return as_variables(urls)
 
 
 def _refuse_used(place: str, tables: int) -> None:

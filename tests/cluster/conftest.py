@@ -9,6 +9,7 @@ from tests.clickhouse import Double
 from tests.cluster.samples import Cluster
 from tests.postgresql import PostgreSQL
 from tests.server import serving
+from tests.stores import new_stores
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +20,7 @@ def cluster(
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     stores = {
-        "database_url": postgresql_server.empty(),
-        "clickhouse_url": clickhouse_server.empty(),
+        **new_stores(postgresql_server, clickhouse_server),
         "private_destinations": "open",
     }
     with ExitStack() as nodes:

@@ -22,6 +22,8 @@ from tests.crash.client import Client, Reply
 from tests.crash.run import Run
 from tests.postgresql import PostgreSQL, postgresql
 from tests.receiver import Receiver, receiving
+from tests.server import as_variables
+from tests.stores import new_stores
 
 FAULTS = int(os.environ.get("METERHOUSE_CRASH_FAULTS", "0"))
 SEED = int(os.environ.get("METERHOUSE_CRASH_SEED", time.time_ns() % 1_000_000))
@@ -49,11 +51,9 @@ def test_whatever_happens_to_nodes_and_stores_the_books_balance(
 ) -> None:
     """Given senders that retry, when nodes and stores fail, then all counts once, and is told."""
     print(f"METERHOUSE_CRASH_SEED={SEED}")  # noqa: T201 - a failure shows it
-    stores = {
-        "METERHOUSE_DATABASE_URL": restarted.empty(),
-        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.empty(),
-        "METERHOUSE_PRIVATE_DESTINATIONS": "open",
-    }
+    stores = as_variables(
+        {**new_stores(restarted, clickhouse_server), "private_destinations": "open"}
+    )
     answering = [name for name in NODES if name.startswith("api")]
     fleet = Fleet(tmp_path, stores, NODES, answering)
     with receiving() as receiver:

@@ -18,6 +18,8 @@ from tests.crash.points import COMMIT, POINTS, Point
 from tests.crash.run import Run
 from tests.crash.server import Server
 from tests.postgresql import PostgreSQL
+from tests.server import as_variables
+from tests.stores import new_stores
 
 KILLS = int(os.environ.get("METERHOUSE_CRASH_KILLS", "0"))
 SEED = int(os.environ.get("METERHOUSE_CRASH_SEED", time.time_ns() % 1_000_000))
@@ -40,10 +42,7 @@ def test_they_do_with_stores_on_servers(
 ) -> None:
     """Given a PostgreSQL and a ClickHouse server, when it is killed between, then as above."""
     print(f"METERHOUSE_CRASH_SEED={SEED}")  # noqa: T201 - as above
-    stores = {
-        "METERHOUSE_DATABASE_URL": postgresql_server.empty(),
-        "METERHOUSE_CLICKHOUSE_URL": clickhouse_server.empty(),
-    }
+    stores = as_variables(new_stores(postgresql_server, clickhouse_server))
     asyncio.run(_crash(Server(tmp_path, stores=stores), BETWEEN))
 
 

@@ -19,6 +19,7 @@ from tests.clickhouse import Double
 from tests.postgresql import PostgreSQL
 from tests.receiver import Receiver, receiving
 from tests.server import TEST_KEY, Server, serving_roles
+from tests.stores import new_stores
 
 SECONDS_MAX = 60
 ROLES = ("api", "api", "worker", "worker")
@@ -95,8 +96,7 @@ def cluster(
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     stores = {
-        "database_url": postgresql_server.empty(),
-        "clickhouse_url": clickhouse_server.empty(),
+        **new_stores(postgresql_server, clickhouse_server),
         "api_keys": TEST_KEY,
         "partitions": "4",
     }
