@@ -36,6 +36,7 @@ class Site:
     state: Any
     meter: str
     customer: str
+    price: str = ""
 
     def post(self, path: str, **details: Any) -> dict[str, Any]:
         answer = httpx.post(self.server.url + path, auth=(TEST_KEY, ""), trust_env=False, **details)
@@ -62,6 +63,24 @@ class Site:
         asked = {"identifier": identifiers[-1]}
         found = httpx.get(events_of, params=asked, auth=(TEST_KEY, ""), trust_env=False).json()
         assert found["data"][0]["outcome"] != "pending"
+
+
+def tiered(meter: str) -> dict[str, str]:
+    """Return the parameters of a price by tiers, which costs something without usage, too."""
+    return {
+        "currency": "usd",
+        "product_data[name]": "Tokens & <i>more</i>",
+        "product_data[unit_label]": "token",
+        "recurring[interval]": "month",
+        "recurring[usage_type]": "metered",
+        "recurring[meter]": meter,
+        "billing_scheme": "tiered",
+        "tiers_mode": "graduated",
+        "tiers[0][up_to]": "1000",
+        "tiers[0][flat_amount]": "900",
+        "tiers[1][up_to]": "inf",
+        "tiers[1][unit_amount_decimal]": "3.6",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +112,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
                 "dimension_payload_keys[0]": "model",
             },
         )["id"]
-        ready = Site(server, began.home, began.state, meter, customer)
+        price = began.post("/v1/prices", data=tiered(meter))["id"]
+        ready = Site(server, began.home, began.state, meter, customer, price)
         ready.send("one", "two", "three")
         ready.send("lost-1", "lost-2", event_name="mystery")
         ready.send("wordy", value="many")
@@ -271,6 +291,24 @@ def test_a_meter_is_made_and_deactivated(page: Page, site: Site) -> None:
     expect(page.get_by_role("button", name="Reactivate")).to_be_visible()
 
 
+def test_a_price_is_made_and_simulated(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/billing/prices")
+    page.get_by_label("New product's name").fill("Voice")
+    page.get_by_label("Model").select_option("per package")
+    page.get_by_label("Amount").fill("8")
+    page.get_by_label("Units in a package").fill("60")
+    page.get_by_role("button", name="Make price").click()
+    expect(page.get_by_role("heading", name="Voice")).to_be_visible()
+    usage = page.get_by_label("Usage in a period")
+    usage.fill("9892")
+    usage.press("Enter")
+    expect(page.locator(".total")).to_have_text("$13.20")
+    expect(page.locator("main")).to_contain_text("9892 × Voice (at $0.08 per 60 units / month)")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Archive").click()
+    expect(page.get_by_role("button", name="Activate")).to_be_visible()
+
+
 def test_an_embedded_chart_shows_one_customer(page: Page, site: Site) -> None:
     token = site.post(
         "/meterhouse/v1/embed_tokens",
@@ -382,6 +420,8 @@ def test_what_is_live_goes_when_its_session_ends(browser: Browser, site: Site) -
         "/events/lost-1",
         "/errors",
         "/errors/resend?code=no_meter&event_name=mystery",
+        "/billing/prices",
+        "/billing/prices/{price}",
         "/developers/logs",
         "/developers/destinations",
         "/developers/keys",
@@ -398,7 +438,7 @@ def test_a_page_is_for_everybody(browser: Browser, site: Site, path: str) -> Non
         bypass_csp=True,  # to add axe-core to the page
     )
     page = context.new_page()
-    page.goto(site.home + path.format(meter=site.meter, customer=site.customer))
+    page.goto(site.home + path.format(**vars(site)))
     if page.locator(".plot").count():
         drawn(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -16,9 +16,9 @@ def describe(
     charge: Charge, pricing: Pricing, recurrence: Recurrence, name: str, unit_label: str | None
 ) -> str:
     """Return what a line says of a charge for a product of this name."""
-    at = f"at {print_money(charge.unit_amount, pricing.currency)}{_packages(pricing)}"
+    at = f"at {print_money(charge.unit_amount, pricing.currency)}{packages(pricing)}"
     tier = f"Tier {charge.tier} " if charge.tier is not None else ""
-    text = f"{name} ({tier}{at} {_every(recurrence)})"
+    text = f"{name} ({tier}{at} {every(recurrence)})"
     return text if charge.flat else f"{_units(charge.quantity, unit_label)} × {text}"
 
 
@@ -42,15 +42,17 @@ def describe_billed_before() -> str:
     return "Amount previously billed"
 
 
-def _units(quantity: Decimal, unit_label: str | None) -> str:
-    return f"{print_decimal(quantity)} {unit_label}" if unit_label else print_decimal(quantity)
-
-
-def _packages(pricing: Pricing) -> str:
+def packages(pricing: Pricing) -> str:
+    """Return how many units an amount is for, where it is for more than one: ` per 60 units`."""
     return f" per {pricing.transform.divide_by} units" if pricing.transform else ""
 
 
-def _every(recurrence: Recurrence) -> str:
+def every(recurrence: Recurrence) -> str:
+    """Return how often an amount is due: `/ month`, `every 3 months`."""
     if recurrence.count == 1:
         return f"/ {recurrence.interval}"
     return f"every {recurrence.count} {recurrence.interval}s"
+
+
+def _units(quantity: Decimal, unit_label: str | None) -> str:
+    return f"{print_decimal(quantity)} {unit_label}" if unit_label else print_decimal(quantity)

@@ -3,12 +3,15 @@
 Nothing is rounded. A number is grouped by threes and keeps all of its decimals.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
 from markupsafe import Markup
+
+from meterhouse.billing.money import print_money
 
 _MINUS = "\N{MINUS SIGN}"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
@@ -38,6 +41,14 @@ def number(value: Decimal | float | str | None) -> str:
     decimals = decimals.rstrip("0")
     sign = _MINUS if text.startswith("-") else ""
     return f"{sign}{int(whole):,}{point if decimals else ''}{decimals}"
+
+
+def money(amount: Decimal | int | str | None, currency: str) -> str:
+    """Print an amount in minor units, exactly: 123456 is `$1,234.56`."""
+    if amount is None:
+        return "\N{EM DASH}"
+    text = print_money(Decimal(amount), currency).replace("-", _MINUS)
+    return re.sub(r"\d+", lambda found: f"{int(found[0]):,}", text, count=1)
 
 
 def instant(seconds: float | str | None, zone: tzinfo = UTC) -> Markup:
@@ -75,5 +86,6 @@ FILTERS: Mapping[str, Any] = {
     "clock": clock,
     "code_name": code_name,
     "instant": instant,
+    "money": money,
     "number": number,
 }

@@ -31,6 +31,7 @@ _NAVIGATION = (
     ("customers", "customers", "Customers"),
     ("events", "events", "Events"),
     ("errors", "errors", "Errors"),
+    ("billing", "billing/prices", "Billing"),
     ("developers", "developers/logs", "Developers"),
 )
 
