@@ -111,6 +111,10 @@ METER_USAGE_INLINE_WINDOWS_MAX = 1_000  # that a range is cut into without a thr
 METER_USAGE_ROWS_MAX = 50_000  # of an answer; windows that a range is cut into
 WINDOWS_CACHED_MAX = 16  # questions whose windows are kept
 
+# Usage that is counted for bills, in one statement.
+USAGE_PERIODS_ITEMS_MAX = 1_000  # questions
+USAGE_PERIODS_PARTS_MAX = 16  # ranges that they are about
+
 # Usage of all customers.
 USAGE_TOP_GROUPS_MAX = 1_000  # that have rows of their own beside "other"
 USAGE_BATCH_ROWS_MAX = 500_000  # of an answer, that are in memory

@@ -21,6 +21,7 @@ _KINDS = {
     "tests.usage.test_store": ["embedded", "server"],
     "tests.usage.test_erase": ["embedded", "cluster"],
     "tests.usage.test_overview": ["embedded", "cluster"],
+    "tests.usage.test_periods": ["embedded", "cluster"],
     "tests.usage.test_slots": ["embedded", "cluster"],
 }
 

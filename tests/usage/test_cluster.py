@@ -18,13 +18,14 @@ from meterhouse.metering.meter_usage import Filter, MeterQuestion, MeterUsageQue
 from meterhouse.metering.model import Scope
 from meterhouse.metering.overview import Overview
 from meterhouse.metering.search import EventSearch
-from meterhouse.metering.usage import SummaryQuery
+from meterhouse.metering.usage import PeriodQuery, SummaryQuery
 from meterhouse.usage import (
     block,
     cluster,
     erase,
     identity,
     overview,
+    periods,
     queries,
     rebuild,
     request_logs,
@@ -245,6 +246,9 @@ def made() -> Iterator[tuple[str, dict[str, Any]]]:
                     yield overview.answer(asked)
                     if top is None:
                         yield overview.count(asked)
+    counted = [PeriodQuery(one, "cus_1", at("1"), at("3") + 1) for one in (METER, LAST, DAILY)]
+    for share in periods.shares(counted):
+        yield periods.select(SCOPE, counted, share)
     for wanted in SEARCHES:
         yield search.find(wanted, search.EVERYTHING)
         yield search.newest(wanted, "accepted", search.EVERYTHING)

@@ -18,6 +18,7 @@ https://docs.stripe.com/api/billing/meter-event-summary
 from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,6 +59,25 @@ class SummaryPoint(msgspec.Struct, frozen=True):
     end: int
     value: Decimal
     dimensions: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class PeriodQuery(msgspec.Struct, frozen=True):
+    """The question how much `customer` used on `meter` in `[start, end)`, as a bill counts it.
+
+    It is that of a summary without windows, but asked in the hundreds. An empty range has no usage.
+    """
+
+    meter: Meter
+    customer: str
+    start: int
+    end: int
+
+
+class PeriodUsage(NamedTuple):
+    """The answer: the exact total, and how many events it is made of."""
+
+    usage: Decimal
+    events: int
 
 
 def summarize(query: SummaryQuery, uses: Iterable[Use]) -> list[SummaryPoint]:

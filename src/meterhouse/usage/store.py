@@ -44,9 +44,18 @@ from meterhouse.metering.identifier import Claim
 from meterhouse.metering.meter_usage import MeterUsageQuery, UsageRow
 from meterhouse.metering.model import Meter, Scope, StoredEvent
 from meterhouse.metering.search import EventSearch, FoundEvent
-from meterhouse.metering.usage import SummaryPoint, SummaryQuery
+from meterhouse.metering.usage import PeriodQuery, PeriodUsage, SummaryPoint, SummaryQuery
 from meterhouse.metering.window import Window, window_of
-from meterhouse.usage import block, cluster, folder, queries, request_logs, search, selection
+from meterhouse.usage import (
+    block,
+    cluster,
+    folder,
+    periods,
+    queries,
+    request_logs,
+    search,
+    selection,
+)
 from meterhouse.usage.connect import Address, address_of
 from meterhouse.usage.readers import Readers
 from meterhouse.usage.request_logs import RequestLog
@@ -367,6 +376,16 @@ class UsageStore:
         if query.window is None:
             return [SummaryPoint(query.start, query.end, rows[0].usage if rows else Decimal(0))]
         return [SummaryPoint(*window_of(row.window_start, query.window), row.usage) for row in rows]
+
+    def periods(self, scope: Scope, questions: Sequence[PeriodQuery]) -> list[PeriodUsage]:
+        """Answer questions of one scope, each as a summary of its range, in their order."""
+        found = [periods.NOTHING] * len(questions)
+        for share in periods.shares(questions):
+            sql, values = periods.select(scope, questions, share)
+            rows = _decoded(self._read(sql, values, "JSONCompactEachRow"), periods.Row)
+            for number, usage in periods.answers(questions, share, rows):
+                found[number] = usage
+        return found
 
     def meter_usage(self, query: MeterUsageQuery) -> list[UsageRow]:
         """Answer a question about meter usage.
