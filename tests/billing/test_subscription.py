@@ -43,7 +43,9 @@ TRIAL = {"status": "trialing", "trial": Period(0, 14 * DAY)}
         ({}, 7 * DAY, Step(24 * DAY, "upcoming")),
         ({"upcoming_told": 31 * DAY}, 7 * DAY, Step(31 * DAY, "renews")),
         ({}, 40 * DAY, Step(0, "upcoming")),
-        ({"cancel_at": 31 * DAY}, 0, Step(31 * DAY, "renews")),
+        ({"cancel_at": 31 * DAY}, 0, Step(31 * DAY, "cancels")),
+        ({"cancel_at": 31 * DAY + 1}, 0, Step(31 * DAY, "renews")),
+        (TRIAL | {"trial_told": True, "cancel_at": 14 * DAY}, 0, Step(14 * DAY, "cancels")),
         ({"cancel_at": 30 * DAY}, 0, Step(30 * DAY, "cancels")),
         (TRIAL, 7 * DAY, Step(11 * DAY, "trial_will_end")),
         (TRIAL | {"trial": Period(0, 2 * DAY)}, 0, Step(0, "trial_will_end")),
@@ -51,6 +53,7 @@ TRIAL = {"status": "trialing", "trial": Period(0, 14 * DAY)}
         ({"items": (item(), item(Period(0, 7 * DAY)))}, 0, Step(7 * DAY, "renews")),
         ({"status": "canceled"}, 0, None),
         ({"status": "paused"}, 0, None),
+        ({"status": "paused", "cancel_at": 5 * DAY}, 0, Step(5 * DAY, "cancels")),
         ({"items": ()}, 0, None),
     ],
 )

@@ -93,14 +93,17 @@ def next_step(subscription: Subscription, notice: int) -> Step | None:
     """Return what happens next; None where nothing will, of itself.
 
     `notice` is how long before a period's end it is told that an invoice is coming (milliseconds,
-    0 for not at all). What is long due is still a step of its own instant.
+    0 for not at all). What is long due is still a step of its own instant. What ends at an instant
+    does not renew then.
     """
-    if subscription.status in ("canceled", "paused") or not subscription.items:
+    if subscription.status == "canceled":
         return None
     steps = [*_of_trial(subscription), *_of_period(subscription, notice)]
-    if subscription.cancel_at is not None:
-        steps.append(Step(subscription.cancel_at, "cancels"))
-    return min(steps, key=lambda step: (step.at, _ORDER[step.kind]))
+    ends = subscription.cancel_at
+    if ends is not None:
+        steps = [step for step in steps if step.at < ends or step.kind in _BEFORE_THE_END]
+        steps.append(Step(ends, "cancels"))
+    return min(steps, key=lambda step: (step.at, _ORDER[step.kind]), default=None)
 
 
 def _of_trial(subscription: Subscription) -> list[Step]:
@@ -115,14 +118,16 @@ def _of_trial(subscription: Subscription) -> list[Step]:
 
 def _of_period(subscription: Subscription, notice: int) -> list[Step]:
     """Tell of the period's end, and of its announcement."""
-    start, end = subscription.period
-    if subscription.status == "trialing":
+    if subscription.status in ("paused", "trialing") or not subscription.items:
         return []
+    start, end = subscription.period
     if notice and subscription.upcoming_told != end:
         return [Step(max(start, end - notice), "upcoming"), Step(end, "renews")]
     return [Step(end, "renews")]
 
 
+# What may happen at the very instant at which it ends.
+_BEFORE_THE_END = frozenset({"trial_will_end", "upcoming"})
 _ORDER: Mapping[StepKind, int] = {
     "trial_will_end": 0,
     "upcoming": 1,

@@ -344,6 +344,7 @@ subscriptions = sa.Table(
     sa.Column("customer", sa.Text, sa.ForeignKey("customers.id"), nullable=False),
     sa.Column("test_clock", sa.Text),
     sa.Column("status", sa.Text, nullable=False),
+    sa.Column("collection", sa.Text, nullable=False),
     sa.Column("due", Whole64),  # when something happens to it of itself; null: never
     sa.Column("revision", Whole64, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),

@@ -81,7 +81,7 @@ def render_price(
         **_amounts("unit_amount", pricing.unit_amount),
     }
     if "tiers" in expand and pricing.tiers:
-        document["tiers"] = _tiers(pricing.tiers)
+        document["tiers"] = render_tiers(pricing.tiers)
     if "currency_options" in expand:
         own = {pricing.currency: _option(pricing, one.tax_behavior, expand)}
         document["currency_options"] = own | {
@@ -108,11 +108,12 @@ def _option(pricing: Pricing, behavior: TaxBehavior, expand: Collection[str]) ->
         **_amounts("unit_amount", pricing.unit_amount),
     }
     if "tiers" in expand and pricing.tiers:
-        document["tiers"] = _tiers(pricing.tiers)
+        document["tiers"] = render_tiers(pricing.tiers)
     return document
 
 
-def _tiers(tiers: Sequence[Tier]) -> list[dict[str, Any]]:
+def render_tiers(tiers: Sequence[Tier]) -> list[dict[str, Any]]:
+    """Render tiers (https://docs.stripe.com/api/prices/object)."""
     return [
         {
             **_amounts(

@@ -58,6 +58,7 @@ def _subscriptions() -> None:
         sa.Column("customer", sa.Text, nullable=False),
         sa.Column("test_clock", sa.Text),
         sa.Column("status", sa.Text, nullable=False),
+        sa.Column("collection", sa.Text, nullable=False),
         sa.Column("due", Whole64),
         sa.Column("revision", Whole64, nullable=False),
         sa.Column("metadata", sa.JSON, nullable=False),
