@@ -65,7 +65,8 @@ def read_document(cls: type[DocumentT], body: bytes) -> DocumentT:
         raise invalid_field(_sentence(str(error), body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed_json(str(error).removeprefix("JSON is malformed: ")) from None
-    if _ESCAPED_NUL in body and _NUL.search(body):  # the former is seen fast in any body
+    # A byte is looked for faster than several, and those faster than by an expression.
+    if b"\\" in body and _ESCAPED_NUL in body and _NUL.search(body):
         raise malformed_json("it has the character U+0000")
     check_include(document.include, cls.includable)
     return document

@@ -1,7 +1,12 @@
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from meterhouse.ingest.commit import Answer, StreamSubmission, Submission
+from meterhouse.ledger.journal import Packed
+from meterhouse.metering.model import MeterEvent
 from meterhouse.wire.timestamp import print_timestamp
 from tests.api.local import DAY, NOW, LocalServer
 from tests.api.v2.samples import (
@@ -25,6 +30,29 @@ def test_a_full_request_is_taken(local: LocalServer) -> None:
     assert answer.content == b"{}"
     assert done(answer) == {}
     assert used(local, meter, customer) == 5050
+
+
+def test_events_wait_for_the_commit_as_bytes_alone(
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acceptor = local.meterhouse.services.acceptor
+    pack, accept = acceptor.pack, acceptor.accept
+    packed: list[Sequence[MeterEvent]] = []
+    holders: list[int] = []
+
+    def note_packed(events: Sequence[MeterEvent]) -> tuple[Packed, ...]:
+        packed.append(events)
+        return pack(events)
+
+    async def note_holders(submission: Submission | StreamSubmission) -> Answer:
+        holders.append(sys.getrefcount(packed[0]))
+        return await accept(submission)
+
+    monkeypatch.setattr(acceptor, "pack", note_packed)
+    monkeypatch.setattr(acceptor, "accept", note_holders)
+    done(post(local, STREAM, {"events": [event("cus_1"), event("cus_2")]}, key=token(local)))
+    assert len(packed[0]) == 2
+    assert holders == [2]  # the list above, and the call that counts
 
 
 def test_a_secret_key_opens_the_stream_too(local: LocalServer) -> None:

@@ -33,15 +33,16 @@ _TAKEN = ok({})
 
 async def create(call: Call) -> Answer:
     """Take all the events or none; the answer comes when they are on disk."""
-    events = _events(call, call.document(Stream).events)
-    packed = call.services.acceptor.pack(events)
-    if call.services.rate_limits is not None:
-        call.services.rate_limits.admit(
-            "meter_event_stream", call.scope, connected=call.connected, amount=len(events)
-        )
+    # No event may live on as an object while it waits for the commit: see `StreamSubmission`.
+    packed = call.services.acceptor.pack(_events(call, call.document(Stream).events))
     key = call.idempotency_key
     kept = None if key is None else record(call, key, _TAKEN)
-    result = await call.services.acceptor.accept(StreamSubmission(call.scope.id, packed, kept))
+    submission = StreamSubmission(call.scope.id, packed, kept)
+    if call.services.rate_limits is not None:
+        call.services.rate_limits.admit(
+            "meter_event_stream", call.scope, connected=call.connected, amount=submission.events
+        )
+    result = await call.services.acceptor.accept(submission)
     if isinstance(result, Record):
         return replay(result, call)
     if isinstance(result, Refusal):
