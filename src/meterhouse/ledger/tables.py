@@ -386,6 +386,8 @@ invoices = sa.Table(
     sa.Column("subscription", sa.Text, sa.ForeignKey("subscriptions.id")),
     sa.Column("test_clock", sa.Text),
     sa.Column("status", sa.Text, nullable=False),
+    sa.Column("collection", sa.Text, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
     sa.Column("number", sa.Text),
     sa.Column("due", Whole64),  # when something happens to it of itself; null: never
     sa.Column("due_date", Whole64),
@@ -395,6 +397,7 @@ invoices = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("details", sa.JSON, nullable=False),  # the rest of it (`ledger.invoices`)
     sa.Column("created", Whole64, nullable=False),
+    sa.UniqueConstraint("customer", "number"),
 )
 sa.Index("ix_invoices_scope_seq", invoices.c.scope, invoices.c.seq)
 sa.Index("ix_invoices_customer_seq", invoices.c.customer, invoices.c.seq)

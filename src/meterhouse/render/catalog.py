@@ -91,6 +91,26 @@ def render_price(
     return document
 
 
+def render_plan(one: Price, *, livemode: bool) -> dict[str, Any]:
+    """Render a recurring price as the plan that it was before there were prices.
+
+    https://docs.stripe.com/api/plans/object
+    """
+    price = render_price(one, livemode=livemode)
+    recurring = price["recurring"]
+    same = ("active", "billing_scheme", "created", "currency", "metadata", "nickname", "product")
+    return {
+        "id": one.id,
+        "object": "plan",
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        **{name: price[name] for name in (*same, "tiers_mode")},
+        **recurring,
+        "livemode": livemode,
+        "transform_usage": price["transform_quantity"],
+    }
+
+
 def _recurring(one: Recurring) -> dict[str, Any]:
     return {
         "interval": one.recurrence.interval,

@@ -84,6 +84,8 @@ def _invoices() -> None:
         sa.Column("subscription", sa.Text),
         sa.Column("test_clock", sa.Text),
         sa.Column("status", sa.Text, nullable=False),
+        sa.Column("collection", sa.Text, nullable=False),
+        sa.Column("currency", sa.Text, nullable=False),
         sa.Column("number", sa.Text),
         sa.Column("due", Whole64),
         sa.Column("due_date", Whole64),
@@ -99,6 +101,7 @@ def _invoices() -> None:
             ["subscription"], ["subscriptions.id"], name="fk_invoices_subscription"
         ),
         sa.PrimaryKeyConstraint("seq", name="pk_invoices"),
+        sa.UniqueConstraint("customer", "number", name="uq_invoices_customer_number"),
         sa.UniqueConstraint("id", name="uq_invoices_id"),
     )
     op.create_index("ix_invoices_customer_seq", "invoices", ["customer", "seq"])

@@ -1,0 +1,81 @@
+"""Make invoices: each is stored with its lines and the usage it bills, and announced as a draft.
+
+What a reader may rely on: the pending items that the lines and segments of a new invoice name are
+its own from then on, so no other invoice bills them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.billing.bill import totalled
+from meterhouse.billing.invoice import Invoice, Line, Segment
+from meterhouse.invoicing.tell import tell
+from meterhouse.ledger import invoice_items, invoice_lines, invoice_segments, invoices
+from meterhouse.ledger.announce import Cause
+from meterhouse.ledger.customers import Customer, find_customer
+from meterhouse.ledger.tables import subscriptions
+
+# Members of a customer that its invoices show by other names.
+_SHOWN: Mapping[str, str] = {
+    "customer_address": "address",
+    "customer_name": "name",
+    "customer_phone": "phone",
+    "customer_shipping": "shipping",
+    "customer_tax_exempt": "tax_exempt",
+}
+
+
+def create_invoice(
+    connection: sa.Connection,
+    cause: Cause,
+    invoice: Invoice,
+    lines: Sequence[Line],
+    segments: Sequence[Segment],
+) -> Invoice:
+    """Store a new draft, put the pending items that it bills onto it, and announce it.
+
+    Its totals are those of its lines; who its customer is, and what its subscription says of
+    itself, is written down as it is now.
+    """
+    customer = find_customer(connection, invoice.scope, invoice.customer)
+    if customer is not None:
+        invoice = showing(connection, _as_customer_likes(invoice, customer), customer)
+    invoice = totalled(invoice, lines)
+    invoices.create_invoice(connection, invoice)
+    billed = {line.invoice_item for line in lines} | {one.invoice_item for one in segments}
+    invoice_items.assign(connection, [id_ for id_ in billed if id_ is not None], invoice.id)
+    invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
+    invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
+    tell(connection, cause, "created", invoice, lines)
+    return invoice
+
+
+def showing(connection: sa.Connection, invoice: Invoice, customer: Customer) -> Invoice:
+    """Return an invoice that shows who its customer is now, and its subscription's metadata."""
+    details: dict[str, Any] = invoice.details | {"customer_email": customer.email}
+    for name, member in _SHOWN.items():
+        details.pop(name, None)
+        if customer.details.get(member) is not None:
+            details[name] = customer.details[member]
+    if invoice.subscription is not None:
+        details["subscription_metadata"] = _metadata(connection, invoice.subscription)
+    return msgspec.structs.replace(invoice, details=details)
+
+
+def _as_customer_likes(invoice: Invoice, customer: Customer) -> Invoice:
+    """Return a new invoice with the head and the foot that its customer has for all of them."""
+    settings = customer.details.get("invoice_settings") or {}
+    details = dict(invoice.details)
+    if settings.get("custom_fields") is not None:
+        details.setdefault("custom_fields", settings["custom_fields"])
+    footer = settings.get("footer") if invoice.footer is None else invoice.footer
+    return msgspec.structs.replace(invoice, details=details, footer=footer)
+
+
+def _metadata(connection: sa.Connection, subscription: str) -> dict[str, str]:
+    query = sa.select(subscriptions.c.metadata).where(subscriptions.c.id == subscription)
+    metadata: dict[str, str] = connection.execute(query).scalar_one()
+    return metadata

@@ -1,0 +1,57 @@
+"""The lines of invoices (https://docs.stripe.com/api/invoice-line-item).
+
+They are replaced as a whole, in their order, as long as their invoice is a draft, and never again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.billing.invoice import Line
+from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.invoices import require_draft
+from meterhouse.ledger.tables import invoice_lines
+
+_COLUMNS = ("id", "segment", "amount", "metadata")
+_DETAILS = tuple(name for name in Line.__struct_fields__ if name not in _COLUMNS)
+
+_lines = (
+    sa.select(invoice_lines.c.invoice, *(invoice_lines.c[name] for name in (*_COLUMNS, "details")))
+    .where(any_of(invoice_lines.c.invoice, "invoices"))
+    .order_by(invoice_lines.c.invoice, invoice_lines.c.place)
+)
+
+
+def put_lines(
+    connection: sa.Connection, scope: int, invoice_id: str, lines: Sequence[Line]
+) -> None:
+    """Store these as all the lines of a draft; raises `ValueError` for a finalized invoice."""
+    require_draft(connection, invoice_id)
+    connection.execute(sa.delete(invoice_lines).where(invoice_lines.c.invoice == invoice_id))
+    if lines:
+        rows = [_row(scope, invoice_id, place, line) for place, line in enumerate(lines)]
+        connection.execute(sa.insert(invoice_lines), rows)
+
+
+def lines_of(connection: sa.Connection, invoice_ids: Iterable[str]) -> dict[str, list[Line]]:
+    """Return the lines of each of the invoices, in their order."""
+    found: dict[str, list[Line]] = {invoice_id: [] for invoice_id in invoice_ids}
+    for row in connection.execute(_lines, {"invoices": list(found)}).mappings():
+        found[row["invoice"]].append(_line(row))
+    return found
+
+
+def _row(scope: int, invoice_id: str, place: int, line: Line) -> dict[str, Any]:
+    return {
+        **{name: getattr(line, name) for name in _COLUMNS},
+        "scope": scope,
+        "invoice": invoice_id,
+        "place": place,
+        "details": msgspec.to_builtins({name: getattr(line, name) for name in _DETAILS}),
+    }
+
+
+def _line(row: sa.RowMapping) -> Line:
+    return msgspec.convert({name: row[name] for name in _COLUMNS} | row["details"], Line)

@@ -1,0 +1,69 @@
+"""The segments of invoices: the usage that each of them bills, and how it was counted.
+
+They are replaced as a whole as long as their invoice is a draft, and never again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.billing.invoice import Segment
+from meterhouse.billing.period import Period
+from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.invoices import require_draft
+from meterhouse.ledger.tables import invoice_segments
+
+# The members that are one column each; a period is two, and usage is a text.
+_COLUMNS = tuple(
+    name for name in Segment.__struct_fields__ if name not in ("period", "usage", "usage_in")
+)
+_segments = (
+    sa.select(invoice_segments)
+    .where(any_of(invoice_segments.c.invoice, "invoices"))
+    .order_by(invoice_segments.c.invoice, invoice_segments.c.place)
+)
+
+
+def put_segments(
+    connection: sa.Connection, scope: int, invoice_id: str, segments: Sequence[Segment]
+) -> None:
+    """Store these as all the segments of a draft; raises `ValueError` for a finalized invoice."""
+    require_draft(connection, invoice_id)
+    connection.execute(sa.delete(invoice_segments).where(invoice_segments.c.invoice == invoice_id))
+    if segments:
+        rows = [_row(scope, invoice_id, segment) for segment in segments]
+        connection.execute(sa.insert(invoice_segments), rows)
+
+
+def segments_of(connection: sa.Connection, invoice_ids: Iterable[str]) -> dict[str, list[Segment]]:
+    """Return the segments of each of the invoices, by their places."""
+    found: dict[str, list[Segment]] = {invoice_id: [] for invoice_id in invoice_ids}
+    for row in connection.execute(_segments, {"invoices": list(found)}).mappings():
+        found[row["invoice"]].append(segment_of(row))
+    return found
+
+
+def segment_of(row: sa.RowMapping) -> Segment:
+    """Return the segment that a row of the table holds."""
+    values = {
+        **{name: row[name] for name in _COLUMNS},
+        "usage": row["usage"],
+        "usage_in": Period(row["usage_start"], row["usage_end"]),
+        "period": Period(row["period_start"], row["period_end"]),
+    }
+    return msgspec.convert(values, Segment)
+
+
+def _row(scope: int, invoice_id: str, segment: Segment) -> dict[str, Any]:
+    return {
+        **{name: getattr(segment, name) for name in _COLUMNS},
+        "scope": scope,
+        "invoice": invoice_id,
+        "usage": str(segment.usage),
+        "usage_start": segment.usage_in.start,
+        "usage_end": segment.usage_in.end,
+        "period_start": segment.period.start,
+        "period_end": segment.period.end,
+    }
