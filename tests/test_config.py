@@ -36,6 +36,8 @@ def test_the_defaults_need_no_setting() -> None:
         deduplication_days=35,
         values="decimal",
         private_destinations="auto",
+        invoice_finalization_delay=3_600,
+        invoice_upcoming_days=7,
         audit_days=400,
         embed_origins="",
         base_path="",

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from meterhouse.errors import ConfigError
-from meterhouse.limits import PARTITIONS_MAX, PROCESSES_MAX, RATE_LIMIT_EVENTS_MAX
+from meterhouse.limits import (
+    INVOICE_FINALIZATION_SECONDS_MAX,
+    INVOICE_UPCOMING_DAYS_MAX,
+    PARTITIONS_MAX,
+    PROCESSES_MAX,
+    RATE_LIMIT_EVENTS_MAX,
+)
 from meterhouse.masking import OPERATOR_TOKEN
 from meterhouse.proxies import Proxies
 
@@ -205,6 +211,18 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("auto", "closed", "open"),
     ),
     Setting(
+        "invoice_finalization_delay",
+        "3600",
+        "Seconds from when a period's invoice is drafted until it is finalized, for usage that "
+        f"arrives late; {INVOICE_FINALIZATION_SECONDS_MAX} at most.",
+    ),
+    Setting(
+        "invoice_upcoming_days",
+        "7",
+        "Days before the end of a period at which `invoice.upcoming` tells what it will come to; 0 "
+        f"for not at all, {INVOICE_UPCOMING_DAYS_MAX} at most.",
+    ),
+    Setting(
         "audit_days",
         "400",
         "How many days an entry of the audit log is kept.",
@@ -283,6 +301,8 @@ class Config:
     deduplication_days: int
     values: Values
     private_destinations: PrivateDestinations
+    invoice_finalization_delay: int
+    invoice_upcoming_days: int
     audit_days: int
     embed_origins: str
     base_path: str
@@ -336,6 +356,18 @@ class Config:
             deduplication_days=_whole("deduplication_days", text["deduplication_days"], 1, 3_650),
             values=cast("Values", text["values"]),
             private_destinations=cast("PrivateDestinations", text["private_destinations"]),
+            invoice_finalization_delay=_whole(
+                "invoice_finalization_delay",
+                text["invoice_finalization_delay"],
+                0,
+                INVOICE_FINALIZATION_SECONDS_MAX,
+            ),
+            invoice_upcoming_days=_whole(
+                "invoice_upcoming_days",
+                text["invoice_upcoming_days"],
+                0,
+                INVOICE_UPCOMING_DAYS_MAX,
+            ),
             audit_days=_whole("audit_days", text["audit_days"], 1, 36_500),
             embed_origins=_origins(text["embed_origins"]),
             base_path=_base_path(text["base_path"]),

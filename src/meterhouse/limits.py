@@ -92,6 +92,15 @@ TRIAL_NOTICE_MILLISECONDS = 3 * 86_400_000  # before a trial ends, it is told
 INVOICE_FIRST_LINES = 10  # of an invoice, in the object itself
 LOOKUP_KEY_CHARS_MAX = 200
 LOOKUP_KEYS_ITEMS_MAX = 10
+INVOICE_FINALIZATION_SECONDS_MAX = 72 * 3_600
+INVOICE_UPCOMING_DAYS_MAX = 45
+INVOICE_LOOK_SECONDS = 10  # of the job that bills, for what is due
+INVOICE_RETRY_SECONDS = 10  # after one that failed
+TEST_CLOCK_NAME_CHARS_MAX = 300
+TEST_CLOCK_DAYS = 30  # after which Stripe deletes one
+TEST_CLOCK_CUSTOMERS_MAX = 3  # these two in the limits profile `stripe`
+TEST_CLOCK_INTERVALS_MAX = 2  # of its shortest subscription, that it goes at once
+
 PRODUCT_ID_CHARS_MAX = 255
 PRODUCT_NAME_CHARS_MAX = 250
 PRODUCT_IMAGES_ITEMS_MAX = 8

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from meterhouse.api.routes import ROUTES
+from meterhouse.ledger import test_clocks
 from meterhouse.ledger.tables import metadata
 from tests.api.local import DAY, NOW, LocalServer, local_server
 
@@ -58,6 +59,7 @@ METER = {
     "default_aggregation[formula]": "count",
 }
 PRICE = {"currency": "usd", "product": "priced", "unit_amount": "4"}
+CLOCK = {"frozen_time": "1000"}
 CANCEL = {"event_name": "calls", "type": "cancel"}
 
 STEPS = [
@@ -92,6 +94,14 @@ STEPS = [
     Step("DELETE /v1/products/{id}", "product.deleted", "product"),
     Step("POST /v1/prices", "price.created", asked={"data": PRICE}),
     Step("POST /v1/prices/{id}", "price.updated", "price", {"data": {"nickname": "New"}}),
+    Step("POST /v1/test_helpers/test_clocks", "test_clock.created", asked={"data": CLOCK}),
+    Step(
+        "POST /v1/test_helpers/test_clocks/{id}/advance",
+        "test_clock.advanced",
+        "moving",
+        {"data": {"frozen_time": "2000"}},
+    ),
+    Step("DELETE /v1/test_helpers/test_clocks/{id}", "test_clock.deleted", "clock"),
     Step("POST /v1/webhook_endpoints", "event_destination.created", asked={"data": ENDPOINT}),
     Step(
         "POST /v1/webhook_endpoints/{id}",
@@ -182,6 +192,8 @@ class World:
             "key": key["id"],
             "product": local.create("/v1/products", data={"name": "Other"})["id"],
             "price": local.create("/v1/prices", data=PRICE)["id"],
+            "clock": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
+            "moving": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
         }
 
     def take(self, step: Step) -> int:
@@ -205,6 +217,7 @@ class World:
     def ledger(self) -> dict[str, list[Any]]:
         """Return what requests put into the ledger, once all has been done that they asked for."""
         self.local.run(self.local.meterhouse.services.progress.settle(20))
+        self.local.until(lambda connection: not test_clocks.advancing(connection))
         with self.local.meterhouse.ledger.read() as connection:
             return {
                 table.name: [*connection.execute(sa.select(*_columns(table)))]
@@ -228,6 +241,7 @@ CHANGED = {
     "prices",
     "products",
     "resends",
+    "test_clocks",
 }
 
 

@@ -45,6 +45,7 @@ from meterhouse.api.v1 import (
     prices,
     products,
     stripecli,
+    test_clocks,
     webhook_endpoints,
 )
 from meterhouse.api.v2 import event_destinations, meter_event_session, meter_event_stream
@@ -111,6 +112,7 @@ _METER = "/v1/billing/meters/{id}"
 _CUSTOMER = "/v1/customers/{id}"
 _PRODUCT = "/v1/products/{id}"
 _PRICE = "/v1/prices/{id}"
+_TEST_CLOCK = "/v1/test_helpers/test_clocks/{id}"
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 _DIMENSIONS = "/meterhouse/v1/meters/{id}/dimensions"
 _DELIVERY = "/meterhouse/v1/deliveries/{id}"
@@ -170,6 +172,11 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/v1/events", "events", events.list_),
     _route("GET", "/v1/events/{id}", "events", events.retrieve),
     _route("POST", "/v1/events/{id}/retry", "events", event_retry.create),
+    _route("POST", "/v1/test_helpers/test_clocks", "test_clocks", test_clocks.create),
+    _route("GET", "/v1/test_helpers/test_clocks", "test_clocks", test_clocks.list_),
+    _route("GET", _TEST_CLOCK, "test_clocks", test_clocks.retrieve),
+    _route("POST", _TEST_CLOCK + "/advance", "test_clocks", test_clocks.advance),
+    _route("DELETE", _TEST_CLOCK, "test_clocks", test_clocks.delete),
     _route(
         "POST", "/v1/webhook_endpoints", "event_destinations", webhook_endpoints.create
     )._replace(hears="events"),

@@ -16,11 +16,16 @@ from meterhouse.background import Background, Worker
 from meterhouse.processing.lease import Lease
 from meterhouse.stores import Stores
 
-JobName = Literal["deliver", "erase", "rebuild", "report", "resend", "retain"]
+JobName = Literal["deliver", "erase", "invoice", "rebuild", "report", "resend", "retain"]
 
 NAMES: tuple[JobName, ...] = get_args(JobName)
 # Those that a signal of their name wakes.
-WOKEN: tuple[Literal["erase", "rebuild", "resend"], ...] = ("erase", "rebuild", "resend")
+WOKEN: tuple[Literal["erase", "invoice", "rebuild", "resend"], ...] = (
+    "erase",
+    "invoice",
+    "rebuild",
+    "resend",
+)
 
 
 class Jobs:

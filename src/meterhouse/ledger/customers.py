@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import of_time, read_page
-from meterhouse.ledger.tables import customers
+from meterhouse.ledger.tables import customers, invoice_items, invoices, subscriptions
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.search import fold, fold_words
 
@@ -55,6 +55,14 @@ _of_clock = (
     sa.select(customers.c.id)
     .where(customers.c.test_clock == sa.bindparam("test_clock"), customers.c.deleted_at.is_(None))
     .order_by(customers.c.seq)
+)
+_is_billed = sa.select(
+    sa.or_(
+        *(
+            sa.exists().where(table.c.customer == sa.bindparam("customer"))
+            for table in (subscriptions, invoices, invoice_items)
+        )
+    )
 )
 _count_deleted = sa.select(sa.func.count()).where(customers.c.deleted_at.is_not(None))
 _known = sa.select(customers.c.scope, customers.c.id, customers.c.deleted_at).where(
@@ -124,6 +132,12 @@ def list_customers(
 def of_test_clock(connection: sa.Connection, test_clock: str) -> list[str]:
     """Return the ids of the customers of a clock that exist, oldest first."""
     return list(connection.execute(_of_clock, {"test_clock": test_clock}).scalars())
+
+
+def is_billed(connection: sa.Connection, customer_id: str) -> bool:
+    """Tell whether a customer has, or ever had, anything that it is billed for."""
+    billed: bool = connection.execute(_is_billed, {"customer": customer_id}).scalar_one()
+    return billed
 
 
 def customers_numbered(connection: sa.Connection, seqs: list[int]) -> list[Customer]:

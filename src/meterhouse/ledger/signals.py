@@ -22,7 +22,9 @@ log = logging.getLogger("meterhouse.signals")
 
 # A reader waits; the outbox has something; a lease was given back; processing shall pause; a job
 # of the name has something to do; somebody reads the log of requests.
-Signal = Literal["asked", "outbox", "leases", "pause", "erase", "rebuild", "resend", "logs"]
+Signal = Literal[
+    "asked", "outbox", "leases", "pause", "erase", "invoice", "rebuild", "resend", "logs"
+]
 
 _CHANNEL = "meterhouse"
 _notify = sa.text(f"SELECT pg_notify('{_CHANNEL}', :name)")

@@ -12,7 +12,13 @@ import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import read_page
-from meterhouse.ledger.tables import customers, scopes, test_clocks
+from meterhouse.ledger.tables import (
+    customers,
+    scopes,
+    subscription_items,
+    subscriptions,
+    test_clocks,
+)
 from meterhouse.wire.page import PageParams
 
 
@@ -41,6 +47,15 @@ _frozen = (
     sa.select(customers.c.scope, customers.c.id, test_clocks.c.frozen_time)
     .join(test_clocks, test_clocks.c.id == customers.c.test_clock)
     .where(any_of(customers.c.id, "customers"))
+)
+
+_subscribed = (
+    sa.select(subscription_items.c.price)
+    .join(subscriptions, subscriptions.c.id == subscription_items.c.subscription)
+    .where(
+        subscriptions.c.test_clock == sa.bindparam("clock"), subscriptions.c.status != "canceled"
+    )
+    .distinct()
 )
 
 
@@ -90,6 +105,11 @@ def list_test_clocks(
 def advancing(connection: sa.Connection) -> list[tuple[int, str]]:
     """Return the scopes and ids of the clocks that are on their way."""
     return [(scope, clock_id) for scope, clock_id in connection.execute(_advancing)]
+
+
+def subscribed_prices(connection: sa.Connection, clock_id: str) -> list[str]:
+    """Return the ids of the prices that customers of a clock are subscribed to."""
+    return list(connection.execute(_subscribed, {"clock": clock_id}).scalars())
 
 
 def scopes_with_clocks(connection: sa.Connection, wanted: Collection[int]) -> set[int]:

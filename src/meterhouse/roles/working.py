@@ -17,6 +17,7 @@ from meterhouse.delivery.deliver import Deliverer
 from meterhouse.identifiers.load import Loader
 from meterhouse.ingest.accept import Acceptor
 from meterhouse.jobs.erase import Eraser
+from meterhouse.jobs.invoice import Invoicer
 from meterhouse.jobs.owned import NAMES, WOKEN, JobName, Jobs, LeasedJobs
 from meterhouse.jobs.rebuild import Rebuilder
 from meterhouse.jobs.report import Reporter
@@ -99,6 +100,7 @@ class Working(ABC):
             "rebuild": lambda stores: Rebuilder(
                 stores, self.settle, self.still, clock, self.writing_months
             ),
+            "invoice": lambda stores: Invoicer(stores, self.settle, clock),
             "erase": lambda stores: Eraser(
                 stores, self.settle, self.still, common.sends("rebuild"), timekeeper
             ),

@@ -32,6 +32,7 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "To make, change or enable one, a key needs events:read as well.",
     "prices": "Prices.",
     "products": "Products.",
+    "test_clocks": "Test clocks.",
     "request_logs": "The log of requests.",
     "stripecli_sessions": "Listening with the Stripe CLI: to events with events:read, to requests "
     "with request_logs:read.",

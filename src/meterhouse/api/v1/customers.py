@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET, UnsetType
 
+from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.invoicing.present import present
@@ -248,16 +249,19 @@ async def delete(call: Call) -> Answer:
     customer_id = call.ids[0]
 
     def work(connection: sa.Connection) -> Answer:
-        forget(connection, call, customer_id)
-        erasure = Erasure(
-            id=new_id("ers"), scope=call.scope.id, customer=customer_id, created=call.now
-        )
-        erasures.put(connection, erasure)
+        remove(connection, call, customer_id)
         return ok(deleted(customer_id, "customer"))
 
     answer = await call.services.stores.write(work)
     call.services.signals.send("erase")
     return answer
+
+
+def remove(connection: sa.Connection, call: Call, customer_id: str) -> None:
+    """Delete a customer, and let everything else that shows it be erased; signal `erase` then."""
+    forget(connection, call, customer_id)
+    erasure = Erasure(id=new_id("ers"), scope=call.scope.id, customer=customer_id, created=call.now)
+    erasures.put(connection, erasure)
 
 
 def forget(connection: sa.Connection, call: Call, customer_id: str) -> None:
@@ -325,7 +329,31 @@ def _joined(connection: sa.Connection, call: Call, customer: Customer) -> Custom
     if test_clocks.find_test_clock(connection, scope, clock) is None:
         raise test_clock_errors.no_such_test_clock(clock, "test_clock")
     created = present(connection, scope, clock, call.now)
+    _check_room(connection, call, clock)
     return msgspec.structs.replace(customer, created=created)
+
+
+def _check_room(connection: sa.Connection, call: Call, clock: str) -> None:
+    """Refuse a customer more than Stripe lets a clock have, in the limits profile `stripe`."""
+    most = limits.TEST_CLOCK_CUSTOMERS_MAX
+    if call.services.config.limits != "stripe":
+        return
+    if len(customers.of_test_clock(connection, clock)) >= most:
+        raise test_clock_errors.too_many_customers(most)
+
+
+def join(connection: sa.Connection, call: Call, customer_id: str, clock: str) -> None:
+    """Let a customer that nothing is billed to live by a new clock, for good."""
+    before = customers.find_customer(connection, call.scope.id, customer_id, lock=True)
+    if before is None or before.deleted_at is not None:
+        raise envelope.no_such("customer", customer_id, "customer")
+    if before.test_clock is not None:
+        raise test_clock_errors.customer_has_clock(customer_id)
+    if customers.is_billed(connection, customer_id):
+        raise test_clock_errors.customer_is_billed(customer_id)
+    customer = msgspec.structs.replace(before, test_clock=clock)
+    customers.update_customer(connection, customer)
+    _announce(connection, call, "updated", customer, before)
 
 
 def _changed(customer: Customer, params: CustomerWrite) -> Customer:
