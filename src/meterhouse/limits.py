@@ -98,8 +98,8 @@ INVOICE_LOOK_SECONDS = 10  # of the job that bills, for what is due
 INVOICE_RETRY_SECONDS = 10  # after one that failed
 TEST_CLOCK_NAME_CHARS_MAX = 300
 TEST_CLOCK_DAYS = 30  # after which Stripe deletes one
-TEST_CLOCK_CUSTOMERS_MAX = 3  # these two in the limits profile `stripe`
-TEST_CLOCK_INTERVALS_MAX = 2  # of its shortest subscription, that it goes at once
+TEST_CLOCK_CUSTOMERS_ITEMS_MAX = 3  # these two in the limits profile `stripe`
+TEST_CLOCK_INTERVALS_ITEMS_MAX = 2  # of its shortest subscription, that it goes at once
 
 PRODUCT_ID_CHARS_MAX = 255
 PRODUCT_NAME_CHARS_MAX = 250

@@ -335,7 +335,7 @@ def _joined(connection: sa.Connection, call: Call, customer: Customer) -> Custom
 
 def _check_room(connection: sa.Connection, call: Call, clock: str) -> None:
     """Refuse a customer more than Stripe lets a clock have, in the limits profile `stripe`."""
-    most = limits.TEST_CLOCK_CUSTOMERS_MAX
+    most = limits.TEST_CLOCK_CUSTOMERS_ITEMS_MAX
     if call.services.config.limits != "stripe":
         return
     if len(customers.of_test_clock(connection, clock)) >= most:

@@ -148,7 +148,7 @@ def _check_not_far(connection: sa.Connection, clock: TestClock, target: int) -> 
     found = prices.by_ids(connection, clock.scope, ids).values()
     recurrences = [one.recurring.recurrence for one in found if one.recurring]
     latest = min(
-        beginning(clock.frozen_time, one, limits.TEST_CLOCK_INTERVALS_MAX)
+        beginning(clock.frozen_time, one, limits.TEST_CLOCK_INTERVALS_ITEMS_MAX)
         for one in recurrences or [Recurrence("year", 1)]
     )
     if target > latest:
