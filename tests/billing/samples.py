@@ -52,13 +52,18 @@ def tiered(mode: TiersMode, rows: list[Row]) -> Pricing:
 
 
 def price(
-    id_: str, pricing: Pricing, *, metered: bool = True, every: Recurrence = MONTHLY
+    id_: str,
+    pricing: Pricing,
+    *,
+    metered: bool = True,
+    every: Recurrence = MONTHLY,
+    meter: str = "mtr",
 ) -> Price:
-    """A recurring price of the product `prod_{id}`, on the meter `mtr` if it is metered."""
+    """A recurring price of the product `prod_{id}`, on a meter if it is metered."""
     recurring = Recurring(
         recurrence=every,
         usage_type="metered" if metered else "licensed",
-        meter="mtr" if metered else None,
+        meter=meter if metered else None,
     )
     return Price(
         id=id_,

@@ -6,8 +6,10 @@ that begins.
 What a reader may rely on:
 
 - The parts of items stand newest first, and those of one item together.
-- Usage before an item's `since` is in none of it: it is on an invoice, or waits to be.
-- Usage in a trial is counted, and costs nothing.
+- Usage that is settled (`billing.change`) is owed for, or has a line that says that it was free.
+- A licensed item is owed for whole periods: one that it joins or leaves in the midst is not charged
+  in part.
+- A subscription that is only imagined has an empty id, and its lines name none.
 
 https://docs.stripe.com/billing/subscriptions/billing-mode/compare
 """
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from meterhouse.billing.bill import Catalog, Part, Usage, pricing_in
+from meterhouse.billing.change import Change, Stretch
 from meterhouse.billing.charge import ZERO, Charge, charges
 from meterhouse.billing.description import describe, describe_free_trial, describe_trial
 from meterhouse.billing.invoice import Line, Segment
@@ -23,140 +26,107 @@ from meterhouse.billing.period import Period, period_at
 from meterhouse.billing.subscription import Item, Subscription
 
 
-def at_start(subscription: Subscription, catalog: Catalog) -> list[Part]:
-    """Return what is owed as a subscription begins.
-
-    That is what was used, and what there was, in the periods before an item's `since`, where it
-    was begun in the past; and the first period of licensed items, unless it is a part of one. In
-    classic mode a metered item has a line of nothing.
-    """
-    return [
-        part
-        for item in reversed(subscription.items)
-        for part in _at_start(subscription, item, catalog)
-    ]
-
-
-def at_renewal(before: Subscription, after: Subscription, catalog: Catalog) -> list[Part]:
-    """Return what is owed as some items of `before` go into the periods that `after` has.
-
-    It is owed for usage up to where the new period begins; and for the new periods of licensed
-    items, unless the subscription ends before them.
-    """
-    was = {item.id: item for item in before.items}
+def owed(before: Subscription | None, change: Change, catalog: Catalog) -> list[Part]:
+    """Return what is owed as `before`, None where it begins, becomes what the `change` says."""
+    after = change.subscription
+    old = {item.id: item for item in before.items} if before else {}
+    new = {item.id: item for item in after.items}
     parts: list[Part] = []
-    for item in reversed(after.items):
-        old = was.get(item.id)
-        if old is None or item.period.start == old.period.start:
+    for item_id in reversed(old | new):
+        parts += [
+            _usage(after, stretch, catalog)
+            for stretch in change.settled
+            if stretch.item.id == item_id and stretch.fate != "dropped"
+        ]
+        if item_id not in new:
             continue
-        parts += _used(before, old, item.period.start, catalog)
-        if catalog.meter(item.price) is None and not _ends_by(after, item.period.start):
-            parts += _licensed(after, item, item.period, catalog)
+        if before is None:
+            parts += _beginning(after, new[item_id], catalog)
+        elif _begins(old.get(item_id), new[item_id]):
+            parts += _period(after, new[item_id], catalog)
     return parts
 
 
-def at_end(subscription: Subscription, at: int, catalog: Catalog) -> list[Part]:
-    """Return what is owed when a subscription ends at an instant: what was used until then."""
-    return [
-        part
-        for item in reversed(subscription.items)
-        for part in _used(subscription, item, at, catalog)
-    ]
+def _begins(old: Item | None, new: Item) -> bool:
+    """Tell whether a period of an item begins."""
+    return old is None or old.period.start != new.period.start
 
 
-def _at_start(subscription: Subscription, item: Item, catalog: Catalog) -> Iterator[Part]:
-    past = _past(subscription, item, catalog)
-    if catalog.meter(item.price) is not None:
-        for period in past:
-            yield _usage(subscription, item, period, catalog)
-        if subscription.mode == "classic":
-            yield _nothing(subscription, item, catalog)
-    elif subscription.status == "trialing":
-        yield _trial(subscription, item, catalog)
-    else:
-        for period in past:
-            yield from _licensed(subscription, item, period, catalog)
-        if item.period == _whole(subscription, item, item.period.start, catalog):
-            yield from _licensed(subscription, item, item.period, catalog)
+def _beginning(one: Subscription, item: Item, catalog: Catalog) -> Iterator[Part]:
+    """Return what is owed for an item of a subscription that begins, or began in the past."""
+    if catalog.meter(item.price) is None:
+        start = one.start
+        while start < item.period.start:
+            past = _whole(one, item, start, catalog)
+            if past.start == start:
+                yield from _licensed(one, item, past, catalog)
+            start = past.end
+    elif one.mode == "classic":
+        yield _nothing(one, item, catalog)
+    yield from _period(one, item, catalog)
 
 
-def _past(subscription: Subscription, item: Item, catalog: Catalog) -> list[Period]:
-    """Return the periods from the subscription's start to where the item begins to be billed."""
-    metered = catalog.meter(item.price) is not None
-    start, until = subscription.start, item.since if metered else item.period.start
-    periods: list[Period] = []
-    while start < until:
-        end = min(until, _whole(subscription, item, start, catalog).end)
-        periods.append(Period(start, end))
-        start = end
-    return periods
+def _period(one: Subscription, item: Item, catalog: Catalog) -> Iterator[Part]:
+    """Return what is owed beforehand for the period of an item."""
+    ends = one.status == "canceled" or (
+        one.cancel_at is not None and one.cancel_at <= item.period.start
+    )
+    if catalog.meter(item.price) is not None or one.status == "paused" or ends:
+        return
+    if one.status == "trialing":
+        yield _trial(one, item, catalog)
+    elif item.period == _whole(one, item, item.period.start, catalog):
+        yield from _licensed(one, item, item.period, catalog)
 
 
-def _whole(subscription: Subscription, item: Item, instant: int, catalog: Catalog) -> Period:
-    return period_at(subscription.anchor, catalog.recurrence(item.price), instant)
+def _whole(one: Subscription, item: Item, instant: int, catalog: Catalog) -> Period:
+    return period_at(one.anchor, catalog.recurrence(item.price), instant)
 
 
-def _ends_by(subscription: Subscription, instant: int) -> bool:
-    ended = subscription.status == "canceled"
-    return ended or (subscription.cancel_at is not None and subscription.cancel_at <= instant)
-
-
-def _used(subscription: Subscription, item: Item, until: int, catalog: Catalog) -> Iterator[Part]:
-    if catalog.meter(item.price) is not None and item.since < until:
-        yield _usage(subscription, item, Period(item.since, until), catalog)
-
-
-def _usage(subscription: Subscription, item: Item, used_in: Period, catalog: Catalog) -> Usage:
+def _usage(one: Subscription, stretch: Stretch, catalog: Catalog) -> Usage:
     segment = Segment(
         place=0,
-        customer=subscription.customer,
-        meter=catalog.meter(item.price) or "",
-        price=item.price,
-        subscription_item=item.id,
+        customer=one.customer,
+        meter=catalog.meter(stretch.item.price) or "",
+        price=stretch.item.price,
+        subscription_item=stretch.item.id,
         invoice_item=None,
-        usage_in=used_in,
-        period=used_in,
-        free=subscription.status == "trialing",
+        usage_in=stretch.usage_in,
+        period=stretch.usage_in,
+        free=stretch.fate == "free",
     )
-    return Usage(
-        segment=segment,
-        subscription=subscription.id,
-        mode=subscription.mode,
-        metadata=subscription.metadata,
-    )
+    return Usage(segment=segment, subscription=one.id or None, mode=one.mode, metadata=one.metadata)
 
 
-def _licensed(
-    subscription: Subscription, item: Item, period: Period, catalog: Catalog
-) -> Iterator[Line]:
-    pricing = pricing_in(catalog.prices[item.price], subscription.currency)
+def _licensed(one: Subscription, item: Item, period: Period, catalog: Catalog) -> Iterator[Line]:
+    pricing = pricing_in(catalog.prices[item.price], one.currency)
     product, recurrence = catalog.product(item.price), catalog.recurrence(item.price)
     for charge in charges(pricing, Decimal(item.quantity or 0)):
         text = describe(charge, pricing, recurrence, product.name, product.unit_label)
-        yield _line(subscription, item, period, charge, text, product.id)
+        yield _line(one, item, period, charge, text, product.id)
 
 
-def _trial(subscription: Subscription, item: Item, catalog: Catalog) -> Line:
+def _trial(one: Subscription, item: Item, catalog: Catalog) -> Line:
     product, quantity = catalog.product(item.price), Decimal(item.quantity or 0)
-    text = describe_trial(quantity, product.name, product.unit_label, subscription.mode)
+    text = describe_trial(quantity, product.name, product.unit_label, one.mode)
     charge = Charge(quantity, ZERO, 0)
-    return _line(subscription, item, item.period, charge, text, product.id)
+    return _line(one, item, item.period, charge, text, product.id)
 
 
-def _nothing(subscription: Subscription, item: Item, catalog: Catalog) -> Line:
+def _nothing(one: Subscription, item: Item, catalog: Catalog) -> Line:
     """Return the line that a metered item has before anything was used."""
-    pricing = pricing_in(catalog.prices[item.price], subscription.currency)
+    pricing = pricing_in(catalog.prices[item.price], one.currency)
     product, recurrence = catalog.product(item.price), catalog.recurrence(item.price)
     charge = charges(pricing, ZERO)[0]
-    if subscription.status == "trialing":
-        text = describe_free_trial(ZERO, product.name, product.unit_label, subscription.mode)
+    if one.status == "trialing":
+        text = describe_free_trial(ZERO, product.name, product.unit_label, one.mode)
     else:
         text = describe(charge, pricing, recurrence, product.name, product.unit_label)
-    return _line(subscription, item, item.period, charge, text, product.id)
+    return _line(one, item, item.period, charge, text, product.id)
 
 
 def _line(
-    subscription: Subscription, item: Item, period: Period, charge: Charge, text: str, product: str
+    one: Subscription, item: Item, period: Period, charge: Charge, text: str, product: str
 ) -> Line:
     return Line(
         id="",
@@ -165,11 +135,11 @@ def _line(
         period=period,
         quantity=charge.quantity,
         unit_amount=charge.unit_amount,
-        subscription=subscription.id,
+        subscription=one.id or None,
         subscription_item=item.id,
         price=item.price,
         product=product,
         tier=charge.tier,
         flat=charge.flat,
-        metadata=subscription.metadata,
+        metadata=one.metadata,
     )

@@ -1,0 +1,164 @@
+"""Gather from the ledger what goes on a bill: what is owed, what waits, and the prices of it all.
+
+What a reader may rely on:
+
+- What waits for an invoice of the customer stands first, newest first; then what is owed for the
+  items of the subscription.
+- A bill without parts is none: nothing is invoiced.
+- A draft's bill is what the draft was made of, so it can be counted and made anew at any time.
+
+These are the ways onto a bill; none of them writes. Count its segments (`invoicing.count`), and
+make its lines (`invoicing.recount`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from meterhouse.billing.bill import Bill, Catalog, Part, Usage, bill_of, item_part
+from meterhouse.billing.change import Change, canceled, renewed, trial_ended
+from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
+from meterhouse.billing.owed import owed
+from meterhouse.billing.price import Price, Recurrence
+from meterhouse.billing.subscription import Subscription
+from meterhouse.ledger import (
+    invoice_items,
+    prices,
+    products,
+    subscriptions,
+)
+
+
+class Stored(NamedTuple):
+    """An invoice with its lines and its segments."""
+
+    invoice: Invoice
+    lines: list[Line]
+    segments: list[Segment]
+
+
+def catalog_of(
+    connection: sa.Connection,
+    scope: int,
+    price_ids: Iterable[str],
+    imagined: Sequence[Price] = (),
+) -> Catalog:
+    """Return these prices and their products; `imagined` are prices that the ledger lacks."""
+    found = prices.by_ids(connection, scope, set(price_ids))
+    found |= {price.id: price for price in imagined}
+    sold = {price.product for price in found.values()}
+    return Catalog(found, products.by_ids(connection, scope, sold))
+
+
+def recurrences_of(
+    connection: sa.Connection, subscription: Subscription
+) -> Mapping[str, Recurrence]:
+    """Return how often each price of a subscription is billed."""
+    ids = {item.price for item in subscription.items}
+    found = prices.by_ids(connection, subscription.scope, ids)
+    return {id_: price.recurring.recurrence for id_, price in found.items() if price.recurring}
+
+
+def of_start(connection: sa.Connection, change: Change) -> Bill:
+    """Return what is owed as a subscription begins, which may have been in the past."""
+    return of_change(connection, None, change)
+
+
+def of_renewal(connection: sa.Connection, subscription: Subscription, at: int) -> Bill:
+    """Return what is owed as periods of a subscription, or its trial, have ended at `at`."""
+    recurrences = recurrences_of(connection, subscription)
+    go_on = trial_ended if subscription.status == "trialing" else renewed
+    return of_change(connection, subscription, go_on(subscription, recurrences, at))
+
+
+def of_end(connection: sa.Connection, subscription: Subscription, at: int) -> Bill:
+    """Return what is owed as a subscription ends at `at`, and is billed to its end."""
+    return of_change(connection, subscription, canceled(subscription, at, billed=True))
+
+
+def of_change(connection: sa.Connection, before: Subscription | None, change: Change) -> Bill:
+    """Return what is owed as a subscription changes from what it was `before`.
+
+    What waits is only taken along where there is something else, or where nothing comes after it.
+    """
+    after = change.subscription
+    waiting = invoice_items.pending(connection, after.customer, after.id)
+    return bill_of_change(
+        connection, before, change, [one for one in waiting if one.currency == after.currency]
+    )
+
+
+def bill_of_change(
+    connection: sa.Connection,
+    before: Subscription | None,
+    change: Change,
+    waiting: Sequence[InvoiceItem],
+    imagined: Sequence[Price] = (),
+) -> Bill:
+    """Return what is owed as a subscription changes, with these pending items.
+
+    `imagined` are prices that the ledger does not have.
+    """
+    after = change.subscription
+    named = {item.price for item in after.items} | {one.item.price for one in change.settled}
+    named |= {item.price for item in waiting if item.price is not None}
+    catalog = catalog_of(connection, after.scope, named, imagined)
+    parts = owed(before, change, catalog)
+    if not parts and after.status != "canceled":
+        waiting = ()
+    taken = [item_part(item, catalog, after.mode) for item in waiting]
+    return bill_of(after.currency, catalog, [*taken, *parts])
+
+
+def of_waiting(connection: sa.Connection, subscription: Subscription) -> Bill:
+    """Return what waits for an invoice of a subscription, to be billed at once."""
+    waiting = [
+        item
+        for item in invoice_items.pending(connection, subscription.customer, subscription.id)
+        if item.currency == subscription.currency
+    ]
+    named = [item.price for item in waiting if item.price is not None]
+    catalog = catalog_of(connection, subscription.scope, named)
+    parts = [item_part(item, catalog, subscription.mode) for item in waiting]
+    return bill_of(subscription.currency, catalog, parts)
+
+
+def of_drafts(connection: sa.Connection, drafts: Sequence[Stored]) -> list[Bill]:
+    """Return the bills of drafts of one scope, in their order."""
+    if not drafts:
+        return []
+    scope = drafts[0].invoice.scope
+    prices_of = {segment.price for one in drafts for segment in one.segments}
+    catalog = catalog_of(connection, scope, prices_of)
+    of = {one.invoice.subscription for one in drafts if one.invoice.subscription is not None}
+    known = subscriptions.by_ids(connection, scope, of) if of else {}
+    return [
+        Bill(
+            currency=one.invoice.currency,
+            parts=tuple(_parts(one, known.get(one.invoice.subscription or ""))),
+            catalog=catalog,
+        )
+        for one in drafts
+    ]
+
+
+def _parts(draft: Stored, subscription: Subscription | None) -> list[Part]:
+    """Return the parts that a draft was made of, in the order of its lines."""
+    left = {segment.place: segment for segment in draft.segments}
+    parts: list[Part] = []
+    for line in draft.lines:
+        if line.segment is None:
+            parts.append(line)
+        elif line.segment in left:
+            parts.append(_usage(left.pop(line.segment), line, subscription))
+    return parts
+
+
+def _usage(segment: Segment, line: Line, subscription: Subscription | None) -> Usage:
+    """Return the part that a segment is; a line that it did not have yet is like its others."""
+    mode = subscription.mode if subscription else "flexible"
+    metadata = line.metadata
+    if subscription is not None and segment.invoice_item is None:
+        metadata = subscription.metadata
+    return Usage(segment=segment, subscription=line.subscription, mode=mode, metadata=metadata)
