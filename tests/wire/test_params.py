@@ -10,6 +10,7 @@ from meterhouse.errors import Refusal
 from meterhouse.wire.form import Form, parse_form
 from meterhouse.wire.params import (
     Between,
+    Forgotten,
     Items,
     Keys,
     Length,
@@ -18,6 +19,8 @@ from meterhouse.wire.params import (
     RequestParams,
     TimeRange,
     Timestamp,
+    Typed,
+    Unsupported,
     read_params,
 )
 
@@ -351,3 +354,38 @@ def test_a_map_of_hashes() -> None:
         ({"a": {"type": "by_id"}}, "mappings[a][event_payload_key]"),
     ]:
         assert refusal(mappings=sent)[2] == param
+
+
+class Anchor(Typed):
+    type: Literal["now", "unchanged"]
+
+
+class Odd(RequestParams):
+    anchor: Anchor | None = None
+    discounts: Unsupported | UnsetType | None = UNSET
+    options: Forgotten | None = None
+
+
+@pytest.mark.parametrize("form", [b"anchor=now", b"anchor[type]=now"])
+def test_a_hash_that_may_be_the_text_of_its_type(form: bytes) -> None:
+    assert read_params(Odd, parse_form(form)).anchor == Anchor(type="now")
+
+
+@pytest.mark.parametrize(
+    ("form", "message", "param"),
+    [
+        (b"anchor=later", "Invalid anchor[type]: must be one of now or unchanged", "anchor[type]"),
+        (b"anchor[]=now", "Invalid object", "anchor"),
+        (b"discounts[0][coupon]=a", "This server does not support `discounts`.", "discounts"),
+        (b"discounts=a", "This server does not support `discounts`.", "discounts"),
+    ],
+)
+def test_what_is_odd_and_refused(form: bytes, message: str, param: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        read_params(Odd, parse_form(form))
+    assert (caught.value.message, caught.value.param) == (message, param)
+
+
+def test_what_is_odd_and_taken() -> None:
+    params = read_params(Odd, parse_form(b"options[card][a]=b&discounts="))
+    assert (params.options, params.discounts) == (None, None)

@@ -207,7 +207,7 @@ def _per_unit(
     parent: str = "",
 ) -> Pricing:
     if params.custom_unit_amount is not None:
-        raise price_errors.not_supported(_inside(parent, "custom_unit_amount"))
+        raise param_errors.not_supported(_inside(parent, "custom_unit_amount"))
     amount = _amount(params.unit_amount, params.unit_amount_decimal, parent, "unit_amount")
     if amount is None:
         raise price_errors.no_amount()

@@ -29,6 +29,11 @@ def unknown_params(names: Sequence[str], suggestion: str | None = None) -> Refus
     return Refusal(message, code="parameter_unknown", param=quote(names[0]))
 
 
+def not_supported(name: str) -> Refusal:
+    """Refuse what Stripe has and what would change an amount here, unbuilt as it is."""
+    return Refusal(f"This server does not support `{quote(name)}`.", param=quote(name))
+
+
 def exclusive_params(*names: str) -> Refusal:
     """Refuse parameters that cannot be sent together; `names` are all of them."""
     return Refusal(

@@ -16,7 +16,7 @@ What a reader may rely on:
   the values of a map may be.
 - Types are str, int, bool, Literal of strings, lists, `dict[str, str]`, `dict[str, list[str]]`
   (each value of which may be sent as a list or as a string), `dict[str, …]` of a `Params` class,
-  `TimeRange` and other `Params` classes; the markers below bound them.
+  `TimeRange`, `Unsupported`, `Forgotten` and other `Params` classes; the markers below bound them.
 - Whatever does not fit is refused in Stripe's words (`wire.param_errors`), naming the parameter
   as the sender spells it; nothing raises but a `Refusal`.
 """
@@ -94,6 +94,18 @@ class RequestParams(Params, kw_only=True):
     expand: list[str] = []
 
 
+class Typed(Params, kw_only=True):
+    """The base of a hash that may be sent as the text of its member `type`, as it once was."""
+
+
+class Unsupported:
+    """What Stripe takes and this server does not: refused, wherever it is sent."""
+
+
+class Forgotten:
+    """What is taken in whatever shape it is sent, and reads as None."""
+
+
 class TimeRange(Params, kw_only=True):
     """A filter of instants in unix seconds, sent as one instant or as a hash of bounds."""
 
@@ -130,12 +142,15 @@ class _Compiled:
     def __init__(self, cls: type[Params]) -> None:
         fields = msgspec.structs.fields(cls)
         self._cls = cls
+        self._typed = issubclass(cls, Typed)
         self._readers = {field.name: _reader(field.type) for field in fields}
         self._unsettable = frozenset(field.name for field in fields if _is_unsettable(field.type))
         self._required = {field.name: None for field in fields if field.required}.keys()
 
     def read(self, parent: str, tree: FormValue) -> Any:
         """Return the hash `tree`, which the sender names `parent`, as a struct."""
+        if self._typed and isinstance(tree, str):
+            tree = {"type": tree}
         if not isinstance(tree, dict):
             raise param_errors.invalid_object(parent)
         values: dict[str, Any] = {}
@@ -193,9 +208,18 @@ def _reader(annotation: Any, marker: Any = None) -> Reader:
     if origin is dict and kind is None:
         kind = partial(_hashes_reader, _reader(arguments[1])), _KEYS
     if kind is None:
-        return _read_time_range if annotation is TimeRange else _compiled(annotation).read
+        return _READERS.get(annotation) or _compiled(annotation).read
     make, bounds = kind
     return make(marker or bounds)
+
+
+def _refuse(name: str, value: FormValue) -> None:
+    del value
+    raise param_errors.not_supported(name)
+
+
+def _forget(name: str, value: FormValue) -> None:
+    del name, value
 
 
 def _string_reader(length: Length) -> Reader:
@@ -361,5 +385,10 @@ _KINDS: dict[Any, tuple[Callable[[Any], Reader], Any]] = {
     list[str]: (_list_reader, Items(REQUEST_LIST_ITEMS_MAX)),
     dict[str, str]: (_map_reader, _KEYS),
     dict[str, list[str]]: (_lists_reader, _KEYS),
+}
+_READERS: dict[Any, Reader] = {
+    Forgotten: _forget,
+    TimeRange: _read_time_range,
+    Unsupported: _refuse,
 }
 _read_instant = _reader(Timestamp)

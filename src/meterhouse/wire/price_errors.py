@@ -155,8 +155,3 @@ def own_currency_option(currency: str) -> Refusal:
         f"The currency of the price cannot be one of its options: {currency}",
         param=f"currency_options[{currency}]",
     )
-
-
-def not_supported(param: str) -> Refusal:
-    """Refuse a parameter that Stripe has and that would change an amount here, unbuilt as it is."""
-    return Refusal(f"This server does not support `{quote(param)}`.", param=quote(param))
