@@ -7,6 +7,7 @@ MeterhouseError
 ├── DisturbedError   what has to stand still does not, or not to the end
 ├── CrowdedError     somebody waits for more than one may
 ├── ExportError      an answer cannot be written as it is asked for
+├── OutdatedError    what somebody has decided on is not so any more
 ├── StoreError       a store cannot be opened or does not answer
 │   ├── InUseError   another Meterhouse has the data folder or the ledger
 │   ├── OvertakenError  another Meterhouse has taken the ledger over
@@ -43,6 +44,10 @@ class CrowdedError(MeterhouseError):
 
 class ExportError(MeterhouseError):
     """An answer has too many rows, or a value too many digits, for the file it is to be."""
+
+
+class OutdatedError(MeterhouseError):
+    """What somebody has decided on has changed meanwhile; they look, and decide, once more."""
 
 
 class StoreError(MeterhouseError):

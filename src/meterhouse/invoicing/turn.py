@@ -1,0 +1,266 @@
+"""Turns: what becomes of a subscription at an instant, and the invoice that comes of it.
+
+Requests bring them about, and time does. A turn is taken in one transaction:
+
+1. decide what turn it is, by the subscription as it is, and gather what it bills (`bill_of`);
+2. count the usage of the bill's segments, which takes no transaction;
+3. lock the subscription, decide anew, and `take` the turn with what was counted.
+
+What a reader may rely on:
+
+- A turn that bills anything else by now than what was counted is not taken (`OutdatedError`), so it
+  is decided and counted once more.
+- The subscription, what it bills and the events of both are stored together, or not at all.
+- Usage that is settled and not invoiced with the turn waits as an invoice item, unless it costs
+  nothing.
+
+https://docs.stripe.com/billing/subscriptions/billing-mode/compare
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple, Self
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.billing.bill import Bill, made
+from meterhouse.billing.change import Change, Stretch
+from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Reason, Segment
+from meterhouse.billing.period import Period
+from meterhouse.billing.subscription import Subscription, next_step
+from meterhouse.config import Config
+from meterhouse.errors import OutdatedError
+from meterhouse.invoicing.bill import of_change
+from meterhouse.invoicing.create import create_invoice
+from meterhouse.invoicing.finalize import finalize, mark_uncollectible, void
+from meterhouse.invoicing.recount import names
+from meterhouse.ledger import invoice_items, prices, subscriptions
+from meterhouse.ledger.announce import Cause, announce
+from meterhouse.render.invoice import render_invoice_item
+from meterhouse.render.subscription import render_subscription
+from meterhouse.wire.ids import new_id
+
+_DAY_MILLISECONDS = 86_400_000
+_ZERO = Decimal(0)
+
+
+class Terms(NamedTuple):
+    """How long before a period's end it is told, and how long a draft stays one: milliseconds."""
+
+    notice: int
+    delay: int
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return what the settings say."""
+        return cls(
+            config.invoice_upcoming_days * _DAY_MILLISECONDS,
+            config.invoice_finalization_delay * 1000,
+        )
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription, None where it begins, and what becomes of it at the instant `at`.
+
+    `events` are told of it, in their order. `invoice` is why what it bills is invoiced with it;
+    None where that waits. With `draft` the invoice is left as one, to be finalized after
+    `Terms.delay`; else it is finalized at once.
+    """
+
+    before: Subscription | None
+    change: Change
+    at: int
+    events: tuple[str, ...]
+    invoice: Reason | None = None
+    draft: bool = False
+
+
+def bill_of(connection: sa.Connection, turn: Turn) -> Bill | None:
+    """Return what is invoiced with a turn; None where nothing is."""
+    if turn.invoice is None:
+        return None
+    bill = of_change(connection, turn.before, turn.change)
+    return bill if bill.parts else None
+
+
+def take(
+    connection: sa.Connection,
+    cause: Cause,
+    turn: Turn,
+    counted: Sequence[Segment],
+    terms: Terms,
+    created: int | None = None,
+) -> Subscription:
+    """Store a turn and what it bills, and announce both; return what it has made.
+
+    `counted` are the segments of its bill; `created` is when the invoice is made, where that is not
+    the instant of the turn.
+    """
+    bill = bill_of(connection, turn)
+    if [_uncounted(one) for one in counted] != [*map(_uncounted, bill.segments if bill else ())]:
+        raise OutdatedError(f"The usage of '{turn.change.subscription.id}' is another by now.")
+    after = turn.change.subscription
+    if bill is None:
+        stored = _store(connection, turn, after, terms)
+        items = [_put_aside(connection, stored, one, turn.at) for one in turn.change.billed]
+        _tell_of_items(connection, cause, items)
+        _tell(connection, cause, turn, stored)
+        return stored
+    invoice = _invoice(turn, terms, turn.at if created is None else created)
+    stored = _store(
+        connection, turn, msgspec.structs.replace(after, latest_invoice=invoice.id), terms
+    )
+    _tell(connection, cause, turn, stored)
+    lines, segments = made(bill, counted, names(invoice.id))
+    draft = create_invoice(connection, cause, invoice, lines, segments)
+    if not turn.draft and draft.auto_advance:
+        finalize_for(connection, cause, stored, draft, lines, segments, invoice.created)
+    return stored
+
+
+def finalize_for(
+    connection: sa.Connection,
+    cause: Cause,
+    subscription: Subscription | None,
+    draft: Invoice,
+    lines: Sequence[Line],
+    segments: Sequence[Segment],
+    now: int,
+) -> Invoice:
+    """Finalize a draft, and give it up at once where its subscription's collection is paused."""
+    invoice = finalize(connection, cause, draft, lines, segments, now)
+    behavior = pause_behavior(subscription)
+    if invoice.status == "open" and behavior == "void":
+        return void(connection, cause, invoice, now)
+    if invoice.status == "open" and behavior == "mark_uncollectible":
+        return mark_uncollectible(connection, cause, invoice, now)
+    return invoice
+
+
+def pause_behavior(subscription: Subscription | None) -> str | None:
+    """Return what becomes of the invoices of a subscription that are not collected now."""
+    paused = subscription.details.get("pause_collection") if subscription else None
+    return paused["behavior"] if paused else None
+
+
+def tell_of_subscription(
+    connection: sa.Connection,
+    cause: Cause,
+    event: str,
+    one: Subscription,
+    before: Subscription | None = None,
+) -> None:
+    """Announce `customer.subscription.<event>`; `before` is what it was, where it is updated."""
+    named = {item.price for item in (*one.items, *(before.items if before else ()))}
+    known = prices.by_ids(connection, one.scope, named)
+    livemode = cause.scope.livemode
+    announce(
+        connection,
+        cause,
+        f"customer.subscription.{event}",
+        f"/v1/subscriptions/{one.id}",
+        render_subscription(one, known, livemode=livemode),
+        render_subscription(before, known, livemode=livemode) if before else None,
+    )
+
+
+def due_of(subscription: Subscription, terms: Terms) -> int | None:
+    """Return when something happens to a subscription of itself; None: never."""
+    step = next_step(subscription, terms.notice)
+    return None if step is None else step.at
+
+
+def _store(
+    connection: sa.Connection, turn: Turn, after: Subscription, terms: Terms
+) -> Subscription:
+    due = due_of(after, terms)
+    if turn.before is None:
+        subscriptions.create_subscription(connection, after, due)
+        return after
+    return subscriptions.update_subscription(connection, after, due)
+
+
+def _tell(connection: sa.Connection, cause: Cause, turn: Turn, stored: Subscription) -> None:
+    for event in turn.events:
+        before = turn.before if event == "updated" else None
+        tell_of_subscription(connection, cause, event, stored, before)
+
+
+def _put_aside(
+    connection: sa.Connection, subscription: Subscription, stretch: Stretch, now: int
+) -> InvoiceItem:
+    """Let usage wait for the next invoice."""
+    item = InvoiceItem(
+        id=new_id("ii"),
+        scope=subscription.scope,
+        customer=subscription.customer,
+        subscription=subscription.id,
+        subscription_item=stretch.item.id,
+        invoice=None,
+        test_clock=subscription.test_clock,
+        currency=subscription.currency,
+        description=None,
+        amount=0,
+        quantity=_ZERO,
+        unit_amount=_ZERO,
+        price=stretch.item.price,
+        period=stretch.usage_in,
+        usage_in=stretch.usage_in,
+        created=now,
+    )
+    invoice_items.create_item(connection, item)
+    return item
+
+
+def _tell_of_items(connection: sa.Connection, cause: Cause, items: Sequence[InvoiceItem]) -> None:
+    known = prices.by_ids(connection, cause.scope.id, {item.price or "" for item in items})
+    for item in items:
+        announce(
+            connection,
+            cause,
+            "invoiceitem.created",
+            f"/v1/invoiceitems/{item.id}",
+            render_invoice_item(item, livemode=cause.scope.livemode, prices=known),
+        )
+
+
+def _invoice(turn: Turn, terms: Terms, created: int) -> Invoice:
+    """Return the draft of the invoice of a turn."""
+    after = turn.change.subscription
+    keeps = pause_behavior(after) == "keep_as_draft"
+    settings: dict[str, Any] = after.details.get("invoice_settings") or {}
+    shown = settings.get("custom_fields")
+    due_date = None
+    if after.days_until_due is not None:
+        due_date = created + after.days_until_due * _DAY_MILLISECONDS
+    return Invoice(
+        id=new_id("in"),
+        scope=after.scope,
+        customer=after.customer,
+        subscription=after.id,
+        test_clock=after.test_clock,
+        status="draft",
+        reason=turn.invoice or "subscription_update",
+        currency=after.currency,
+        period=_elapsed(turn),
+        collection=after.collection,
+        due_date=due_date,
+        auto_advance=not keeps,
+        finalizes_at=None if keeps or not turn.draft else created + terms.delay,
+        description=settings.get("description"),
+        footer=settings.get("footer"),
+        details={} if shown is None else {"custom_fields": shown},
+        created=created,
+    )
+
+
+def _elapsed(turn: Turn) -> Period:
+    """Return the period that is over with a turn; that of what begins or changes is an instant."""
+    items = turn.before.items if turn.before else ()
+    begun = [item.period.start for item in items if item.period.end <= turn.at]
+    return Period(min(begun, default=turn.at), turn.at)
+
+
+def _uncounted(segment: Segment) -> Segment:
+    return msgspec.structs.replace(segment, usage=_ZERO, events=0, amount=0, counted_at=None)
