@@ -39,6 +39,8 @@ def test_the_defaults_need_no_setting() -> None:
         invoice_finalization_delay=3_600,
         invoice_upcoming_days=7,
         audit_days=400,
+        public_url="",
+        invoice_fonts=(),
         embed_origins="",
         base_path="",
         trusted_proxies=Proxies.read("127.0.0.0/8,::1,unix"),
@@ -306,6 +308,46 @@ def test_a_base_path(text: str, path: str) -> None:
 def test_a_base_path_that_cannot_be(text: str) -> None:
     with pytest.raises(ConfigError, match="METERHOUSE_BASE_PATH is"):
         read(base_path=text)
+
+
+@pytest.mark.parametrize(
+    ("options", "pages"),
+    [
+        ({}, "http://127.0.0.1:12111"),
+        ({"host": "::1", "port": "80", "base_path": "/m"}, "http://[::1]:80/m"),
+        ({"host": "localhost", "role": "api"}, "http://localhost:12111"),
+        ({"port": "0"}, ""),
+        ({"host": "192.0.2.1"}, ""),
+        ({"role": "worker"}, ""),
+        ({"role": "worker", "public_url": "https://b.example/m/"}, "https://b.example/m"),
+    ],
+)
+def test_links_to_pages_begin_where_people_reach_them(options: dict[str, str], pages: str) -> None:
+    stores = {
+        "database_url": "postgresql://x@db/x",
+        "clickhouse_url": "clickhouse://x@ch/x",
+    }
+    assert read(**(stores | options)).pages == pages
+
+
+@pytest.mark.parametrize(
+    "text", ["billing.example.com", "ftp://x", "https://x/?a=b", "https://x/<"]
+)
+def test_a_public_url_that_cannot_be(text: str) -> None:
+    with pytest.raises(ConfigError, match="METERHOUSE_PUBLIC_URL is"):
+        read(public_url=text)
+
+
+def test_fonts_are_files(tmp_path: Path) -> None:
+    one, other = tmp_path / "a b.ttf", tmp_path / "other.OTF"
+    for font in (one, other):
+        font.touch()
+    config = read(invoice_fonts=f"{one}, {other}")
+    assert config.invoice_fonts == (one, other)
+    assert config.open_settings()["invoice_fonts"] == f"{one},{other}"
+    for wrong in (tmp_path, tmp_path / "none.ttf", tmp_path / "a b.txt"):
+        with pytest.raises(ConfigError, match="METERHOUSE_INVOICE_FONTS holds"):
+            read(invoice_fonts=f"{one},{wrong}")
 
 
 def test_no_base_path_begins_as_a_path_of_the_server() -> None:

@@ -37,6 +37,7 @@ MADE: dict[str, Callable[[], str]] = {
     "operator_": lambda: new_token(masking.OPERATOR_TOKEN),
     "signed_in_": lambda: new_token(masking.DASHBOARD_SESSION),
     "link_": lambda: new_token(masking.DASHBOARD_LINK),
+    "view_": lambda: new_token(masking.INVOICE_LINK),
     "known_": lambda: asyncio.run(Browsers(ManualClock(0), fixed()).remember("ada"))[1],
 }
 

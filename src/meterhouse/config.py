@@ -27,6 +27,8 @@ from meterhouse.proxies import Proxies
 _ORIGIN = re.compile(r"https?://[\w.\-*\[\]:]+")
 _OPERATOR_TOKEN = re.compile(OPERATOR_TOKEN + r"[\w-]{32,}", re.ASCII)
 _CLUSTER = re.compile(r"[\w.\-]+", re.ASCII)
+_PUBLIC_URL = re.compile(r"https?://[\w.\-\[\]:]+(/[\w.~\-]+)*", re.ASCII)
+_FONT_SUFFIXES = (".ttf", ".otf", ".ttc")
 _BASE_PATH = re.compile(r"(/[\w.~\-]+)+", re.ASCII)
 
 _PARTITIONS = 8  # of a new ledger on PostgreSQL, where no setting says otherwise
@@ -36,6 +38,7 @@ OWN_PATHS = (
     "dashboard",
     "embed",
     "healthz",
+    "invoice",
     "meterhouse",
     "metrics",
     "readyz",
@@ -223,6 +226,19 @@ SETTINGS: tuple[Setting, ...] = (
         f"for not at all, {INVOICE_UPCOMING_DAYS_MAX} at most.",
     ),
     Setting(
+        "public_url",
+        "",
+        "URL by which people reach the server, such as `https://billing.example.com`: the links to "
+        "invoices begin with it, as they were finalized. Empty: the address that it listens on, "
+        "where only this machine reaches it, else no invoice has a link.",
+    ),
+    Setting(
+        "invoice_fonts",
+        "",
+        "Font files (`.ttf`, `.otf`, `.ttc`), with commas between them, for what PDFs of invoices "
+        "print in Chinese, Japanese, Korean and other scripts that their own font lacks.",
+    ),
+    Setting(
         "audit_days",
         "400",
         "How many days an entry of the audit log is kept.",
@@ -303,6 +319,8 @@ class Config:
     private_destinations: PrivateDestinations
     invoice_finalization_delay: int
     invoice_upcoming_days: int
+    public_url: str
+    invoice_fonts: tuple[Path, ...]
     audit_days: int
     embed_origins: str
     base_path: str
@@ -368,6 +386,8 @@ class Config:
                 0,
                 INVOICE_UPCOMING_DAYS_MAX,
             ),
+            public_url=_public_url(text["public_url"]),
+            invoice_fonts=_fonts(text["invoice_fonts"]),
             audit_days=_whole("audit_days", text["audit_days"], 1, 36_500),
             embed_origins=_origins(text["embed_origins"]),
             base_path=_base_path(text["base_path"]),
@@ -389,6 +409,15 @@ class Config:
         """Whether only this machine reaches the server."""
         return _is_loopback(self.host)
 
+    @property
+    def pages(self) -> str:
+        """The URL that links to invoices begin with; empty where nobody knows it."""
+        if self.public_url:
+            return self.public_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        known = self.loopback and self.port and self.role != "worker"
+        return f"http://{host}:{self.port}{self.base_path}" if known else ""
+
     def private_destinations_open(self, *, livemode: bool, local: bool) -> bool:
         """Whether deliveries of a mode may go to private addresses, and over plain `http`.
 
@@ -406,6 +435,8 @@ def _typed(value: object) -> str:
     """Return the value of a setting as a person would type it."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(_typed, value))
     return shown(value) if isinstance(value, Path) else str(value)
 
 
@@ -591,6 +622,27 @@ def _origins(text: str) -> str:
                 "https://app.example.com with spaces between them, or *."
             )
     return " ".join(text.split())
+
+
+def _public_url(text: str) -> str:
+    url = text.rstrip("/")
+    if url and not _PUBLIC_URL.fullmatch(url):
+        raise ConfigError(
+            f"METERHOUSE_PUBLIC_URL is '{text}', but must be a URL such as "
+            "https://billing.example.com, without ? and #."
+        )
+    return url
+
+
+def _fonts(text: str) -> tuple[Path, ...]:
+    fonts = tuple(_path("invoice_fonts", one.strip()) for one in text.split(",") if one.strip())
+    for font in fonts:
+        if font.suffix.lower() not in _FONT_SUFFIXES or not font.is_file():
+            raise ConfigError(
+                f"METERHOUSE_INVOICE_FONTS holds '{shown(font)}', but must be files whose names "
+                f"end in {', '.join(_FONT_SUFFIXES)}, with commas between them."
+            )
+    return fonts
 
 
 def _base_path(text: str) -> str:

@@ -16,6 +16,7 @@ OPERATOR_TOKEN = "operator_"  # noqa: S105 - a prefix
 DASHBOARD_SESSION = "signed_in_"
 DASHBOARD_LINK = "link_"
 KNOWN_BROWSER = "known_"
+INVOICE_LINK = "view_"
 FORM = "form_"  # what a change on the dashboard comes with
 
 _OF_ANY_LENGTH = (*API_KEYS, SIGNING_SECRET, LISTENER)
@@ -26,6 +27,7 @@ _LONG = (
     DASHBOARD_SESSION,
     DASHBOARD_LINK,
     KNOWN_BROWSER,
+    INVOICE_LINK,
     FORM,
 )
 _LONG_CHARS = 32

@@ -1,5 +1,6 @@
 """What becomes of an invoice: numbers, balances, statuses, and events in their order."""
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from meterhouse.ledger.announce import Cause
 from meterhouse.ledger.customers import Customer, find_customer, update_customer
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.metering.model import Scope
+from meterhouse.render.invoice import render_invoice
 from tests.invoicing.samples import (
     NOW,
     a_line,
@@ -51,6 +53,31 @@ def finalized(
         own = invoice_lines.lines_of(connection, [invoice.id])[invoice.id]
         cause = Cause(scope, NOW, "req_1")
         return room.finalize(connection, cause, found, own if lines is None else lines, [], NOW)
+
+
+def test_a_finalized_invoice_has_an_address_that_nobody_can_guess(
+    ledger: Ledger, scope: Scope
+) -> None:
+    pages = set()
+    for number, base in enumerate(("https://b.example/m", "https://b.example/m", "")):
+        invoice = draft(ledger, scope, id=f"in_page{number}")
+        with ledger.write() as connection:
+            found = invoices.find_invoice(connection, scope.id, invoice.id, lock=True)
+            assert found is not None
+            cause = Cause(scope, NOW, pages=base)
+            own = invoice_lines.lines_of(connection, [invoice.id])[invoice.id]
+            done = room.finalize(connection, cause, found, own, [], NOW)
+            shown = render_invoice(done, own, livemode=False)
+        page, pdf = shown["hosted_invoice_url"], shown["invoice_pdf"]
+        if base:
+            start, _, secret = page.rpartition("/")
+            assert start == f"{base}/invoice/{scope.account}/test/{invoice.id}"
+            assert re.fullmatch(r"view_[\w-]{32,}", secret)
+            assert pdf == f"{page}/pdf"
+            pages.add(secret)
+        else:
+            assert (page, pdf) == (None, None)
+    assert len(pages) == 2
 
 
 def changed(

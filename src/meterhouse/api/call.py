@@ -113,7 +113,8 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def cause(self) -> Cause:
         """What brings a change about, as events tell it."""
-        return Cause(self.scope, self.now, self.request, self.idempotency_key)
+        pages = self.services.config.pages
+        return Cause(self.scope, self.now, self.request, self.idempotency_key, pages)
 
     def note(
         self,

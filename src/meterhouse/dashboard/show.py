@@ -60,6 +60,11 @@ def instant(seconds: float | str | None, zone: tzinfo = UTC) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, iso, text)
 
 
+def day(seconds: float | str) -> str:
+    """Print the day of an instant, in UTC: `1 Dec 2026`."""
+    return datetime.fromtimestamp(int(float(seconds)), UTC).strftime("%-d %b %Y")
+
+
 def clock(seconds: float | str) -> str:
     """Print the time of day of an instant, in UTC."""
     return datetime.fromtimestamp(int(float(seconds)), UTC).strftime("%H:%M:%S")
@@ -85,6 +90,7 @@ FILTERS: Mapping[str, Any] = {
     "ago": ago,
     "clock": clock,
     "code_name": code_name,
+    "day": day,
     "instant": instant,
     "money": money,
     "number": number,

@@ -5,7 +5,7 @@ What a reader may rely on:
 - A page is about one account in one mode, as its path says. Where a user is not to see that account
   or mode, nothing is read or done, whatever the row. No page names an account that is not theirs.
 - Whoever is not signed in is sent to the sign-in page, from every path but that of an asset, an
-  embedded chart, and signing in.
+  embedded chart, an invoice's own address, and signing in.
 - A change needs an admin, a token that only our own pages know, and comes from our own origin. A
   viewer may change what is their own: their sessions.
 - Every answer forbids scripts and styles that are not ours. Only an embedded chart may be framed,
@@ -39,6 +39,7 @@ from meterhouse.dashboard import (
     developers,
     embed,
     events,
+    hosted,
     meters,
     overview,
     own_sessions,
@@ -54,6 +55,7 @@ from meterhouse.dashboard.failures import Failures
 from meterhouse.dashboard.form import read_form
 from meterhouse.dashboard.known import Browsers
 from meterhouse.dashboard.live import Live
+from meterhouse.dashboard.printer import Printer
 from meterhouse.dashboard.session import COOKIE, Session, Sessions
 from meterhouse.dashboard.visit import Visit, environment
 from meterhouse.gone import Disconnected, until_gone
@@ -65,6 +67,7 @@ log = logging.getLogger("meterhouse.dashboard")
 
 Handler = Callable[[Visit], Awaitable[Response]]
 
+_INVOICE = "/invoice/{account}/{mode}/{id}/{secret}"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-hashes' {plotly}; "
     "img-src 'self' data: blob:; "
@@ -145,7 +148,7 @@ _GONE: Mapping[Any, ExceptionHandler] = {
 
 
 class Dashboard:
-    """Answers everything below `/dashboard` and `/embed`."""
+    """Answers everything below `/dashboard`, `/embed` and `/invoice`."""
 
     def __init__(
         self,
@@ -163,6 +166,7 @@ class Dashboard:
         self.clock = clock
         self.address = Address(config.trusted_proxies, config.base_path)
         self.templates = environment(self.address)
+        self.printer = Printer(config.invoice_fonts)
         self._signing = signing
         self._attempts = Attempts(clock)
         self._sign_in = signin.SignIn(
@@ -191,6 +195,7 @@ class Dashboard:
 
     def _routes(self) -> list[Route]:
         sign_in = self._sign_in
+        page = hosted.Hosted(self.api, self.templates, self.printer)
         frame = embed.Frame(self.api, self.clock, self.templates, self._signing)
         routes = [
             Route("/dashboard/static/{name}", assets.serve),
@@ -201,6 +206,8 @@ class Dashboard:
             Route("/dashboard", self._home),
             Route("/dashboard/", self._home),
             Route("/embed/usage", frame.show),
+            Route(_INVOICE, page.show),
+            Route(f"{_INVOICE}/pdf", page.pdf),
         ]
         space = "/dashboard/{account}/{mode}"
         return (

@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from meterhouse.billing.bill import totalled
 from meterhouse.billing.invoice import Invoice, Line, Segment
 from meterhouse.invoicing.create import showing
+from meterhouse.invoicing.page import with_page
 from meterhouse.invoicing.tell import tell
 from meterhouse.ledger import invoice_lines, invoice_segments, invoices
 from meterhouse.ledger.announce import Cause
@@ -51,7 +52,7 @@ def finalize(
     invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
     invoice = totalled(invoice, lines)
     tell(connection, cause, "updated", invoice, lines, before)
-    invoice = _opened(connection, invoice, now)
+    invoice = _opened(connection, cause, invoice, now)
     tell(connection, cause, "finalized", invoice, lines)
     if invoice.amount_due == 0:
         return _paid(connection, cause, msgspec.structs.replace(invoice, attempted=True), now)
@@ -88,10 +89,10 @@ def mark_uncollectible(
     return _stored(connection, cause, marked, "marked_uncollectible")
 
 
-def _opened(connection: sa.Connection, invoice: Invoice, now: int) -> Invoice:
+def _opened(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     """Store an invoice as open, with a number, and settled with its customer's balance."""
     customer = _customer(connection, invoice)
-    invoice = showing(connection, invoice, customer)
+    invoice = with_page(cause, showing(connection, invoice, customer))
     number, sequence = _next_number(connection, invoice, customer)
     owed = invoice.total + customer.balance
     opened = msgspec.structs.replace(

@@ -15,12 +15,16 @@ from meterhouse.wire.notification import Notification, previous_attributes, twin
 
 
 class Cause(NamedTuple):
-    """What brought something about in `scope` at the instant `now`: a request, or time itself."""
+    """What brought something about in `scope` at the instant `now`: a request, or time itself.
+
+    `pages` is the URL that the links to invoices begin with; empty where there are none.
+    """
 
     scope: Scope
     now: int
     request: str | None = None
     idempotency_key: str | None = None
+    pages: str = ""
 
 
 def announce(

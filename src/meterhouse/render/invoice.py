@@ -274,9 +274,10 @@ def _advance(one: Invoice) -> dict[str, Any]:
     }
 
 
-def _pages(one: Invoice) -> dict[str, Any]:  # noqa: ARG001 - there is no page of any of them
-    """Tell where people can look at it."""
-    return {"hosted_invoice_url": None, "invoice_pdf": None}
+def _pages(one: Invoice) -> dict[str, Any]:
+    """Tell where people can look at it, once it is finalized."""
+    page = one.details.get("page")
+    return {"hosted_invoice_url": page, "invoice_pdf": page and f"{page}/pdf"}
 
 
 def _invoice_of_basil(one: Invoice) -> dict[str, Any]:

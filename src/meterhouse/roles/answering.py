@@ -38,7 +38,7 @@ from meterhouse.wire.event_id import EventIds
 from meterhouse.wire.ids import new_token
 
 _EXPORTS_FOLDER = "exports"
-_PAGES = ("/dashboard/", "/embed/")
+_PAGES = ("/dashboard/", "/embed/", "/invoice/")
 
 
 def accepting(common: Common, on_commit: Callable[[int], None]) -> Acceptor:
@@ -152,7 +152,7 @@ class Answering:
 
 
 def compose(gate: Asgi, dashboard: Asgi) -> Asgi:
-    """Return the whole program: pages for people below two paths, the API everywhere else."""
+    """Return the whole program: pages for people below three paths, the API everywhere else."""
 
     async def answer(scope: AsgiScope, receive: Any, send: Any) -> None:
         pages = scope["type"] == "http" and _is_page(scope["path"])
