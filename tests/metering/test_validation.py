@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.limits import DIMENSION_COMBINATIONS_MAX
-from meterhouse.metering.model import AcceptedEvent, Meter, MeterEvent, RejectedEvent
+from meterhouse.metering.model import AcceptedEvent, Meter, MeterEvent, RejectedEvent, TimedBy
 from meterhouse.metering.validation import (
     STEPS,
     Catalog,
@@ -369,3 +369,44 @@ def test_judges_as_the_oracle_does(
         answer = known.outcome
         assert not isinstance(verdict, AcceptedEvent) or verdict.value == known.value
     assert (verdict.code if isinstance(verdict, RejectedEvent) else "accepted") == answer
+
+
+FROZEN = NOW - 365 * DAY
+CLOCKED = msgspec.structs.replace(CATALOG, frozen={(SCOPE.id, "cus_1"): FROZEN})
+EARLY, LATE = "timestamp_too_far_in_past", "timestamp_in_future"
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "timed_by", "customer", "outcome"),
+    [
+        (FROZEN, "sender", "cus_1", FROZEN),
+        (FROZEN - 35 * DAY, "sender", "cus_1", FROZEN - 35 * DAY),
+        (FROZEN - 35 * DAY - 1, "sender", "cus_1", EARLY),
+        (FROZEN + 5 * MINUTE, "sender", "cus_1", FROZEN + 5 * MINUTE),
+        (FROZEN + 5 * MINUTE + 1, "sender", "cus_1", LATE),
+        (NOW, "sender", "cus_1", LATE),
+        # What came without a timestamp happens then; what was checked before is not checked again.
+        (NOW, "receipt", "cus_1", FROZEN),
+        (FROZEN - 99 * DAY, "clock", "cus_1", FROZEN - 99 * DAY),
+        # Whoever has no clock lives in the present.
+        (NOW, "receipt", "cus_going", NOW),
+        (FROZEN, "sender", "cus_going", EARLY),
+    ],
+)
+def test_customers_of_a_test_clock_are_measured_by_its_time(
+    timestamp: int, timed_by: TimedBy, customer: str, outcome: int | str
+) -> None:
+    sent = msgspec.structs.replace(
+        event(timestamp=timestamp, payload=payload(stripe_customer_id=customer)), timed_by=timed_by
+    )
+    judged = judge_one(1, sent, CLOCKED)
+    told = judged.event.timestamp if isinstance(judged, AcceptedEvent) else judged.code
+    assert told == outcome
+    # Others beside it change nothing.
+    accepted, rejected = judge(by_kind(enumerate([event(), sent, event()])), CLOCKED)
+    assert len(accepted) + len(rejected) == 3
+
+
+def test_what_was_checked_by_a_clock_that_is_gone_is_not_checked_again() -> None:
+    sent = msgspec.structs.replace(event(timestamp=FROZEN), timed_by="clock")
+    assert isinstance(judge_one(1, sent), AcceptedEvent)

@@ -103,6 +103,8 @@ class LocalClaims:
             event.payload,
             meter.id,
             event.whole,
+            None,
+            event.timed_by,
         )
 
 

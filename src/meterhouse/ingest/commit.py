@@ -17,7 +17,7 @@ from meterhouse.errors import Refusal
 from meterhouse.identifiers.index import day_of
 from meterhouse.ingest.claims import Asked, Claims
 from meterhouse.ingest.pack import pack
-from meterhouse.ledger import idempotency, journal, meters, tallies
+from meterhouse.ledger import idempotency, journal, meters, tallies, test_clocks
 from meterhouse.ledger.idempotency import Name, Record
 from meterhouse.ledger.journal import Packed
 from meterhouse.metering.model import Meter, MeterEvent
@@ -32,11 +32,19 @@ class Submission(NamedTuple):
 
     `record` is the answer to keep under the request's idempotency key; None without a key.
     `digits` tells that a value of too many digits is refused here rather than rejected later.
+    `frozen` is the time of the customer's test clock that its timestamp was checked against.
     """
 
     event: MeterEvent
     digits: bool
     record: Record | None
+    frozen: int | None = None
+
+
+class Timed(NamedTuple):
+    """An event is to be checked against another time: that of its customer's clock, or our own."""
+
+    frozen: int | None
 
 
 class StreamSubmission(NamedTuple):
@@ -56,8 +64,9 @@ class StreamSubmission(NamedTuple):
         return sum(row.events for row in self.packed)
 
 
-# What becomes of a submission: None is acknowledged; a record is replayed; a refusal is told.
-Answer = Record | Refusal | None
+# What becomes of a submission: None is acknowledged; a record is replayed; a refusal is told; what
+# is timed otherwise may come again.
+Answer = Record | Refusal | Timed | None
 
 
 class Sent(NamedTuple):
@@ -121,8 +130,25 @@ class _Group:
         if single:
             names = {(one.event.scope, one.event.event_name) for one in single}
             self._meters = meters.active_by_names(connection, names)
+        self._frozen = self._frozen_times([one.event for one in single])
         self._replays: dict[Name, Record] = {}
         self._find_records([one.record for one in submissions if one.record])
+
+    def _frozen_times(self, events: Sequence[MeterEvent]) -> dict[tuple[int, str], int]:
+        """Return what time it is for the customers of events that live by a test clock."""
+        scopes = {event.scope for event in events}
+        clocked = test_clocks.scopes_with_clocks(self._connection, scopes) if scopes else set()
+        if not clocked:
+            return {}
+        customers = {
+            (event.scope, meter.customer_of(event.payload))
+            for event in events
+            if event.scope in clocked and (meter := self._meter(event))
+        }
+        return test_clocks.frozen_times(self._connection, customers)
+
+    def _meter(self, event: MeterEvent) -> Meter | None:
+        return self._meters.get((event.scope, event.event_name))
 
     def _find_records(self, records: Sequence[Record]) -> None:
         expired: list[Record] = []
@@ -169,11 +195,14 @@ class _Group:
             return before
         return envelope.idempotency_mismatch(record.key)
 
-    def _refuse(self, submission: Submission, one: Sent) -> Refusal | None:
+    def _refuse(self, submission: Submission, one: Sent) -> Refusal | Timed | None:
         event = submission.event
-        meter = self._meters.get((event.scope, event.event_name))
+        meter = self._meter(event)
         if meter is None:
             return refusals.no_active_meter(event.event_name)
+        frozen = self._frozen.get((event.scope, meter.customer_of(event.payload)))
+        if frozen != submission.frozen:
+            return Timed(frozen)
         refusal = _too_many_digits(meter, event) if submission.digits else None
         if refusal is not None:
             return refusal

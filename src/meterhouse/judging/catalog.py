@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from meterhouse.ledger import customers, meters
+from meterhouse.ledger import customers, meters, test_clocks
 from meterhouse.metering.model import Meter
 from meterhouse.metering.validation import Cases, Catalog, Kind
 
@@ -26,6 +26,7 @@ class CatalogReader:
         self.meters: dict[str, Meter] = {}
         self._active: dict[tuple[int, str], Meter] = {}
         self._archived: dict[tuple[int, str], Meter] = {}
+        self._scopes: dict[int, bool] = {}  # whether each has a test clock
 
     def read(self, kinds: Sequence[Cases]) -> Catalog:
         """Return what judging these events needs; it may hold more."""
@@ -38,7 +39,16 @@ class CatalogReader:
             for customer in {payload.get(key, "") for payload in cases.payloads} - {""}
         }
         known = self._known(self._connection, wanted)
-        return Catalog(self.meters, self._active, self._archived, known)
+        return Catalog(self.meters, self._active, self._archived, known, self._frozen(wanted))
+
+    def _frozen(self, wanted: set[Customer]) -> Mapping[Customer, int]:
+        """Return what time it is for those who live by a test clock; few scopes have any."""
+        new = {scope for scope, _ in wanted} - self._scopes.keys()
+        if new:
+            clocked = test_clocks.scopes_with_clocks(self._connection, new)
+            self._scopes |= {scope: scope in clocked for scope in new}
+        among = {one for one in wanted if self._scopes[one[0]]}
+        return test_clocks.frozen_times(self._connection, among) if among else {}
 
     def _read_meters(self, kinds: Iterable[Kind]) -> None:
         checked = {kind.meter for kind in kinds if kind.meter} - self.meters.keys()

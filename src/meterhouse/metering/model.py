@@ -5,6 +5,7 @@ numbers acknowledged events in the order in which they were acknowledged, so "mo
 received" means "highest position".
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -12,6 +13,7 @@ import msgspec
 
 Formula = Literal["count", "last", "sum"]
 EventTimeWindow = Literal["day", "hour"]
+TimedBy = Literal["clock", "receipt", "sender"]
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -48,6 +50,10 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
         """Whether usage adds up from slot to slot, so that slots are kept."""
         return self.formula != "last" and self.event_time_window is None
 
+    def customer_of(self, payload: Mapping[str, str]) -> str:
+        """Return whose usage a payload tells of; empty where it does not say."""
+        return payload.get(self.customer_key, "")
+
 
 class MeterEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An acknowledged event, as the journal holds it.
@@ -55,7 +61,9 @@ class MeterEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `meter` is the id of the meter that the request was checked against, or None when the request
     was not checked (the stream). `whole` tells that only whole-number values count. `resend_of` is
     the position of the rejected event whose claim on the identifier does not stand against this
-    one, which is the same event sent again.
+    one, which is the same event sent again. `timed_by` tells whose word the timestamp is: that of
+    the sender; of the receipt, where none was sent; or of the customer's test clock, which the
+    request has been checked against.
     """
 
     scope: int
@@ -67,6 +75,7 @@ class MeterEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     meter: str | None
     whole: bool
     resend_of: int | None = None
+    timed_by: TimedBy = "sender"
 
 
 class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,8 @@
 Events of one kind are judged together, column by column. `STEPS` is the whole judgement, in order;
 the first step that objects to an event decides. What a reader may rely on: judging is a function of
 the event and the catalog alone. An event is measured against the instant at which it was received,
-not against the present, so a late judgement is the same one.
+not against the present, so a late judgement is the same one; that of a customer with a test clock
+against the time of that.
 
 The codes are those of Stripe's error reports
 (https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#error-codes). Where
@@ -51,13 +52,15 @@ class Catalog(msgspec.Struct, frozen=True):
 
     `meters` are all of them by id. `active` and `archived` find a meter by scope and event name;
     where several archived meters share a name it is the one deactivated last. `customers` are the
-    known ones by scope and id, each with the instant of its deletion or None.
+    known ones by scope and id, each with the instant of its deletion or None; `frozen` tells what
+    time it is for those who live by a test clock.
     """
 
     meters: Mapping[str, Meter]
     active: Mapping[tuple[int, str], Meter]
     archived: Mapping[tuple[int, str], Meter]
     customers: Mapping[tuple[int, str], int | None]
+    frozen: Mapping[tuple[int, str], int] = {}
 
     def meter_of(self, scope: int, event_name: str, checked: str | None) -> Meter | None:
         """Return the meter that a request was checked against, else the one of an event name."""
@@ -126,16 +129,42 @@ def find_meter(cases: Cases, catalog: Catalog) -> Problems:
     return {}
 
 
-def check_timestamps(cases: Cases, _: Catalog) -> Problems:
+def check_timestamps(cases: Cases, catalog: Catalog) -> Problems:
     """Check that the use happened neither too long ago nor in the future."""
+    if catalog.frozen:
+        return _check_by_clocks(cases, catalog.frozen)
     ages = [event.received_at - event.timestamp for event in cases.events]
     if max(ages) <= _PAST_MAX and min(ages) >= -_FUTURE_MAX:
         return {}
     return {
-        number: _timestamp_problem(event, code)
+        number: _timestamp_problem(event.received_at, code)
         for number, event in enumerate(cases.events)
-        if (code := timestamp_problem(event.timestamp, event.received_at))
+        if event.timed_by != "clock"
+        and (code := timestamp_problem(event.timestamp, event.received_at))
     }
+
+
+def _check_by_clocks(cases: Cases, frozen: Mapping[tuple[int, str], int]) -> Problems:
+    """Check timestamps where some customers live by test clocks, each by its own present.
+
+    What came without a timestamp happened then.
+    """
+    scope, key = cases.kind.scope, cases.meter.customer_key
+    events = list(cases.events)
+    problems: Problems = {}
+    for number, event in enumerate(events):
+        clocked = frozen.get((scope, event.payload.get(key, "")))
+        if event.timed_by == "clock":
+            continue
+        if clocked is not None and event.timed_by == "receipt":
+            events[number] = msgspec.structs.replace(event, timestamp=clocked, timed_by="clock")
+            continue
+        now = event.received_at if clocked is None else clocked
+        code = timestamp_problem(event.timestamp, now)
+        if code:
+            problems[number] = _timestamp_problem(now, code)
+    cases.events = events
+    return problems
 
 
 def read_customers(cases: Cases, _: Catalog) -> Problems:
@@ -275,10 +304,10 @@ def timestamp_problem(timestamp: int, now: int) -> TimestampProblem | None:
     return None
 
 
-def _timestamp_problem(event: MeterEvent, code: str) -> Problem:
+def _timestamp_problem(now: int, code: str) -> Problem:
     if code == "timestamp_in_future":
         return Problem(code, "The event timestamp cannot be in future.")
-    earliest = -(-earliest_timestamp(event.received_at) // 1000)
+    earliest = -(-earliest_timestamp(now) // 1000)
     return Problem(
         code,
         f"The event timestamp cannot be more than {EVENT_PAST_DAYS_MAX} days in past. "

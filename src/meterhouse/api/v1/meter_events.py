@@ -1,12 +1,13 @@
 """`/v1/billing/meter_events` (https://docs.stripe.com/api/billing/meter-event/create)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
-from meterhouse.api.meter_event import accept, new_event, timestamp_refusal
-from meterhouse.api.once import replay_or_refuse
+from meterhouse.api.meter_event import Sent, accept
+from meterhouse.metering.model import MeterEvent
 from meterhouse.wire.expand import check_expand
+from meterhouse.wire.ids import new_identifier
 from meterhouse.wire.params import Keys, Length, RequestParams, Timestamp
 
 
@@ -30,18 +31,22 @@ async def create(call: Call) -> Answer:
     """Accept a meter event; the answer comes when it is on disk."""
     params = call.params(MeterEventCreate)
     check_expand(params.expand)
-    timestamp = call.now // 1000 if params.timestamp is None else params.timestamp
-    refusal = timestamp_refusal(timestamp * 1000, call.now)
-    if refusal is not None:
-        return await replay_or_refuse(call, refusal)
-    event = new_event(call, params.event_name, params.identifier, params.payload, timestamp * 1000)
-    document = {
-        "object": "billing.meter_event",
-        "created": call.now // 1000,
-        "event_name": event.event_name,
-        "identifier": event.identifier,
-        "livemode": call.scope.livemode,
-        "payload": event.payload,
-        "timestamp": timestamp,
-    }
-    return await accept(call, event, document)
+    sent = Sent(
+        params.event_name,
+        params.identifier or new_identifier(),
+        params.payload,
+        None if params.timestamp is None else params.timestamp * 1000,
+    )
+
+    def show(event: MeterEvent) -> dict[str, Any]:
+        return {
+            "object": "billing.meter_event",
+            "created": call.now // 1000,
+            "event_name": event.event_name,
+            "identifier": event.identifier,
+            "livemode": call.scope.livemode,
+            "payload": event.payload,
+            "timestamp": event.timestamp // 1000,
+        }
+
+    return await accept(call, sent, show)

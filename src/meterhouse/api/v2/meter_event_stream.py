@@ -63,6 +63,8 @@ def _events(call: Call, sent: list[SentEvent]) -> list[MeterEvent]:
                 event.payload,
                 None,
                 whole,
+                None,
+                "receipt" if event.timestamp is None else "sender",
             )
             for event in sent
         ]

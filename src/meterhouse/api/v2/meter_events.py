@@ -3,11 +3,12 @@
 https://docs.stripe.com/api/v2/billing/meter-event/create
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from meterhouse.api.call import Answer, Call
-from meterhouse.api.meter_event import accept, new_event, timestamp_refusal
-from meterhouse.api.once import replay_or_refuse
+from meterhouse.api.meter_event import Sent, accept
 from meterhouse.api.v2.event import EventName, Identifier, Payload, Timestamp
 from meterhouse.errors import Refusal
 from meterhouse.ledger import meters
@@ -21,6 +22,7 @@ from meterhouse.metering.validation import (
 )
 from meterhouse.wire.document import Document
 from meterhouse.wire.envelope_v2 import invalid_field, meter_event_refused
+from meterhouse.wire.ids import new_identifier
 from meterhouse.wire.timestamp import print_timestamp, read_timestamp
 
 # What is checked before the answer, and how the endpoint calls what the judge finds.
@@ -47,21 +49,25 @@ class MeterEventCreate(Document):
 async def create(call: Call) -> Answer:
     """Accept a meter event; the answer comes when it is on disk."""
     sent = call.document(MeterEventCreate)
-    timestamp = call.now if sent.timestamp is None else _instant(sent.timestamp)
-    event = new_event(call, sent.event_name, sent.identifier, sent.payload, timestamp)
-    refusal = timestamp_refusal(timestamp, call.now) or await call.read(_refuse, event)
-    if refusal is not None:
-        return await replay_or_refuse(call, refusal)
-    document = {
-        "object": "v2.billing.meter_event",
-        "created": print_timestamp(call.now),
-        "event_name": event.event_name,
-        "identifier": event.identifier,
-        "livemode": call.scope.livemode,
-        "payload": event.payload,
-        "timestamp": print_timestamp(timestamp),
-    }
-    return await accept(call, event, document)
+    one = Sent(
+        sent.event_name,
+        sent.identifier or new_identifier(),
+        sent.payload,
+        None if sent.timestamp is None else _instant(sent.timestamp),
+    )
+
+    def show(event: MeterEvent) -> dict[str, Any]:
+        return {
+            "object": "v2.billing.meter_event",
+            "created": print_timestamp(call.now),
+            "event_name": event.event_name,
+            "identifier": event.identifier,
+            "livemode": call.scope.livemode,
+            "payload": event.payload,
+            "timestamp": print_timestamp(event.timestamp),
+        }
+
+    return await accept(call, one, show, _refuse)
 
 
 def _instant(timestamp: Timestamp) -> int:
