@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from meterhouse.identifiers import filter as filters
 from meterhouse.ledger import users
+from tests import once
 from tests.clickhouse import Double, clickhouse
 from tests.postgresql import PostgreSQL, postgresql
 from tests.server import Server, serving
@@ -61,10 +62,11 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _small_filters() -> Iterator[None]:
-    """Let servers within this process start with a small filter."""
+def _cheap_servers() -> Iterator[None]:
+    """Let servers within this process start with a small filter, and share what they can."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filters, "_WORDS", FILTER_WORDS)
+        once.share(patch)
         yield
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import stripe
 
-from tests.api.local import LocalServer, kept_store, local_server
+from tests.api.local import LocalServer, kept_store, passing_server
 from tests.api.samples import connect, new_account
 from tests.server import TEST_KEY, Server
 
@@ -46,5 +46,5 @@ def http(server: Server, account: str) -> Iterator[httpx.Client]:
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[LocalServer]:
     """Return a server within this process, whose clock stands still."""
-    with local_server(tmp_path) as opened:
+    with passing_server(tmp_path) as opened:
         yield opened

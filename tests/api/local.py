@@ -220,6 +220,15 @@ def local_server(data_dir: Path, **settings: str) -> Iterator[LocalServer]:
             local.run(local.meterhouse.stop())
 
 
+@contextmanager
+def passing_server(data_dir: Path) -> Iterator[LocalServer]:
+    """Open a server whose stores nobody looks at after the block: not all gets there at its end."""
+    with local_server(data_dir) as local:
+        yield local
+        local.meterhouse._request_logs._waiting.clear()
+        local.meterhouse._key_uses._used.clear()
+
+
 def _opened(runner: asyncio.Runner, data_dir: Path, settings: dict[str, str]) -> LocalServer:
     if not _keeps:
         return LocalServer(runner, data_dir, settings)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.local import LocalServer, kept_store, local_server
+from tests.api.local import LocalServer, kept_store, passing_server
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -20,5 +20,5 @@ def _cheap_hashes(cheap_hashes: None) -> None:
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[LocalServer]:
-    with local_server(tmp_path) as opened:
+    with passing_server(tmp_path) as opened:
         yield opened
