@@ -248,7 +248,7 @@ def made() -> Iterator[tuple[str, dict[str, Any]]]:
                         yield overview.count(asked)
     counted = [PeriodQuery(one, "cus_1", at("1"), at("3") + 1) for one in (METER, LAST, DAILY)]
     for share in periods.shares(counted):
-        yield periods.select(SCOPE, counted, share)
+        yield from periods.statements(SCOPE, share)
     for wanted in SEARCHES:
         yield search.find(wanted, search.EVERYTHING)
         yield search.newest(wanted, "accepted", search.EVERYTHING)

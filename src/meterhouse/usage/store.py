@@ -381,8 +381,11 @@ class UsageStore:
         """Answer questions of one scope, each as a summary of its range, in their order."""
         found = [periods.NOTHING] * len(questions)
         for share in periods.shares(questions):
-            sql, values = periods.select(scope, questions, share)
-            rows = _decoded(self._read(sql, values, "JSONCompactEachRow"), periods.Row)
+            rows = [
+                row
+                for statement in periods.statements(scope, share)
+                for row in _decoded(self._read(*statement, "JSONCompactEachRow"), periods.Row)
+            ]
             for number, usage in periods.answers(questions, share, rows):
                 found[number] = usage
         return found
