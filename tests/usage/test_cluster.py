@@ -22,6 +22,7 @@ from meterhouse.metering.usage import PeriodQuery, SummaryQuery
 from meterhouse.usage import (
     block,
     cluster,
+    counted,
     erase,
     identity,
     overview,
@@ -34,6 +35,7 @@ from meterhouse.usage import (
     selection,
 )
 from meterhouse.usage.block import Block
+from meterhouse.usage.counted import Place, Range
 from meterhouse.usage.rebuild import Positions, Slots
 from meterhouse.usage.servers import Host
 from meterhouse.usage.store import UsageStore
@@ -246,9 +248,15 @@ def made() -> Iterator[tuple[str, dict[str, Any]]]:
                     yield overview.answer(asked)
                     if top is None:
                         yield overview.count(asked)
-    counted = [PeriodQuery(one, "cus_1", at("1"), at("3") + 1) for one in (METER, LAST, DAILY)]
-    for share in periods.shares(counted):
+    billed = [PeriodQuery(one, "cus_1", at("1"), at("3") + 1) for one in (METER, LAST, DAILY)]
+    for share in periods.shares(billed):
         yield from periods.statements(SCOPE, share)
+    for one in (METER, LAST, DAILY):
+        range_ = Range(
+            scope=SCOPE, meter=one, customer="cus_1", start=at("1"), end=at("3"), as_of=at("4")
+        )
+        yield counted.page(range_, Place(at("2"), 7), 3, oldest=True)
+        yield counted.counting(range_, Place(at("2"), 7), [7])
     for wanted in SEARCHES:
         yield search.find(wanted, search.EVERYTHING)
         yield search.newest(wanted, "accepted", search.EVERYTHING)

@@ -18,6 +18,7 @@ from meterhouse.api.meterhouse import (
     dimensions,
     embed_tokens,
     erasures,
+    invoice_lines,
     rejections,
     request_logs,
     resends,
@@ -115,6 +116,7 @@ _PRICE = "/v1/prices/{id}"
 _TEST_CLOCK = "/v1/test_helpers/test_clocks/{id}"
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 _DIMENSIONS = "/meterhouse/v1/meters/{id}/dimensions"
+_LINE = "/meterhouse/v1/invoice_lines/{id}"
 _DELIVERY = "/meterhouse/v1/deliveries/{id}"
 _DESTINATION = "/v2/core/event_destinations/{id}"
 
@@ -255,6 +257,10 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _DIMENSIONS, "billing_meters", dimensions.retrieve),
     _route("POST", _DIMENSIONS, "billing_meters", dimensions.update),
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
+        limit="meter_usage"
+    ),
+    _route("GET", _LINE + "/events", "invoices", invoice_lines.events),
+    _route("GET", _LINE + "/breakdown", "invoices", invoice_lines.breakdown)._replace(
         limit="meter_usage"
     ),
     _route("POST", "/meterhouse/v1/embed_tokens", "billing_meter_usage", embed_tokens.create),

@@ -34,7 +34,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     mid-period. A `free` one costs nothing: it was a trial. `billed_before` is what earlier invoices
     have charged for the same range, and what is taken off again.
 
-    `usage` is the exact total, of `events` events, as it was `counted_at`: None until it is.
+    `usage` is the exact total, of `events` events, as it was `counted_at`: None until it is. That
+    is an instant of the machine's time, by which events are received, also with a test clock.
     """
 
     place: int

@@ -34,7 +34,10 @@ class Asked(Protocol):
 async def count(
     stores: Asked, scope: Scope, segments: Sequence[Segment], now: int
 ) -> list[Segment]:
-    """Count segments of one scope; return them in their order, counted at `now`."""
+    """Count segments of one scope; return them in their order, counted at `now`.
+
+    That is the machine's time, whatever time their customers live in.
+    """
     if not segments:
         return []
     known = await stores.read(meters.by_ids, {one.meter for one in segments})

@@ -43,6 +43,18 @@ def lines_of(connection: sa.Connection, invoice_ids: Iterable[str]) -> dict[str,
     return found
 
 
+def find_line(connection: sa.Connection, scope: int, line_id: str) -> str | None:
+    """Return the id of the invoice that a line of `scope` is on; None when there is no such line.
+
+    Drafts are known by the lines that they were stored with.
+    """
+    query = sa.select(invoice_lines.c.invoice).where(
+        invoice_lines.c.scope == scope, invoice_lines.c.id == line_id
+    )
+    invoice_id: str | None = connection.execute(query).scalar_one_or_none()
+    return invoice_id
+
+
 def _row(scope: int, invoice_id: str, place: int, line: Line) -> dict[str, Any]:
     return {
         **{name: getattr(line, name) for name in _COLUMNS},

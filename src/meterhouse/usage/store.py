@@ -49,6 +49,7 @@ from meterhouse.metering.window import Window, window_of
 from meterhouse.usage import (
     block,
     cluster,
+    counted,
     folder,
     periods,
     queries,
@@ -467,6 +468,19 @@ class UsageStore:
             found += self._ask(*search.find(wanted, rest), FoundEvent)
             if len(found) == page.rows_max:
                 break
+        return found
+
+    def events_of(
+        self, range_: counted.Range, beyond: counted.Place | None, rows_max: int, *, oldest: bool
+    ) -> list[FoundEvent]:
+        """Return a page of the events of a range, cancelled or not, by their timestamps."""
+        return self._ask(*counted.page(range_, beyond, rows_max, oldest=oldest), FoundEvent)
+
+    def counting(
+        self, range_: counted.Range, upto: counted.Place, positions: Sequence[int]
+    ) -> counted.Counting:
+        """Tell which events at these positions count, and what the range comes to up to a place."""
+        [found] = self._ask(*counted.counting(range_, upto, positions), counted.Counting)
         return found
 
     def count_rejected(self, wanted: EventSearch, page: Page) -> int:

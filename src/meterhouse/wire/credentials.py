@@ -30,6 +30,7 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "customers": "Customers.",
     "event_destinations": "Event destinations, webhook endpoints, and what is delivered to them. "
     "To make, change or enable one, a key needs events:read as well.",
+    "invoices": "Invoices and invoice items, and what they are made of.",
     "prices": "Prices.",
     "products": "Products.",
     "test_clocks": "Test clocks.",
