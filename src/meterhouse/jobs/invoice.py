@@ -2,44 +2,80 @@
 
 What a reader may rely on:
 
-- A clock that was sent on its way has arrived when all that was acknowledged before is counted and
-  all that was due until then is done, one thing after the other.
-- Wherever it is killed, it goes on from there: what is done is on disk, and is not done again.
+- What is due is done in the order of its time, step by step, each of them once: wherever this is
+  killed, what was done is on disk, and the rest is due. After a standstill it is made up for.
+- A draft is finalized when all that was acknowledged before has been counted, and not before.
+- A test clock that was sent on its way has arrived when all that was acknowledged before is counted
+  and all that was due until then is done. What happens to its customers happens at the instant at
+  which it was due; to others it happens when it is done.
+- A step that fails is logged and tried again later. Nobody else waits for it but whoever lives by
+  the same test clock.
 """
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import Worker, is_set_within
+from meterhouse.billing.invoice import Invoice
+from meterhouse.billing.subscription import Subscription
 from meterhouse.clock import Clock
 from meterhouse.errors import OvertakenError
-from meterhouse.ledger import accounts, test_clocks
+from meterhouse.invoicing.count import count
+from meterhouse.invoicing.recount import recounted
+from meterhouse.invoicing.step import (
+    Planned,
+    Present,
+    finalize_due,
+    plan,
+    take_steps,
+    tell_overdue,
+)
+from meterhouse.invoicing.turn import Terms
+from meterhouse.ledger import accounts, invoices, subscriptions, test_clocks
 from meterhouse.ledger.announce import Cause, announce
 from meterhouse.processing.stillness import Settle
+from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.render.test_clock import render_test_clock
 from meterhouse.stores import Stores
 
 log = logging.getLogger("meterhouse.invoice")
 
+T = TypeVar("T", Subscription, Invoice)
+StepT = TypeVar("StepT")
+
 
 class Invoicer(Worker):
-    """Does what is due, and looks once in a while for what has become so."""
+    """Does what is due, and looks once in a while for what has become so.
 
-    def __init__(self, stores: Stores, settle: Settle, clock: Clock) -> None:
+    `settle(seconds)` waits until what was acknowledged is counted.
+    """
+
+    def __init__(
+        self, stores: Stores, settle: Settle, clock: Clock, timekeeper: Timekeeper, terms: Terms
+    ) -> None:
         super().__init__()
         self._stores = stores
         self._settle = settle
         self._clock = clock
+        self._timekeeper = timekeeper
+        self._terms = terms
+        self._failed: set[str] = set()  # ids of what failed in this round
 
     async def _run(self) -> None:
         while True:
             self._work.clear()
+            self._failed.clear()
             try:
-                await self._advance_clocks()
+                for scope, clock_id in await self._stores.read(test_clocks.advancing):
+                    await self._advance(scope, clock_id)
+                await self._go_on()
             except OvertakenError:
                 return
             except Exception:
@@ -48,15 +84,143 @@ class Invoicer(Worker):
                 continue
             await is_set_within(self._work, limits.INVOICE_LOOK_SECONDS)
 
-    async def _advance_clocks(self) -> None:
-        for scope, clock_id in await self._stores.read(test_clocks.advancing):
-            await self._all_is_counted()
-            await self._stores.write(_arrive, scope, clock_id, self._clock.now())
+    async def _go_on(self) -> None:
+        """Do what is due by the machine's clock."""
+        while True:
+            present = await self._present(None)
+            if not await self._play(present, self._timekeeper.now()):
+                return
 
-    async def _all_is_counted(self) -> None:
-        """Wait until what was acknowledged is stored, however long that takes."""
-        while not await self._settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
-            log.info("invoices wait until what was acknowledged is stored")
+    async def _advance(self, scope: int, clock_id: str) -> None:
+        """Bring a test clock to where it was sent."""
+        while not await self._is_counted():
+            log.info("the test clock %s waits until what was acknowledged is stored", clock_id)
+        while (due := await self._stores.read(_next_due, scope, clock_id)) is not None:
+            if not await self._play(await self._present(clock_id), due):
+                log.warning("the test clock %s is held up and goes on later", clock_id)
+                return
+        await self._stores.write(_arrive, scope, clock_id, self._clock.now())
+
+    async def _present(self, test_clock: str | None) -> Present:
+        scopes = await self._stores.read(accounts.scopes_by_id)
+        now = self._timekeeper.now() if test_clock is None else self._clock.now()
+        return Present(now, test_clock, scopes)
+
+    async def _play(self, present: Present, until: int) -> bool:
+        """Do some of what is due by an instant; False where nothing is that does not fail."""
+        rows = limits.INVOICE_BATCH_ROWS_MAX
+        read, clock = self._stores.read, present.test_clock
+        again = rows + len(self._failed)
+        due = self._left(await read(subscriptions.due, clock, until, again))[:rows]
+        if due:
+            await self._turn(present, due, until)
+            return True
+        owed = self._left(await read(invoices.due, clock, until, again))[:rows]
+        drafts = [one for one in owed if one.status == "draft"]
+        late = [one for one in owed if one.status != "draft"]
+        if drafts and await self._is_counted():
+            await self._finalize(present, drafts)
+        elif drafts:
+            log.info("invoices are not finalized until what was acknowledged is stored")
+            self._failed |= {one.id for one in drafts}
+        await self._in_parts(
+            late, lambda some: self._stores.write(tell_overdue, present, self._terms, some), _of
+        )
+        return bool(owed)
+
+    def _left(self, due: Sequence[T]) -> list[T]:
+        return [one for one in due if one.id not in self._failed]
+
+    async def _turn(self, present: Present, due: Sequence[Subscription], until: int) -> None:
+        """Take the next step of each of some subscriptions."""
+        planned = await self._stores.read(plan, due, until, self._terms)
+        # What is counted here is only shown; a draft is counted anew until it is finalized.
+        await self._settle(limits.INVOICE_DRAFT_SETTLE_SECONDS_MAX)
+        steps = await self._counted(present, planned)
+        await self._in_parts(
+            steps,
+            lambda some: self._stores.write(take_steps, present, self._terms, some),
+            lambda one: one.subscription.id,
+        )
+
+    async def _counted(self, present: Present, planned: Sequence[Planned]) -> list[Planned]:
+        """Count what steps bill, all of a scope at once."""
+        counted: list[Planned] = []
+        for scope, steps in _by_scope(planned, lambda one: one.subscription.scope).items():
+            asked = [segment for one in steps for segment in one.segments]
+            found = iter(await count(self._stores, present.scopes[scope], asked, present.now))
+            counted += [one._replace(segments=[next(found) for _ in one.segments]) for one in steps]
+        return counted
+
+    async def _finalize(self, present: Present, drafts: Sequence[Invoice]) -> None:
+        """Finalize drafts, all of whose usage is stored."""
+        for scope, some in _by_scope(drafts, lambda one: one.scope).items():
+            counted = await recounted(self._stores, present.scopes[scope], some, present.now)
+            await self._in_parts(
+                counted,
+                lambda part: self._stores.write(finalize_due, present, part),
+                lambda one: one.invoice.id,
+            )
+
+    async def _is_counted(self) -> bool:
+        """Wait until what was acknowledged is stored; False if that takes too long."""
+        return await self._settle(limits.CONSISTENCY_WAIT_SECONDS_MAX)
+
+    async def _in_parts(
+        self,
+        steps: Sequence[StepT],
+        write: Callable[[Sequence[StepT]], Any],
+        name: Callable[[StepT], str],
+    ) -> None:
+        """Take steps some at a time, so that others write, too; one by one where some fail."""
+        size = limits.INVOICE_WRITE_ROWS_MAX
+        for start in range(0, len(steps), size):
+            some = steps[start : start + size]
+            try:
+                await write(some)
+            except OvertakenError:
+                raise
+            except Exception:
+                log.exception("what is due could not be done together")
+                await self._one_by_one(some, write, name)
+
+    async def _one_by_one(
+        self,
+        steps: Iterable[StepT],
+        write: Callable[[Sequence[StepT]], Any],
+        name: Callable[[StepT], str],
+    ) -> None:
+        for one in steps:
+            try:
+                await write([one])
+            except OvertakenError:
+                raise
+            except Exception:
+                self._failed.add(name(one))
+                log.exception("what is due of %s failed and will be tried again", name(one))
+
+
+def _by_scope(some: Sequence[StepT], scope: Callable[[StepT], int]) -> dict[int, list[StepT]]:
+    found: defaultdict[int, list[StepT]] = defaultdict(list)
+    for one in some:
+        found[scope(one)].append(one)
+    return found
+
+
+def _of(one: Invoice) -> str:
+    return one.id
+
+
+def _next_due(connection: sa.Connection, scope: int, clock_id: str) -> int | None:
+    """Return the instant of what is due first on the way of a clock; None where nothing is."""
+    clock = test_clocks.find_test_clock(connection, scope, clock_id)
+    if clock is None or clock.target is None:
+        return None
+    first = [
+        subscriptions.next_due(connection, clock_id),
+        *(one.due for one in invoices.due(connection, clock_id, clock.target, 1)),
+    ]
+    return min((at for at in first if at is not None and at <= clock.target), default=None)
 
 
 def _arrive(connection: sa.Connection, scope_id: int, clock_id: str, now: int) -> None:

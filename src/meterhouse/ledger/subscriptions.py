@@ -166,6 +166,18 @@ def next_due(connection: sa.Connection, test_clock: str | None) -> int | None:
     return at
 
 
+def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
+    """Return the revisions of subscriptions, for nobody else to change until we commit.
+
+    They are locked in the order of their ids.
+    """
+    query = sa.select(subscriptions.c.id, subscriptions.c.revision).where(
+        subscriptions.c.id.in_(list(ids))
+    )
+    rows = connection.execute(query.order_by(subscriptions.c.id).with_for_update())
+    return {row.id: row.revision for row in rows}
+
+
 def update_subscription(
     connection: sa.Connection, subscription: Subscription, due: int | None
 ) -> Subscription:

@@ -107,6 +107,12 @@ def advancing(connection: sa.Connection) -> list[tuple[int, str]]:
     return [(scope, clock_id) for scope, clock_id in connection.execute(_advancing)]
 
 
+def hold_advancing(connection: sa.Connection, clock_id: str) -> bool:
+    """Tell whether a clock is on its way, for nobody else to change until we commit."""
+    query = sa.select(test_clocks.c.target).where(test_clocks.c.id == clock_id)
+    return connection.execute(query.with_for_update()).scalar_one_or_none() is not None
+
+
 def subscribed_prices(connection: sa.Connection, clock_id: str) -> list[str]:
     """Return the ids of the prices that customers of a clock are subscribed to."""
     return list(connection.execute(_subscribed, {"clock": clock_id}).scalars())

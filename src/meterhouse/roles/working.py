@@ -16,6 +16,7 @@ from meterhouse.delivery.attempt import Sender
 from meterhouse.delivery.deliver import Deliverer
 from meterhouse.identifiers.load import Loader
 from meterhouse.ingest.accept import Acceptor
+from meterhouse.invoicing.turn import Terms
 from meterhouse.jobs.erase import Eraser
 from meterhouse.jobs.invoice import Invoicer
 from meterhouse.jobs.owned import NAMES, WOKEN, JobName, Jobs, LeasedJobs
@@ -100,7 +101,9 @@ class Working(ABC):
             "rebuild": lambda stores: Rebuilder(
                 stores, self.settle, self.still, clock, self.writing_months
             ),
-            "invoice": lambda stores: Invoicer(stores, self.settle, clock),
+            "invoice": lambda stores: Invoicer(
+                stores, self.settle, clock, timekeeper, Terms.of(config)
+            ),
             "erase": lambda stores: Eraser(
                 stores, self.settle, self.still, common.sends("rebuild"), timekeeper
             ),

@@ -1,0 +1,213 @@
+"""Steps: what time brings about, of subscriptions and of invoices, each once.
+
+A step is planned, what it bills is counted, and then it is taken in a transaction of the ledger,
+which holds what it changes. What a reader may rely on:
+
+- A step is taken by the object as it was planned for, or not at all: what has changed meanwhile,
+  or was done by somebody else, is planned anew.
+- What a transaction locks it locks before it announces anything, the clock first, then customers,
+  subscriptions and invoices, each in the order of their ids. So nobody waits for each other.
+- Of several steps in a transaction all are taken, or none.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from meterhouse.billing.change import Change, Recurrences, canceled, paused, renewed, trial_ended
+from meterhouse.billing.invoice import Invoice, Segment
+from meterhouse.billing.subscription import Step, Subscription, next_step
+from meterhouse.invoicing.bill import Stored, recurrences_of
+from meterhouse.invoicing.tell import tell
+from meterhouse.invoicing.turn import (
+    Terms,
+    Turn,
+    bill_of,
+    due_of,
+    finalize_for,
+    take,
+    tell_of_subscription,
+)
+from meterhouse.ledger import customers, invoice_lines, invoices, subscriptions, test_clocks
+from meterhouse.ledger.announce import Cause
+from meterhouse.metering.model import Scope
+
+
+class Present(NamedTuple):
+    """The time in which steps are taken.
+
+    What happens to what lives by `test_clock` happens when it is due, all else `now`, which is what
+    the machine's clock says.
+    """
+
+    now: int
+    test_clock: str | None
+    scopes: Mapping[int, Scope]
+
+    def at(self, due: int) -> int:
+        """Return when that happens which was due at an instant."""
+        return self.now if self.test_clock is None else due
+
+    def cause(self, scope: int) -> Cause:
+        """Return what brings it about, as events tell it."""
+        return Cause(self.scopes[scope], self.now)
+
+
+class Planned(NamedTuple):
+    """The next step of a subscription: its turn, None where only its time is set anew.
+
+    `segments` are what has to be counted for it.
+    """
+
+    subscription: Subscription
+    turn: Turn | None
+    segments: Sequence[Segment] = ()
+
+
+def plan(
+    connection: sa.Connection, due: Sequence[Subscription], until: int, terms: Terms
+) -> list[Planned]:
+    """Return the next steps of subscriptions that are due by an instant."""
+    return [_planned(connection, one, until, terms) for one in due]
+
+
+def _planned(connection: sa.Connection, one: Subscription, until: int, terms: Terms) -> Planned:
+    step = next_step(one, terms.notice)
+    if step is None or step.at > until:
+        return Planned(one, None)
+    turn = turn_of(one, step, recurrences_of(connection, one))
+    bill = bill_of(connection, turn)
+    return Planned(one, turn, bill.segments if bill else ())
+
+
+def turn_of(one: Subscription, step: Step, recurrences: Recurrences) -> Turn:
+    """Return what becomes of a subscription by a step."""
+    at = step.at
+    if step.kind == "trial_will_end":
+        told = replace(one, trial_told=True)
+        return Turn(before=one, change=Change(told), at=at, events=("trial_will_end",))
+    if step.kind == "upcoming":
+        told = replace(one, upcoming_told=one.period.end)
+        return Turn(before=one, change=Change(told), at=at, events=())
+    if step.kind == "cancels":
+        return _billed(one, canceled(one, at, billed=True), at, "deleted")
+    if step.kind == "renews":
+        return _billed(one, renewed(one, recurrences, at), at, "updated")
+    return _after_trial(one, recurrences, at)
+
+
+def _after_trial(one: Subscription, recurrences: Recurrences, at: int) -> Turn:
+    """Return what becomes of a trial that is over: nobody has a payment method here."""
+    settings = one.details.get("trial_settings") or {}
+    behavior = (settings.get("end_behavior") or {}).get("missing_payment_method")
+    if behavior == "cancel":
+        change = canceled(one, at, billed=False)
+        return Turn(before=one, change=change, at=at, events=("deleted",))
+    if behavior == "pause":
+        change = paused(one, at, billed=False)
+        return Turn(before=one, change=change, at=at, events=("paused",))
+    return _billed(one, trial_ended(one, recurrences, at), at, "updated")
+
+
+def _billed(one: Subscription, change: Change, at: int, event: str) -> Turn:
+    return Turn(
+        before=one,
+        change=change,
+        at=at,
+        events=(event,),
+        invoice="subscription_cycle",
+        draft=True,
+    )
+
+
+def take_steps(
+    connection: sa.Connection, present: Present, terms: Terms, steps: Sequence[Planned]
+) -> None:
+    """Take steps whose segments are counted, of the subscriptions that are as they were."""
+    owners = {one.subscription.customer for one in steps}
+    if not _hold(connection, present, owners):
+        return
+    held = subscriptions.hold(connection, [one.subscription.id for one in steps])
+    for one in steps:
+        if held.get(one.subscription.id) == one.subscription.revision:
+            _take_step(connection, present, terms, one)
+
+
+def _take_step(connection: sa.Connection, present: Present, terms: Terms, one: Planned) -> None:
+    subscription, turn, counted = one
+    cause = present.cause(subscription.scope)
+    if turn is None:
+        due = due_of(subscription, terms)
+        subscriptions.update_subscription(connection, subscription, due)
+        return
+    take(connection, cause, turn, counted, terms, present.at(turn.at))
+
+
+def finalize_due(connection: sa.Connection, present: Present, drafts: Sequence[Stored]) -> None:
+    """Finalize drafts whose time has come, as they were counted, as far as they are as they were.
+
+    All that was acknowledged before their time must have been counted.
+    """
+    if not _hold(connection, present, {one.invoice.customer for one in drafts}):
+        return
+    held = _held(connection, [one.invoice for one in drafts])
+    for counted, lines, segments in drafts:
+        draft, subscription = held[counted.id]
+        if draft is None or draft.revision != counted.revision or draft.due is None:
+            continue
+        at = present.at(draft.due)
+        cause = present.cause(draft.scope)
+        finalize_for(connection, cause, subscription, draft, lines, segments, at)
+
+
+def tell_overdue(
+    connection: sa.Connection, present: Present, terms: Terms, due: Sequence[Invoice]
+) -> None:
+    """Tell of invoices that have not been paid in time, and of their subscriptions."""
+    if not _hold(connection, present, {one.customer for one in due}):
+        return
+    held = _held(connection, due)
+    for known in due:
+        invoice, subscription = held[known.id]
+        if invoice is None or invoice.revision != known.revision or invoice.due is None:
+            continue
+        cause = present.cause(invoice.scope)
+        if subscription is not None and subscription.status == "active":
+            late = replace(subscription, status="past_due")
+            late = subscriptions.update_subscription(connection, late, due_of(late, terms))
+            tell_of_subscription(connection, cause, "updated", late, subscription)
+        told = invoices.update_invoice(connection, replace(invoice, overdue_told=True))
+        lines = invoice_lines.lines_of(connection, (told.id,))[told.id]
+        tell(connection, cause, "overdue", told, lines)
+
+
+def _hold(connection: sa.Connection, present: Present, owners: Collection[str]) -> bool:
+    """Hold what steps change first; False where the clock is not on its way any more."""
+    clock = present.test_clock
+    if clock is not None and not test_clocks.hold_advancing(connection, clock):
+        return False
+    customers.hold(connection, owners)
+    return True
+
+
+def _held(
+    connection: sa.Connection, due: Iterable[Invoice]
+) -> dict[str, tuple[Invoice | None, Subscription | None]]:
+    """Return invoices, and the subscriptions that they are of, for nobody else to change."""
+    due = sorted(due, key=lambda one: one.id)
+    of = {
+        one.subscription: subscriptions.find_subscription(
+            connection, one.scope, one.subscription, lock=True
+        )
+        for one in sorted(due, key=lambda one: one.subscription or "")
+        if one.subscription is not None
+    }
+    return {
+        one.id: (
+            invoices.find_invoice(connection, one.scope, one.id, lock=True),
+            of.get(one.subscription or ""),
+        )
+        for one in due
+    }

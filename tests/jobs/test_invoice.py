@@ -1,0 +1,340 @@
+"""The job that bills: what is due is done once, in order, by the machine's clock and by others."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from meterhouse.billing import change
+from meterhouse.billing.invoice import Invoice
+from meterhouse.billing.period import Period
+from meterhouse.billing.subscription import Item, Subscription
+from meterhouse.invoicing import step
+from meterhouse.invoicing.bill import recurrences_of
+from meterhouse.invoicing.present import shown_at
+from meterhouse.invoicing.turn import Terms, Turn, take
+from meterhouse.ledger import accounts, invoice_lines, invoices, subscriptions, test_clocks
+from meterhouse.ledger.announce import Cause
+from meterhouse.wire.ids import new_id
+from meterhouse.wire.page import PageParams
+from tests.api.local import DAY, NOW, LocalServer, kept_store, local_server
+
+HOUR = 3_600
+CLOCKS = "/v1/test_helpers/test_clocks"
+
+
+def second(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+JANUARY = second("2027-01-31T10:00")
+FEBRUARY = second("2027-02-28T10:00")
+MARCH = second("2027-03-31T10:00")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with kept_store(tmp_path_factory.mktemp("usage")):
+        yield
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator["World"]:
+    with local_server(tmp_path) as local:
+        yield World(local)
+
+
+class World:
+    """A server with a meter, and prices of it and of a licence."""
+
+    def __init__(self, local: LocalServer) -> None:
+        self.local = local
+        self.meter = local.meter("tokens")
+        local.create("/v1/products", data={"id": "tokens", "name": "Tokens"})
+        price = {"product": "tokens", "currency": "usd", "recurring[interval]": "month"}
+        metered = {"recurring[usage_type]": "metered", "recurring[meter]": self.meter}
+        self.metered: str = local.create("/v1/prices", data=price | metered | {"unit_amount": 4})[
+            "id"
+        ]
+        self.licence: str = local.create("/v1/prices", data=price | {"unit_amount": 1_000})["id"]
+
+    def clock(self, frozen_time: int) -> str:
+        clock: str = self.local.create(CLOCKS, data={"frozen_time": frozen_time})["id"]
+        return clock
+
+    def customer(self, clock: str | None = None) -> str:
+        data = {"test_clock": clock} if clock else {}
+        customer: str = self.local.create("/v1/customers", data=data)["id"]
+        return customer
+
+    def subscribe(self, customer: str, *prices: str, **changes: Any) -> Subscription:
+        """Let a customer be subscribed to prices, the metered one unless others are named."""
+        with self.local.meterhouse.ledger.write() as connection:
+            scopes = accounts.scopes_by_id(connection)
+            query = "SELECT scope, test_clock FROM customers WHERE id = ?"
+            scope, clock = connection.exec_driver_sql(query, (customer,)).one()
+            now = shown_at(connection, scope, clock, self.local.clock.now())
+            new = Subscription(
+                id=new_id("sub"),
+                scope=scope,
+                customer=customer,
+                test_clock=clock,
+                status="active",
+                currency="usd",
+                mode="flexible",
+                anchor=now,
+                start=now,
+                items=tuple(self._item(price, now) for price in prices or (self.metered,)),
+                created=now,
+            )
+            new = msgspec.structs.replace(new, **changes)
+            made = change.started(new, recurrences_of(connection, new), now)
+            turn = Turn(before=None, change=made, at=now, events=("created",))
+            return take(connection, Cause(scopes[scope], now), turn, [], self.terms)
+
+    @property
+    def terms(self) -> Terms:
+        return Terms.of(self.local.meterhouse.services.config)
+
+    def _item(self, price: str, now: int) -> Item:
+        return Item(
+            id=new_id("si"),
+            price=price,
+            quantity=None if price == self.metered else 1,
+            period=Period(now, now),
+            since=now,
+            metadata={},
+            created=now,
+        )
+
+    def use(self, customer: str, value: str, timestamp: int | None = None) -> None:
+        data = {
+            "event_name": "tokens",
+            "payload[stripe_customer_id]": customer,
+            "payload[value]": value,
+        }
+        at = {} if timestamp is None else {"timestamp": timestamp}
+        self.local.create("/v1/billing/meter_events", data=data | at)
+
+    def advance(self, clock: str, frozen_time: int) -> None:
+        """Let a clock go on, and wait until it is there."""
+        self.local.create(f"{CLOCKS}/{clock}/advance", data={"frozen_time": frozen_time})
+        self.local.until(lambda connection: not test_clocks.advancing(connection))
+
+    def go_on(self, seconds: int) -> None:
+        """Let time pass by the machine's clock, and wait until all is done that is due."""
+        self.local.later(seconds * 1000)
+        self.local.job("invoice").wake()
+        now = self.local.clock.now()
+
+        def done(connection: Any) -> bool:
+            return not subscriptions.due(connection, None, now, 1) and not invoices.due(
+                connection, None, now, 1
+            )
+
+        self.local.until(done)
+
+    def invoices(self, customer: str) -> list[Invoice]:
+        """Return a customer's invoices, oldest first."""
+        with self.local.meterhouse.ledger.read() as connection:
+            wanted = invoices.Filter(customer=customer)
+            page = invoices.list_invoices(connection, 1, PageParams(limit=100), wanted)
+        assert page is not None
+        return page[0][::-1]
+
+    def lines(self, invoice: Invoice) -> list[tuple[str, int]]:
+        with self.local.meterhouse.ledger.read() as connection:
+            lines = invoice_lines.lines_of(connection, (invoice.id,))[invoice.id]
+        return [(line.description, line.amount) for line in lines]
+
+    def found(self, one: Subscription) -> Subscription:
+        with self.local.meterhouse.ledger.read() as connection:
+            found = subscriptions.find_subscription(connection, one.scope, one.id)
+        assert found is not None
+        return found
+
+    def events(self) -> list[str]:
+        """Return what happened, oldest first, without what is made before."""
+        answer = self.local.request("GET", "/v1/events", params={"limit": 100}).json()
+        types = [event["type"] for event in reversed(answer["data"])]
+        return [one for one in types if one.startswith(("invoice", "customer.subscription"))]
+
+
+def test_a_clock_over_the_end_of_the_month_bills_what_was_used(world: World) -> None:
+    clock = world.clock(JANUARY)
+    customer = world.customer(clock)
+    one = world.subscribe(customer)
+    world.use(customer, "100")
+    world.use(customer, "-30", JANUARY + HOUR // 20)
+    world.advance(clock, JANUARY + 10 * DAY)
+    world.use(customer, "2.5")
+    world.advance(clock, FEBRUARY)
+    [draft] = world.invoices(customer)
+    assert (draft.status, draft.reason, draft.total) == ("draft", "subscription_cycle", 290)
+    assert (draft.created, draft.finalizes_at) == (FEBRUARY * 1000, (FEBRUARY + HOUR) * 1000)
+    assert draft.period == Period(JANUARY * 1000, FEBRUARY * 1000)
+    world.use(customer, "10", FEBRUARY - 1)  # it comes late, and in time
+    world.use(customer, "7", FEBRUARY)  # it belongs to March
+    world.advance(clock, FEBRUARY + HOUR)
+    [invoice] = world.invoices(customer)
+    assert (invoice.status, invoice.total, invoice.number) == (
+        "open",
+        330,
+        f"{customer.rpartition('_')[2][:8].upper()}-0001",
+    )
+    assert invoice.finalized_at == (FEBRUARY + HOUR) * 1000
+    assert world.lines(invoice) == [("82.5 × Tokens (at $0.04 / month)", 330)]
+    assert world.found(one).period == Period(FEBRUARY * 1000, MARCH * 1000)
+    world.use(customer, "1", FEBRUARY - 1)  # too late
+    world.advance(clock, MARCH + HOUR)
+    assert [one.total for one in world.invoices(customer)] == [330, 28]
+    assert world.events() == [
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "invoice.created",
+        "invoice.updated",
+        "invoice.finalized",
+        "customer.subscription.updated",
+        "invoice.created",
+        "invoice.finalized",
+    ]
+
+
+def test_a_clock_that_goes_far_plays_everything_in_its_order(world: World) -> None:
+    clock = world.clock(JANUARY)
+    customer = world.customer(clock)
+    one = world.subscribe(customer)
+    world.subscribe(world.customer(clock), world.licence)
+    world.advance(clock, second("2029-02-01T00:00"))
+    found = world.invoices(customer)
+    ends = [second(f"{text}T10:00") for text in ("2027-02-28", "2027-03-31", "2027-04-30")]
+    assert [invoice.period.end // 1000 for invoice in found[:3]] == ends
+    assert len(found) == 24
+    assert [invoice.number and int(invoice.number[-4:]) for invoice in found] == [*range(1, 25)]
+    assert {invoice.status for invoice in found} == {"paid"}
+    assert world.found(one).period.start == second("2029-01-31T10:00") * 1000
+
+
+def test_a_trial_ends_and_its_usage_is_free(world: World) -> None:
+    clock = world.clock(JANUARY)
+    customer = world.customer(clock)
+    trial = Period(JANUARY * 1000, (JANUARY + 14 * DAY) * 1000)
+    one = world.subscribe(customer, status="trialing", trial=trial, anchor=trial.end)
+    world.use(customer, "10")
+    world.advance(clock, JANUARY + 13 * DAY)
+    assert world.events()[1:] == ["customer.subscription.trial_will_end"]
+    world.advance(clock, JANUARY + 14 * DAY)
+    assert world.found(one).status == "active"
+    world.use(customer, "5")
+    world.advance(clock, JANUARY + 60 * DAY)
+    first, second_ = world.invoices(customer)
+    assert world.lines(first) == [("Free trial for 10 × Tokens", 0)]
+    assert (first.status, second_.total) == ("paid", 20)
+    assert second_.period.start == trial.end
+
+
+@pytest.mark.parametrize(
+    ("behavior", "status"),
+    [("cancel", "canceled"), ("pause", "paused"), ("create_invoice", "active")],
+)
+def test_the_end_of_a_trial_without_a_payment_method(
+    world: World, behavior: str, status: str
+) -> None:
+    clock = world.clock(JANUARY)
+    trial = Period(JANUARY * 1000, (JANUARY + DAY) * 1000)
+    ending = {"trial_settings": {"end_behavior": {"missing_payment_method": behavior}}}
+    one = world.subscribe(
+        world.customer(clock), status="trialing", trial=trial, anchor=trial.end, details=ending
+    )
+    world.advance(clock, JANUARY + 40 * DAY)
+    assert world.found(one).status == status
+
+
+def test_one_that_is_cancelled_at_its_end_is_billed_for_the_last_time(world: World) -> None:
+    clock = world.clock(JANUARY)
+    customer = world.customer(clock)
+    one = world.subscribe(customer, cancel_at=FEBRUARY * 1000, cancel_at_period_end=True)
+    world.use(customer, "25")
+    world.advance(clock, FEBRUARY + DAY)
+    assert world.found(one).status == "canceled"
+    assert [(one.status, one.total) for one in world.invoices(customer)] == [("open", 100)]
+    assert world.events()[1:] == [
+        "customer.subscription.deleted",
+        "invoice.created",
+        "invoice.finalized",
+    ]
+    world.advance(clock, FEBRUARY + 400 * DAY)
+    assert len(world.invoices(customer)) == 1
+
+
+def test_an_invoice_that_is_sent_and_not_paid_is_overdue(world: World) -> None:
+    clock = world.clock(JANUARY)
+    customer = world.customer(clock)
+    one = world.subscribe(customer, collection="send_invoice", days_until_due=7)
+    world.use(customer, "25")
+    world.advance(clock, FEBRUARY + 7 * DAY - 1)
+    assert world.found(one).status == "active"
+    world.advance(clock, FEBRUARY + 7 * DAY)
+    [invoice] = world.invoices(customer)
+    assert (invoice.status, invoice.overdue_told) == ("open", True)
+    assert world.found(one).status == "past_due"
+    assert world.events()[-2:] == ["customer.subscription.updated", "invoice.overdue"]
+    world.advance(clock, FEBRUARY + 14 * DAY)
+    assert world.events().count("invoice.overdue") == 1
+
+
+def test_the_machines_time_goes_on_too_and_a_standstill_is_made_up_for(world: World) -> None:
+    customer = world.customer()
+    one = world.subscribe(customer)
+    world.use(customer, "25", NOW)
+    world.local.stop_job("invoice")
+    world.local.later(70 * DAY * 1000)
+    started = world.local.clock.now()
+
+    async def start() -> None:
+        world.local.start_job("invoice")
+
+    world.local.run(start())
+    world.go_on(0)
+    first, second_ = world.invoices(customer)
+    assert (first.status, second_.status) == ("draft", "draft")
+    assert (first.total, second_.total) == (100, 0)
+    assert first.created >= started  # so its hour is a whole one
+    assert first.period.start == NOW * 1000
+    assert first.period.end == second_.period.start
+    world.go_on(HOUR - 1)
+    assert {one.status for one in world.invoices(customer)} == {"draft"}
+    world.go_on(2)
+    assert [one.status for one in world.invoices(customer)] == ["open", "paid"]
+    assert world.found(one).period.end > world.local.clock.now()
+
+
+def test_what_fails_holds_up_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = world.customer(), world.customer()
+    failing, other = world.subscribe(bad), world.subscribe(good)
+    take_step = step._take_step
+
+    def refuse(*args: Any) -> None:
+        if args[-1].subscription.id == failing.id:
+            raise ValueError("nobody thought of that")
+        take_step(*args)
+
+    monkeypatch.setattr(step, "_take_step", refuse)
+    world.local.later(40 * DAY * 1000)
+    world.local.job("invoice").wake()
+
+    def done(connection: Any) -> bool:
+        found = subscriptions.find_subscription(connection, 1, other.id)
+        return found is not None and found.revision > other.revision
+
+    world.local.until(done)
+    assert world.found(failing) == failing
+    assert f"what is due of {failing.id} failed" in caplog.text
+    monkeypatch.undo()
+    world.go_on(0)
+    assert len(world.invoices(bad)) == len(world.invoices(good)) == 1
