@@ -78,15 +78,15 @@ def of_end(connection: sa.Connection, subscription: Subscription, at: int) -> Bi
 
 
 def of_change(connection: sa.Connection, before: Subscription | None, change: Change) -> Bill:
-    """Return what is owed as a subscription changes from what it was `before`.
+    """Return what is owed as a subscription changes from what it was `before`, and what waits."""
+    waiting = waiting_for(connection, change.subscription)
+    return bill_of_change(connection, before, change, waiting)
 
-    What waits is only taken along where there is something else, or where nothing comes after it.
-    """
-    after = change.subscription
-    waiting = invoice_items.pending(connection, after.customer, after.id)
-    return bill_of_change(
-        connection, before, change, [one for one in waiting if one.currency == after.currency]
-    )
+
+def waiting_for(connection: sa.Connection, subscription: Subscription) -> list[InvoiceItem]:
+    """Return the pending items that the next invoice of a subscription takes along."""
+    waiting = invoice_items.pending(connection, subscription.customer, subscription.id)
+    return [item for item in waiting if item.currency == subscription.currency]
 
 
 def bill_of_change(
@@ -98,6 +98,7 @@ def bill_of_change(
 ) -> Bill:
     """Return what is owed as a subscription changes, with these pending items.
 
+    They wait on where it begins and nothing is owed: then there is no first invoice.
     `imagined` are prices that the ledger does not have.
     """
     after = change.subscription
@@ -105,7 +106,7 @@ def bill_of_change(
     named |= {item.price for item in waiting if item.price is not None}
     catalog = catalog_of(connection, after.scope, named, imagined)
     parts = owed(before, change, catalog)
-    if not parts and after.status != "canceled":
+    if before is None and not parts:
         waiting = ()
     taken = [item_part(item, catalog, after.mode) for item in waiting]
     return bill_of(after.currency, catalog, [*taken, *parts])
@@ -113,11 +114,7 @@ def bill_of_change(
 
 def of_waiting(connection: sa.Connection, subscription: Subscription) -> Bill:
     """Return what waits for an invoice of a subscription, to be billed at once."""
-    waiting = [
-        item
-        for item in invoice_items.pending(connection, subscription.customer, subscription.id)
-        if item.currency == subscription.currency
-    ]
+    waiting = waiting_for(connection, subscription)
     named = [item.price for item in waiting if item.price is not None]
     catalog = catalog_of(connection, subscription.scope, named)
     parts = [item_part(item, catalog, subscription.mode) for item in waiting]

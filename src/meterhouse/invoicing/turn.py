@@ -25,10 +25,18 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse.billing.bill import Bill, made
-from meterhouse.billing.change import Change, Stretch
+from meterhouse.billing.change import (
+    Change,
+    Recurrences,
+    Stretch,
+    canceled,
+    paused,
+    renewed,
+    trial_ended,
+)
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Reason, Segment
 from meterhouse.billing.period import Period
-from meterhouse.billing.subscription import Subscription, next_step
+from meterhouse.billing.subscription import Step, Subscription, next_step
 from meterhouse.config import Config
 from meterhouse.errors import OutdatedError
 from meterhouse.invoicing.bill import of_change
@@ -76,6 +84,46 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     draft: bool = False
 
 
+def turn_of(one: Subscription, step: Step, recurrences: Recurrences) -> Turn:
+    """Return what becomes of a subscription by a step of time."""
+    at = step.at
+    if step.kind == "trial_will_end":
+        told = msgspec.structs.replace(one, trial_told=True)
+        return Turn(before=one, change=Change(told), at=at, events=("trial_will_end",))
+    if step.kind == "upcoming":
+        told = msgspec.structs.replace(one, upcoming_told=one.period.end)
+        return Turn(before=one, change=Change(told), at=at, events=())
+    if step.kind == "cancels":
+        return _cycle(one, canceled(one, at, billed=True), at, "deleted")
+    if step.kind == "renews":
+        return _cycle(one, renewed(one, recurrences, at), at, "updated")
+    return _after_trial(one, recurrences, at)
+
+
+def _after_trial(one: Subscription, recurrences: Recurrences, at: int) -> Turn:
+    """Return what becomes of a trial that is over: nobody has a payment method here."""
+    settings = one.details.get("trial_settings") or {}
+    behavior = (settings.get("end_behavior") or {}).get("missing_payment_method")
+    if behavior == "cancel":
+        change = canceled(one, at, billed=False)
+        return Turn(before=one, change=change, at=at, events=("deleted",))
+    if behavior == "pause":
+        change = paused(one, at, billed=False)
+        return Turn(before=one, change=change, at=at, events=("paused",))
+    return _cycle(one, trial_ended(one, recurrences, at), at, "updated")
+
+
+def _cycle(one: Subscription, change: Change, at: int, event: str) -> Turn:
+    return Turn(
+        before=one,
+        change=change,
+        at=at,
+        events=(event,),
+        invoice="subscription_cycle",
+        draft=True,
+    )
+
+
 def bill_of(connection: sa.Connection, turn: Turn) -> Bill | None:
     """Return what is invoiced with a turn; None where nothing is."""
     if turn.invoice is None:
@@ -107,7 +155,7 @@ def take(
         _tell_of_items(connection, cause, items)
         _tell(connection, cause, turn, stored)
         return stored
-    invoice = _invoice(turn, terms, turn.at if created is None else created)
+    invoice = draft_of(turn, terms, turn.at if created is None else created)
     stored = _store(
         connection, turn, msgspec.structs.replace(after, latest_invoice=invoice.id), terms
     )
@@ -191,11 +239,18 @@ def _put_aside(
     connection: sa.Connection, subscription: Subscription, stretch: Stretch, now: int
 ) -> InvoiceItem:
     """Let usage wait for the next invoice."""
-    item = InvoiceItem(
+    item = put_aside(subscription, stretch, now)
+    invoice_items.create_item(connection, item)
+    return item
+
+
+def put_aside(subscription: Subscription, stretch: Stretch, now: int) -> InvoiceItem:
+    """Return the item as which usage waits for the next invoice."""
+    return InvoiceItem(
         id=new_id("ii"),
         scope=subscription.scope,
         customer=subscription.customer,
-        subscription=subscription.id,
+        subscription=subscription.id or None,
         subscription_item=stretch.item.id,
         invoice=None,
         test_clock=subscription.test_clock,
@@ -209,8 +264,6 @@ def _put_aside(
         usage_in=stretch.usage_in,
         created=now,
     )
-    invoice_items.create_item(connection, item)
-    return item
 
 
 def _tell_of_items(connection: sa.Connection, cause: Cause, items: Sequence[InvoiceItem]) -> None:
@@ -225,7 +278,7 @@ def _tell_of_items(connection: sa.Connection, cause: Cause, items: Sequence[Invo
         )
 
 
-def _invoice(turn: Turn, terms: Terms, created: int) -> Invoice:
+def draft_of(turn: Turn, terms: Terms, created: int) -> Invoice:
     """Return the draft of the invoice of a turn."""
     after = turn.change.subscription
     keeps = pause_behavior(after) == "keep_as_draft"
@@ -238,7 +291,7 @@ def _invoice(turn: Turn, terms: Terms, created: int) -> Invoice:
         id=new_id("in"),
         scope=after.scope,
         customer=after.customer,
-        subscription=after.id,
+        subscription=after.id or None,
         test_clock=after.test_clock,
         status="draft",
         reason=turn.invoice or "subscription_update",
