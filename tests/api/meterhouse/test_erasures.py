@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.ledger import dimensions, erasures, tables
-from meterhouse.usage import request_logs, schema
+from meterhouse.usage import schema
+from meterhouse.usage.erase import replaced
 from tests.api.local import DAY, NOW, LocalServer, local_server, own_stores
 from tests.receiver import Receiver, Reply, receiving
 
@@ -148,18 +148,25 @@ def ask(local: LocalServer, customer: str, **body: Any) -> dict[str, Any]:
 
 
 def finish(local: LocalServer, erasure: dict[str, Any]) -> dict[str, Any]:
-    """Let time pass until an erasure is complete, seldomer and seldomer, lest a day is over."""
+    """Let time pass until an erasure is complete; files go in their own time."""
     path = f"/meterhouse/v1/erasures/{erasure['id']}"
-    passes = count(1)
     while erasure["status"] != "complete":
-        if next(passes).bit_count() == 1:
-            local.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
+        if erasure["step"] == "files":
+            local.run(none_replaced(local))
+        local.later(limits.REBUILD_FORMER_SECONDS * 1000 + 1)
         local.meterhouse.jobs.wake("rebuild")
         local.until(lambda connection: dimensions.oldest_running(connection) is None)
         erase(local)
         answer = local.request("GET", path, key=local.meterhouse.services.operator_token)
         erasure = answer.json()
     return erasure
+
+
+async def none_replaced(local: LocalServer) -> None:
+    """Wait until the engine has deleted what it has replaced."""
+    usage = local.meterhouse.services.stores.usage
+    while await usage(replaced):  # noqa: ASYNC110 - the engine tells nobody
+        await asyncio.sleep(0.1)
 
 
 def send(local: LocalServer, customer: str, name: str = "calls", **payload: str) -> dict[str, Any]:
@@ -254,10 +261,10 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cleanup_delay_period = 0,
         cleanup_delay_period_random_add = 0,
         max_cleanup_delay_period = 1"""
-    tables = ((schema, "EVENTS"), (schema, "REJECTED_EVENTS"), (schema, "DUPLICATE_EVENTS"))
-    for module, name in (*tables, (schema, "USAGE_SLOTS"), (request_logs, "SCHEMA")):
-        statement = getattr(module, name).replace(kept, "").replace(late, soon)
-        monkeypatch.setattr(module, name, statement)
+    for table, statement in schema.TABLES.items():
+        assert late in statement
+        hurried = statement.replace(kept, "").replace(late, soon)
+        monkeypatch.setitem(schema.TABLES, table, hurried)
     with own_stores():
         yield
 
