@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price, Pricing, Recurrence, Recurring, Tier, Transform
 from meterhouse.billing.subscription import Item, Subscription
-from meterhouse.render.subscription import render_plan, render_subscription
+from meterhouse.render.subscription import render_subscription
 from meterhouse.wire.version import parse_version
 
 METERED = Price(
@@ -194,8 +194,3 @@ def test_members_of_members_at_older_versions() -> None:
     assert old["billing_mode"] == {"type": "flexible", "updated_at": 1_788_271_200}
     assert "feedback_option" not in old["cancellation_details"]
     assert old["trial_settings"] == {"end_behavior": {"missing_payment_method": "create_invoice"}}
-
-
-def test_what_is_billed_once_is_no_plan() -> None:
-    with pytest.raises(AssertionError, match="no plan"):
-        render_plan(replace(METERED, recurring=None), livemode=False)

@@ -135,23 +135,31 @@ def anchored(subscription: Subscription, recurrences: Recurrences, at: int) -> C
     return _anew(replace(subscription, anchor=at), recurrences, at, "billed")
 
 
-def canceled(subscription: Subscription, at: int, *, billed: bool) -> Change:
-    """End a subscription for good; what was used and not billed yet is `billed`, or dropped."""
+def canceled(
+    subscription: Subscription, at: int, *, billed: bool, until: int | None = None
+) -> Change:
+    """End a subscription for good; what was used and not billed yet is `billed`, or dropped.
+
+    Usage up to `until` belongs to it where that is told: what ends in the midst of a second has
+    all of it, since senders tell time in whole seconds.
+    """
     over = replace(
         subscription,
         status="canceled",
         canceled_at=at if subscription.canceled_at is None else subscription.canceled_at,
         ended_at=at,
     )
-    fate = "dropped" if subscription.status == "paused" else _fate(subscription, billed=billed)
-    return _settled(over, lambda item: replace(item, since=max(at, item.since)), fate)
+    fate = _fate(subscription, billed=billed)
+    return _settled(over, lambda item: replace(item, since=max(until or at, item.since)), fate)
 
 
-def paused(subscription: Subscription, at: int, *, billed: bool) -> Change:
-    """Stand still until it is resumed: no periods, no invoices."""
+def paused(
+    subscription: Subscription, at: int, *, billed: bool, until: int | None = None
+) -> Change:
+    """Stand still until it is resumed: no periods, no invoices; `until` is as for its end."""
     still = replace(subscription, status="paused")
     fate = _fate(subscription, billed=billed)
-    return _settled(still, lambda item: replace(item, since=at), fate)
+    return _settled(still, lambda item: replace(item, since=until or at), fate)
 
 
 def resumed(subscription: Subscription, recurrences: Recurrences, at: int, *, anew: bool) -> Change:
@@ -236,7 +244,7 @@ def _backdated(subscription: Subscription, recurrence: Recurrence, at: int) -> I
 def _fate(subscription: Subscription, *, billed: bool) -> Fate:
     if subscription.status == "trialing":
         return "free"
-    return "billed" if billed else "dropped"
+    return "billed" if billed and subscription.status != "paused" else "dropped"
 
 
 def _metered(item: Item) -> bool:

@@ -106,6 +106,15 @@ def next_step(subscription: Subscription, notice: int) -> Step | None:
     return min(steps, key=lambda step: (step.at, _ORDER[step.kind]), default=None)
 
 
+def overdue(subscription: Subscription, at: int) -> bool:
+    """Tell whether something that changes what is billed was to happen by an instant, and has not.
+
+    What is only told of is none.
+    """
+    step = next_step(msgspec.structs.replace(subscription, trial_told=True), 0)
+    return step is not None and step.at <= at
+
+
 def _of_trial(subscription: Subscription) -> list[Step]:
     if subscription.status != "trialing" or subscription.trial is None:
         return []

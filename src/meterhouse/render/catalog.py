@@ -81,7 +81,7 @@ def render_price(
         **_amounts("unit_amount", pricing.unit_amount),
     }
     if "tiers" in expand and pricing.tiers:
-        document["tiers"] = render_tiers(pricing.tiers)
+        document["tiers"] = _tiers(pricing.tiers)
     if "currency_options" in expand:
         own = {pricing.currency: _option(pricing, one.tax_behavior, expand)}
         document["currency_options"] = own | {
@@ -91,15 +91,21 @@ def render_price(
     return document
 
 
-def render_plan(one: Price, *, livemode: bool) -> dict[str, Any]:
+def render_plan(
+    one: Price,
+    *,
+    livemode: bool,
+    expand: Collection[str] = (),
+    product: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Render a recurring price as the plan that it was before there were prices.
 
-    https://docs.stripe.com/api/plans/object
+    `expand` and `product` are as for the price (https://docs.stripe.com/api/plans/object).
     """
-    price = render_price(one, livemode=livemode)
+    price = render_price(one, livemode=livemode, expand=expand, product=product)
     recurring = price["recurring"]
     same = ("active", "billing_scheme", "created", "currency", "metadata", "nickname", "product")
-    return {
+    document = {
         "id": one.id,
         "object": "plan",
         "amount": price["unit_amount"],
@@ -109,6 +115,7 @@ def render_plan(one: Price, *, livemode: bool) -> dict[str, Any]:
         "livemode": livemode,
         "transform_usage": price["transform_quantity"],
     }
+    return document | {"tiers": price["tiers"]} if "tiers" in price else document
 
 
 def _recurring(one: Recurring) -> dict[str, Any]:
@@ -128,12 +135,11 @@ def _option(pricing: Pricing, behavior: TaxBehavior, expand: Collection[str]) ->
         **_amounts("unit_amount", pricing.unit_amount),
     }
     if "tiers" in expand and pricing.tiers:
-        document["tiers"] = render_tiers(pricing.tiers)
+        document["tiers"] = _tiers(pricing.tiers)
     return document
 
 
-def render_tiers(tiers: Sequence[Tier]) -> list[dict[str, Any]]:
-    """Render tiers (https://docs.stripe.com/api/prices/object)."""
+def _tiers(tiers: Sequence[Tier]) -> list[dict[str, Any]]:
     return [
         {
             **_amounts(

@@ -4,11 +4,10 @@ from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any
 
-from meterhouse.billing.money import print_decimal
 from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Item, Subscription
-from meterhouse.render.catalog import render_price, render_tiers
+from meterhouse.render.catalog import render_plan, render_price
 from meterhouse.render.instant import seconds
 from meterhouse.wire.page import list_object
 from meterhouse.wire.version import DEFAULT_VERSION, ApiVersion
@@ -170,50 +169,6 @@ def render_item(
         document["billed_until"] = None
     if version.date >= _STATUS_DETAILS:
         document["current_trial"] = None
-    return document
-
-
-def render_plan(
-    one: Price,
-    *,
-    livemode: bool,
-    expand: Collection[str] = (),
-    product: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Render a price that is billed again and again as the plan that it would have been.
-
-    https://docs.stripe.com/api/plans/object
-    """
-    pricing, recurring = one.pricing, one.recurring
-    if recurring is None:
-        raise AssertionError("what is billed once is no plan")
-    amount = pricing.unit_amount
-    whole = amount is not None and amount == amount.to_integral_value()
-    transform = pricing.transform
-    document: dict[str, Any] = {
-        "id": one.id,
-        "object": "plan",
-        "active": one.active,
-        "amount": int(amount) if whole and amount is not None else None,
-        "amount_decimal": None if amount is None else print_decimal(amount),
-        "billing_scheme": pricing.scheme,
-        "created": seconds(one.created),
-        "currency": pricing.currency,
-        "interval": recurring.recurrence.interval,
-        "interval_count": recurring.recurrence.count,
-        "livemode": livemode,
-        "metadata": one.metadata,
-        "meter": recurring.meter,
-        "nickname": one.nickname,
-        "product": product or one.product,
-        "tiers_mode": pricing.tiers_mode,
-        "transform_usage": transform
-        and {"divide_by": transform.divide_by, "round": transform.round},
-        "trial_period_days": recurring.trial_period_days,
-        "usage_type": recurring.usage_type,
-    }
-    if "tiers" in expand and pricing.tiers:
-        document["tiers"] = render_tiers(pricing.tiers)
     return document
 
 
