@@ -26,6 +26,7 @@ UNAUDITED = {
     "POST /v1/customers",
     "POST /v1/customers/{id}",
     "POST /v1/stripecli/sessions",
+    "POST /v1/subscription_items/{id}/usage_records",
     "POST /v2/billing/meter_event_session",
     "POST /v2/billing/meter_event_stream",
     "POST /v2/billing/meter_events",
@@ -94,6 +95,30 @@ STEPS = [
     Step("DELETE /v1/products/{id}", "product.deleted", "product"),
     Step("POST /v1/prices", "price.created", asked={"data": PRICE}),
     Step("POST /v1/prices/{id}", "price.updated", "price", {"data": {"nickname": "New"}}),
+    Step("POST /v1/subscriptions", "subscription.created"),
+    Step(
+        "POST /v1/subscriptions/{id}",
+        "subscription.updated",
+        "subscription",
+        {"data": {"description": "New"}},
+    ),
+    Step(
+        "POST /v1/subscriptions/{id}/migrate",
+        "subscription.migrated",
+        "subscription",
+        {"data": {"billing_mode[type]": "flexible"}},
+    ),
+    Step("POST /v1/subscriptions/{id}/pause", "subscription.paused", "subscription"),
+    Step("POST /v1/subscriptions/{id}/resume", "subscription.resumed", "subscription"),
+    Step("POST /v1/subscription_items", "subscription_item.created"),
+    Step(
+        "POST /v1/subscription_items/{id}",
+        "subscription_item.updated",
+        "item",
+        {"data": {"metadata[a]": "b"}},
+    ),
+    Step("DELETE /v1/subscription_items/{id}", "subscription_item.deleted", "item"),
+    Step("DELETE /v1/subscriptions/{id}", "subscription.canceled", "subscription"),
     Step("POST /v1/test_helpers/test_clocks", "test_clock.created", asked={"data": CLOCK}),
     Step(
         "POST /v1/test_helpers/test_clocks/{id}/advance",
@@ -192,9 +217,28 @@ class World:
             "key": key["id"],
             "product": local.create("/v1/products", data={"name": "Other"})["id"],
             "price": local.create("/v1/prices", data=PRICE)["id"],
+            **self._subscribed(meter),
             "clock": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
             "moving": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
         }
+
+    def _subscribed(self, meter: str) -> dict[str, str]:
+        """Subscribe somebody, and return what of."""
+        billed = {"recurring[interval]": "month", "recurring[usage_type]": "metered"}
+        first, second = (
+            self.local.create("/v1/prices", data=PRICE | billed | {"recurring[meter]": meter})["id"]
+            for _ in range(2)
+        )
+        customer = self.local.create("/v1/customers")["id"]
+        data = {"customer": customer, "items[0][price]": first}
+        self.subscribing = {
+            "POST /v1/subscriptions": data,
+            "POST /v1/subscription_items": {"price": second},
+        }
+        classic = {"billing_mode[type]": "classic"}
+        made = self.local.create("/v1/subscriptions", data=data | classic)
+        self.subscribing["POST /v1/subscription_items"]["subscription"] = made["id"]
+        return {"subscription": made["id"], "item": made["items"]["data"][0]["id"]}
 
     def take(self, step: Step) -> int:
         """Send a request and return the status of its answer."""
@@ -202,6 +246,8 @@ class World:
         asked = dict(step.asked)
         if step.of == "event":
             asked = {"data": {"webhook_endpoint": self.ids["endpoint"]}}
+        if step.route in self.subscribing:
+            asked = {"data": self.subscribing[step.route]}
         headers = V2 if path.startswith("/v2/") else {}
         path = path.replace("{id}", self.ids.get(step.of, ""))
         answer = self.local.request(method, path, key=self.token, headers=headers, **asked)
@@ -241,6 +287,8 @@ CHANGED = {
     "prices",
     "products",
     "resends",
+    "subscription_items",
+    "subscriptions",
     "test_clocks",
 }
 

@@ -46,6 +46,9 @@ from meterhouse.api.v1 import (
     prices,
     products,
     stripecli,
+    subscription_changes,
+    subscription_items,
+    subscriptions,
     test_clocks,
     webhook_endpoints,
 )
@@ -114,6 +117,8 @@ _CUSTOMER = "/v1/customers/{id}"
 _PRODUCT = "/v1/products/{id}"
 _PRICE = "/v1/prices/{id}"
 _TEST_CLOCK = "/v1/test_helpers/test_clocks/{id}"
+_SUBSCRIPTION = "/v1/subscriptions/{id}"
+_ITEM = "/v1/subscription_items/{id}"
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 _DIMENSIONS = "/meterhouse/v1/meters/{id}/dimensions"
 _LINE = "/meterhouse/v1/invoice_lines/{id}"
@@ -168,6 +173,23 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route("GET", _PRICE, "prices", prices.retrieve),
     _route("POST", _PRICE, "prices", prices.update),
+    _route("POST", "/v1/subscriptions", "subscriptions", subscriptions.create),
+    _route("GET", "/v1/subscriptions", "subscriptions", subscriptions.list_),
+    _route("GET", _SUBSCRIPTION, "subscriptions", subscriptions.retrieve),
+    _route("POST", _SUBSCRIPTION, "subscriptions", subscription_changes.update),
+    _route("DELETE", _SUBSCRIPTION, "subscriptions", subscription_changes.cancel),
+    _route("POST", _SUBSCRIPTION + "/migrate", "subscriptions", subscription_changes.migrate),
+    _route("POST", _SUBSCRIPTION + "/pause", "subscriptions", subscription_changes.pause),
+    _route("POST", _SUBSCRIPTION + "/resume", "subscriptions", subscription_changes.resume),
+    _route("POST", "/v1/subscription_items", "subscriptions", subscription_items.create),
+    _route("GET", "/v1/subscription_items", "subscriptions", subscription_items.list_),
+    _route("GET", _ITEM, "subscriptions", subscription_items.retrieve),
+    _route("POST", _ITEM, "subscriptions", subscription_items.update),
+    _route("DELETE", _ITEM, "subscriptions", subscription_items.delete),
+    _route("POST", _ITEM + "/usage_records", "subscriptions", subscription_items.usage_records),
+    _route(
+        "GET", _ITEM + "/usage_record_summaries", "subscriptions", subscription_items.usage_records
+    ),
     _route("GET", "/v1/account", "account", v1_accounts.current),
     _route("GET", "/v1/accounts", "account", v1_accounts.list_),
     _route("GET", "/v1/accounts/{id}", "account", v1_accounts.retrieve),

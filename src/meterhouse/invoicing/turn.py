@@ -142,13 +142,15 @@ def take(
 ) -> Subscription:
     """Store a turn and what it bills, and announce both; return what it has made.
 
-    `counted` are the segments of its bill; `created` is when the invoice is made, where that is not
-    the instant of the turn.
+    One that changes nothing is none: what was before is returned. `counted` are the segments of its
+    bill; `created` is when the invoice is made, where that is not the instant of the turn.
     """
     bill = bill_of(connection, turn)
     if [_uncounted(one) for one in counted] != [*map(_uncounted, bill.segments if bill else ())]:
         raise OutdatedError(f"The usage of '{turn.change.subscription.id}' is another by now.")
     after = turn.change.subscription
+    if bill is None and turn.before is not None and after == turn.before:
+        return turn.before
     if bill is None:
         stored = _store(connection, turn, after, terms)
         items = [_put_aside(connection, stored, one, turn.at) for one in turn.change.billed]

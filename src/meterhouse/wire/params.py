@@ -136,6 +136,12 @@ def read_params(cls: type[ParamsT], tree: Form) -> ParamsT:
     return params
 
 
+def read_timestamp(name: str, text: str) -> int:
+    """Return the unix seconds that a parameter tells which may also be a word."""
+    seconds: int = _read_instant(name, text)
+    return seconds
+
+
 class _Compiled:
     """A class of parameters, made ready to read: a reader for each name."""
 

@@ -68,11 +68,11 @@ def other_currency(own: Collection[str], expected: str, param: str) -> Refusal:
 
 
 def quantity_of_metered(item: str) -> Refusal:
-    """Refuse a quantity of what is billed by usage."""
+    """Refuse a quantity of what is billed by usage; `item` is empty for the request itself."""
     return Refusal(
         "Quantity should not be specified where usage_type is `metered`. Remove quantity from "
-        f"`{item}`",
-        param=f"{item}[quantity]",
+        f"`{item or 'subscription_item'}`",
+        param=f"{item}[quantity]" if item else "quantity",
     )
 
 
@@ -112,6 +112,14 @@ def past_instant(param: str, value: int) -> Refusal:
 def future_instant(param: str) -> Refusal:
     """Refuse an instant that has to be in the past and is not."""
     return Refusal(f"`{param}` must be in the past.", param=param)
+
+
+def too_many_periods(periods_max: int) -> Refusal:
+    """Refuse a start so long ago that its first invoice would have too many lines."""
+    return Refusal(
+        f"A subscription can be backdated by {periods_max} periods of its items at most.",
+        param="backdate_start_date",
+    )
 
 
 def trial_too_long(param: str) -> Refusal:
@@ -226,11 +234,10 @@ def metered_by_events() -> Refusal:
     )
 
 
-def under_way(subscription: str) -> Refusal:
+def under_way(object_id: str) -> Refusal:
     """Turn a change away because the subscription is being billed; it may be sent again."""
     return Refusal(
-        f"The subscription '{quote(subscription)}' is being billed right now. Please try again "
-        "shortly.",
+        f"What '{quote(object_id)}' is billed for is changing right now. Please try again shortly.",
         status=429,
         code="lock_timeout",
         headers={"Stripe-Should-Retry": "true"},

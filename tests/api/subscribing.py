@@ -1,0 +1,64 @@
+"""What the tests about subscriptions make and send again and again."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import stripe
+
+from tests.api.samples import make_meter, send
+
+
+def at(text: str) -> int:
+    """Return an instant in unix seconds, such as of `2027-01-31` or `2027-01-31T10:00`."""
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+class Shop:
+    """An account with a meter, prices by it and of seats, and a customer with a test clock."""
+
+    def __init__(self, client: stripe.StripeClient, http: httpx.Client, start: str) -> None:
+        self.client = client
+        self.http = http
+        self.start = at(start)
+        self.meter = make_meter(client)
+        self.product = client.v1.products.create({"name": "Calls"}).id
+        clocks = client.v1.test_helpers.test_clocks
+        self.clock = clocks.create({"frozen_time": self.start}).id
+        self.customer = client.v1.customers.create({"test_clock": self.clock}).id
+
+    def metered(self, amount: int = 4, interval: str = "month") -> str:
+        """Make a price by usage."""
+        return self.price(
+            amount, recurring={"interval": interval, "usage_type": "metered", "meter": self.meter}
+        )
+
+    def seats(self, amount: int = 1_000, interval: str = "month") -> str:
+        """Make a price by quantity."""
+        return self.price(amount, recurring={"interval": interval})
+
+    def price(self, amount: int, currency: str = "usd", **more: Any) -> str:
+        """Make a price."""
+        params: Any = {"currency": currency, "product": self.product, "unit_amount": amount}
+        return self.client.v1.prices.create(params | more).id
+
+    def subscribe(self, *prices: str, **more: Any) -> stripe.Subscription:
+        """Subscribe the customer."""
+        params: Any = {"customer": self.customer, "items": [{"price": one} for one in prices]}
+        return self.client.v1.subscriptions.create(params | more)
+
+    def use(self, value: int, when: str) -> None:
+        """Send usage of the customer, at an instant."""
+        send(self.client, self.customer, str(value), timestamp=at(when))
+
+    def types(self, *but: str) -> list[str]:
+        """Return the types of the events about subscriptions and invoices, oldest first."""
+        found = [event.type for event in self.client.v1.events.list({"limit": 100}).data]
+        wanted = ("customer.subscription.", "invoice.", "invoiceitem.")
+        return [one for one in reversed(found) if one.startswith(wanted) and one not in but]
+
+    def refused(self, path: str, data: dict[str, Any], method: str = "POST") -> dict[str, Any]:
+        """Send a request that is refused, and return its error with the status."""
+        answer = self.http.request(method, path, data=data)
+        error: dict[str, Any] = answer.json()["error"]
+        return {"status": answer.status_code} | error
