@@ -160,7 +160,14 @@ class World:
         """Return what happened, oldest first, without what is made before."""
         answer = self.local.request("GET", "/v1/events", params={"limit": 100}).json()
         types = [event["type"] for event in reversed(answer["data"])]
-        return [one for one in types if one.startswith(("invoice", "customer.subscription"))]
+        told = [one for one in types if one.startswith(("invoice", "customer.subscription"))]
+        return [one for one in told if one != "invoice.upcoming"]
+
+    def upcoming(self) -> list[dict[str, Any]]:
+        """Return the invoices that were told to come, oldest first."""
+        asked = {"type": "invoice.upcoming"}
+        answer = self.local.request("GET", "/v1/events", params=asked).json()
+        return [event["data"]["object"] for event in reversed(answer["data"])]
 
 
 def test_a_clock_over_the_end_of_the_month_bills_what_was_used(world: World) -> None:
@@ -201,6 +208,35 @@ def test_a_clock_over_the_end_of_the_month_bills_what_was_used(world: World) -> 
         "invoice.created",
         "invoice.finalized",
     ]
+
+
+def test_an_invoice_that_comes_is_told_of_a_week_before(world: World) -> None:
+    clock = world.clock(JANUARY)
+    customer = world.customer(clock)
+    one = world.subscribe(customer)
+    world.subscribe(world.customer(clock), collection="send_invoice", days_until_due=7)
+    world.use(customer, "25")
+    world.advance(clock, FEBRUARY - 7 * DAY - 1)
+    assert world.upcoming() == []
+    world.advance(clock, FEBRUARY - 7 * DAY)
+    [coming] = world.upcoming()
+    assert "id" not in coming
+    assert (coming["total"], coming["billing_reason"]) == (100, "upcoming")
+    assert coming["customer"] == customer
+    assert [line["description"] for line in coming["lines"]["data"]] == [
+        "25 × Tokens (at $0.04 / month)"
+    ]
+    asked = {"types": "v1.invoice.upcoming"}
+    headers = {"Stripe-Version": "2026-10-28.endive"}
+    thin = world.local.request("GET", "/v2/core/events", params=asked, headers=headers).json()
+    assert [event["data"] for event in thin["data"]] == [
+        {"customer": customer, "subscription": one.id}
+    ]
+    assert world.invoices(customer) == []
+    world.advance(clock, FEBRUARY + DAY)
+    assert len(world.upcoming()) == 1
+    world.advance(clock, MARCH)
+    assert [told["total"] for told in world.upcoming()] == [100, 0]
 
 
 def test_a_clock_that_goes_far_plays_everything_in_its_order(world: World) -> None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from meterhouse.billing.bill import Bill, made, totalled
 from meterhouse.billing.change import Recurrences
-from meterhouse.billing.invoice import Invoice, InvoiceItem, Line
+from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Subscription, next_step
 from meterhouse.invoicing.bill import bill_of_change, recurrences_of, waiting_for
@@ -89,8 +89,12 @@ def preview_of(
 
 async def previewed(stores: Asked, scope: Scope, preview: Preview, now: int) -> Previewed:
     """Return a preview with its lines as usage is now."""
+    return shown(preview, await count(stores, scope, preview.bill.segments, now))
+
+
+def shown(preview: Preview, counted: Sequence[Segment]) -> Previewed:
+    """Return a preview with its lines, once the segments of its bill are counted."""
     invoice, bill, balance = preview
-    counted = await count(stores, scope, bill.segments, now)
     lines, _ = made(bill, counted, names(invoice.id, "il_tmp"))
     invoice = totalled(invoice, lines)
     owed = invoice.total + balance

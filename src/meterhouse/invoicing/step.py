@@ -16,11 +16,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from meterhouse.billing.change import Change, Recurrences, canceled, paused, renewed, trial_ended
 from meterhouse.billing.invoice import Invoice, Segment
-from meterhouse.billing.subscription import Step, Subscription, next_step
+from meterhouse.billing.subscription import Subscription, next_step
 from meterhouse.invoicing.bill import Stored, recurrences_of
-from meterhouse.invoicing.tell import tell
+from meterhouse.invoicing.preview import Preview, next_of, shown
+from meterhouse.invoicing.tell import tell, tell_of_upcoming
 from meterhouse.invoicing.turn import (
     Terms,
     Turn,
@@ -29,6 +29,7 @@ from meterhouse.invoicing.turn import (
     finalize_for,
     take,
     tell_of_subscription,
+    turn_of,
 )
 from meterhouse.ledger import customers, invoice_lines, invoices, subscriptions, test_clocks
 from meterhouse.ledger.announce import Cause
@@ -58,12 +59,14 @@ class Present(NamedTuple):
 class Planned(NamedTuple):
     """The next step of a subscription: its turn, None where only its time is set anew.
 
-    `segments` are what has to be counted for it.
+    `segments` are what has to be counted for it: for what it bills, or for the `preview` of the
+    invoice that it tells is coming.
     """
 
     subscription: Subscription
     turn: Turn | None
     segments: Sequence[Segment] = ()
+    preview: Preview | None = None
 
 
 def plan(
@@ -78,48 +81,21 @@ def _planned(connection: sa.Connection, one: Subscription, until: int, terms: Te
     if step is None or step.at > until:
         return Planned(one, None)
     turn = turn_of(one, step, recurrences_of(connection, one))
+    if step.kind == "upcoming":
+        preview = _coming(connection, one, until, terms)
+        return Planned(one, turn, preview.bill.segments if preview else (), preview)
     bill = bill_of(connection, turn)
     return Planned(one, turn, bill.segments if bill else ())
 
 
-def turn_of(one: Subscription, step: Step, recurrences: Recurrences) -> Turn:
-    """Return what becomes of a subscription by a step."""
-    at = step.at
-    if step.kind == "trial_will_end":
-        told = replace(one, trial_told=True)
-        return Turn(before=one, change=Change(told), at=at, events=("trial_will_end",))
-    if step.kind == "upcoming":
-        told = replace(one, upcoming_told=one.period.end)
-        return Turn(before=one, change=Change(told), at=at, events=())
-    if step.kind == "cancels":
-        return _billed(one, canceled(one, at, billed=True), at, "deleted")
-    if step.kind == "renews":
-        return _billed(one, renewed(one, recurrences, at), at, "updated")
-    return _after_trial(one, recurrences, at)
-
-
-def _after_trial(one: Subscription, recurrences: Recurrences, at: int) -> Turn:
-    """Return what becomes of a trial that is over: nobody has a payment method here."""
-    settings = one.details.get("trial_settings") or {}
-    behavior = (settings.get("end_behavior") or {}).get("missing_payment_method")
-    if behavior == "cancel":
-        change = canceled(one, at, billed=False)
-        return Turn(before=one, change=change, at=at, events=("deleted",))
-    if behavior == "pause":
-        change = paused(one, at, billed=False)
-        return Turn(before=one, change=change, at=at, events=("paused",))
-    return _billed(one, trial_ended(one, recurrences, at), at, "updated")
-
-
-def _billed(one: Subscription, change: Change, at: int, event: str) -> Turn:
-    return Turn(
-        before=one,
-        change=change,
-        at=at,
-        events=(event,),
-        invoice="subscription_cycle",
-        draft=True,
-    )
+def _coming(
+    connection: sa.Connection, one: Subscription, until: int, terms: Terms
+) -> Preview | None:
+    """Return the invoice that is to be told of: one to be charged, of a period that goes on."""
+    if one.collection != "charge_automatically" or one.period.end <= until:
+        return None
+    customer = customers.find_customer(connection, one.scope, one.customer)
+    return next_of(connection, customer, one, terms) if customer else None
 
 
 def take_steps(
@@ -136,12 +112,16 @@ def take_steps(
 
 
 def _take_step(connection: sa.Connection, present: Present, terms: Terms, one: Planned) -> None:
-    subscription, turn, counted = one
+    subscription, turn, counted, preview = one
     cause = present.cause(subscription.scope)
     if turn is None:
         due = due_of(subscription, terms)
         subscriptions.update_subscription(connection, subscription, due)
         return
+    if preview is not None:
+        coming = shown(preview, counted)
+        tell_of_upcoming(connection, cause, coming.invoice, coming.lines)
+        counted = ()
     take(connection, cause, turn, counted, terms, present.at(turn.at))
 
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Invoice, Line
+from meterhouse.ledger import outbox
 from meterhouse.ledger.announce import Cause, announce
 from meterhouse.render.invoice import render_invoice
+from meterhouse.wire.ids import new_id
+from meterhouse.wire.notification import Notification, twin_of
 
 
 def tell(
@@ -30,3 +34,23 @@ def tell(
         render_invoice(invoice, lines, livemode=livemode),
         render_invoice(*before, livemode=livemode) if before else None,
     )
+
+
+def tell_of_upcoming(
+    connection: sa.Connection, cause: Cause, invoice: Invoice, lines: Sequence[Line]
+) -> None:
+    """Announce `invoice.upcoming`, which shows an invoice without an id: there is none yet."""
+    livemode = cause.scope.livemode
+    document = render_invoice(invoice, lines, livemode=livemode)
+    del document["id"]
+    event = Notification(
+        id=new_id("evt"),
+        scope=cause.scope.id,
+        payload="snapshot",
+        type="invoice.upcoming",
+        created=cause.now,
+        body={"object": document},
+    )
+    outbox.emit(connection, event)
+    about = {"customer": invoice.customer, "subscription": invoice.subscription}
+    outbox.emit(connection, msgspec.structs.replace(twin_of(event, livemode=livemode), body=about))
