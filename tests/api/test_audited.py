@@ -1,5 +1,6 @@
 """Each route that changes something writes into the audit log, or is known not to."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,12 @@ METER = {
 }
 PRICE = {"currency": "usd", "product": "priced", "unit_amount": "4"}
 CLOCK = {"frozen_time": "1000"}
+ITEM = {"customer": "{payer}", "amount": "500", "currency": "usd"}
+LINE = {"lines[0][amount]": "5"}
+NEW_LINE = {"lines[0][id]": "{line}", "lines[0][amount]": "6"}
+NO_LINE = {"lines[0][id]": "{line}", "lines[0][behavior]": "delete"}
+SENT = {"collection_method": "send_invoice", "days_until_due": "3"}
+OUT_OF_BAND = {"paid_out_of_band": "true"}
 CANCEL = {"event_name": "calls", "type": "cancel"}
 
 STEPS = [
@@ -127,6 +134,28 @@ STEPS = [
         {"data": {"frozen_time": "2000"}},
     ),
     Step("DELETE /v1/test_helpers/test_clocks/{id}", "test_clock.deleted", "clock"),
+    Step("POST /v1/invoices", "invoice.created", asked={"data": {"customer": "{payer}"}}),
+    Step("POST /v1/invoices/{id}", "invoice.updated", "invoice", {"data": {"footer": "New"}}),
+    Step("POST /v1/invoices/{id}/add_lines", "invoice.updated", "invoice", {"data": LINE}),
+    Step("POST /v1/invoices/{id}/update_lines", "invoice.updated", "invoice", {"data": NEW_LINE}),
+    Step(
+        "POST /v1/invoices/{id}/lines/{line}",
+        "invoice.updated",
+        "invoice",
+        {"data": {"metadata[a]": "c"}},
+    ),
+    Step("POST /v1/invoices/{id}/remove_lines", "invoice.updated", "invoice", {"data": NO_LINE}),
+    Step("POST /v1/invoiceitems", "invoice_item.created", asked={"data": ITEM}),
+    Step(
+        "POST /v1/invoiceitems/{id}", "invoice_item.updated", "waiting", {"data": {"amount": "7"}}
+    ),
+    Step("DELETE /v1/invoiceitems/{id}", "invoice_item.deleted", "waiting"),
+    Step("POST /v1/invoices/{id}/finalize", "invoice.finalized", "invoice"),
+    Step("POST /v1/invoices/{id}/send", "invoice.sent", "invoice"),
+    Step("POST /v1/invoices/{id}/mark_uncollectible", "invoice.marked_uncollectible", "invoice"),
+    Step("POST /v1/invoices/{id}/void", "invoice.voided", "invoice"),
+    Step("POST /v1/invoices/{id}/pay", "invoice.paid", "owed", {"data": OUT_OF_BAND}),
+    Step("DELETE /v1/invoices/{id}", "invoice.deleted", "draft"),
     Step("POST /v1/webhook_endpoints", "event_destination.created", asked={"data": ENDPOINT}),
     Step(
         "POST /v1/webhook_endpoints/{id}",
@@ -218,6 +247,7 @@ class World:
             "product": local.create("/v1/products", data={"name": "Other"})["id"],
             "price": local.create("/v1/prices", data=PRICE)["id"],
             **self._subscribed(meter),
+            **self._invoices(),
             "clock": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
             "moving": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
         }
@@ -240,6 +270,20 @@ class World:
         self.subscribing["POST /v1/subscription_items"]["subscription"] = made["id"]
         return {"subscription": made["id"], "item": made["items"]["data"][0]["id"]}
 
+    def _invoices(self) -> dict[str, str]:
+        """Return a draft with a line, one without, an item that waits, and what somebody owes."""
+        local, payer = self.local, self.local.customer()
+        ids = {"payer": payer}
+        for name in ("invoice", "owed", "draft"):
+            invoice = local.create("/v1/invoices", data={"customer": payer, **SENT})["id"]
+            item = ITEM | {"customer": payer, "invoice": invoice}
+            local.create("/v1/invoiceitems", data=item)
+            ids[name] = invoice
+        local.create(f"/v1/invoices/{ids['owed']}/finalize")
+        lines = local.request("GET", f"/v1/invoices/{ids['invoice']}/lines").json()["data"]
+        waiting = local.create("/v1/invoiceitems", data=ITEM | {"customer": payer})["id"]
+        return ids | {"line": lines[0]["id"], "waiting": waiting}
+
     def take(self, step: Step) -> int:
         """Send a request and return the status of its answer."""
         method, _, path = step.route.partition(" ")
@@ -248,10 +292,16 @@ class World:
             asked = {"data": {"webhook_endpoint": self.ids["endpoint"]}}
         if step.route in self.subscribing:
             asked = {"data": self.subscribing[step.route]}
+        elif step.of in ("", "invoice") and "data" in asked:
+            asked = {"data": {name: self._filled(one) for name, one in asked["data"].items()}}
         headers = V2 if path.startswith("/v2/") else {}
-        path = path.replace("{id}", self.ids.get(step.of, ""))
+        path = self._filled(path.replace("{id}", self.ids.get(step.of, "")))
         answer = self.local.request(method, path, key=self.token, headers=headers, **asked)
         return answer.status_code
+
+    def _filled(self, text: str) -> str:
+        """Return a text with ids in the places that name them."""
+        return re.sub(r"\{(\w+)\}", lambda found: self.ids[found[1]], text)
 
     def entries(self) -> list[dict[str, Any]]:
         """Return all entries, newest first."""
@@ -282,6 +332,9 @@ CHANGED = {
     "dimension_changes",
     "erasures",
     "idempotency_records",
+    "invoice_items",
+    "invoice_lines",
+    "invoices",
     "meters",
     "notifications",
     "prices",

@@ -1,3 +1,5 @@
+import re
+
 from meterhouse.api.routes import ROUTES, Routes
 from meterhouse.wire.credentials import PERMISSION_RESOURCES
 
@@ -6,9 +8,10 @@ ROWS = Routes(ROUTES)
 
 def test_every_row_is_found_by_its_own_path() -> None:
     for row in ROUTES:
-        found, ids = ROWS.find(row.method, row.path.replace("{id}", "some_id"))
+        path, variables = re.subn(r"\{\w+\}", "some_id", row.path)
+        found, ids = ROWS.find(row.method, path)
         assert found is row
-        assert ids == (("some_id",) if "{id}" in row.path else ())
+        assert ids == ("some_id",) * variables
 
 
 def test_every_row_that_needs_a_key_names_a_resource_that_a_key_can_be_permitted() -> None:

@@ -96,6 +96,8 @@ def test_a_list_that_was_not_sent_is_not_shared() -> None:
         ("big", "9223372036854775807", 2**63 - 1),
         ("flag", "true", True),
         ("flag", "false", False),
+        ("flag", "True", True),
+        ("flag", "False", False),
         ("keys", ["a", "b"], ["a", "b"]),
         ("keys", {"1": "b", "0": "a"}, ["a", "b"]),
         ("expand", {str(n): str(n) for n in range(12)}, [str(n) for n in range(12)]),

@@ -39,6 +39,11 @@ from meterhouse.api.v1 import (
     event_retry,
     event_summaries,
     events,
+    invoice_actions,
+    invoice_items,
+    invoice_payments,
+    invoice_search,
+    invoices,
     meter_event_adjustments,
     meter_events,
     meter_usage,
@@ -52,6 +57,7 @@ from meterhouse.api.v1 import (
     test_clocks,
     webhook_endpoints,
 )
+from meterhouse.api.v1 import invoice_lines as v1_invoice_lines
 from meterhouse.api.v2 import event_destinations, meter_event_session, meter_event_stream
 from meterhouse.api.v2 import events as v2_events
 from meterhouse.api.v2 import meter_event_adjustments as v2_meter_event_adjustments
@@ -119,6 +125,8 @@ _PRICE = "/v1/prices/{id}"
 _TEST_CLOCK = "/v1/test_helpers/test_clocks/{id}"
 _SUBSCRIPTION = "/v1/subscriptions/{id}"
 _ITEM = "/v1/subscription_items/{id}"
+_INVOICE = "/v1/invoices/{id}"
+_INVOICE_ITEM = "/v1/invoiceitems/{id}"
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 _DIMENSIONS = "/meterhouse/v1/meters/{id}/dimensions"
 _LINE = "/meterhouse/v1/invoice_lines/{id}"
@@ -190,6 +198,32 @@ ROUTES: tuple[Route, ...] = (
     _route(
         "GET", _ITEM + "/usage_record_summaries", "subscriptions", subscription_items.usage_records
     ),
+    _route("POST", "/v1/invoices", "invoices", invoices.create),
+    _route("GET", "/v1/invoices", "invoices", invoices.list_),
+    _route("GET", "/v1/invoices/search", "invoices", invoice_search.search)._replace(
+        limit="search"
+    ),
+    _route("GET", _INVOICE, "invoices", invoices.retrieve),
+    _route("POST", _INVOICE, "invoices", invoices.update),
+    _route("DELETE", _INVOICE, "invoices", invoices.delete),
+    _route("POST", _INVOICE + "/finalize", "invoices", invoice_actions.finalize),
+    _route("POST", _INVOICE + "/pay", "invoices", invoice_actions.pay),
+    _route("POST", _INVOICE + "/void", "invoices", invoice_actions.void),
+    _route(
+        "POST", _INVOICE + "/mark_uncollectible", "invoices", invoice_actions.mark_uncollectible
+    ),
+    _route("POST", _INVOICE + "/send", "invoices", invoice_actions.send),
+    _route("GET", _INVOICE + "/lines", "invoices", v1_invoice_lines.list_),
+    _route("POST", _INVOICE + "/lines/{line}", "invoices", v1_invoice_lines.update_one),
+    _route("POST", _INVOICE + "/add_lines", "invoices", v1_invoice_lines.add),
+    _route("POST", _INVOICE + "/update_lines", "invoices", v1_invoice_lines.update),
+    _route("POST", _INVOICE + "/remove_lines", "invoices", v1_invoice_lines.remove),
+    _route("POST", "/v1/invoiceitems", "invoices", invoice_items.create),
+    _route("GET", "/v1/invoiceitems", "invoices", invoice_items.list_),
+    _route("GET", _INVOICE_ITEM, "invoices", invoice_items.retrieve),
+    _route("POST", _INVOICE_ITEM, "invoices", invoice_items.update),
+    _route("DELETE", _INVOICE_ITEM, "invoices", invoice_items.delete),
+    _route("GET", "/v1/invoice_payments", "invoices", invoice_payments.list_),
     _route("GET", "/v1/account", "account", v1_accounts.current),
     _route("GET", "/v1/accounts", "account", v1_accounts.list_),
     _route("GET", "/v1/accounts/{id}", "account", v1_accounts.retrieve),

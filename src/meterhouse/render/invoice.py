@@ -130,7 +130,7 @@ def render_invoice(
         "customer": one.customer,
         "description": one.description,
         "due_date": _seconds(one.due_date),
-        "effective_at": _seconds(one.finalized_at),
+        "effective_at": one.details.get("effective_at", _seconds(one.finalized_at)),
         "footer": one.footer,
         "lines": list_object(url, first, len(lines) > len(first)) | {"total_count": len(lines)},
         "livemode": livemode,

@@ -383,11 +383,14 @@ def _read_time_range(name: str, value: FormValue) -> TimeRange:
 
 _KEYS = Keys(REQUEST_LIST_ITEMS_MAX, REQUEST_KEY_CHARS_MAX, REQUEST_STRING_CHARS_MAX)
 
+# Python's SDK spelled them in capitals until 12.
+_BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
+
 # What reads each kind of type, and the bounds of a field that has no marker of its own.
 _KINDS: dict[Any, tuple[Callable[[Any], Reader], Any]] = {
     str: (_string_reader, Length(REQUEST_STRING_CHARS_MAX)),
     int: (_whole_reader, Between(-(2**63), 2**63 - 1)),
-    bool: (_boolean_reader, {"true": True, "false": False}),
+    bool: (_boolean_reader, _BOOLEANS),
     list[str]: (_list_reader, Items(REQUEST_LIST_ITEMS_MAX)),
     dict[str, str]: (_map_reader, _KEYS),
     dict[str, list[str]]: (_lists_reader, _KEYS),

@@ -10,8 +10,9 @@ https://docs.stripe.com/search#search-query-language. What a reader may rely on:
   no database has a say in what a capital letter is.
 """
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeAlias, cast
 
 from meterhouse.limits import SEARCH_CLAUSES_MAX, SEARCH_SUBSTRING_LEAST_CHARS
@@ -40,6 +41,13 @@ class Search(NamedTuple):
     any: bool = False
 
 
+_COMPARED: dict[Operator, Callable[[int, int], bool]] = {
+    ":": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _OPERATORS: dict[Kind, frozenset[str]] = {
     "numeric": frozenset({":", ">", ">=", "<", "<="}),
     "string": frozenset({":", "~"}),
@@ -85,12 +93,14 @@ def read_search(query: str, resource: str, fields: Mapping[str, Kind]) -> Search
     return Search(tuple(clauses), any="OR" in words)
 
 
-def matches(search: Search, texts: Mapping[str, str | None], metadata: Mapping[str, str]) -> bool:
-    """Tell whether an object is what a search looks for; `texts` are those of its fields.
+def matches(
+    search: Search, values: Mapping[str, str | int | None], metadata: Mapping[str, str]
+) -> bool:
+    """Tell whether an object is what a search looks for; `values` are those of its fields.
 
-    Fields are strings or tokens here; a token is one word.
+    A numeric field is an int, any other a text; a token is one word.
     """
-    found = (_holds(one, texts, metadata) for one in search.clauses)
+    found = (_holds(one, values, metadata) for one in search.clauses)
     return any(found) if search.any else all(found)
 
 
@@ -113,30 +123,34 @@ def fold_part(text: str) -> str:
 
 
 def _clause(match: re.Match[str], resource: str, fields: Mapping[str, Kind]) -> Clause:
-    field, key, operator = match["field"], match["key"], match["operator"]
+    field, key, sign = match["field"], match["key"], match["operator"]
     if (field == METADATA) != (key is not None):
         raise param_errors.unreadable_search()
     kind = fields.get(field)
     if kind is None:
         raise param_errors.unknown_search_field(field, resource)
-    if operator == "=" and kind == "numeric":
-        operator = ":"
-    if operator not in _OPERATORS[kind]:
-        raise param_errors.bad_search_operator(operator, field)
+    if sign == "=" and kind == "numeric":
+        sign = ":"
+    if sign not in _OPERATORS[kind]:
+        raise param_errors.bad_search_operator(sign, field)
     value = _value(match["value"], kind, field)
-    if value is None and operator != ":":
-        raise param_errors.bad_search_operator(operator, field)
-    if operator == "~" and len(str(value).strip()) < SEARCH_SUBSTRING_LEAST_CHARS:
+    if value is None and sign != ":":
+        raise param_errors.bad_search_operator(sign, field)
+    if sign == "~" and len(str(value).strip()) < SEARCH_SUBSTRING_LEAST_CHARS:
         raise param_errors.short_search_substring(field)
     negated = match["negated"] is not None
-    return Clause(field, cast("Operator", operator), value, _unquoted(key) if key else "", negated)
+    return Clause(field, cast("Operator", sign), value, _unquoted(key) if key else "", negated)
 
 
-def _holds(clause: Clause, texts: Mapping[str, str | None], metadata: Mapping[str, str]) -> bool:
+def _holds(
+    clause: Clause, values: Mapping[str, str | int | None], metadata: Mapping[str, str]
+) -> bool:
     alone = clause.field == METADATA  # its values are compared as a whole
-    text = metadata.get(clause.key) if alone else texts[clause.field]
+    text = metadata.get(clause.key) if alone else values[clause.field]
     if text is None or clause.value is None:
         return (text is None and clause.value is None) != clause.negated
+    if isinstance(text, int):
+        return _COMPARED[clause.operator](text, int(clause.value)) != clause.negated
     wanted = str(clause.value)
     if clause.operator == "~":
         holds = fold_part(wanted) in fold_words(text)

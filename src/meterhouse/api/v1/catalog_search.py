@@ -4,21 +4,19 @@ A catalog is small beside customers: it is looked at object by object, newest fi
 found as soon as it is stored.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
-from meterhouse import limits
 from meterhouse.api import catalog
 from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.search import TOTAL, found_by
 from meterhouse.api.v1 import products as v1_products
 from meterhouse.billing.price import Price, Product
 from meterhouse.ledger import prices, products
 from meterhouse.wire.expand import check_expand, expanded
-from meterhouse.wire.page import PageParams, SearchParams, search_object
-from meterhouse.wire.param_errors import bad_search_page
+from meterhouse.wire.page import SearchParams, search_object
 from meterhouse.wire.search import Kind, matches, read_search
 
 _PRODUCT_FIELDS: Mapping[str, Kind] = {
@@ -37,20 +35,16 @@ _PRICE_FIELDS: Mapping[str, Kind] = {
     "product": "string",
     "type": "token",
 }
-_TOTAL = "total_count"
-
-SoldT = TypeVar("SoldT", Price, Product)
-ListPage = Callable[[PageParams], tuple[list[SoldT], bool] | None]
 
 
 async def products_by_query(call: Call) -> Answer:
     """Search products, newest first."""
     params = call.params(SearchParams)
-    check_expand(params.expand, {*v1_products.EXPANDABLE_IN_LIST, _TOTAL})
+    check_expand(params.expand, {*v1_products.EXPANDABLE_IN_LIST, TOTAL})
     search = read_search(params.query, "products", _PRODUCT_FIELDS)
 
     def work(connection: sa.Connection) -> Answer:
-        found, has_more, total = _found(
+        found, has_more, total = found_by(
             lambda page: products.list_products(connection, call.scope.id, page, products.Filter()),
             params,
             lambda one: matches(search, _texts_of_product(one), one.metadata),
@@ -64,11 +58,11 @@ async def products_by_query(call: Call) -> Answer:
 async def prices_by_query(call: Call) -> Answer:
     """Search prices, newest first."""
     params = call.params(SearchParams)
-    check_expand(params.expand, {*catalog.PRICE_EXPANDABLE_IN_LIST, _TOTAL})
+    check_expand(params.expand, {*catalog.PRICE_EXPANDABLE_IN_LIST, TOTAL})
     search = read_search(params.query, "prices", _PRICE_FIELDS)
 
     def work(connection: sa.Connection) -> Answer:
-        found, has_more, total = _found(
+        found, has_more, total = found_by(
             lambda page: prices.list_prices(connection, call.scope.id, page, prices.Filter()),
             params,
             lambda one: matches(search, _texts_of_price(one), one.metadata),
@@ -78,30 +72,6 @@ async def prices_by_query(call: Call) -> Answer:
         return ok(search_object(call.path, shown, has_more=has_more, total=total))
 
     return await call.read(work)
-
-
-def _found(
-    list_page: ListPage[SoldT], params: SearchParams, wanted: Callable[[SoldT], bool]
-) -> tuple[list[SoldT], bool, int | None]:
-    """Return a page of what is wanted, whether there is more, and how many if that was asked."""
-    after = params.cut().starting_after
-    found = list(islice(filter(wanted, _after(list_page, params, after)), params.limit + 1))
-    total = None
-    if _TOTAL in params.expand:
-        total = sum(map(wanted, _after(list_page, params, None)))
-    return found[: params.limit], len(found) > params.limit, total
-
-
-def _after(list_page: ListPage[SoldT], params: SearchParams, cursor: str | None) -> Iterator[SoldT]:
-    """Yield what is listed after a cursor, to the end; refuse a cursor that names nothing."""
-    more = True
-    while more:
-        rows = list_page(PageParams(limit=limits.PAGE_LIMIT_MAX, starting_after=cursor))
-        if rows is None:
-            raise bad_search_page(params.page or "")
-        some, more = rows
-        yield from some
-        cursor = some[-1].id if some else None
 
 
 def _texts_of_product(one: Product) -> dict[str, str | None]:

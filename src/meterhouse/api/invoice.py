@@ -1,0 +1,276 @@
+"""Invoices: what requests about them have in common.
+
+What a reader may rely on:
+
+- A draft is shown as usage makes it now; nothing is stored for that.
+- A change is made of the invoice as it is, locked together with its clock and its customer, and of
+  lines that were counted for it: where it has changed in the meantime, they are counted again.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from meterhouse import limits
+from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.once import once
+from meterhouse.billing.bill import totalled
+from meterhouse.billing.invoice import Invoice, Line, Segment
+from meterhouse.billing.price import Price
+from meterhouse.errors import OutdatedError
+from meterhouse.invoicing.bill import Stored
+from meterhouse.invoicing.present import present
+from meterhouse.invoicing.recount import recounted
+from meterhouse.invoicing.tell import tell
+from meterhouse.ledger import (
+    customers,
+    invoice_lines,
+    invoice_segments,
+    invoices,
+    prices,
+    subscriptions,
+)
+from meterhouse.ledger.customers import Customer
+from meterhouse.render.customer import render_customer
+from meterhouse.render.invoice import render_invoice
+from meterhouse.wire import envelope, invoice_errors
+from meterhouse.wire.expand import expanded
+from meterhouse.wire.page import list_object
+from meterhouse.wire.version import BASIL
+
+DEFAULT_CURRENCY = "usd"  # of whom nothing else is known
+
+# Members that can be expanded; of most there is nothing to show.
+EXPANDABLE = frozenset(
+    {
+        "account_tax_ids",
+        "application",
+        "charge",
+        "confirmation_secret",
+        "customer",
+        "default_payment_method",
+        "default_source",
+        "default_tax_rates",
+        "discounts",
+        "from_invoice",
+        "latest_revision",
+        "lines",
+        "on_behalf_of",
+        "parent",
+        "payment_intent",
+        "payments",
+        "quote",
+        "subscription",
+        "test_clock",
+        "threshold_reason",
+        "total_discount_amounts",
+        "total_pretax_credit_amounts",
+        "total_taxes",
+    }
+)
+EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in EXPANDABLE)
+
+# What becomes of an invoice in a transaction, at the instant of its time: how it is to be shown.
+Change = Callable[[sa.Connection, Stored, int], Stored]
+
+
+async def change(
+    call: Call,
+    work: Change,
+    expand: Sequence[str] = (),
+    *,
+    settled: bool = False,
+    param: str = "id",
+) -> Answer:
+    """Answer with what `work` makes of the invoice in the path; the rest is as for `locked`."""
+
+    def answer(connection: sa.Connection, before: Stored, now: int) -> Answer:
+        made = work(connection, before, now)
+        return ok(shown(connection, call, [made], expand)[0])
+
+    return await locked(call, answer, settled=settled, param=param)
+
+
+async def locked(
+    call: Call,
+    work: Callable[[sa.Connection, Stored, int], Answer],
+    *,
+    settled: bool = False,
+    param: str = "id",
+) -> Answer:
+    """Answer as `work` does, at the present of the invoice in the path, which it has to itself.
+
+    With `settled`, whatever was acknowledged before is counted: refuses while that takes too long.
+    `param` is what Stripe calls an id that no invoice has.
+    """
+
+    def run(connection: sa.Connection, counted: Stored | None) -> Answer:
+        if counted is None:
+            raise invoice_errors.no_such_invoice(call.ids[0], param)
+        scope, invoice_id = call.scope.id, counted.invoice.id
+        now = present(connection, scope, counted.invoice.test_clock, call.now)
+        invoice = invoices.find_invoice(connection, scope, invoice_id, lock=True)
+        if invoice is None:
+            raise invoice_errors.no_such_invoice(invoice_id, param)
+        if invoice.revision != counted.invoice.revision:
+            raise OutdatedError
+        return work(connection, counted._replace(invoice=invoice), now)
+
+    for _ in range(limits.INVOICE_COUNT_ATTEMPTS):
+        counted = await _counted(call, settled=settled)
+        try:
+            return await once(call, partial(run, counted=counted))
+        except OutdatedError:
+            continue
+    raise envelope.lock_timeout()
+
+
+async def find(call: Call, param: str = "id") -> Stored:
+    """Return the invoice in the path, as usage makes it now."""
+    invoice = await call.read(invoices.find_invoice, call.scope.id, call.ids[0])
+    if invoice is None:
+        raise invoice_errors.no_such_invoice(call.ids[0], param)
+    return (await current(call, [invoice]))[0]
+
+
+async def current(call: Call, found: Sequence[Invoice]) -> list[Stored]:
+    """Return invoices with their lines and segments, each draft as usage makes it now."""
+    if any(invoice.status == "draft" for invoice in found):
+        await call.services.progress.reach(strong=call.strong)
+    return await recounted(call, call.scope, found, call.now)
+
+
+def shown(
+    connection: sa.Connection,
+    call: Call,
+    rows: Sequence[Stored],
+    expand: Iterable[str],
+    *,
+    listed: bool = False,
+) -> list[dict[str, Any]]:
+    """Return invoices as the request's version shows them, with what it wants expanded."""
+    wanted = expanded(expand, listed=listed)
+    livemode = call.scope.livemode
+    named = {line.price for row in rows for line in row.lines if line.price is not None}
+    known = prices_shown(connection, call, named)
+    documents = [
+        render_invoice(
+            _as_counted(row), row.lines, livemode=livemode, version=call.version, prices=known
+        )
+        for row in rows
+    ]
+    for document in documents:
+        _expand(connection, call, document, wanted)
+    return documents
+
+
+def prices_shown(connection: sa.Connection, call: Call, named: set[str]) -> dict[str, Price]:
+    """Return those of the named prices that the request's version shows within something else."""
+    if call.version.date >= BASIL or not named:
+        return {}
+    return prices.by_ids(connection, call.scope.id, named)
+
+
+def customer_of(connection: sa.Connection, call: Call, customer_id: str) -> tuple[Customer, int]:
+    """Return a customer that exists, for nobody else to change until we commit, and its time.
+
+    Refuses while its clock is on its way.
+    """
+    customer, now = lock_time(connection, call, customer_id)
+    if customer is None or customer.deleted_at is not None:
+        raise envelope.no_such("customer", customer_id, "customer")
+    return customer, now
+
+
+def lock_time(
+    connection: sa.Connection, call: Call, customer_id: str
+) -> tuple[Customer | None, int]:
+    """Return a customer, and what time it is for it, which both stay so until we commit."""
+    scope, now = call.scope.id, call.now
+    known = customers.find_customer(connection, scope, customer_id)
+    if known is not None:
+        now = present(connection, scope, known.test_clock, call.now)
+    return customers.find_customer(connection, scope, customer_id, lock=True), now
+
+
+def check_subscription(
+    connection: sa.Connection, call: Call, subscription_id: str, customer: Customer
+) -> None:
+    """Refuse a subscription that is not the customer's."""
+    found = subscriptions.find_subscription(connection, call.scope.id, subscription_id)
+    if found is None:
+        raise envelope.no_such("subscription", subscription_id, "subscription")
+    if found.customer != customer.id:
+        raise invoice_errors.not_of_customer(subscription_id, customer.id)
+
+
+def stored(connection: sa.Connection, call: Call, invoice_id: str) -> Stored | None:
+    """Return an invoice as it is stored, for nobody else to change until we commit."""
+    invoice = invoices.find_invoice(connection, call.scope.id, invoice_id, lock=True)
+    if invoice is None:
+        return None
+    lines = invoice_lines.lines_of(connection, [invoice_id])[invoice_id]
+    segments = invoice_segments.segments_of(connection, [invoice_id])[invoice_id]
+    return Stored(invoice, lines, segments)
+
+
+def relined(
+    connection: sa.Connection,
+    call: Call,
+    before: Stored,
+    lines: Sequence[Line],
+    segments: Sequence[Segment],
+) -> Stored:
+    """Give a draft other lines and segments, and announce it."""
+    invoice = before.invoice
+    invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
+    invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
+    stored = invoices.update_invoice(connection, totalled(invoice, lines))
+    after = Stored(stored, list(lines), list(segments))
+    tell_updated(connection, call, before, after)
+    return after
+
+
+def tell_updated(connection: sa.Connection, call: Call, before: Stored, after: Stored) -> None:
+    """Announce that an invoice was changed, unless nothing of it was."""
+    was = _as_counted(before), before.lines
+    tell(connection, call.cause, "updated", _as_counted(after), after.lines, was)
+    call.note(connection, "invoice.updated", after.invoice.id)
+
+
+def expand_customer(connection: sa.Connection, call: Call, document: dict[str, Any]) -> None:
+    """Show the customer in the place of its id."""
+    customer = customers.find_customer(connection, call.scope.id, document["customer"])
+    if customer is not None:
+        document["customer"] = render_customer(customer, livemode=call.scope.livemode)
+
+
+def _expand(
+    connection: sa.Connection, call: Call, document: dict[str, Any], wanted: frozenset[str]
+) -> None:
+    if "customer" in wanted:
+        expand_customer(connection, call, document)
+    if "payments" in wanted and call.version.date >= BASIL:
+        document["payments"] = list_object("/v1/invoice_payments", [], has_more=False)
+    if "confirmation_secret" in wanted and call.version.date >= BASIL:
+        document["confirmation_secret"] = None
+
+
+async def _counted(call: Call, *, settled: bool) -> Stored | None:
+    """Return the invoice in the path as usage makes it now; None where there is none."""
+    invoice = await call.read(invoices.find_invoice, call.scope.id, call.ids[0])
+    if invoice is None:
+        return None
+    progress = call.services.progress
+    if not settled or invoice.status != "draft":
+        return (await current(call, [invoice]))[0]
+    if not await progress.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+        raise envelope.lock_timeout()
+    return (await recounted(call, call.scope, [invoice], call.now))[0]
+
+
+def _as_counted(row: Stored) -> Invoice:
+    """Return an invoice with what its lines come to, which of a draft is not stored."""
+    return totalled(row.invoice, row.lines) if row.invoice.status == "draft" else row.invoice
