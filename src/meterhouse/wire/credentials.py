@@ -33,6 +33,7 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "invoices": "Invoices and invoice items, and what they are made of.",
     "prices": "Prices.",
     "products": "Products.",
+    "subscriptions": "Subscriptions and their items.",
     "test_clocks": "Test clocks.",
     "request_logs": "The log of requests.",
     "stripecli_sessions": "Listening with the Stripe CLI: to events with events:read, to requests "
