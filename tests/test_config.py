@@ -38,6 +38,7 @@ def test_the_defaults_need_no_setting() -> None:
         private_destinations="auto",
         invoice_finalization_delay=3_600,
         invoice_upcoming_days=7,
+        late_usage="report",
         audit_days=400,
         public_url="",
         invoice_fonts=(),

@@ -52,6 +52,7 @@ LimitsProfile = Literal["off", "stripe"]
 Values = Literal["decimal", "whole"]
 PrivateDestinations = Literal["auto", "closed", "open"]
 LogFormat = Literal["text", "json"]
+LateUsage = Literal["report", "bill", "credit"]
 MetricsFor = Literal["local", "open"]
 MismatchedStores = Literal["refuse", "accept"]
 
@@ -226,6 +227,14 @@ SETTINGS: tuple[Setting, ...] = (
         f"for not at all, {INVOICE_UPCOMING_DAYS_MAX} at most.",
     ),
     Setting(
+        "late_usage",
+        "report",
+        "What becomes of usage that arrives, or is cancelled, after its invoice was finalized: it "
+        "is only reported, billed on the subscription's next invoice, or credited to the customer "
+        "where too much was billed.",
+        choices=("report", "bill", "credit"),
+    ),
+    Setting(
         "public_url",
         "",
         "URL by which people reach the server, such as `https://billing.example.com`: the links to "
@@ -319,6 +328,7 @@ class Config:
     private_destinations: PrivateDestinations
     invoice_finalization_delay: int
     invoice_upcoming_days: int
+    late_usage: LateUsage
     public_url: str
     invoice_fonts: tuple[Path, ...]
     audit_days: int
@@ -386,6 +396,7 @@ class Config:
                 0,
                 INVOICE_UPCOMING_DAYS_MAX,
             ),
+            late_usage=cast("LateUsage", text["late_usage"]),
             public_url=_public_url(text["public_url"]),
             invoice_fonts=_fonts(text["invoice_fonts"]),
             audit_days=_whole("audit_days", text["audit_days"], 1, 36_500),

@@ -85,6 +85,9 @@ USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 PRICE_AMOUNT_LIMIT = 999_999_999_999  # minor units a unit, a tier or a package, and units a package
 PRICE_DECIMALS_MAX = 12  # of a unit amount in minor units, and of a quantity that is billed
 BILLING_DIGITS_MAX = 120  # of a product of a total and a unit amount
+LATE_USAGE_DAYS_MAX = 40  # before a period in which its usage is looked at once more
+LATE_USAGE_READ_ROWS = 1_000  # segments that are counted at a time
+LATE_USAGE_READ_ROWS_MAX = 50_000  # the same for one answer
 PRICE_TIERS_ITEMS_MAX = 100
 PRICE_CURRENCIES_KEYS_MAX = 150
 PRICE_TRIAL_DAYS_MAX = 730
@@ -500,6 +503,8 @@ assert PROCESS_LINGER_MILLISECONDS < PROCESS_ASKED_MILLISECONDS
 assert LEASE_SHARE_SECONDS + LEASE_LOOK_SECONDS < LEASE_SECONDS - LEASE_RENEW_SECONDS
 # While the clock is believed, a timestamp that is true is not too far in its future.
 assert CLOCK_APART_MINUTES_MAX <= EVENT_FUTURE_MINUTES_MAX
+# An event comes so late at most, and is cancelled so much later.
+assert EVENT_PAST_DAYS_MAX + ADJUSTMENT_HOURS_MAX / 24 < LATE_USAGE_DAYS_MAX
 assert REQUEST_BODY_SMALL_BYTES < EVENT_BODY_BYTES_MAX < REQUEST_BODY_BYTES_MAX
 assert REQUEST_BODY_BYTES_MAX < STREAM_BODY_BYTES_MAX < REQUEST_BODY_DISCARD_BYTES_MAX
 assert STREAM_BODY_BYTES_MAX < REQUEST_BODIES_SENDER_BYTES_MAX < REQUEST_BODIES_BYTES_MAX

@@ -19,6 +19,7 @@ from meterhouse.api.meterhouse import (
     embed_tokens,
     erasures,
     invoice_lines,
+    late_usage,
     rejections,
     request_logs,
     resends,
@@ -313,6 +314,9 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _DIMENSIONS, "billing_meters", dimensions.retrieve),
     _route("POST", _DIMENSIONS, "billing_meters", dimensions.update),
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
+        limit="meter_usage"
+    ),
+    _route("GET", "/meterhouse/v1/late_usage", "invoices", late_usage.list_)._replace(
         limit="meter_usage"
     ),
     _route("GET", _LINE + "/events", "invoices", invoice_lines.events),

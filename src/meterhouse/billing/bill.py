@@ -6,7 +6,8 @@ becomes lines, and lines that need no usage. Previews, drafts and invoices are a
 What a reader may rely on:
 
 - The same parts with the same counts make the same lines, and give them the same ids.
-- A segment has at least one line, and its amount is the sum of its lines.
+- A segment has at least one line, and its amount is the sum of its lines. Only one that is late may
+  have none: because nothing has changed, or because its amount is credited.
 - What a bill comes to is the sum of its lines.
 """
 
@@ -130,9 +131,11 @@ def made(
             continue
         segment = totals[part.segment.place]
         used = msgspec.structs.replace(part, segment=segment)
-        own = [_named(line, name, kept or {}) for line in usage_lines(used, bill)]
-        amount = sum(line.amount for line in own)
-        lines += own
+        charged = list(usage_lines(used, bill))
+        amount = sum(line.amount for line in charged)
+        if segment.late == "credit" or (segment.late and not amount):
+            charged, amount = [], min(amount, 0)
+        lines += [_named(line, name, kept or {}) for line in charged]
         segments.append(msgspec.structs.replace(segment, amount=amount))
     return Made(lines, segments)
 
@@ -141,6 +144,11 @@ def totalled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
     """Return a draft with what its lines come to; a total below zero leaves nothing to pay."""
     total = sum(line.amount for line in lines)
     return msgspec.structs.replace(invoice, subtotal=total, total=total, amount_due=max(total, 0))
+
+
+def credited(segments: Iterable[Segment]) -> int:
+    """Return what segments add to their customer's balance: nothing, or less, which is credit."""
+    return sum(segment.amount for segment in segments if segment.late == "credit")
 
 
 def usage_lines(part: Usage, bill: Bill) -> Iterator[Line]:

@@ -24,6 +24,8 @@ Reason = Literal[
     "manual", "subscription_create", "subscription_cycle", "subscription_update", "upcoming"
 ]
 InvoiceStatus = Literal["draft", "open", "paid", "uncollectible", "void"]
+# What becomes of usage that has changed since it was billed.
+LateUsage = Literal["bill", "credit"]
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +33,9 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
     `place` numbers the segments of an invoice. `period` is what its lines say that they are for.
     `invoice_item` is the pending item that it was, where a price changed or an item went in
-    mid-period. A `free` one costs nothing: it was a trial. `billed_before` is what earlier invoices
-    have charged for the same range, and what is taken off again.
+    mid-period. A `free` one costs nothing: it was a trial. One that is `late` has been billed by
+    earlier invoices, for `billed_before` in all: what it comes to by now is billed and that taken
+    off again or, where it is less, the difference goes to the customer's credit.
 
     `usage` is the exact total, of `events` events, as it was `counted_at`: None until it is. That
     is an instant of the machine's time, by which events are received, also with a test clock.
@@ -47,6 +50,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     usage_in: Period
     period: Period
     free: bool = False
+    late: LateUsage | None = None
     billed_before: int = 0
     usage: Decimal = ZERO
     events: int = 0

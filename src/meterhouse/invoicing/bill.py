@@ -3,7 +3,7 @@
 What a reader may rely on:
 
 - What waits for an invoice of the customer stands first, newest first; then what is owed for the
-  items of the subscription.
+  items of the subscription; and then what was billed before and has changed since.
 - A bill without parts is none: nothing is invoiced.
 - A draft's bill is what the draft was made of, so it can be counted and made anew at any time.
 
@@ -77,10 +77,18 @@ def of_end(connection: sa.Connection, subscription: Subscription, at: int) -> Bi
     return of_change(connection, subscription, canceled(subscription, at, billed=True))
 
 
-def of_change(connection: sa.Connection, before: Subscription | None, change: Change) -> Bill:
-    """Return what is owed as a subscription changes from what it was `before`, and what waits."""
+def of_change(
+    connection: sa.Connection,
+    before: Subscription | None,
+    change: Change,
+    late: Sequence[Usage] = (),
+) -> Bill:
+    """Return what is owed as a subscription changes from what it was `before`, and what waits.
+
+    `late` is usage that was billed before.
+    """
     waiting = waiting_for(connection, change.subscription)
-    return bill_of_change(connection, before, change, waiting)
+    return bill_of_change(connection, before, change, waiting, late=late)
 
 
 def waiting_for(connection: sa.Connection, subscription: Subscription) -> list[InvoiceItem]:
@@ -95,21 +103,25 @@ def bill_of_change(
     change: Change,
     waiting: Sequence[InvoiceItem],
     imagined: Sequence[Price] = (),
+    late: Sequence[Usage] = (),
 ) -> Bill:
     """Return what is owed as a subscription changes, with these pending items.
 
-    They wait on where it begins and nothing is owed: then there is no first invoice.
-    `imagined` are prices that the ledger does not have.
+    They wait on where it begins and nothing is owed: then there is no first invoice. `late` usage
+    makes no invoice by itself. `imagined` are prices that the ledger does not have.
     """
     after = change.subscription
     named = {item.price for item in after.items} | {one.item.price for one in change.settled}
     named |= {item.price for item in waiting if item.price is not None}
+    named |= {usage.segment.price for usage in late}
     catalog = catalog_of(connection, after.scope, named, imagined)
     parts = owed(before, change, catalog)
     if before is None and not parts:
         waiting = ()
+    if not parts and not waiting:
+        late = ()
     taken = [item_part(item, catalog, after.mode) for item in waiting]
-    return bill_of(after.currency, catalog, [*taken, *parts])
+    return bill_of(after.currency, catalog, [*taken, *parts, *late])
 
 
 def of_waiting(connection: sa.Connection, subscription: Subscription) -> Bill:
@@ -141,15 +153,28 @@ def of_drafts(connection: sa.Connection, drafts: Sequence[Stored]) -> list[Bill]
 
 
 def _parts(draft: Stored, subscription: Subscription | None) -> list[Part]:
-    """Return the parts that a draft was made of, in the order of its lines."""
-    left = {segment.place: segment for segment in draft.segments}
+    """Return the parts that a draft was made of: in the order of its lines, then what came late."""
+    left = {segment.place: segment for segment in draft.segments if not segment.late}
     parts: list[Part] = []
     for line in draft.lines:
         if line.segment is None:
             parts.append(line)
         elif line.segment in left:
             parts.append(_usage(left.pop(line.segment), line, subscription))
-    return parts
+    late = [segment for segment in draft.segments if segment.late]
+    return [*parts, *(late_usage(segment, subscription) for segment in late)]
+
+
+def late_usage(segment: Segment, subscription: Subscription | None) -> Usage:
+    """Return the part that usage of a subscription is which was billed before."""
+    if subscription is None:
+        return Usage(segment=segment)
+    return Usage(
+        segment=segment,
+        subscription=subscription.id,
+        mode=subscription.mode,
+        metadata=subscription.metadata,
+    )
 
 
 def _usage(segment: Segment, line: Line, subscription: Subscription | None) -> Usage:

@@ -12,6 +12,8 @@ What a reader may rely on:
   with its customer by `invoices.find_invoice(…, lock=True)`.
 - The invoices of a customer are numbered one after the other, without a gap: the next number is the
   customer's, who is locked.
+- What was billed before and has become less by now is credited to the customer first, where it is
+  to be (`Segment.late`).
 - What a customer has to its credit, or owes from before, goes into the first invoice that is
   finalized; what is left of a credit stays with the customer. An invoice that is voided gives back
   what it took.
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.billing.bill import totalled
+from meterhouse.billing.bill import credited, totalled
 from meterhouse.billing.invoice import Invoice, Line, Segment
 from meterhouse.invoicing.create import showing
 from meterhouse.invoicing.page import with_page
@@ -50,6 +52,7 @@ def finalize(
     before = invoice, invoice_lines.lines_of(connection, (invoice.id,))[invoice.id]
     invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
     invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
+    _credit(connection, invoice, segments)
     invoice = totalled(invoice, lines)
     tell(connection, cause, "updated", invoice, lines, before)
     invoice = _opened(connection, cause, invoice, now)
@@ -87,6 +90,15 @@ def mark_uncollectible(
         invoice, status="uncollectible", marked_uncollectible_at=now, auto_advance=False
     )
     return _stored(connection, cause, marked, "marked_uncollectible")
+
+
+def _credit(connection: sa.Connection, invoice: Invoice, segments: Sequence[Segment]) -> None:
+    """Give back to the customer what earlier invoices have charged too much."""
+    owed = credited(segments)
+    if owed:
+        customer = _customer(connection, invoice)
+        richer = msgspec.structs.replace(customer, balance=customer.balance + owed)
+        update_customer(connection, richer)
 
 
 def _opened(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> Invoice:

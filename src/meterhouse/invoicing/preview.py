@@ -16,7 +16,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from meterhouse.billing.bill import Bill, made, totalled
+from meterhouse.billing.bill import Bill, credited, made, totalled
 from meterhouse.billing.change import Recurrences
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
 from meterhouse.billing.price import Price
@@ -25,7 +25,7 @@ from meterhouse.invoicing.bill import bill_of_change, recurrences_of, waiting_fo
 from meterhouse.invoicing.count import Asked, count
 from meterhouse.invoicing.create import showing
 from meterhouse.invoicing.recount import names
-from meterhouse.invoicing.turn import Terms, Turn, draft_of, turn_of
+from meterhouse.invoicing.turn import Terms, Turn, draft_of, late_parts, turn_of
 from meterhouse.ledger.customers import Customer
 from meterhouse.metering.model import Scope
 from meterhouse.wire.ids import derived_id
@@ -75,7 +75,9 @@ def preview_of(
 
     `imagined` are prices that the ledger does not have.
     """
-    bill = bill_of_change(connection, turn.before, turn.change, waiting, imagined)
+    turn = replace(turn, late=terms.late if turn.draft else None)
+    late = late_parts(connection, turn)
+    bill = bill_of_change(connection, turn.before, turn.change, waiting, imagined, late)
     if not bill.parts:
         return None
     after = turn.change.subscription
@@ -95,8 +97,9 @@ async def previewed(stores: Asked, scope: Scope, preview: Preview, now: int) -> 
 def shown(preview: Preview, counted: Sequence[Segment]) -> Previewed:
     """Return a preview with its lines, once the segments of its bill are counted."""
     invoice, bill, balance = preview
-    lines, _ = made(bill, counted, names(invoice.id, "il_tmp"))
+    lines, segments = made(bill, counted, names(invoice.id, "il_tmp"))
     invoice = totalled(invoice, lines)
+    balance += credited(segments)
     owed = invoice.total + balance
     reckoned = replace(
         invoice, starting_balance=balance, amount_due=max(owed, 0), ending_balance=min(owed, 0)

@@ -80,7 +80,7 @@ def _planned(connection: sa.Connection, one: Subscription, until: int, terms: Te
     step = next_step(one, terms.notice)
     if step is None or step.at > until:
         return Planned(one, None)
-    turn = turn_of(one, step, recurrences_of(connection, one))
+    turn = replace(turn_of(one, step, recurrences_of(connection, one)), late=terms.late)
     if step.kind == "upcoming":
         preview = _coming(connection, one, until, terms)
         return Planned(one, turn, preview.bill.segments if preview else (), preview)

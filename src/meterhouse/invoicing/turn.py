@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.billing.bill import Bill, made
+from meterhouse.billing.bill import Bill, Usage, made
 from meterhouse.billing.change import (
     Change,
     Recurrences,
@@ -34,17 +34,25 @@ from meterhouse.billing.change import (
     renewed,
     trial_ended,
 )
-from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Reason, Segment
+from meterhouse.billing.invoice import (
+    Invoice,
+    InvoiceItem,
+    LateUsage,
+    Line,
+    Reason,
+    Segment,
+)
 from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import Step, Subscription, next_step
 from meterhouse.config import Config
 from meterhouse.errors import OutdatedError
-from meterhouse.invoicing.bill import of_change
+from meterhouse.invoicing.bill import late_usage, of_change
 from meterhouse.invoicing.create import create_invoice
 from meterhouse.invoicing.finalize import finalize, mark_uncollectible, void
 from meterhouse.invoicing.recount import names
-from meterhouse.ledger import invoice_items, prices, subscriptions
+from meterhouse.ledger import invoice_items, invoice_segments, prices, subscriptions
 from meterhouse.ledger.announce import Cause, announce
+from meterhouse.limits import LATE_USAGE_DAYS_MAX
 from meterhouse.render.invoice import render_invoice_item
 from meterhouse.render.subscription import render_subscription
 from meterhouse.wire.ids import new_id
@@ -54,10 +62,14 @@ _ZERO = Decimal(0)
 
 
 class Terms(NamedTuple):
-    """How long before a period's end it is told, and how long a draft stays one: milliseconds."""
+    """How long before a period's end it is told, and how long a draft stays one: milliseconds.
+
+    `late` is what becomes of usage that has changed since it was billed; None: nothing.
+    """
 
     notice: int
     delay: int
+    late: LateUsage | None = None
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -65,6 +77,7 @@ class Terms(NamedTuple):
         return cls(
             config.invoice_upcoming_days * _DAY_MILLISECONDS,
             config.invoice_finalization_delay * 1000,
+            None if config.late_usage == "report" else config.late_usage,
         )
 
 
@@ -73,7 +86,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     `events` are told of it, in their order. `invoice` is why what it bills is invoiced with it;
     None where that waits. With `draft` the invoice is left as one, to be finalized after
-    `Terms.delay`; else it is finalized at once.
+    `Terms.delay`; else it is finalized at once. `late` is what it does about usage that has changed
+    since it was billed.
     """
 
     before: Subscription | None
@@ -82,6 +96,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...]
     invoice: Reason | None = None
     draft: bool = False
+    late: LateUsage | None = None
 
 
 def turn_of(one: Subscription, step: Step, recurrences: Recurrences) -> Turn:
@@ -128,8 +143,18 @@ def bill_of(connection: sa.Connection, turn: Turn) -> Bill | None:
     """Return what is invoiced with a turn; None where nothing is."""
     if turn.invoice is None:
         return None
-    bill = of_change(connection, turn.before, turn.change)
+    bill = of_change(connection, turn.before, turn.change, late_parts(connection, turn))
     return bill if bill.parts else None
+
+
+def late_parts(connection: sa.Connection, turn: Turn) -> list[Usage]:
+    """Return the usage that was billed before, and may have changed since, to be billed again."""
+    if turn.late is None or turn.before is None:
+        return []
+    begun = min(item.period.start for item in turn.before.items)
+    since = begun - LATE_USAGE_DAYS_MAX * _DAY_MILLISECONDS
+    segments = invoice_segments.billed_again(connection, turn.before.id, since, turn.late)
+    return [late_usage(segment, turn.before) for segment in segments]
 
 
 def take(

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from meterhouse.billing.invoice import Segment
+from meterhouse.billing.charge import ZERO
+from meterhouse.billing.invoice import LateUsage, Segment
 from meterhouse.billing.period import Period
 from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.invoices import require_draft
-from meterhouse.ledger.tables import invoice_segments
+from meterhouse.ledger.tables import invoice_segments, invoices
 
 # The members that are one column each; a period is two, and usage is a text.
 _COLUMNS = tuple(
@@ -23,6 +24,19 @@ _segments = (
     sa.select(invoice_segments)
     .where(any_of(invoice_segments.c.invoice, "invoices"))
     .order_by(invoice_segments.c.invoice, invoice_segments.c.place)
+)
+
+# What tells that segments bill the same usage.
+RANGE = ("customer", "meter", "price", "subscription_item", "usage_start", "usage_end")
+_billed = (
+    sa.select(invoice_segments, invoices.c.finalized_at, invoices.c.status)
+    .join(invoices, invoices.c.id == invoice_segments.c.invoice)
+    .where(
+        invoices.c.subscription == sa.bindparam("subscription"),
+        invoice_segments.c.usage_end > sa.bindparam("since"),
+        invoice_segments.c.free.is_(False),
+    )
+    .order_by(invoice_segments.c.usage_end.desc(), invoice_segments.c.seq)
 )
 
 
@@ -54,6 +68,34 @@ def segment_of(row: sa.RowMapping) -> Segment:
         "period": Period(row["period_start"], row["period_end"]),
     }
     return msgspec.convert(values, Segment)
+
+
+def billed_again(
+    connection: sa.Connection, subscription: str, since: int, late: LateUsage
+) -> list[Segment]:
+    """Return what a subscription was billed for in ranges that end after `since`, to bill it again.
+
+    One that some draft bills already is left alone, and so is what was free or has become void.
+    """
+    rows = connection.execute(_billed, {"subscription": subscription, "since": since}).mappings()
+    found: dict[tuple[Any, ...], list[sa.RowMapping]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in RANGE), []).append(row)
+    return [
+        msgspec.structs.replace(
+            segment_of(some[-1]),
+            place=0,
+            invoice_item=None,
+            late=late,
+            billed_before=sum(row["amount"] for row in some),
+            usage=ZERO,
+            events=0,
+            amount=0,
+            counted_at=None,
+        )
+        for some in found.values()
+        if all(row["finalized_at"] is not None for row in some) and some[-1]["status"] != "void"
+    ]
 
 
 def _row(scope: int, invoice_id: str, segment: Segment) -> dict[str, Any]:

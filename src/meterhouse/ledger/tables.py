@@ -437,6 +437,7 @@ invoice_segments = sa.Table(
     sa.Column("period_start", Whole64, nullable=False),
     sa.Column("period_end", Whole64, nullable=False),
     sa.Column("free", sa.Boolean(create_constraint=True, name="free"), nullable=False),
+    sa.Column("late", sa.Text),  # what becomes of a change since; null: billed for the first time
     sa.Column("billed_before", Whole64, nullable=False),
     sa.Column("usage", sa.Text, nullable=False),  # an exact decimal
     sa.Column("events", Whole64, nullable=False),

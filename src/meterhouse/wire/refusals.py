@@ -241,6 +241,14 @@ def as_of_in_future() -> Refusal:
     return Refusal("Invalid as_of: must not be in the future.", param="as_of")
 
 
+def too_much_billed() -> Refusal:
+    """Refuse to count anew all that was billed, where what has changed does not fill a page."""
+    return Refusal(
+        "There is too much billed usage to count at once. Narrow it with `usage_end`, `customer`, "
+        "`meter`, `subscription` or `invoice`."
+    )
+
+
 def not_acceptable() -> Refusal:
     """Refuse to answer in none of the formats that there are."""
     return Refusal(

@@ -204,6 +204,7 @@ def _invoice_segments() -> None:
             sa.Boolean(create_constraint=True, name="ck_invoice_segments_free"),
             nullable=False,
         ),
+        sa.Column("late", sa.Text),
         sa.Column("billed_before", Whole64, nullable=False),
         sa.Column("usage", sa.Text, nullable=False),
         sa.Column("events", Whole64, nullable=False),
