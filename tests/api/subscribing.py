@@ -1,5 +1,6 @@
 """What the tests about subscriptions make and send again and again."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,3 +63,27 @@ class Shop:
         answer = self.http.request(method, path, data=data)
         error: dict[str, Any] = answer.json()["error"]
         return {"status": answer.status_code} | error
+
+    def advance(self, to: str) -> None:
+        """Move the clock, and wait until it has arrived."""
+        clocks = self.client.v1.test_helpers.test_clocks
+        clocks.advance(self.clock, {"frozen_time": at(to)})
+        for _ in range(1_000):
+            if clocks.retrieve(self.clock).status == "ready":
+                return
+            time.sleep(0.01)  # it tells by an event only, which is no way to wait
+        raise AssertionError("the clock has not arrived")
+
+    def show(self, one: str) -> dict[str, Any]:
+        """Return a subscription as it is now, with its latest invoice."""
+        params = {"expand[]": "latest_invoice"}
+        shown: dict[str, Any] = self.http.get(f"/v1/subscriptions/{one}", params=params).json()
+        return shown
+
+    def change(self, one: str, what: str = "", **data: Any) -> dict[str, Any]:
+        """Change a subscription, and return it as `show` does."""
+        path = f"/v1/subscriptions/{one}{what}"
+        answer = self.http.post(path, data={"expand[]": "latest_invoice", **data})
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
