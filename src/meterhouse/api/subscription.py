@@ -9,10 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from meterhouse.api.call import Call
+from meterhouse.billing.change import canceled
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Item, Subscription, overdue
 from meterhouse.errors import OutdatedError
 from meterhouse.invoicing.present import present, shown_at
+from meterhouse.invoicing.turn import Terms, Turn, take
 from meterhouse.ledger import (
     customers,
     invoice_lines,
@@ -23,12 +25,14 @@ from meterhouse.ledger import (
     test_clocks,
 )
 from meterhouse.ledger.customers import Customer
+from meterhouse.ledger.subscriptions import Filter
 from meterhouse.render.catalog import render_product
 from meterhouse.render.customer import render_customer
 from meterhouse.render.invoice import render_invoice
 from meterhouse.render.subscription import render_item, render_subscription
 from meterhouse.render.test_clock import render_test_clock
 from meterhouse.wire import envelope, subscription_errors
+from meterhouse.wire.page import PageParams, list_object
 
 EXPANDABLE = frozenset(
     {
@@ -50,6 +54,7 @@ EXPANDABLE = frozenset(
     }
 )
 EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in EXPANDABLE)
+GOING = ("active", "past_due", "paused", "trialing")
 _IN_PRICE = "items.data.price."
 
 
@@ -122,6 +127,41 @@ def shown(
         )
         for row in rows
     ]
+
+
+def list_of_customer(
+    connection: sa.Connection, call: Call, customer: str, page: PageParams, expand: Iterable[str]
+) -> dict[str, Any]:
+    """Return a page of what a customer is subscribed to, newest first."""
+    wanted = Filter(customer=customer, statuses=GOING)
+    found = subscriptions.list_subscriptions(connection, call.scope.id, page, wanted)
+    if found is None:
+        raise envelope.no_such("subscription", page.cursor, page.cursor_param)
+    rows, has_more = found
+    url = f"/v1/customers/{customer}/subscriptions"
+    return list_object(url, shown(connection, call, rows, expand), has_more)
+
+
+def shown_of_customer(
+    connection: sa.Connection, call: Call, customer: str, expand: Iterable[str]
+) -> dict[str, Any]:
+    """Return the newest subscriptions of a customer, as the customer shows them.
+
+    The paths of `expand` are those of the customer.
+    """
+    prefix = "subscriptions.data."
+    within = [path.removeprefix(prefix) for path in expand if path.startswith(prefix)]
+    return list_of_customer(connection, call, customer, PageParams(), within)
+
+
+def end_all(connection: sa.Connection, call: Call, customer: Customer) -> None:
+    """End whatever a customer, whom nobody else changes, is subscribed to; nothing is billed."""
+    now = now_of(connection, call, customer.test_clock, lock=True)
+    terms = Terms.of(call.services.config)
+    for one in subscriptions.of_customer(connection, call.scope.id, customer.id, lock=True):
+        over = canceled(one, now, billed=False)
+        turn = Turn(before=one, change=over, at=now, events=("deleted",))
+        take(connection, call.cause, turn, (), terms)
 
 
 def shown_items(

@@ -1,6 +1,6 @@
 """Customers as Stripe shows them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from meterhouse.ledger.customers import Customer
@@ -14,16 +14,20 @@ INVOICE_SETTINGS = {
     "footer": None,
     "rendering_options": None,
 }
-# Lists that a customer has at Stripe; nothing here fills them.
+# Lists that a customer has at Stripe; but for subscriptions nothing here fills them.
 CUSTOMER_LISTS = ("sources", "subscriptions", "tax_ids")
 
 
 def render_customer(
-    one: Customer, *, livemode: bool, expand: Collection[str] = ()
+    one: Customer,
+    *,
+    livemode: bool,
+    expand: Collection[str] = (),
+    subscriptions: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Render a customer (https://docs.stripe.com/api/customers/object).
 
-    Of what is in `expand`, lists show, empty as they are.
+    Of what is in `expand`, lists show; `subscriptions` is the one that may not be empty.
     """
     if one.deleted_at is not None:
         return deleted(one.id, "customer")
@@ -56,4 +60,6 @@ def render_customer(
         for name in CUSTOMER_LISTS
         if name in expand
     }
+    if subscriptions is not None:
+        lists["subscriptions"] = dict(subscriptions)
     return document | one.details | lists

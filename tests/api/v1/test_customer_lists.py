@@ -5,6 +5,7 @@ import pytest
 import stripe
 
 from tests.api.samples import error_of
+from tests.api.subscribing import Shop
 
 LISTS = ["sources", "subscriptions", "tax_ids"]
 
@@ -79,3 +80,32 @@ def test_a_deleted_customer_has_no_lists(client: stripe.StripeClient) -> None:
     client.v1.customers.delete(customer)
     shown = client.v1.customers.retrieve(customer, {"expand": ["sources"]}).to_dict()
     assert shown == {"id": customer, "object": "customer", "deleted": True}
+
+
+def test_what_a_customer_is_subscribed_to(client: stripe.StripeClient, http: httpx.Client) -> None:
+    shop = Shop(client, http, "2027-01-01")
+    one = shop.subscribe(shop.seats()).id
+    client.v1.subscriptions.cancel(shop.subscribe(shop.metered(5)).id)
+    path = f"/v1/customers/{shop.customer}"
+    listed = http.get(f"{path}/subscriptions", params={"expand[]": "data.customer"}).json()
+    assert [each["id"] for each in listed["data"]] == [one]
+    assert listed["data"][0]["customer"]["id"] == shop.customer
+    expand = {"expand[]": "subscriptions.data.latest_invoice"}
+    shown = http.get(path, params=expand).json()["subscriptions"]
+    assert [each["id"] for each in shown["data"]] == [one]
+    assert shown["data"][0]["latest_invoice"]["status"] == "open"
+    many = {"expand[]": "data.subscriptions", "test_clock": shop.clock}
+    (customer,) = http.get("/v1/customers", params=many).json()["data"]
+    assert [each["id"] for each in customer["subscriptions"]["data"]] == [one]
+
+
+def test_a_customer_who_goes_is_subscribed_to_nothing(
+    client: stripe.StripeClient, http: httpx.Client
+) -> None:
+    shop = Shop(client, http, "2027-01-01")
+    ids = [shop.subscribe(shop.metered(amount)).id for amount in (1, 2)]
+    client.v1.customers.delete(shop.customer)
+    found = [client.v1.subscriptions.retrieve(id_) for id_ in ids]
+    assert [(one.status, one.latest_invoice) for one in found] == [("canceled", None)] * 2
+    events = [event.type for event in client.v1.events.list({"limit": 3}).data]
+    assert events == ["customer.deleted", *["customer.subscription.deleted"] * 2]

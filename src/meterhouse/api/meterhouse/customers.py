@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+import sqlalchemy as sa
+
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
 from meterhouse.api.v1.customers import listed
@@ -23,6 +25,12 @@ async def list_(call: Call) -> Answer:
     params = call.params(CustomerSearch)
     check_expand(params.expand)
     scope, text = call.scope.id, params.text
-    if text is None:
-        return listed(call, params, await call.read(list_customers, scope, params))
-    return listed(call, params, await call.read(customers_called, scope, text, params))
+
+    def work(connection: sa.Connection) -> Answer:
+        if text is None:
+            page = list_customers(connection, scope, params)
+        else:
+            page = customers_called(connection, scope, text, params)
+        return listed(connection, call, params, page)
+
+    return await call.read(work)

@@ -1,12 +1,16 @@
-"""`/v1/customers/{id}/sources`, `/subscriptions` and `/tax_ids`: lists that are empty here.
+"""`/v1/customers/{id}/sources`, `/subscriptions` and `/tax_ids`.
 
-https://docs.stripe.com/api/customers. Whoever reads customers whole asks for them; nothing is paid,
-subscribed to or taxed here, so there is nothing in them.
+https://docs.stripe.com/api/customers. Whoever reads customers whole asks for them; nothing is paid
+or taxed here, so there is nothing in the first and the last.
 """
 
+import sqlalchemy as sa
+
 from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.subscription import EXPANDABLE_IN_LIST, list_of_customer
 from meterhouse.ledger import customers
 from meterhouse.wire import envelope
+from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import PageParams, list_object
 
 
@@ -22,8 +26,15 @@ async def sources(call: Call) -> Answer:
 
 
 async def subscriptions(call: Call) -> Answer:
-    """List a customer's subscriptions."""
-    return await _nothing(call, call.params(PageParams), "subscription")
+    """List a customer's subscriptions that are not over, newest first."""
+    params = call.params(PageParams)
+    check_expand(params.expand, EXPANDABLE_IN_LIST)
+
+    def work(connection: sa.Connection) -> Answer:
+        _require(connection, call)
+        return ok(list_of_customer(connection, call, call.ids[0], params, params.expand))
+
+    return await call.read(work)
 
 
 async def tax_ids(call: Call) -> Answer:
@@ -33,9 +44,13 @@ async def tax_ids(call: Call) -> Answer:
 
 async def _nothing(call: Call, params: PageParams, noun: str) -> Answer:
     """Answer with no objects; whatever would be in them may be expanded."""
-    customer = await call.read(customers.find_customer, call.scope.id, call.ids[0])
-    if customer is None or customer.deleted_at is not None:
-        raise envelope.no_such("customer", call.ids[0])
+    await call.read(_require, call)
     if params.cursor:
         raise envelope.no_such(noun, params.cursor, params.cursor_param)
     return ok(list_object(call.path, [], has_more=False))
+
+
+def _require(connection: sa.Connection, call: Call) -> None:
+    customer = customers.find_customer(connection, call.scope.id, call.ids[0])
+    if customer is None or customer.deleted_at is not None:
+        raise envelope.no_such("customer", call.ids[0])

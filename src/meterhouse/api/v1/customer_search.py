@@ -20,5 +20,5 @@ async def search(call: Call) -> Answer:
     found = await call.read(search_customers, call.scope.id, wanted, params.cut(), count=count)
     if found is None:
         raise bad_search_page(params.page or "")
-    data = shown(call, found.customers, params)
+    data = await call.read(shown, call, found.customers, params.expand)
     return ok(search_object(call.path, data, has_more=found.has_more, total=found.total))

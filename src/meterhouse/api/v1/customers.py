@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
+from meterhouse.api.subscription import end_all, shown_of_customer
 from meterhouse.invoicing.present import present
 from meterhouse.ledger import customers, erasures, idempotency, test_clocks
 from meterhouse.ledger.announce import announce
@@ -213,7 +214,7 @@ async def create(call: Call) -> Answer:
         made = _joined(connection, call, customer)
         customers.create_customer(connection, made)
         _announce(connection, call, "created", made)
-        return _shown(call, made, params)
+        return _shown(connection, call, made, params)
 
     return await once(call, work, customer.id)
 
@@ -222,10 +223,14 @@ async def retrieve(call: Call) -> Answer:
     """Show a customer; one that was deleted shows little more than that."""
     params = call.params(RequestParams)
     check_expand(params.expand, _EXPANDABLE)
-    customer = await call.read(customers.find_customer, call.scope.id, call.ids[0])
-    if customer is None:
-        raise envelope.no_such("customer", call.ids[0])
-    return _shown(call, customer, params)
+
+    def work(connection: sa.Connection) -> Answer:
+        customer = customers.find_customer(connection, call.scope.id, call.ids[0])
+        if customer is None:
+            raise envelope.no_such("customer", call.ids[0])
+        return _shown(connection, call, customer, params)
+
+    return await call.read(work)
 
 
 async def update(call: Call) -> Answer:
@@ -238,7 +243,7 @@ async def update(call: Call) -> Answer:
         customer = _changed(before, params)
         customers.update_customer(connection, customer)
         _announce(connection, call, "updated", customer, before)
-        return _shown(call, customer, params)
+        return _shown(connection, call, customer, params)
 
     return await once(call, work, call.ids[0])
 
@@ -265,9 +270,13 @@ def remove(connection: sa.Connection, call: Call, customer_id: str) -> None:
 
 
 def forget(connection: sa.Connection, call: Call, customer_id: str) -> None:
-    """Delete a customer, and announce it; what else shows it is the business of an `Erasure`."""
+    """End what a customer is subscribed to, delete it, and announce it.
+
+    What else shows it is the business of an `Erasure`.
+    """
     scope = call.scope.id
     customer = _to_change(connection, call, customer_id)
+    end_all(connection, call, customer)
     customers.delete_customer(connection, scope, customer_id, call.now)
     idempotency.erase_customer(connection, scope, customer_id, deleted(customer_id, "customer"))
     _announce(connection, call, "deleted", customer)
@@ -280,30 +289,50 @@ async def list_(call: Call) -> Answer:
     check_expand(params.expand, EXPANDABLE_IN_LIST)
     created = params.created.window() if params.created else (None, None)
 
-    def read(connection: sa.Connection) -> tuple[list[Customer], bool] | None:
+    def work(connection: sa.Connection) -> Answer:
         scope, clock = call.scope.id, params.test_clock
         if clock is not None and test_clocks.find_test_clock(connection, scope, clock) is None:
             raise test_clock_errors.no_such_test_clock(clock, "test_clock")
-        return customers.list_customers(
+        page = customers.list_customers(
             connection, scope, params, email=params.email, created=created, test_clock=clock
         )
+        return listed(connection, call, params, page)
 
-    return listed(call, params, await call.read(read))
+    return await call.read(work)
 
 
-def listed(call: Call, params: PageParams, page: tuple[list[Customer], bool] | None) -> Answer:
+def listed(
+    connection: sa.Connection,
+    call: Call,
+    params: PageParams,
+    page: tuple[list[Customer], bool] | None,
+) -> Answer:
     """Answer with a page of customers; None stands for one whose cursor names no customer."""
     if page is None:
         raise envelope.no_such("customer", params.cursor, params.cursor_param)
     rows, has_more = page
-    return ok(list_object(call.path, shown(call, rows, params), has_more))
+    return ok(list_object(call.path, shown(connection, call, rows, params.expand), has_more))
 
 
-def shown(call: Call, rows: Iterable[Customer], params: RequestParams) -> list[dict[str, Any]]:
-    """Return the customers of a list as it shows them, with what the request wants expanded."""
-    expand = expanded(params.expand, listed=True)
-    livemode = call.scope.livemode
-    return [render_customer(row, livemode=livemode, expand=expand) for row in rows]
+def shown(
+    connection: sa.Connection, call: Call, rows: Iterable[Customer], expand: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Return customers as they are shown, with what the paths of `expand` name."""
+    paths = [path.removeprefix("data.") for path in expand]
+    members = expanded(paths)
+    return [
+        render_customer(
+            row,
+            livemode=call.scope.livemode,
+            expand=members,
+            subscriptions=(
+                shown_of_customer(connection, call, row.id, paths)
+                if "subscriptions" in members
+                else None
+            ),
+        )
+        for row in rows
+    ]
 
 
 def _to_change(connection: sa.Connection, call: Call, customer_id: str) -> Customer:
@@ -407,6 +436,7 @@ def _announce(
     )
 
 
-def _shown(call: Call, customer: Customer, params: RequestParams) -> Answer:
-    expand = expanded(params.expand)
-    return ok(render_customer(customer, livemode=call.scope.livemode, expand=expand))
+def _shown(
+    connection: sa.Connection, call: Call, customer: Customer, params: RequestParams
+) -> Answer:
+    return ok(shown(connection, call, [customer], params.expand)[0])

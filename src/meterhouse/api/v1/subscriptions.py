@@ -23,6 +23,7 @@ from meterhouse.api.subscribed import (
 from meterhouse.api.subscription import (
     EXPANDABLE,
     EXPANDABLE_IN_LIST,
+    GOING,
     customer_of,
     now_of,
     shown,
@@ -64,7 +65,6 @@ from meterhouse.wire.version import MAJORS
 
 _DAY_MILLISECONDS = 86_400_000
 _ENDED = ("canceled", "incomplete_expired")
-_GOING = ("active", "past_due", "paused", "trialing")
 
 
 class AnchorConfig(Params):
@@ -181,7 +181,7 @@ def _wanted(params: SubscriptionList) -> Filter:
         raise subscription_errors.wrong_status_filter()
     statuses: tuple[str, ...] | None = (params.status or "",)
     if params.status is None:
-        statuses = _GOING
+        statuses = GOING
     elif params.status == "ended":
         statuses = _ENDED
     elif params.status == "all":
