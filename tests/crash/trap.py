@@ -30,6 +30,8 @@ def name_of(work: Work, args: tuple[Any, ...] = ()) -> str:
     """
     if work is once._alone:
         return name_of(args[1])
+    if isinstance(work, partial):
+        return name_of(work.func)
     name = f"{work.__module__.rpartition('.')[2]}.{work.__qualname__}"
     return f"{name} {args[0]}" if work in (UsageStore.insert, UsageStore.insert_again) else name
 
