@@ -96,6 +96,7 @@ SUBSCRIPTION_QUANTITY_LIMIT = 999_999_999
 SUBSCRIPTION_DESCRIPTION_CHARS_MAX = 500
 SUBSCRIPTION_BACKDATED_LINES_MAX = 250  # that are billed, a line at least for each
 SUBSCRIPTION_DUE_SECONDS_MAX = 5  # that a change waits for what is due before it
+PREVIEW_INVOICE_ITEMS_MAX = 250
 TRIAL_NOTICE_MILLISECONDS = 3 * 86_400_000  # before a trial ends, it is told
 INVOICE_COUNT_ATTEMPTS = 5  # to change an invoice that changes meanwhile
 INVOICE_DUE_DAYS_MAX = 3_650

@@ -26,6 +26,7 @@ UNAUDITED = {
     "POST /v1/billing/meter_events",
     "POST /v1/customers",
     "POST /v1/customers/{id}",
+    "POST /v1/invoices/create_preview",
     "POST /v1/stripecli/sessions",
     "POST /v1/subscription_items/{id}/usage_records",
     "POST /v2/billing/meter_event_session",

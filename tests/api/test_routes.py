@@ -4,6 +4,7 @@ from meterhouse.api.routes import ROUTES, Routes
 from meterhouse.wire.credentials import PERMISSION_RESOURCES
 
 ROWS = Routes(ROUTES)
+_PREVIEW = "/v1/invoices/create_preview"  # which has too many parameters for a query string
 
 
 def test_every_row_is_found_by_its_own_path() -> None:
@@ -18,7 +19,8 @@ def test_every_row_that_needs_a_key_names_a_resource_that_a_key_can_be_permitted
     for row in ROUTES:
         keyless = row.open is not None or row.operator_only
         assert keyless == (row.resource not in PERMISSION_RESOURCES)
-        assert row.access == ("read" if row.method == "GET" or row.open else "write")
+        only_reads = row.method == "GET" or row.open or row.path == _PREVIEW
+        assert row.access == ("read" if only_reads else "write")
 
 
 def test_head_is_found_where_get_is_and_nowhere_else() -> None:

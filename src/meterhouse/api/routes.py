@@ -43,6 +43,7 @@ from meterhouse.api.v1 import (
     invoice_actions,
     invoice_items,
     invoice_payments,
+    invoice_preview,
     invoice_search,
     invoices,
     meter_event_adjustments,
@@ -225,6 +226,11 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _INVOICE_ITEM, "invoices", invoice_items.update),
     _route("DELETE", _INVOICE_ITEM, "invoices", invoice_items.delete),
     _route("GET", "/v1/invoice_payments", "invoices", invoice_payments.list_),
+    _route("POST", "/v1/invoices/create_preview", "invoices", invoice_preview.create)._replace(
+        access="read"
+    ),
+    _route("GET", "/v1/invoices/upcoming", "invoices", invoice_preview.upcoming),
+    _route("GET", "/v1/invoices/upcoming/lines", "invoices", invoice_preview.upcoming_lines),
     _route("GET", "/v1/account", "account", v1_accounts.current),
     _route("GET", "/v1/accounts", "account", v1_accounts.list_),
     _route("GET", "/v1/accounts/{id}", "account", v1_accounts.retrieve),

@@ -43,12 +43,13 @@ _LENGTHS: Mapping[str, tuple[Literal["days", "months"], int]] = {
 class Told(NamedTuple):
     """An item as a request tells it: `where` is what it calls it, empty for the request itself.
 
-    `id` is that of the item, if it is new.
+    `id` is that of the item, if it is new, and `price` one that is only imagined.
     """
 
     params: NewItem
     where: str
     id: str
+    price: Price | None = None
 
     def name(self, member: str) -> str:
         """Return what the request calls a member."""
@@ -162,7 +163,7 @@ def _item(
     if params.deleted:
         return None, old
     price = known[old.price]
-    if (params.price or params.plan or old.price) != old.price:
+    if told.price or (params.price or params.plan or old.price) != old.price:
         price = _priced(connection, call, told)
         known[price.id] = price
     quantity = _quantity(told, price)
@@ -202,6 +203,8 @@ def _prorated(subscription: Subscription, old: Item | None, item: Item | None) -
 
 def _priced(connection: sa.Connection, call: Call, told: Told) -> Price:
     """Return the price that a request names for an item; refuse one that cannot be billed."""
+    if told.price is not None:
+        return told.price
     params = told.params
     if params.price is not None and params.plan is not None:
         raise param_errors.exclusive_params(told.name("price"), told.name("plan"))

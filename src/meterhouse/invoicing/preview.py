@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from meterhouse.billing.bill import Bill, credited, made, totalled
 from meterhouse.billing.change import Recurrences
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
+from meterhouse.billing.period import period_at
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Subscription, next_step
 from meterhouse.invoicing.bill import bill_of_change, recurrences_of, waiting_for
@@ -61,6 +62,17 @@ def next_turn(subscription: Subscription, recurrences: Recurrences) -> Turn | No
     step = next_step(replace(subscription, trial_told=True), notice=0)
     turn = step and turn_of(subscription, step, recurrences)
     return turn if turn and turn.invoice else None
+
+
+def usual_turn(subscription: Subscription, recurrences: Recurrences, at: int) -> Turn | None:
+    """Return the turn of a whole period, as one follows the other: no trial, no change, no end."""
+    items = []
+    for item in subscription.items:
+        period = period_at(subscription.anchor, recurrences[item.price], at)
+        items.append(replace(item, period=period, since=period.start))
+    status = "active" if subscription.status == "trialing" else subscription.status
+    plain = replace(subscription, status=status, trial=None, cancel_at=None, items=tuple(items))
+    return next_turn(plain, recurrences)
 
 
 def preview_of(

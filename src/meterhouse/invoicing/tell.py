@@ -9,6 +9,7 @@ from meterhouse.billing.invoice import Invoice, Line
 from meterhouse.ledger import outbox
 from meterhouse.ledger.announce import Cause, announce
 from meterhouse.render.invoice import render_invoice
+from meterhouse.render.preview import render_preview
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.notification import Notification, twin_of
 
@@ -41,8 +42,7 @@ def tell_of_upcoming(
 ) -> None:
     """Announce `invoice.upcoming`, which shows an invoice without an id: there is none yet."""
     livemode = cause.scope.livemode
-    document = render_invoice(invoice, lines, livemode=livemode)
-    del document["id"]
+    document = render_preview(invoice, lines, livemode=livemode, named=False)
     event = Notification(
         id=new_id("evt"),
         scope=cause.scope.id,

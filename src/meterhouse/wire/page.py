@@ -6,11 +6,13 @@ https://docs.stripe.com/api/pagination, https://docs.stripe.com/api/pagination/s
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from meterhouse.limits import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX
 from meterhouse.wire.param_errors import bad_search_page, exclusive_params
 from meterhouse.wire.params import Between, RequestParams
+
+RowT = TypeVar("RowT")
 
 
 class PageParams(RequestParams):
@@ -39,6 +41,21 @@ class PageParams(RequestParams):
 def list_object(url: str, data: Sequence[Any], has_more: bool) -> dict[str, Any]:
     """Return the list object of one page; `url` is the path of the list."""
     return {"object": "list", "url": url, "has_more": has_more, "data": data}
+
+
+def cut_page(rows: Sequence[tuple[str, RowT]], page: PageParams) -> tuple[list[RowT], bool] | None:
+    """Cut a page out of all rows, each with its id, and tell whether there are more.
+
+    Returns None when the cursor of `page` names none of them.
+    """
+    ids = [id_ for id_, _ in rows]
+    if page.cursor and page.cursor not in ids:
+        return None
+    if page.ending_before:
+        before = rows[: ids.index(page.cursor)]
+        return [row for _, row in before[-page.limit :]], len(before) > page.limit
+    after = rows[ids.index(page.cursor) + 1 :] if page.cursor else rows
+    return [row for _, row in after[: page.limit]], len(after) > page.limit
 
 
 class SearchParams(RequestParams):

@@ -5,7 +5,6 @@ the summary whose id the cursor names. What a preview can filter and group by is
 usage is, to the millisecond.
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import field
@@ -33,7 +32,7 @@ from meterhouse.wire import envelope, refusals
 from meterhouse.wire.body import number, to_json
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.ids import derived_id
-from meterhouse.wire.page import PageParams, list_object
+from meterhouse.wire.page import PageParams, cut_page, list_object
 from meterhouse.wire.params import Items, Timestamp
 
 TenantKeys = Annotated[
@@ -87,10 +86,13 @@ async def list_(call: Call) -> Answer:
         points = await _points(call, query, question)
     else:
         points = await call.usage(UsageStore.summaries, query)
-    rows, has_more = _page([(_id(query, question, point), point) for point in points], params)
-    data = [_summary(query, *row, exact=call.exact) for row in rows]
+    rows = [(_id(query, question, point), point) for point in points]
+    page = cut_page([(id_, (id_, point)) for id_, point in rows], params)
+    if page is None:
+        raise envelope.no_such("billing meter event summary", params.cursor, params.cursor_param)
+    data = [_summary(query, *row, exact=call.exact) for row in page[0]]
     headers = {"Meterhouse-Consistency": "strong" if settled else "eventual"}
-    return Answer(200, to_json(list_object(call.path, data, has_more)), headers)
+    return Answer(200, to_json(list_object(call.path, data, page[1])), headers)
 
 
 def _question(meter: Meter, params: SummaryList) -> MeterQuestion:
@@ -146,23 +148,6 @@ def _id(query: SummaryQuery, question: MeterQuestion, point: SummaryPoint) -> st
         point.end,
         *([asked, repr(point.dimensions)] if asked or point.dimensions else ()),
     )
-
-
-def _page(
-    rows: Sequence[tuple[str, SummaryPoint]], params: SummaryList
-) -> tuple[Sequence[tuple[str, SummaryPoint]], bool]:
-    """Cut a page out of all summaries, which stand newest first."""
-    if not params.cursor:
-        return rows[: params.limit], len(rows) > params.limit
-    ids = [id_ for id_, _ in rows]
-    if params.cursor not in ids:
-        raise envelope.no_such("billing meter event summary", params.cursor, params.cursor_param)
-    place = ids.index(params.cursor)
-    if params.starting_after:
-        after = rows[place + 1 :]
-        return after[: params.limit], len(after) > params.limit
-    before = rows[:place]
-    return before[-params.limit :], len(before) > params.limit
 
 
 def _summary(query: SummaryQuery, id_: str, point: SummaryPoint, *, exact: bool) -> dict[str, Any]:

@@ -128,15 +128,13 @@ async def update(call: Call) -> Answer:
         Told(item, f"items[{number}]", new_id("si"))
         for number, item in enumerate(params.items or ())
     ]
-    return await _turned(
-        call, params, "subscription.updated", partial(_updated, call, params, told)
-    )
+    return await _turned(call, params, "subscription.updated", partial(updated, call, params, told))
 
 
 async def cancel(call: Call) -> Answer:
     """End a subscription now."""
     params = call.params(SubscriptionCancel)
-    return await _turned(call, params, "subscription.canceled", partial(_canceled, call, params))
+    return await _turned(call, params, "subscription.canceled", partial(canceled, call, params))
 
 
 async def pause(call: Call) -> Answer:
@@ -148,7 +146,7 @@ async def pause(call: Call) -> Answer:
 async def resume(call: Call) -> Answer:
     """Let a subscription go on that stands still."""
     params = call.params(SubscriptionResume)
-    return await _turned(call, params, "subscription.resumed", partial(_resumed, call, params))
+    return await _turned(call, params, "subscription.resumed", partial(resumed, call, params))
 
 
 async def migrate(call: Call) -> Answer:
@@ -174,7 +172,7 @@ async def _turned(call: Call, params: RequestParams, action: str, work: Work) ->
     return await turned(call, decide, show, action, call.ids[0])
 
 
-def _updated(
+def updated(
     call: Call,
     params: SubscriptionUpdate,
     told: list[Told],
@@ -182,6 +180,7 @@ def _updated(
     before: Subscription,
     now: int,
 ) -> Turn:
+    """Return the turn of a change of a subscription, its items, its periods and its end."""
     _check_over(before, params)
     at = whole_second(now, *(item.since for item in before.items))
     collection, days = collected(params, before.collection, before.days_until_due)
@@ -196,7 +195,9 @@ def _updated(
     items = changed_items(
         connection, call, one, told, at, behavior=params.proration_behavior, anew=anew
     )
-    often = recurrences(prices_of(connection, call, [before, items.subscription]))
+    known = prices_of(connection, call, [before, items.subscription])
+    known |= {one.price.id: one.price for one in told if one.price is not None}
+    often = recurrences(known)
     made = _in_time(items, params, often, at, anew=anew)
     over = before.status == "canceled"
     ends = made.subscription if over else ending(made.subscription, params, often, at)
@@ -277,13 +278,14 @@ def _check_prorations(one: Subscription, params: SubscriptionUpdate, param: str)
         raise subscription_errors.needs_prorations(param)
 
 
-def _canceled(
+def canceled(
     call: Call,
     params: SubscriptionCancel,
     connection: sa.Connection,
     before: Subscription,
     now: int,
 ) -> Turn:
+    """Return the turn with which a subscription ends now."""
     del connection
     if before.status == "canceled":
         raise envelope.no_such("subscription", call.ids[0])
@@ -329,13 +331,14 @@ def _paused(
     )
 
 
-def _resumed(
+def resumed(
     call: Call,
     params: SubscriptionResume,
     connection: sa.Connection,
     before: Subscription,
     now: int,
 ) -> Turn:
+    """Return the turn with which a subscription goes on."""
     if before.status != "paused":
         raise subscription_errors.not_paused()
     anew = params.billing_cycle_anchor is None or params.billing_cycle_anchor.type == "now"

@@ -134,7 +134,7 @@ async def create(call: Call) -> Answer:
     def show(connection: sa.Connection, one: Subscription) -> Answer:
         return ok(shown(connection, call, [one], params.expand)[0])
 
-    decide = partial(_begun, call=call, params=params, told=told, subscription_id=subscription_id)
+    decide = partial(begun, call=call, params=params, told=told, subscription_id=subscription_id)
     return await turned(call, decide, show, "subscription.created", subscription_id)
 
 
@@ -223,7 +223,7 @@ def _check(params: SubscriptionCreate) -> None:
             raise param_errors.exclusive_params(one, other)
 
 
-def _begun(
+def begun(
     connection: sa.Connection,
     *,
     lock: bool,
@@ -231,10 +231,12 @@ def _begun(
     params: SubscriptionCreate,
     told: list[Told],
     subscription_id: str,
+    now: int | None = None,
 ) -> Turn:
-    """Return the turn that begins a subscription."""
+    """Return the turn that begins a subscription, at present if no other instant is told."""
     known = customer_of(connection, call, params.customer, lock=False)
-    now = whole_second(now_of(connection, call, known.test_clock, lock=lock))
+    present = now_of(connection, call, known.test_clock, lock=lock)
+    now = whole_second(present if now is None else now)
     customer = customer_of(connection, call, params.customer, lock=lock)
     items, priced = new_items(connection, call, told, now)
     mode = params.billing_mode.type if params.billing_mode else default_mode(call)
