@@ -194,6 +194,18 @@ def test_balances(
         assert customer(ledger, scope).balance == balance
 
 
+def test_a_balance_is_in_one_currency(ledger: Ledger, scope: Scope) -> None:
+    """Given a customer who was billed in dollars, then euros leave the balance alone."""
+    finalized(ledger, scope, draft(ledger, scope, 5))
+    owing(ledger, scope, -500)
+    euros = finalized(ledger, scope, draft(ledger, scope, 700, currency="eur"))
+    assert (euros.amount_due, euros.starting_balance, euros.ending_balance) == (700, 0, 0)
+    changed(ledger, scope, room.void, euros)
+    credit = finalized(ledger, scope, draft(ledger, scope, -30, currency="eur"))
+    assert (credit.status, credit.amount_due, credit.ending_balance) == ("paid", 0, -30)
+    assert (customer(ledger, scope).balance, customer(ledger, scope).currency) == (-500, "usd")
+
+
 def test_paid_out_of_band(ledger: Ledger, scope: Scope) -> None:
     invoice = finalized(ledger, scope, draft(ledger, scope, auto_advance=True))
     paid = changed(ledger, scope, room.pay, invoice)

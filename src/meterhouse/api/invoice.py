@@ -7,7 +7,7 @@ What a reader may rely on:
   lines that were counted for it: where it has changed in the meantime, they are counted again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
+from meterhouse.api.subscription import shown as shown_subscriptions
 from meterhouse.billing.bill import totalled
 from meterhouse.billing.invoice import Invoice, Line, Segment
 from meterhouse.billing.price import Price
+from meterhouse.billing.subscription import Subscription
 from meterhouse.errors import OutdatedError
 from meterhouse.invoicing.bill import Stored
 from meterhouse.invoicing.present import present
@@ -31,10 +33,12 @@ from meterhouse.ledger import (
     invoices,
     prices,
     subscriptions,
+    test_clocks,
 )
 from meterhouse.ledger.customers import Customer
 from meterhouse.render.customer import render_customer
 from meterhouse.render.invoice import render_invoice
+from meterhouse.render.test_clock import render_test_clock
 from meterhouse.wire import envelope, invoice_errors
 from meterhouse.wire.expand import expanded
 from meterhouse.wire.page import list_object
@@ -71,6 +75,7 @@ EXPANDABLE = frozenset(
     }
 )
 EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in EXPANDABLE)
+_PARENT = "parent.subscription_details.subscription"
 
 # What becomes of an invoice in a transaction, at the instant of its time: how it is to be shown.
 Change = Callable[[sa.Connection, Stored, int], Stored]
@@ -110,7 +115,8 @@ async def locked(
         if counted is None:
             raise invoice_errors.no_such_invoice(call.ids[0], param)
         scope, invoice_id = call.scope.id, counted.invoice.id
-        now = present(connection, scope, counted.invoice.test_clock, call.now)
+        _, now = lock_time(connection, call, counted.invoice.customer)
+        subscription_of(connection, counted.invoice)
         invoice = invoices.find_invoice(connection, scope, invoice_id, lock=True)
         if invoice is None:
             raise invoice_errors.no_such_invoice(invoice_id, param)
@@ -151,18 +157,18 @@ def shown(
     listed: bool = False,
 ) -> list[dict[str, Any]]:
     """Return invoices as the request's version shows them, with what it wants expanded."""
-    wanted = expanded(expand, listed=listed)
+    paths = {path.removeprefix("data.") if listed else path for path in expand}
     livemode = call.scope.livemode
     named = {line.price for row in rows for line in row.lines if line.price is not None}
     known = prices_shown(connection, call, named)
-    documents = [
-        render_invoice(
-            _as_counted(row), row.lines, livemode=livemode, version=call.version, prices=known
+    documents = []
+    for row in rows:
+        invoice = _as_counted(row)
+        document = render_invoice(
+            invoice, row.lines, livemode=livemode, version=call.version, prices=known
         )
-        for row in rows
-    ]
-    for document in documents:
-        _expand(connection, call, document, wanted)
+        _expand(connection, call, invoice, document, paths)
+        documents.append(document)
     return documents
 
 
@@ -193,6 +199,15 @@ def lock_time(
     if known is not None:
         now = present(connection, scope, known.test_clock, call.now)
     return customers.find_customer(connection, scope, customer_id, lock=True), now
+
+
+def subscription_of(connection: sa.Connection, invoice: Invoice) -> Subscription | None:
+    """Return the subscription that an invoice is of, for nobody else to change until we commit."""
+    if invoice.subscription is None:
+        return None
+    return subscriptions.find_subscription(
+        connection, invoice.scope, invoice.subscription, lock=True
+    )
 
 
 def check_subscription(
@@ -248,14 +263,37 @@ def expand_customer(connection: sa.Connection, call: Call, document: dict[str, A
 
 
 def _expand(
-    connection: sa.Connection, call: Call, document: dict[str, Any], wanted: frozenset[str]
+    connection: sa.Connection,
+    call: Call,
+    invoice: Invoice,
+    document: dict[str, Any],
+    paths: Collection[str],
 ) -> None:
+    """Show objects in the places of their ids, as far as there are any."""
+    wanted = expanded(paths)
     if "customer" in wanted:
         expand_customer(connection, call, document)
-    if "payments" in wanted and call.version.date >= BASIL:
+    if "test_clock" in wanted and invoice.test_clock is not None:
+        clock = test_clocks.find_test_clock(connection, call.scope.id, invoice.test_clock)
+        document["test_clock"] = clock and render_test_clock(clock)
+    if call.version.date < BASIL:
+        if "subscription" in wanted:
+            document["subscription"] = _subscription(connection, call, invoice)
+        return
+    if "payments" in wanted:
         document["payments"] = list_object("/v1/invoice_payments", [], has_more=False)
-    if "confirmation_secret" in wanted and call.version.date >= BASIL:
+    if "confirmation_secret" in wanted:
         document["confirmation_secret"] = None
+    if document["parent"] and any(f"{path}.".startswith(f"{_PARENT}.") for path in paths):
+        details = document["parent"]["subscription_details"]
+        details["subscription"] = _subscription(connection, call, invoice)
+
+
+def _subscription(connection: sa.Connection, call: Call, invoice: Invoice) -> dict[str, Any] | None:
+    if invoice.subscription is None:
+        return None
+    found = subscriptions.find_subscription(connection, call.scope.id, invoice.subscription)
+    return shown_subscriptions(connection, call, [found], ())[0] if found else None
 
 
 async def _counted(call: Call, *, settled: bool) -> Stored | None:

@@ -15,8 +15,8 @@ What a reader may rely on:
 - What was billed before and has become less by now is credited to the customer first, where it is
   to be (`Segment.late`).
 - What a customer has to its credit, or owes from before, goes into the first invoice that is
-  finalized; what is left of a credit stays with the customer. An invoice that is voided gives back
-  what it took.
+  finalized in its currency; what is left of a credit stays with the customer. An invoice that is
+  voided gives back what it took.
 - Each change announces what it is, in the order of `docs/compatibility.md`.
 """
 
@@ -74,8 +74,8 @@ def pay(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> 
 def void(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     """Declare an open or uncollectible invoice void, and give back what it took of the balance."""
     taken = (invoice.ending_balance or 0) - invoice.starting_balance
-    if taken:
-        customer = _customer(connection, invoice)
+    customer = _customer(connection, invoice)
+    if taken and _in_its_currency(invoice, customer):
         restored = msgspec.structs.replace(customer, balance=customer.balance - taken)
         update_customer(connection, restored)
     voided = msgspec.structs.replace(invoice, status="void", voided_at=now, auto_advance=False)
@@ -106,25 +106,33 @@ def _opened(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int)
     customer = _customer(connection, invoice)
     invoice = with_page(cause, showing(connection, invoice, customer))
     number, sequence = _next_number(connection, invoice, customer)
-    owed = invoice.total + customer.balance
+    own = _in_its_currency(invoice, customer)
+    balance = customer.balance if own else 0
+    owed = invoice.total + balance
+    left = min(owed, 0)
     opened = msgspec.structs.replace(
         invoice,
         status="open",
         number=number,
         amount_due=max(owed, 0),
-        starting_balance=customer.balance,
-        ending_balance=min(owed, 0),
+        starting_balance=balance,
+        ending_balance=left,
         finalized_at=now,
         finalizes_at=None,
     )
     billed = msgspec.structs.replace(
         customer,
-        balance=min(owed, 0),
+        balance=left if own else customer.balance,
         currency=customer.currency or invoice.currency,
         next_invoice_sequence=sequence,
     )
     update_customer(connection, billed)
     return invoices.update_invoice(connection, opened)
+
+
+def _in_its_currency(invoice: Invoice, customer: Customer) -> bool:
+    """Tell whether an invoice is in the currency of its customer's balance."""
+    return customer.currency in (None, invoice.currency)
 
 
 def _next_number(

@@ -143,6 +143,12 @@ def due(
     return [_invoice(row) for row in rows.mappings()]
 
 
+def late(connection: sa.Connection, subscription: str) -> bool:
+    """Tell whether an invoice of a subscription is open still, and was told to be overdue."""
+    query = _invoices.where(invoices.c.subscription == subscription, invoices.c.status == "open")
+    return any(_invoice(row).overdue_told for row in connection.execute(query).mappings())
+
+
 def has_number(connection: sa.Connection, customer: str, number: str) -> bool:
     """Tell whether an invoice of a customer has a number."""
     query = sa.select(invoices.c.seq).where(

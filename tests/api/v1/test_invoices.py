@@ -81,7 +81,7 @@ def told(client: stripe.StripeClient, invoice: str) -> list[str]:
     return [
         event.type.removeprefix("invoice.")
         for event in reversed(events)
-        if event.data.object["id"] == invoice
+        if event.data.object.to_dict().get("id") == invoice
     ]
 
 

@@ -15,7 +15,9 @@ from meterhouse.billing.invoice import Invoice
 from meterhouse.errors import Refusal
 from meterhouse.invoicing import finalize as becoming
 from meterhouse.invoicing.bill import Stored
+from meterhouse.invoicing.recover import recover
 from meterhouse.invoicing.tell import tell
+from meterhouse.invoicing.turn import Terms, finalize_for
 from meterhouse.ledger.announce import Cause
 from meterhouse.wire import invoice_errors
 from meterhouse.wire.expand import check_expand
@@ -96,7 +98,7 @@ async def send(call: Call) -> Answer:
             raise invoice_errors.charged_not_sent()
         if before.invoice.status == "draft":
             before = _finalized(connection, call, before, now, auto_advance=False)
-        if before.invoice.status != "paid":
+        if before.invoice.status in ("open", "uncollectible"):
             tell(connection, call.cause, "sent", before.invoice, before.lines)
         call.note(connection, "invoice.sent", before.invoice.id)
         return before
@@ -125,7 +127,10 @@ def _finalized(
     invoice = before.invoice
     if auto_advance is not None:
         invoice = msgspec.structs.replace(invoice, auto_advance=auto_advance)
-    after = becoming.finalize(connection, call.cause, invoice, before.lines, before.segments, now)
+    subscription = common.subscription_of(connection, invoice)
+    after = finalize_for(
+        connection, call.cause, subscription, invoice, before.lines, before.segments, now
+    )
     call.note(connection, "invoice.finalized", after.id)
     return before._replace(invoice=after)
 
@@ -140,6 +145,9 @@ def _become(
 ) -> Stored:
     after = becomes(connection, call.cause, before.invoice, now)
     call.note(connection, f"invoice.{what}", after.id)
+    subscription = common.subscription_of(connection, after)
+    if subscription is not None:
+        recover(connection, call.cause, subscription, Terms.of(call.services.config))
     return before._replace(invoice=after)
 
 
