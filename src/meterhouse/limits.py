@@ -142,6 +142,14 @@ WINDOWS_CACHED_MAX = 16  # questions whose windows are kept
 USAGE_PERIODS_ITEMS_MAX = 1_000  # questions
 USAGE_PERIODS_PARTS_MAX = 16  # ranges that they are about
 
+# What usage would have cost.
+WHAT_IF_ITEMS_MAX = 10  # candidates
+WHAT_IF_WINDOWS_MAX = 36  # periods that a range is cut into
+WHAT_IF_CUSTOMERS_ITEMS_MAX = 100  # that are named
+WHAT_IF_ROWS_MAX = 200_000  # customers in a period, under a candidate, that are priced
+WHAT_IF_SHOWN_ROWS_MAX = 1_000  # customers in an answer
+WHAT_IF_MULTIPLIER_DIGITS_MAX = 6  # before its point, and behind it
+
 # Usage of all customers.
 USAGE_TOP_GROUPS_MAX = 1_000  # that have rows of their own beside "other"
 USAGE_BATCH_ROWS_MAX = 500_000  # of an answer, that are in memory

@@ -35,6 +35,7 @@ UNAUDITED = {
     "POST /v2/core/event_destinations/{id}/ping",
     "POST /meterhouse/v1/embed_tokens",
     "POST /meterhouse/v1/verification",
+    "POST /meterhouse/v1/what_if",
     "DELETE /meterhouse/v1/backup",
 }
 

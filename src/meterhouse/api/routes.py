@@ -26,6 +26,7 @@ from meterhouse.api.meterhouse import (
     status,
     usage,
     verification,
+    what_if,
 )
 from meterhouse.api.meterhouse import customers as customers_by_text
 from meterhouse.api.meterhouse import meter_events as raw_events
@@ -324,6 +325,9 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route("GET", "/meterhouse/v1/late_usage", "invoices", late_usage.list_)._replace(
         limit="meter_usage"
+    ),
+    _route("POST", "/meterhouse/v1/what_if", "invoices", what_if.create)._replace(
+        access="read", limit="meter_usage"
     ),
     _route("GET", _LINE + "/events", "invoices", invoice_lines.events),
     _route("GET", _LINE + "/breakdown", "invoices", invoice_lines.breakdown)._replace(

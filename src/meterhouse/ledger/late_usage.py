@@ -5,12 +5,13 @@ once, as it was counted last, with what has been charged for it in all. What was
 void, is left out. What ends last is first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Segment
+from meterhouse.billing.period import Period
 from meterhouse.ledger.invoice_segments import RANGE, segment_of
 from meterhouse.ledger.tables import invoice_segments as segments
 from meterhouse.ledger.tables import invoices
@@ -77,6 +78,30 @@ def read(
         )
         for row in connection.execute(query.limit(rows)).mappings()
     ]
+
+
+def billed_in(
+    connection: sa.Connection, scope: int, meters: Collection[str], range_: Period, currency: str
+) -> dict[str, int]:
+    """Return what customers were charged, by finalized invoices, for usage within a range.
+
+    Where a range of usage reaches beyond it, it is left out.
+    """
+    query = (
+        sa.select(segments.c.customer, sa.func.sum(segments.c.amount))
+        .join(invoices, invoices.c.id == segments.c.invoice)
+        .where(
+            segments.c.scope == scope,
+            segments.c.meter.in_(list(meters)),
+            segments.c.usage_start >= range_.start,
+            segments.c.usage_end.between(range_.start, range_.end),
+            invoices.c.currency == currency,
+            invoices.c.finalized_at.is_not(None),
+            invoices.c.status != "void",
+        )
+        .group_by(segments.c.customer)
+    )
+    return {customer: int(amount) for customer, amount in connection.execute(query)}
 
 
 def _query(scope: int) -> sa.Select[tuple[object, ...]]:

@@ -6,6 +6,7 @@ whether it is what all `other` groups come to, the values of its group in `group
 be told apart; its one value is empty.
 """
 
+from decimal import Decimal
 from string import Template
 from typing import Any
 
@@ -13,6 +14,7 @@ from meterhouse.limits import USAGE_BATCH_ROWS_MAX
 from meterhouse.metering.meter_usage import plan, windows_of
 from meterhouse.metering.overview import Overview
 from meterhouse.usage.selection import OF_ALL, OF_EACH, Parts, parts_of
+from meterhouse.usage.store import UsageStore
 
 # What each group comes to in each window; of the formula `last` one value of each customer.
 ADDED = Template("""
@@ -139,3 +141,13 @@ def _texts(overview: Overview, parts: Parts) -> dict[str, str]:
         cells = (text.format(column=one, place=place) for place, one in enumerate(columns))
         texts[name] = ", ".join(cells)
     return texts
+
+
+def usage_of_each(store: UsageStore, overview: Overview) -> list[tuple[str, Decimal]]:
+    """Return each customer's usage of the only meter of an overview, which has no windows.
+
+    More than `USAGE_BATCH_ROWS_MAX` rows tell that there are too many to tell them all.
+    """
+    found = store.columns(*answer(overview))
+    customers, usage = found["group_0"].to_pylist(), found["usage"].to_pylist()
+    return [(customer, Decimal(text)) for customer, text in zip(customers, usage, strict=True)]

@@ -249,6 +249,37 @@ def too_much_billed() -> Refusal:
     )
 
 
+def invalid_multiplier(text: str, digits_max: int) -> Refusal:
+    """Refuse what is no number to multiply usage by."""
+    return Refusal(
+        f"Invalid multiplier: {quote(text)}. It is a decimal that is not negative, with up to "
+        f"{digits_max} digits before its point and {digits_max} behind it.",
+        param="multiplier",
+    )
+
+
+def too_many_periods(periods_max: int) -> Refusal:
+    """Refuse a range that would be cut into too many periods."""
+    return Refusal(
+        f"The range has more than {periods_max} periods. Choose a longer interval, or a shorter "
+        "range.",
+        param="interval",
+    )
+
+
+def too_many_priced(rows_max: int) -> Refusal:
+    """Refuse to price the usage of too many customers at once."""
+    return Refusal(
+        f"There is usage of more than {rows_max} customers and periods to be priced. Ask about a "
+        "shorter range, fewer items, or some `customers`."
+    )
+
+
+def not_in_currency(price: str, currency: str, param: str) -> Refusal:
+    """Refuse a price that has no amount in a currency."""
+    return Refusal(f"The price '{quote(price)}' costs nothing in {currency}.", param=param)
+
+
 def not_acceptable() -> Refusal:
     """Refuse to answer in none of the formats that there are."""
     return Refusal(
