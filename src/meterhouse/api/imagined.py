@@ -5,14 +5,13 @@ cannot be previewed either. Only prices may be imagined that there are not.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
 import sqlalchemy as sa
 from msgspec.structs import replace
 
 from meterhouse.api.call import Call
-from meterhouse.api.invoice_item import check_item, tells_cost, told
+from meterhouse.api.invoice_item import blank_item, check_item, tells_cost, told
 from meterhouse.api.preview import DetailsParams, InvoiceItemParams, ItemParams, PreviewParams
 from meterhouse.api.price import AmountParams, default_price_of
 from meterhouse.api.subscribed import Told, recurrences
@@ -28,7 +27,6 @@ from meterhouse.api.v1.subscription_changes import (
 )
 from meterhouse.api.v1.subscriptions import SubscriptionCreate, begun
 from meterhouse.billing.invoice import InvoiceItem
-from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Subscription, overdue
 from meterhouse.invoicing.bill import waiting_for
@@ -278,20 +276,5 @@ def _as_amount(params: InvoiceItemParams) -> InvoiceItemParams:
 
 
 def _blank(one: Subscription, now: int) -> InvoiceItem:
-    return InvoiceItem(
-        id=new_id("ii"),
-        scope=one.scope,
-        customer=one.customer,
-        subscription=one.id or None,
-        subscription_item=None,
-        invoice=None,
-        test_clock=one.test_clock,
-        currency=one.currency,
-        description=None,
-        amount=0,
-        quantity=Decimal(1),
-        unit_amount=Decimal(0),
-        price=None,
-        period=Period(now, now),
-        created=now,
-    )
+    item = blank_item(one.scope, one.customer, one.test_clock, one.currency, now)
+    return replace(item, subscription=one.id or None)

@@ -24,6 +24,7 @@ from meterhouse.billing.price import Price, TaxBehavior
 from meterhouse.invoicing.bill import catalog_of
 from meterhouse.ledger import prices, products
 from meterhouse.wire import envelope, invoice_errors, price_errors
+from meterhouse.wire.ids import new_id
 from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.param_errors import exclusive_params
 from meterhouse.wire.params import (
@@ -97,6 +98,29 @@ class _Cost(NamedTuple):
     unit_amount: Decimal
     price: str | None = None
     product: str | None = None
+
+
+def blank_item(
+    scope: int, customer: str, test_clock: str | None, currency: str, now: int
+) -> InvoiceItem:
+    """Return a new item of a customer, which nobody has told anything of."""
+    return InvoiceItem(
+        id=new_id("ii"),
+        scope=scope,
+        customer=customer,
+        subscription=None,
+        subscription_item=None,
+        invoice=None,
+        test_clock=test_clock,
+        currency=currency,
+        description=None,
+        amount=0,
+        quantity=Decimal(1),
+        unit_amount=Decimal(0),
+        price=None,
+        period=Period(now, now),
+        created=now,
+    )
 
 
 def check_item(params: ItemWrite) -> None:

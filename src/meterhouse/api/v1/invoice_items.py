@@ -1,14 +1,15 @@
 """`/v1/invoiceitems` (https://docs.stripe.com/api/invoiceitems)."""
 
-from decimal import Decimal
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from meterhouse.api import invoice as common
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.invoice_item import (
     ItemWrite,
+    blank_item,
     check_item,
     currency_of,
     line_of,
@@ -18,7 +19,6 @@ from meterhouse.api.invoice_item import (
 from meterhouse.api.once import once
 from meterhouse.api.price import read_currency
 from meterhouse.billing.invoice import InvoiceItem
-from meterhouse.billing.period import Period
 from meterhouse.invoicing.bill import Stored
 from meterhouse.ledger import invoice_items, prices
 from meterhouse.ledger.announce import announce
@@ -156,23 +156,8 @@ async def list_(call: Call) -> Answer:
 def _new(
     call: Call, params: ItemCreate, customer: Customer, currency: str, now: int
 ) -> InvoiceItem:
-    return InvoiceItem(
-        id=new_id("ii"),
-        scope=call.scope.id,
-        customer=customer.id,
-        subscription=params.subscription,
-        subscription_item=None,
-        invoice=params.invoice,
-        test_clock=customer.test_clock,
-        currency=currency,
-        description=None,
-        amount=0,
-        quantity=Decimal(1),
-        unit_amount=Decimal(0),
-        price=None,
-        period=Period(now, now),
-        created=now,
-    )
+    item = blank_item(call.scope.id, customer.id, customer.test_clock, currency, now)
+    return msgspec.structs.replace(item, subscription=params.subscription, invoice=params.invoice)
 
 
 def _currency(

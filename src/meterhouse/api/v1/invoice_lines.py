@@ -5,7 +5,6 @@ subscription owes stays as it is counted, but for what is written onto it.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,9 +14,8 @@ from msgspec import UNSET, UnsetType
 from meterhouse import limits
 from meterhouse.api import invoice as common
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.invoice_item import ItemWrite, check_item, line_of, tells_cost, told
+from meterhouse.api.invoice_item import ItemWrite, blank_item, check_item, line_of, tells_cost, told
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line
-from meterhouse.billing.period import Period
 from meterhouse.invoicing.bill import Stored
 from meterhouse.ledger import invoice_items
 from meterhouse.render.invoice import render_line
@@ -212,23 +210,8 @@ def _waiting(
 
 
 def _new_item(invoice: Invoice, now: int) -> InvoiceItem:
-    return InvoiceItem(
-        id=new_id("ii"),
-        scope=invoice.scope,
-        customer=invoice.customer,
-        subscription=None,
-        subscription_item=None,
-        invoice=invoice.id,
-        test_clock=invoice.test_clock,
-        currency=invoice.currency,
-        description=None,
-        amount=0,
-        quantity=Decimal(1),
-        unit_amount=Decimal(0),
-        price=None,
-        period=Period(now, now),
-        created=now,
-    )
+    item = blank_item(invoice.scope, invoice.customer, invoice.test_clock, invoice.currency, now)
+    return msgspec.structs.replace(item, invoice=invoice.id)
 
 
 def _changed(connection: sa.Connection, call: Call, line: Line, params: ItemWrite) -> Line:

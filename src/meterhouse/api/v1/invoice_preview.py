@@ -18,14 +18,15 @@ from meterhouse.api.preview import (
     read_upcoming,
     read_upcoming_lines,
 )
+from meterhouse.api.subscription import customer_of
 from meterhouse.billing.subscription import Subscription
 from meterhouse.invoicing.present import shown_at
 from meterhouse.invoicing.preview import Preview, Previewed, next_of, previewed
 from meterhouse.invoicing.turn import Terms
-from meterhouse.ledger import customers, subscriptions
+from meterhouse.ledger import subscriptions
 from meterhouse.ledger.customers import Customer
 from meterhouse.render.preview import render_preview, render_preview_lines
-from meterhouse.wire import envelope, invoice_errors, preview_errors, subscription_errors
+from meterhouse.wire import envelope, invoice_errors, preview_errors
 from meterhouse.wire.expand import check_expand, expanded
 from meterhouse.wire.page import cut_page, list_object
 from meterhouse.wire.version import BASIL
@@ -139,10 +140,7 @@ def _customer(
     named = subscription.customer if subscription else params.customer
     if named is None:
         raise preview_errors.nobody()
-    customer = customers.find_customer(connection, call.scope.id, named)
-    if customer is None or customer.deleted_at is not None:
-        raise subscription_errors.no_such_customer(named)
-    return customer
+    return customer_of(connection, call, named, lock=False)
 
 
 def _soonest(connection: sa.Connection, call: Call, customer: Customer) -> Subscription | None:
