@@ -178,3 +178,15 @@ def test_what_goes_wrong_is_still_billed_right(team: Team) -> None:
     assert (ended.status, ended.ended_at) == ("canceled", END)
     team.advance(END + 100 * DAY)
     assert len(team.invoices()) == 1
+
+
+def test_a_clock_that_is_deleted_ends_what_lived_by_it(team: Team) -> None:
+    subscription = team.subscribe(team.price(unit_amount=10))
+    team.use("5")
+    assert [one.id for one in team.v1.subscriptions.list().data] == []
+    listed = team.v1.subscriptions.list({"test_clock": team.clock}).data
+    assert [one.id for one in listed] == [subscription.id]
+    team.v1.test_helpers.test_clocks.delete(team.clock)
+    ended = team.v1.subscriptions.retrieve(subscription.id)
+    assert (ended.status, ended.ended_at) == ("canceled", BEGIN)
+    assert team.v1.customers.retrieve(team.customer).to_dict()["deleted"] is True

@@ -65,6 +65,7 @@ def subscribe(ledger: Ledger, scope: int, *ids: str) -> None:
             "scope": scope,
             "customer": "cus_1",
             "status": "active",
+            "collection": "charge_automatically",
             "revision": 0,
             "metadata": {},
             "details": {},

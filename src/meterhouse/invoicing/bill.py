@@ -12,6 +12,7 @@ make its lines (`invoicing.recount`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from meterhouse.billing.price import Price, Recurrence
 from meterhouse.billing.subscription import Subscription
 from meterhouse.ledger import (
     invoice_items,
+    memo,
     prices,
     products,
     subscriptions,
@@ -45,10 +47,22 @@ def catalog_of(
     imagined: Sequence[Price] = (),
 ) -> Catalog:
     """Return these prices and their products; `imagined` are prices that the ledger lacks."""
-    found = prices.by_ids(connection, scope, set(price_ids))
+    found = prices_of(connection, scope, price_ids)
     found |= {price.id: price for price in imagined}
     sold = {price.product for price in found.values()}
-    return Catalog(found, products.by_ids(connection, scope, sold))
+    products_of = partial(products.by_ids, connection, scope)
+    return Catalog(
+        found, memo.remembered_by_ids(connection, f"products {scope}", sold, products_of)
+    )
+
+
+def prices_of(connection: sa.Connection, scope: int, price_ids: Iterable[str]) -> dict[str, Price]:
+    """Return the prices of a scope that have these ids, of which many subscriptions name the same.
+
+    Nothing that bills changes a price or a product.
+    """
+    read = partial(prices.by_ids, connection, scope)
+    return memo.remembered_by_ids(connection, f"prices {scope}", set(price_ids), read)
 
 
 def recurrences_of(
@@ -56,7 +70,7 @@ def recurrences_of(
 ) -> Mapping[str, Recurrence]:
     """Return how often each price of a subscription is billed."""
     ids = {item.price for item in subscription.items}
-    found = prices.by_ids(connection, subscription.scope, ids)
+    found = prices_of(connection, subscription.scope, ids)
     return {id_: price.recurring.recurrence for id_, price in found.items() if price.recurring}
 
 

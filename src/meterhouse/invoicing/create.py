@@ -47,8 +47,8 @@ def create_invoice(
     invoices.create_invoice(connection, invoice)
     billed = {line.invoice_item for line in lines} | {one.invoice_item for one in segments}
     invoice_items.assign(connection, [id_ for id_ in billed if id_ is not None], invoice.id)
-    invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
-    invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
+    invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines, new=True)
+    invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments, new=True)
     tell(connection, cause, "created", invoice, lines)
     return invoice
 

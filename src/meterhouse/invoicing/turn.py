@@ -46,11 +46,11 @@ from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import Step, Subscription, next_step
 from meterhouse.config import Config
 from meterhouse.errors import OutdatedError
-from meterhouse.invoicing.bill import late_usage, of_change
+from meterhouse.invoicing.bill import late_usage, of_change, prices_of
 from meterhouse.invoicing.create import create_invoice
 from meterhouse.invoicing.finalize import finalize, mark_uncollectible, void
 from meterhouse.invoicing.recount import names
-from meterhouse.ledger import invoice_items, invoice_segments, prices, subscriptions
+from meterhouse.ledger import invoice_items, invoice_segments, subscriptions
 from meterhouse.ledger.announce import Cause, announce
 from meterhouse.limits import LATE_USAGE_DAYS_MAX
 from meterhouse.render.invoice import render_invoice_item
@@ -228,7 +228,7 @@ def tell_of_subscription(
 ) -> None:
     """Announce `customer.subscription.<event>`; `before` is what it was, where it is updated."""
     named = {item.price for item in (*one.items, *(before.items if before else ()))}
-    known = prices.by_ids(connection, one.scope, named)
+    known = prices_of(connection, one.scope, named)
     livemode = cause.scope.livemode
     announce(
         connection,
@@ -294,7 +294,7 @@ def put_aside(subscription: Subscription, stretch: Stretch, now: int) -> Invoice
 
 
 def _tell_of_items(connection: sa.Connection, cause: Cause, items: Sequence[InvoiceItem]) -> None:
-    known = prices.by_ids(connection, cause.scope.id, {item.price or "" for item in items})
+    known = prices_of(connection, cause.scope.id, {item.price or "" for item in items})
     for item in items:
         announce(
             connection,

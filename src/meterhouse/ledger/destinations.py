@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.ledger import memo
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import accounts, destinations, scopes
 from meterhouse.wire.event_type import matches
@@ -106,6 +107,7 @@ def create_destination(connection: sa.Connection, destination: Destination) -> b
     if connection.execute(counted).scalar_one() >= limits.DESTINATIONS_MAX:
         return False
     connection.execute(sa.insert(destinations), msgspec.structs.asdict(destination))
+    memo.forget(connection)
     return True
 
 
@@ -129,6 +131,7 @@ def update_destination(connection: sa.Connection, destination: Destination) -> N
         .where(destinations.c.id == destination.id)
         .values(**msgspec.structs.asdict(destination))
     )
+    memo.forget(connection)
 
 
 def list_destinations(
@@ -149,9 +152,14 @@ def subscribed(connection: sa.Connection, scope: int, type_: str, payload: Paylo
     They are those of the scope itself, and those of the platform that listen to its accounts.
     """
     wanted = {"wanted_scope": scope, "wanted_payload": payload}
+    listening = memo.remembered(
+        connection,
+        ("listening", scope, payload),
+        lambda: connection.execute(_listening, wanted).all(),
+    )
     return [
         row.id
-        for row in connection.execute(_listening, wanted)
+        for row in listening
         if ("@self" if row.scope == scope else "@accounts") in row.events_from
         and matches(row.enabled_events, type_)
     ]

@@ -25,11 +25,20 @@ _lines = (
 
 
 def put_lines(
-    connection: sa.Connection, scope: int, invoice_id: str, lines: Sequence[Line]
+    connection: sa.Connection,
+    scope: int,
+    invoice_id: str,
+    lines: Sequence[Line],
+    *,
+    new: bool = False,
 ) -> None:
-    """Store these as all the lines of a draft; raises `ValueError` for a finalized invoice."""
-    require_draft(connection, invoice_id)
-    connection.execute(sa.delete(invoice_lines).where(invoice_lines.c.invoice == invoice_id))
+    """Store these as all the lines of a draft; raises `ValueError` for a finalized invoice.
+
+    One that is `new` has none yet.
+    """
+    if not new:
+        require_draft(connection, invoice_id)
+        connection.execute(sa.delete(invoice_lines).where(invoice_lines.c.invoice == invoice_id))
     if lines:
         rows = [_row(scope, invoice_id, place, line) for place, line in enumerate(lines)]
         connection.execute(sa.insert(invoice_lines), rows)

@@ -41,11 +41,22 @@ _billed = (
 
 
 def put_segments(
-    connection: sa.Connection, scope: int, invoice_id: str, segments: Sequence[Segment]
+    connection: sa.Connection,
+    scope: int,
+    invoice_id: str,
+    segments: Sequence[Segment],
+    *,
+    new: bool = False,
 ) -> None:
-    """Store these as all the segments of a draft; raises `ValueError` for a finalized invoice."""
-    require_draft(connection, invoice_id)
-    connection.execute(sa.delete(invoice_segments).where(invoice_segments.c.invoice == invoice_id))
+    """Store these as all the segments of a draft; raises `ValueError` for a finalized invoice.
+
+    One that is `new` has none yet.
+    """
+    if not new:
+        require_draft(connection, invoice_id)
+        connection.execute(
+            sa.delete(invoice_segments).where(invoice_segments.c.invoice == invoice_id)
+        )
     if segments:
         rows = [_row(scope, invoice_id, segment) for segment in segments]
         connection.execute(sa.insert(invoice_segments), rows)
