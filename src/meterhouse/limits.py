@@ -447,6 +447,7 @@ DASHBOARD_METER_ITEMS_MAX = 1_000  # that a page looks through
 CHART_WINDOWS_MAX = 800  # bars; beyond it the next larger window is drawn
 CHART_GROUPS_DEFAULT = 6
 CHART_GROUPS_MAX = 12
+REVENUE_WINDOWS_MAX = 120  # of an answer: months
 STATEMENT_LINES_MAX = 250  # that the page of an invoice and its PDF show
 SIMULATED_DIGITS_MAX = 15  # before the point, of a usage whose cost is asked for
 

@@ -400,6 +400,7 @@ invoices = sa.Table(
     sa.UniqueConstraint("customer", "number"),
 )
 sa.Index("ix_invoices_scope_seq", invoices.c.scope, invoices.c.seq)
+sa.Index("ix_invoices_scope_finalized_at", invoices.c.scope, invoices.c.finalized_at)
 sa.Index("ix_invoices_customer_seq", invoices.c.customer, invoices.c.seq)
 sa.Index("ix_invoices_subscription_seq", invoices.c.subscription, invoices.c.seq)
 sa.Index("ix_invoices_test_clock_due", invoices.c.test_clock, invoices.c.due)

@@ -231,6 +231,11 @@ def too_many_rows(rows_max: int, window: str = "value_grouping_window") -> Refus
     )
 
 
+def too_many_months(months_max: int) -> Refusal:
+    """Refuse to add up so long a time."""
+    return Refusal(f"The range would have more than {months_max} months.", param="ends_at")
+
+
 def top_without_groups() -> Refusal:
     """Refuse the most used of groups where nothing is told apart."""
     return Refusal("Invalid top: nothing is grouped by.", param="top")

@@ -105,6 +105,7 @@ def _invoices() -> None:
         sa.UniqueConstraint("id", name="uq_invoices_id"),
     )
     op.create_index("ix_invoices_customer_seq", "invoices", ["customer", "seq"])
+    op.create_index("ix_invoices_scope_finalized_at", "invoices", ["scope", "finalized_at"])
     op.create_index("ix_invoices_scope_seq", "invoices", ["scope", "seq"])
     op.create_index("ix_invoices_subscription_seq", "invoices", ["subscription", "seq"])
     op.create_index("ix_invoices_test_clock_due", "invoices", ["test_clock", "due"])
