@@ -6,9 +6,10 @@ The server is the real one. Each test ends with a console that has told of no er
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -37,12 +38,28 @@ class Site:
     meter: str
     customer: str
     price: str = ""
+    invoice: str = ""
+    line: str = ""
+    clock: str = ""
 
     def post(self, path: str, **details: Any) -> dict[str, Any]:
         answer = httpx.post(self.server.url + path, auth=(TEST_KEY, ""), trust_env=False, **details)
         assert answer.status_code == 200, answer.text
         made: dict[str, Any] = answer.json()
         return made
+
+    def bill(self) -> dict[str, Any]:
+        """Subscribe the customer as of yesterday, whose usage is invoiced at once."""
+        form = {
+            "customer": self.customer,
+            "items[0][price]": self.price,
+            "backdate_start_date": str(int(time.time()) - 86_400),
+        }
+        made = self.post("/v1/subscriptions", data=form)["latest_invoice"]
+        asked = {"auth": (TEST_KEY, ""), "trust_env": False}
+        found = httpx.get(f"{self.server.url}/v1/invoices/{made}", **asked)  # type: ignore[arg-type]
+        invoice: dict[str, Any] = found.json()
+        return invoice
 
     def send(self, *identifiers: str, event_name: str = "tokens", value: str = "1234.5") -> None:
         """Send events; return once they are judged, as a strong read tells."""
@@ -93,7 +110,8 @@ def browser() -> Iterator[Browser]:
 def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
     data_dir = tmp_path_factory.mktemp("dashboard")
     make_user(data_dir)
-    with serving(data_dir, embed_origins="http://localhost:*") as server:
+    settings = {"embed_origins": "http://localhost:*", "public_url": "https://b.example"}
+    with serving(data_dir, **settings) as server:
         page = browser.new_page()
         page.goto(f"{server.url}/dashboard")
         sign_in(page, "a wrong password")
@@ -114,10 +132,15 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
         )["id"]
         price = began.post("/v1/prices", data=tiered(meter))["id"]
         ready = Site(server, began.home, began.state, meter, customer, price)
+        clock = began.post(
+            "/v1/test_helpers/test_clocks", data={"frozen_time": "1798000000", "name": "A month"}
+        )["id"]
         ready.send("one", "two", "three")
         ready.send("lost-1", "lost-2", event_name="mystery")
         ready.send("wordy", value="many")
-        yield ready
+        invoice = ready.bill()
+        line = invoice["lines"]["data"][0]["id"]
+        yield replace(ready, invoice=invoice["id"], line=line, clock=clock)
 
 
 @pytest.fixture
@@ -309,6 +332,47 @@ def test_a_price_is_made_and_simulated(page: Page, site: Site) -> None:
     expect(page.get_by_role("button", name="Activate")).to_be_visible()
 
 
+def test_an_invoice_is_printed_by_whoever_pays_it(browser: Browser, site: Site) -> None:
+    """On paper there is the invoice and nothing else; a line is as wide as the paper."""
+    asked = {"auth": (TEST_KEY, ""), "trust_env": False}
+    told = httpx.get(f"{site.server.url}/v1/invoices/{site.invoice}", **asked).json()  # type: ignore[arg-type]
+    page = browser.new_page(viewport={"width": 390, "height": 844}, bypass_csp=True)
+    page.goto(site.server.url + urlsplit(told["hosted_invoice_url"]).path)
+    expect(page.get_by_role("heading", name=f"Invoice {told['number']}")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if AXE.exists():
+        page.add_script_tag(path=AXE)
+        assert [serious(page, "light"), serious(page, "dark")] == [[], []]
+    with page.expect_download() as kept:
+        page.get_by_role("link", name="PDF").click()
+    assert kept.value.path().read_bytes().startswith(b"%PDF")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("link", name="PDF")).not_to_be_visible()
+    expect(page.get_by_role("article")).to_be_visible()
+    page.context.close()
+
+
+def test_a_clock_is_advanced_and_watched(page: Page, site: Site) -> None:
+    customer = site.post("/v1/customers", data={"name": "Clocked", "test_clock": site.clock})["id"]
+    items = {"customer": customer, "items[0][price]": site.price}
+    site.post("/v1/subscriptions", data=items)
+    page.goto(f"{site.home}/billing/clocks/{site.clock}")
+    expect(page.get_by_text("No invoices.")).to_be_visible()
+    page.get_by_role("button", name="By a month").click()
+    expect(page.get_by_role("link", name="Draft")).to_be_visible()
+    page.get_by_role("button", name="By a day").click()
+    expect(page.get_by_text("$9.00").first).to_be_visible()
+    expect(page.locator(".badge", has_text="open")).to_be_visible()
+
+
+def test_what_comes_next_keeps_itself_up_to_date(page: Page, site: Site) -> None:
+    page.goto(f"{site.home}/customers/{site.customer}")
+    upcoming = page.locator("section.card", has_text="Upcoming invoice")
+    expect(upcoming.locator(".total")).to_have_text("$9.00")
+    site.send(f"upcoming-{time.monotonic_ns()}", value="2000")
+    expect(upcoming.locator(".total")).not_to_have_text("$9.00")
+
+
 def test_an_embedded_chart_shows_one_customer(page: Page, site: Site) -> None:
     token = site.post(
         "/meterhouse/v1/embed_tokens",
@@ -422,6 +486,12 @@ def test_what_is_live_goes_when_its_session_ends(browser: Browser, site: Site) -
         "/errors/resend?code=no_meter&event_name=mystery",
         "/billing/prices",
         "/billing/prices/{price}",
+        "/billing/invoices",
+        "/billing/invoices/{invoice}",
+        "/billing/invoices/{invoice}/lines/{line}",
+        "/billing/revenue",
+        "/billing/clocks",
+        "/billing/clocks/{clock}",
         "/developers/logs",
         "/developers/destinations",
         "/developers/keys",

@@ -1,7 +1,8 @@
-"""`meterhouse demo`: a month of an AI product's usage, sent to a running server.
+"""`meterhouse demo`: a month of an AI product's usage, sent to a running server, and billed.
 
-It makes what is missing of the demo's customers and meters, and sends the events of
-`demo_traffic` through the meter event stream, over several connections.
+It makes what is missing of the demo's customers and meters, sends the events of `demo_traffic`
+through the meter event stream, over several connections, and subscribes the customers to the
+prices of `demo_billing`.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from rich.text import Text
 
 from meterhouse import limits
 from meterhouse.cli.client import AccountId, ApiKey, Client, Target, Url, connected, find
+from meterhouse.cli.demo_billing import make_prices, subscribe
 from meterhouse.cli.demo_traffic import COMPANIES, METERS, DemoMeter, Event, Traffic
 from meterhouse.cli.options import DataDir
 from meterhouse.cli.output import print_table, remark
@@ -56,7 +58,7 @@ def demo(
     api_key: ApiKey = None,
     account: AccountId = None,
 ) -> None:
-    """Send 30 days of invented usage of an AI product to a running server, in test mode.
+    """Send a month of invented usage of an AI product to a running server, in test mode; bill it.
 
     A second run with the same seed counts nothing twice.
     """
@@ -67,13 +69,21 @@ def demo(
     started = time.perf_counter()
     with _with_key(target) as keyed, connected(keyed) as client:
         customers = _customers(client)
-        _make_meters(client)
+        meters = _meters(client)
         before = client.get(_STATUS)
         traffic = Traffic(seed, events, now).events(customers)
         asyncio.run(_send(keyed, traffic, events))
         counted = _counted(client, before)
+        prices = make_prices(client, meters)
+        subscribed = subscribe(client, list(customers.values()), prices, int(now.timestamp()))
     seconds = time.perf_counter() - started
-    _report(find(target).base_url, counted, events, seconds)
+    made = {
+        "customers": len(COMPANIES),
+        "meters": len(METERS),
+        "prices": len(prices),
+        "subscriptions": subscribed,
+    }
+    _report(find(target).base_url, made | {"events": events} | counted, seconds)
 
 
 @contextmanager
@@ -100,28 +110,32 @@ def _customers(client: Client) -> dict[str, str]:
     return ids
 
 
-def _make_meters(client: Client) -> None:
-    """Make the meters that are missing."""
+def _meters(client: Client) -> dict[str, str]:
+    """Return the id of each meter by its event name; make those that are missing."""
+    ids: dict[str, str] = {}
     for meter in METERS:
-        if not _has_meter(client, meter):
-            form: dict[str, Any] = {
-                "display_name": meter.display_name,
-                "event_name": meter.event_name,
-                "default_aggregation[formula]": meter.formula,
-                "dimension_payload_keys[]": list(meter.dimensions),
-            }
-            client.post_form("/v1/billing/meters", form)
+        form: dict[str, Any] = {
+            "display_name": meter.display_name,
+            "event_name": meter.event_name,
+            "default_aggregation[formula]": meter.formula,
+            "dimension_payload_keys[]": list(meter.dimensions),
+        }
+        found = _find_meter(client, meter) or client.post_form("/v1/billing/meters", form)
+        ids[meter.event_name] = found["id"]
+    return ids
 
 
-def _has_meter(client: Client, meter: DemoMeter) -> bool:
+def _find_meter(client: Client, meter: DemoMeter) -> dict[str, Any] | None:
     """Look through the active meters, page by page."""
     params: dict[str, Any] = {"status": "active", "limit": limits.PAGE_LIMIT_MAX}
     while True:
         page = client.get("/v1/billing/meters", params)
-        if any(one["event_name"] == meter.event_name for one in page["data"]):
-            return True
+        for one in page["data"]:
+            if one["event_name"] == meter.event_name:
+                found: dict[str, Any] = one
+                return found
         if not page["has_more"]:
-            return False
+            return None
         params["starting_after"] = page["data"][-1]["id"]
 
 
@@ -182,11 +196,12 @@ def _counted(client: Client, before: dict[str, Any]) -> dict[str, int]:
     return {name: status[name] - before[name] for name in _OUTCOMES}
 
 
-def _report(url: str, counted: dict[str, int], events: int, seconds: float) -> None:
-    names = ("customers", "meters", "events", *_OUTCOMES)
-    numbers = (len(COMPANIES), len(METERS), events, *counted.values())
-    print_table(names, [[str(number) for number in numbers]])
-    remark(f"Sent in {seconds:.1f} s. What to look at next:")
+def _report(url: str, counted: dict[str, int], seconds: float) -> None:
+    print_table(list(counted), [[str(number) for number in counted.values()]])
+    remark(f"Sent and billed in {seconds:.1f} s. What to look at next:")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for command in (f"{url}/dashboard", "meterhouse events list --outcome rejected"):
+    for command in (
+        f"{url}/dashboard (usage, and Billing: prices, invoices, revenue)",
+        "meterhouse events list --outcome rejected",
+    ):
         console.print(Text(f"  {command}", style="cyan"))

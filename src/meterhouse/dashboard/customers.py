@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from meterhouse import limits
-from meterhouse.dashboard import usage
+from meterhouse.dashboard import billing, usage
 from meterhouse.dashboard.client import path_part
 from meterhouse.dashboard.question import read_question, span
 from meterhouse.dashboard.visit import Visit
@@ -33,7 +33,7 @@ async def list_(visit: Visit) -> Response:
 
 
 async def show(visit: Visit) -> Response:
-    """Show a customer: a chart, the totals of every meter, the latest events."""
+    """Show a customer: a chart, the totals of every meter, the latest events, what is billed."""
     id_ = visit.named("id")
     customer, meters = await asyncio.gather(visit.get(f"{_PATH}/{path_part(id_)}"), visit.meters())
     drawing = usage.section(visit, meters, f"customers/{id_}", customer=id_)
@@ -41,13 +41,22 @@ async def show(visit: Visit) -> Response:
         return visit.page("_usage.html", here="customers", **await drawing)
     question = read_question(visit.request.query_params.multi_items())
     whole = span(question, visit.clock.now())
-    found, totals, events = await asyncio.gather(
+    found, totals, events, bills, upcoming = await asyncio.gather(
         drawing,
         _totals(visit, id_, meters, whole.start // 1000, whole.end // 1000),
         visit.items("/meterhouse/v1/meter_events", [("customer", id_), ("limit", _RECENT)]),
+        billing.of_customer(visit, id_),
+        billing.upcoming(visit, id_),
     )
     return visit.page(
-        "customer.html", here="customers", customer=customer, totals=totals, events=events, **found
+        "customer.html",
+        here="customers",
+        customer=customer,
+        totals=totals,
+        events=events,
+        bills=bills,
+        upcoming=upcoming,
+        **found,
     )
 
 

@@ -99,7 +99,8 @@ class _Page:
         """Write which invoice it is, of whom, for whom."""
         self._write(f"Invoice {statement.title}", size=_LARGE, bold=True)
         self._pdf.ln(2)
-        self._write(statement.seller, bold=True)
+        if statement.seller:
+            self._write(statement.seller, bold=True)
         for name, text in [("Status", statement.status.capitalize()), *statement.facts]:
             self._write(f"{name}: {text}", soft=True)
         self._pdf.ln(4)

@@ -82,9 +82,10 @@ def title(price: dict[str, Any]) -> str:
     """Say in short what a price is: `$0.04 / month`, `3 graduated tiers / month`."""
     pricing, recurrence = simulator.pricing_of(price), simulator.recurrence_of(price)
     often = f" {every(recurrence)}" if recurrence else " once"
-    if pricing.tiers:
+    if pricing.tiers_mode:
+        count = f"{len(pricing.tiers)} " if pricing.tiers else ""  # the object may not show them
         tiers = "tier" if len(pricing.tiers) == 1 else "tiers"
-        return f"{len(pricing.tiers)} {pricing.tiers_mode} {tiers}{often}"
+        return f"{count}{pricing.tiers_mode} {tiers}{often}"
     return f"{money(pricing.unit_amount, pricing.currency)}{packages(pricing)}{often}"
 
 

@@ -19,6 +19,7 @@ from meterhouse.dashboard import assets, show
 from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.client import Api, ApiError, Asker, Pairs, Space, path_part
 from meterhouse.dashboard.live import Live
+from meterhouse.dashboard.printer import Printer
 from meterhouse.dashboard.session import Session, Sessions
 from meterhouse.dashboard.streaming import SignedOut
 from meterhouse.gone import Receive
@@ -64,6 +65,7 @@ class Visit:
     space: Space
     accounts: list[dict[str, Any]]
     api: Api
+    printer: Printer
     live: Live
     watch: Watch
     clock: Clock

@@ -40,12 +40,13 @@ class Present(NamedTuple):
     """The time in which steps are taken.
 
     What happens to what lives by `test_clock` happens when it is due, all else `now`, which is what
-    the machine's clock says.
+    the machine's clock says. `pages` is the URL that the links to invoices begin with.
     """
 
     now: int
     test_clock: str | None
     scopes: Mapping[int, Scope]
+    pages: str = ""
 
     def at(self, due: int) -> int:
         """Return when that happens which was due at an instant."""
@@ -53,7 +54,7 @@ class Present(NamedTuple):
 
     def cause(self, scope: int) -> Cause:
         """Return what brings it about, as events tell it."""
-        return Cause(self.scopes[scope], self.now)
+        return Cause(self.scopes[scope], self.now, pages=self.pages)
 
 
 class Planned(NamedTuple):

@@ -65,11 +65,13 @@ class Terms(NamedTuple):
     """How long before a period's end it is told, and how long a draft stays one: milliseconds.
 
     `late` is what becomes of usage that has changed since it was billed; None: nothing.
+    `pages` is the URL that the links to invoices begin with.
     """
 
     notice: int
     delay: int
     late: LateUsage | None = None
+    pages: str = ""
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -78,6 +80,7 @@ class Terms(NamedTuple):
             config.invoice_upcoming_days * _DAY_MILLISECONDS,
             config.invoice_finalization_delay * 1000,
             None if config.late_usage == "report" else config.late_usage,
+            config.pages,
         )
 
 

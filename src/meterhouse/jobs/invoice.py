@@ -104,7 +104,7 @@ class Invoicer(Worker):
     async def _present(self, test_clock: str | None) -> Present:
         scopes = await self._stores.read(accounts.scopes_by_id)
         now = self._timekeeper.now() if test_clock is None else self._clock.now()
-        return Present(now, test_clock, scopes)
+        return Present(now, test_clock, scopes, self._terms.pages)
 
     async def _play(self, present: Present, until: int) -> bool:
         """Do some of what is due by an instant; False where nothing is that does not fail."""

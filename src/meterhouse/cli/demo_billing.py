@@ -1,0 +1,96 @@
+"""What the demo's usage costs: a price for each meter, and a subscription for each company.
+
+What is there already, by the prices' lookup keys and the customers' subscriptions, stays as it is.
+Some companies are invoiced at once, and most of those have paid; the others see their month in the
+invoice that comes next.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meterhouse import limits
+from meterhouse.cli.client import Client
+
+_LOOKUP = "demo_{}"
+_MONTHLY = {"recurring[interval]": "month", "recurring[usage_type]": "metered"}
+_DAY = 86_400
+_EACH, _AT_ONCE = 3, 1  # of so many companies, the one that is invoiced at once
+_PAY = 4  # of so many of them, all but one have paid
+
+# By the event name of the meter: what is sold, and the rest of the price, in cents.
+PRICES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
+    "ai_tokens": (
+        "AI tokens",
+        "token",
+        {
+            "billing_scheme": "tiered",
+            "tiers_mode": "graduated",
+            "tiers[0][up_to]": 100_000,
+            "tiers[0][unit_amount]": 0,
+            "tiers[1][up_to]": 10_000_000,
+            "tiers[1][unit_amount_decimal]": "0.0008",
+            "tiers[2][up_to]": "inf",
+            "tiers[2][unit_amount_decimal]": "0.0005",
+        },
+    ),
+    "api_requests": (
+        "API requests",
+        "request",
+        {
+            "unit_amount": 40,
+            "transform_quantity[divide_by]": 100,
+            "transform_quantity[round]": "up",
+        },
+    ),
+    "agent_minutes": ("Agent minutes", "minute", {"unit_amount_decimal": "2.5"}),
+    "storage_gb": ("Storage", "GB", {"unit_amount_decimal": "0.02"}),
+}
+
+
+def make_prices(client: Client, meters: Mapping[str, str]) -> list[str]:
+    """Return the ids of the prices of these meters, by event name; make those that are missing."""
+    ids = []
+    for event_name, (product, label, amounts) in PRICES.items():
+        key = _LOOKUP.format(event_name)
+        found = client.get("/v1/prices", {"lookup_keys[]": key, "limit": 1})["data"]
+        form = {
+            "currency": "usd",
+            "lookup_key": key,
+            "product_data[name]": product,
+            "product_data[unit_label]": label,
+            "recurring[meter]": meters[event_name],
+            **_MONTHLY,
+            **amounts,
+        }
+        ids.append((found or [client.post_form("/v1/prices", form)])[0]["id"])
+    return ids
+
+
+def subscribe(client: Client, customers: Sequence[str], prices: Sequence[str], now: int) -> int:
+    """Subscribe the customers that are not yet; return how many subscriptions there are.
+
+    `now` is in unix seconds. The usage of the month before is to be there already.
+    """
+    for rank, customer in enumerate(customers):
+        asked = {"customer": customer, "status": "all", "limit": 1}
+        if not client.get("/v1/subscriptions", asked)["data"]:
+            _subscribe(client, customer, prices, now, rank)
+    return len(customers)
+
+
+def _subscribe(client: Client, customer: str, prices: Sequence[str], now: int, rank: int) -> None:
+    """Subscribe a customer as of the first day of the demo that was a whole one.
+
+    What was used since then is invoiced at once, in the flexible mode of billing, or else with the
+    period that is under way, in the classic one.
+    """
+    at_once = rank % _EACH == _AT_ONCE
+    form = {
+        "customer": customer,
+        "backdate_start_date": now - now % _DAY - (limits.DEMO_DAYS - 1) * _DAY,
+        "billing_mode[type]": "flexible" if at_once else "classic",
+        **{f"items[{number}][price]": price for number, price in enumerate(prices)},
+    }
+    made = client.post_form("/v1/subscriptions", form)
+    if at_once and rank % (_EACH * _PAY) != _AT_ONCE:
+        client.post_form(f"/v1/invoices/{made['latest_invoice']}/pay", {"paid_out_of_band": "true"})
