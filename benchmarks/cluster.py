@@ -7,12 +7,14 @@ server is the tests' double: the embedded engine behind HTTP.
 
 import argparse
 import asyncio
+import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
@@ -21,7 +23,8 @@ import uvloop
 from benchmarks.bench import Bench, House, Sizes
 from benchmarks.commits import Done, Order
 from benchmarks.load import Sample, load
-from benchmarks.processes import Folder, Server, meterhouse
+from benchmarks.probe import Probe
+from benchmarks.processes import Folder, meterhouse
 from benchmarks.result import Row, make_console, refusals, table, write_json
 from benchmarks.servers import Database, Usage, postgresql, usage
 
@@ -31,12 +34,14 @@ _API_PROCESSES = 4
 _WORKERS = 2
 _COMMITS_LEAST = 1.8  # of several processes, against one
 _WORKERS_LEAST = 1.7
+_WORKERS_CORES = 4  # for them, PostgreSQL and ClickHouse; on fewer it is shown and not judged
 _SERVERS_LEAST = 0.6  # of stores on servers, against stores in the folder
-_DRAIN_EVENTS = 60_000
+_DRAIN_EVENTS = 150_000
 _LOOK_SECONDS = 0.05
 _DRAIN_SECONDS_MAX = 300
 
 Measure = Callable[[Bench], AsyncIterator[Row]]
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 # ---- Commits to the journal, without HTTP ----
@@ -192,6 +197,9 @@ async def single(bench: Bench) -> AsyncIterator[Row]:
         for house in houses.values():
             opened.enter_context(house)
             await house.furnish_for_stream(bench.sizes)
+        probes = {name: await Probe.make(house) for name, house in houses.items()}
+        for probe in probes.values():
+            opened.callback(probe.close)
         found = {name: Way() for name in houses}
         for turn in range(_TURNS + 1):  # the first one warms up
             for name, house in houses.items():
@@ -200,34 +208,28 @@ async def single(bench: Bench) -> AsyncIterator[Row]:
                 if house is on_servers:
                     watched |= _watched(database, double)
                 way = found[name] if turn else Way()
-                seconds = bench.sizes.seconds / _TURNS
-                await _turn(way, house, bench.sizes, seconds, watched)
+                await _turn(way, house, probes[name], bench.sizes, watched)
     for name, way in found.items():
         least = _SERVERS_LEAST if name == "on servers" else None
         yield way.row(f"one process, stores {name}", found["in the folder"], least)
 
 
 async def _turn(
-    way: Way, house: House, sizes: Sizes, seconds: float, watched: dict[str, Callable[[], float]]
+    way: Way, house: House, probe: Probe, sizes: Sizes, watched: dict[str, Callable[[], float]]
 ) -> None:
-    """Load a house with the stream, and wait until it has processed all."""
+    """Load a house with the stream, and wait until all of it can be read."""
     began, before = asyncio.get_running_loop().time(), {k: now() for k, now in watched.items()}
     sample = await load(
-        house.server.url, house.streams(sizes), connections=sizes.connections, seconds=seconds
+        house.server.url,
+        house.streams(sizes),
+        connections=sizes.connections,
+        seconds=sizes.seconds / _TURNS,
     )
-    await _processed(house.server)
+    await probe.seconds()
     took = asyncio.get_running_loop().time() - began
     _check(sample)
     used = {role: now() - before[role] for role, now in watched.items()}
     way.add(len(sample.latencies) * sizes.events, took, used)
-
-
-async def _processed(server: Server) -> None:
-    """Wait until the server has nothing left in its journal."""
-    left = 1.0
-    while left:
-        await asyncio.sleep(_LOOK_SECONDS)
-        left = server.metric("meterhouse_journal_events")
 
 
 def _check(sample: Sample) -> None:
@@ -248,56 +250,91 @@ async def workers(bench: Bench) -> AsyncIterator[Row]:
                 bench.say(f"workers: {number}")
                 await _drain(bench, way, number, database, double)
     for number, way in found.items():
-        least = _WORKERS_LEAST if number > 1 else None
+        least = _WORKERS_LEAST if number > 1 and (os.cpu_count() or 1) >= _WORKERS_CORES else None
         yield way.row(f"events processed, workers: {number}", found[1], least)
 
 
 async def _drain(bench: Bench, way: Way, number: int, database: Database, double: Usage) -> None:
-    """Let events wait in a journal, and workers process them; they have started before."""
+    """Let events wait for workers that have shared the partitions and stand still; let them go on.
+
+    They stand still for less than their leases last, and for nobody but them; what they take to
+    start is not in the measurement.
+    """
     url = database.empty()
     stores = _on(url, double.empty())
     as_worker = stores | {"METERHOUSE_ROLE": "worker"}
-    with ExitStack() as opened:
+    async with AsyncExitStack() as opened:
         api = House(partial(meterhouse, environment=stores | {"METERHOUSE_ROLE": "api"}))
         opened.enter_context(api)
-        await api.furnish_for_stream(replace(bench.sizes, customers=1_000))
-        make, requests = api.streams(bench.sizes), _DRAIN_EVENTS // bench.sizes.events
+        ledger = await opened.enter_async_context(await _connect(url))
+        await api.furnish_for_stream(bench.sizes)
         folders = [opened.enter_context(Folder()) for _ in range(number)]
-        sent = await _send(api, make, requests)
-        before = {role: now() for role, now in _watched(database, double).items()}
         working = [opened.enter_context(meterhouse(one, environment=as_worker)) for one in folders]
-        watched = {"worker": lambda: sum(one.processor_seconds() for one in working)}
-        started = watched["worker"]()
-        loop, left = asyncio.get_running_loop(), sent * bench.sizes.events
-        began, first = loop.time(), await _waiting(url)
-        while await _waiting(url):
-            if loop.time() > began + _DRAIN_SECONDS_MAX:
-                raise RuntimeError("workers did not process what waited")
-            await asyncio.sleep(_LOOK_SECONDS)
-        used = {role: now() - before[role] for role, now in _watched(database, double).items()}
-        used["worker"] = watched["worker"]() - started
-        assert first <= left
-        way.add(first, loop.time() - began, used)
+        await _until(partial(_shared, ledger, number))
+        for one in working:
+            one.pause()
+            opened.callback(one.go_on)  # else it would not end
+        await _send(api, api.streams(bench.sizes), _DRAIN_EVENTS // bench.sizes.events)
+        watched = _watched(database, double) | {
+            "workers": lambda: sum(one.processor_seconds() for one in working)
+        }
+        before = {role: now() for role, now in watched.items()}
+        events, began = await _waiting(ledger), asyncio.get_running_loop().time()
+        for one in working:
+            one.go_on()
+        await _until(partial(_idle, ledger))
+        used = {role: now() - before[role] for role, now in watched.items()}
+        way.add(events, asyncio.get_running_loop().time() - began, used)
 
 
-async def _send(api: House, make: Callable[[], bytes], requests: int) -> int:
-    """Send so many requests, and return how many were taken."""
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds; raise `RuntimeError` when it does not in time."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _DRAIN_SECONDS_MAX
+    while not await holds():
+        if loop.time() > end:
+            raise RuntimeError("workers did not do in time what they should")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _shared(ledger: Connection, workers: int) -> bool:
+    """Tell whether so many workers have all partitions, each of them as many as the others."""
+    each, partitions = await _asked(
+        ledger,
+        "SELECT array_agg(number), (SELECT count(*) FROM partitions) FROM ("
+        "SELECT count(*) AS number FROM leases "
+        "WHERE name LIKE 'partition-%' AND owner <> '' GROUP BY owner) AS owned",
+    )
+    return bool(each == [partitions / workers] * workers)
+
+
+async def _idle(ledger: Connection) -> bool:
+    """Tell whether everything is stored."""
+    [blocks] = await _asked(ledger, "SELECT count(*) FROM blocks")
+    return not blocks and not await _waiting(ledger)
+
+
+async def _waiting(ledger: Connection) -> int:
+    """Return how many events wait in the journal."""
+    [events] = await _asked(ledger, "SELECT coalesce(sum(events), 0) FROM journal")
+    return int(events)
+
+
+async def _asked(ledger: Connection, question: LiteralString) -> tuple[Any, ...]:
+    return await (await ledger.execute(question)).fetchone() or ()
+
+
+async def _connect(url: str) -> Connection:
+    return await psycopg.AsyncConnection.connect(url, autocommit=True)
+
+
+async def _send(api: House, make: Callable[[], bytes], requests: int) -> None:
+    """Send requests until so many, or a few more, were taken."""
     sent = 0
     while sent < requests:
         sample = await load(api.server.url, make, connections=8, seconds=0.5)
         _check(sample)
         sent += len(sample.latencies)
-    return sent
-
-
-async def _waiting(url: str) -> int:
-    """Return how many events wait in the journal or in blocks that are not stored."""
-    async with await psycopg.AsyncConnection.connect(url) as connection:
-        cursor = await connection.execute(
-            "SELECT coalesce((SELECT sum(events) FROM journal), 0) + (SELECT count(*) FROM blocks)"
-        )
-        [waiting] = await cursor.fetchone() or [0]
-    return int(waiting)
 
 
 async def processes(bench: Bench) -> AsyncIterator[Row]:

@@ -1,8 +1,8 @@
 """The processes under measurement: started in folders of their own, ended without a trace."""
 
 import asyncio
-import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 _START_SECONDS_MAX = 60
 _STOP_SECONDS_MAX = 60
 _POLL_SECONDS = 0.002
+_URL = re.compile(r'(http://[^\s"]+)[\s"]')
 KEY = "sk_live_benchmarks"
 
 
@@ -66,6 +67,14 @@ class Process:
         """The id of the process."""
         return self._popen.pid
 
+    def pause(self) -> None:
+        """Let the process, and nothing that it began, stand still."""
+        self._popen.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        self._popen.send_signal(signal.SIGCONT)
+
     def check(self) -> None:
         """Raise `RuntimeError` with the last line of its log if the process has ended."""
         if self._popen.poll() is not None:
@@ -100,7 +109,10 @@ class Folder:
 
 
 class Server(Process):
-    """A process that writes where it listens to a file; `url` is known once it answers."""
+    """A process that writes where it listens to a file; `url` is known once it answers.
+
+    `door` is that file, in a folder where the log is `log`; the first URL in it counts.
+    """
 
     def __init__(
         self, arguments: list[str], door: Path, ready: str, environment: dict[str, str]
@@ -121,11 +133,14 @@ class Server(Process):
         while time.perf_counter() < deadline:
             self.check()
             try:
-                url = str(json.loads(door.read_text())["url"])
-                with urlopen(url + ready, timeout=_START_SECONDS_MAX):  # noqa: S310 - our own URL
-                    return url
-            except (OSError, URLError, ValueError):
-                time.sleep(_POLL_SECONDS)
+                found = _URL.search(door.read_text())
+                if found:
+                    url = found[1]
+                    with urlopen(url + ready, timeout=_START_SECONDS_MAX):  # noqa: S310 - our own
+                        return url
+            except (OSError, URLError):
+                pass
+            time.sleep(_POLL_SECONDS)
         raise RuntimeError("a server did not answer in time")
 
     def metric(self, name: str, **labels: str) -> float:
@@ -147,12 +162,11 @@ def meterhouse(
 
     `program` is the module that is it.
     """
-    return Server(
-        ["-m", program, "serve", "--data-dir", str(folder), "--port", "0"],
-        folder / "server.json",
-        "/readyz",
-        {"METERHOUSE_API_KEYS": KEY} | (environment or {}),
-    )
+    settings = {"METERHOUSE_API_KEYS": KEY} | (environment or {})
+    # A worker writes no file, for nobody asks it anything; what it says at its start tells.
+    door = "log" if settings.get("METERHOUSE_ROLE") == "worker" else "server.json"
+    arguments = ["-m", program, "serve", "--data-dir", str(folder), "--port", "0"]
+    return Server(arguments, folder / door, "/readyz", settings)
 
 
 def bare(name: str, folder: Path, environment: dict[str, str] | None = None) -> Server:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -54,8 +54,9 @@ class Usage:
 def _seconds(process: psutil.Process) -> float:
     total = 0.0
     for one in (process, *process.children(recursive=True)):
-        times = one.cpu_times()
-        total += times.user + times.system + times.children_user + times.children_system
+        with suppress(psutil.NoSuchProcess):  # it has ended just now, and is its parent's time
+            times = one.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
     return float(total)
 
 
