@@ -1,13 +1,18 @@
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pytest
+import sqlalchemy as sa
 
+from meterhouse.ingest.claims import LocalClaims
+from meterhouse.ingest.commit import Sent, StreamSubmission, commit
 from meterhouse.ingest.pack import pack
 from meterhouse.ledger import journal
 from meterhouse.ledger.engine import Ledger
+from meterhouse.ledger.journal import Entry, Packed
 from meterhouse.metering.identifier import identifier_digest, partition_of
 from meterhouse.metering.model import MeterEvent
-from tests.metering.samples import event
+from tests.metering.samples import NOW, event
 from tests.pipeline import Pipeline
 
 EVENTS = [event(identifier=f"e{number}") for number in range(30)]
@@ -17,11 +22,10 @@ def partition(one: MeterEvent, partitions: int) -> int:
     return partition_of(identifier_digest(one.scope, one.identifier), partitions)
 
 
-def written(ledger: Ledger, *requests: list[MeterEvent], partitions: int) -> Iterator[MeterEvent]:
-    """Write requests in one commit; yield their events in the order of their positions."""
-    rows = [row for request in requests for row in pack(request, partitions)]
+def written(ledger: Ledger, rows: Sequence[Packed], partitions: int) -> Iterator[MeterEvent]:
+    """Write rows in one commit; yield their events in the order of their positions."""
     with ledger.write() as connection:
-        first = journal.reserve(connection, sum(map(len, requests)))
+        first = journal.reserve(connection, sum(row.events for row in rows))
         journal.append(connection, first, rows)
         found: dict[int, MeterEvent] = {}
         for number in range(partitions):
@@ -33,11 +37,38 @@ def written(ledger: Ledger, *requests: list[MeterEvent], partitions: int) -> Ite
     return (found[position] for position in sorted(found))
 
 
+def all_of(connection: sa.Connection) -> list[Entry]:
+    """Return all rows of the journal."""
+    return [*journal.read(connection, 100_000, 100, 100_000_000)]
+
+
 @pytest.mark.parametrize("partitions", [1, 2, 8])
 def test_positions_are_in_the_order_of_the_events(pipeline: Pipeline, partitions: int) -> None:
     ledger = pipeline.stores._ledger
     requests = [EVENTS[:1], EVENTS[1:20], EVENTS[20:]]
-    assert [*written(ledger, *requests, partitions=partitions)] == EVENTS
+    rows = [row for request in requests for row in pack(request, partitions)]
+    assert [*written(ledger, rows, partitions)] == EVENTS
+    joined = journal.join(rows)
+    assert [row.partition for row in joined] == sorted({partition(e, partitions) for e in EVENTS})
+    with ledger.write() as connection:
+        journal.release(connection, [entry.position for entry in all_of(connection)])
+    assert [*written(ledger, joined, partitions)] == EVENTS
+
+
+@pytest.mark.parametrize("number", [1, 15, 16, 17, 65_535, 65_536])
+def test_joined_rows_are_read_however_many_events_they_have(
+    pipeline: Pipeline, number: int
+) -> None:
+    events = [EVENTS[0]] * (number - 1)
+    rows = (
+        [journal.pack(events), journal.pack(EVENTS[1:2])] if events else [journal.pack(EVENTS[1:2])]
+    )
+    [joined] = journal.join(rows)
+    with pipeline.stores._ledger.write() as connection:
+        journal.append(connection, journal.reserve(connection, 1), [joined])
+        [entry] = all_of(connection)
+        assert entry.events == [*events, EVENTS[1]]
+        assert not entry.offsets
 
 
 def test_there_is_one_row_for_each_partition_that_has_events() -> None:
@@ -47,4 +78,20 @@ def test_there_is_one_row_for_each_partition_that_has_events() -> None:
     assert numbers == sorted({partition(one, 8) for one in EVENTS})
     assert sum(row.events for row in rows) == 30
     [alone] = pack(EVENTS[:1], 8)
-    assert (alone.partition, alone.scattered) == (partition(EVENTS[0], 8), False)
+    assert (alone.partition, alone.offsets) == (partition(EVENTS[0], 8), ())
+
+
+def test_a_commit_has_one_row_for_each_partition(pipeline: Pipeline) -> None:
+    sent = [
+        Sent(StreamSubmission(pipeline.scope.id, pack(some, 2), None), len(some), None)
+        for some in (EVENTS[:10], EVENTS[10:11], EVENTS[11:])
+    ]
+    claims = LocalClaims(pipeline.identifiers)
+    with pipeline.stores._ledger.write() as connection:
+        assert commit(connection, sent, NOW, claims, 2).events == 30
+        rows = all_of(connection)
+        assert [len(row.events) for row in rows] == [
+            *Counter(partition(e, 2) for e in EVENTS).values()
+        ]
+        found = dict(pair for row in rows for pair in row.numbered())
+        assert [found[position] for position in sorted(found)] == EVENTS

@@ -235,7 +235,8 @@ class _Group:
         if self._events:
             self._rows += pack(self._events, partitions)
         if self._rows:
-            journal.append(self._connection, self.position, self._rows)
+            rows = journal.join(self._rows) if partitions > 1 else self._rows
+            journal.append(self._connection, self.position, rows)
             self._put_records()
             acknowledged = {
                 tallies.Line(scope, "acknowledged"): events

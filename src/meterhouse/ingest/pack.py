@@ -17,8 +17,6 @@ def pack(events: Sequence[MeterEvent], partitions: int) -> tuple[Packed, ...]:
     for index, event in enumerate(events):
         digest = identifier_digest(event.scope, event.identifier)
         parts[partition_of(digest, partitions)].append(index)
-    if len(parts) == 1:
-        return (journal.pack(events, *parts),)
     rows: list[Packed] = []
     before = 0
     for number, indexes in sorted(parts.items()):

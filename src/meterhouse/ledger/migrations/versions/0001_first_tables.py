@@ -334,6 +334,9 @@ def _journal() -> None:
     )
     if op.get_bind().dialect.name == "postgresql":
         op.create_index("ix_journal_partition_position", "journal", ["partition", "position"])
+        # To compress a body takes twice as long as all else that a commit asks of PostgreSQL, and
+        # it stays for a moment only.
+        op.execute("ALTER TABLE journal ALTER COLUMN body SET STORAGE EXTERNAL")
         op.execute(
             "CREATE SEQUENCE journal_positions START 1 INCREMENT 2048 OWNED BY journal.position"
         )
