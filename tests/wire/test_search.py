@@ -168,8 +168,14 @@ def test_a_part_of_a_text_is_found_in_its_words(before: str, part: str, after: s
     assert fold_part(inner) in fold_words(before + inner + after)
 
 
-WORDS: dict[str, Kind] = {"name": "string", "active": "token", "url": "string", "metadata": "token"}
-TEXTS = {"name": "Ada  Lovelace", "active": "true", "url": None}
+WORDS: dict[str, Kind] = {
+    "active": "token",
+    "metadata": "token",
+    "name": "string",
+    "total": "numeric",
+    "url": "string",
+}
+VALUES = {"name": "Ada  Lovelace", "active": "true", "url": None, "total": 500}
 
 
 @pytest.mark.parametrize(
@@ -189,10 +195,19 @@ TEXTS = {"name": "Ada  Lovelace", "active": "true", "url": None}
         ('metadata["plan"]:"gold card"', True),
         ('metadata["plan"]:"gold"', False),
         ('metadata["none"]:null', True),
+        ("total:500", True),
+        ("total=501", False),
+        ("-total:500", False),
+        ("total>500", False),
+        ("total>=500", True),
+        ("total<500", False),
+        ("total<=500", True),
+        ("-total>500", True),
+        ("total:null", False),
         ('name:"ada" AND active:"false"', False),
         ('name:"ada" OR active:"false"', True),
     ],
 )
 def test_an_object_matches_or_not(query: str, found: bool) -> None:
     search = read_search(query, "objects", WORDS)
-    assert matches(search, TEXTS, {"plan": "Gold Card"}) is found
+    assert matches(search, VALUES, {"plan": "Gold Card"}) is found
