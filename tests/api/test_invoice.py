@@ -10,9 +10,10 @@ from meterhouse import limits
 from meterhouse.api import invoice as common
 from meterhouse.api.v1 import invoices as v1_invoices
 from meterhouse.ledger import invoice_items, invoices
+from meterhouse.ledger.invoice_segments import put_segments
 from tests.api.local import LocalServer
 from tests.api.samples import error_of
-from tests.invoicing.samples import scope_of_tests
+from tests.invoicing.samples import a_segment, scope_of_tests
 
 
 @pytest.fixture
@@ -97,17 +98,33 @@ def test_what_waits_and_changes_meanwhile_is_counted_again(
     assert times == [2]
 
 
-def test_nothing_is_finalized_before_all_that_was_acknowledged_is_counted(
+def test_usage_is_not_finalized_before_all_that_was_acknowledged_is_counted(
     local: LocalServer, draft: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Given processing that is behind, then only what bills no usage is finalized."""
+    metered = local.create("/v1/invoices", data={"customer": draft["customer"]})
+    price = {
+        "currency": "usd",
+        "unit_amount": "4",
+        "product_data[name]": "Calls",
+        "recurring[interval]": "month",
+        "recurring[usage_type]": "metered",
+        "recurring[meter]": local.meter(),
+    }
+    made = local.create("/v1/prices", data=price)
+    segment = a_segment(meter=made["recurring"]["meter"], price=made["id"])
+    scope = scope_of_tests(local.meterhouse.ledger).id
+    with local.meterhouse.ledger.write() as connection:
+        put_segments(connection, scope, metered["id"], [segment])
+
     async def behind(_: float) -> bool:
         return False
 
     monkeypatch.setattr(local.meterhouse.services.progress, "settle", behind)
-    path = f"/v1/invoices/{draft['id']}"
+    path = f"/v1/invoices/{metered['id']}"
     for action in ("finalize", "pay", "send"):
         answer = local.request("POST", f"{path}/{action}")
         assert error_of(answer, 429)["code"] == "lock_timeout"
     assert local.request("GET", path).json()["status"] == "draft"
-    changed = local.create(path, data={"footer": "Bye"})
-    assert changed["footer"] == "Bye"
+    assert local.create(path, data={"footer": "Bye"})["footer"] == "Bye"
+    assert local.create(f"/v1/invoices/{draft['id']}/finalize")["status"] == "paid"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from meterhouse import limits
@@ -237,9 +238,14 @@ def relined(
     before: Stored,
     lines: Sequence[Line],
     segments: Sequence[Segment],
+    metadata: dict[str, str] | None = None,
 ) -> Stored:
-    """Give a draft other lines and segments, and announce it."""
+    """Give a draft other lines and segments, and other metadata if told; and announce it."""
+    if len(before.lines) < len(lines) > limits.INVOICE_LINES_ITEMS_MAX:
+        raise invoice_errors.too_many_lines(limits.INVOICE_LINES_ITEMS_MAX)
     invoice = before.invoice
+    if metadata is not None:
+        invoice = msgspec.structs.replace(invoice, metadata=metadata)
     invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
     invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
     stored = invoices.update_invoice(connection, totalled(invoice, lines))
@@ -301,12 +307,17 @@ async def _counted(call: Call, *, settled: bool) -> Stored | None:
     invoice = await call.read(invoices.find_invoice, call.scope.id, call.ids[0])
     if invoice is None:
         return None
-    progress = call.services.progress
-    if not settled or invoice.status != "draft":
-        return (await current(call, [invoice]))[0]
-    if not await progress.settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
+    if settled and invoice.status == "draft":
+        await _settle(call, invoice)
+    return (await current(call, [invoice]))[0]
+
+
+async def _settle(call: Call, draft: Invoice) -> None:
+    """Wait for all that was acknowledged before, if a draft bills usage at all."""
+    segments = await call.read(invoice_segments.segments_of, [draft.id])
+    settle = call.services.progress.settle
+    if segments[draft.id] and not await settle(limits.CONSISTENCY_WAIT_SECONDS_MAX):
         raise envelope.lock_timeout()
-    return (await recounted(call, call.scope, [invoice], call.now))[0]
 
 
 def _as_counted(row: Stored) -> Invoice:

@@ -166,6 +166,8 @@ def told(
     quantity = _quantity(params, item)
     if quantity != item.quantity or tells_cost(params):
         cost = _cost(connection, call, item, params, quantity)
+        if abs(cost.amount) > limits.PRICE_AMOUNT_LIMIT:
+            raise invoice_errors.amount_too_large()
         values |= {
             "amount": cost.amount,
             "unit_amount": cost.unit_amount,

@@ -96,6 +96,15 @@ def pending(
     return [_item(row) for row in rows]
 
 
+def count_pending(connection: sa.Connection, customer: str) -> int:
+    """Count what waits for an invoice of a customer."""
+    query = sa.select(sa.func.count()).where(
+        invoice_items.c.customer == customer, invoice_items.c.invoice.is_(None)
+    )
+    counted: int = connection.execute(query).scalar_one()
+    return counted
+
+
 def on_invoice(connection: sa.Connection, invoice_id: str) -> list[InvoiceItem]:
     """Return the items that an invoice has, newest first."""
     query = _items.where(invoice_items.c.invoice == invoice_id)

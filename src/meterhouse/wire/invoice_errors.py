@@ -145,6 +145,21 @@ def no_amount_of_item() -> Refusal:
     return Refusal("You must specify an `amount`, a `pricing[price]` or `price_data`.")
 
 
+def amount_too_large() -> Refusal:
+    """Refuse an item that comes to more than can be billed."""
+    return Refusal("The amount, which is the unit amount times the quantity, is too large.")
+
+
+def too_many_lines(lines_max: int) -> Refusal:
+    """Refuse a line more than an invoice may be given."""
+    return Refusal(f"An invoice can have up to {lines_max} lines.")
+
+
+def too_many_pending(items_max: int) -> Refusal:
+    """Refuse an item more than may wait for a customer's next invoice."""
+    return Refusal(f"A customer can have up to {items_max} pending invoice items.")
+
+
 def recurring_price(param: str) -> Refusal:
     """Refuse to bill once what is billed again and again."""
     return Refusal(

@@ -7,6 +7,8 @@ import httpx
 import pytest
 import stripe
 
+from meterhouse import limits
+from tests.api.local import LocalServer
 from tests.api.samples import error_of, make_customer
 from tests.api.v1.test_invoices import act, draft, item, made, shown, told
 
@@ -135,6 +137,8 @@ WRONG = [
     ({"unit_amount": "1", "quantity_decimal": "-1"}, "quantity_decimal"),
     ({"unit_amount": "1", "quantity": "-1"}, "quantity"),
     ({"amount": "9999999999999"}, "amount"),
+    ({"unit_amount": "999999999999", "quantity": "999999999999"}, None),
+    ({"unit_amount_decimal": "-999999999999", "quantity": "2"}, None),
     ({"pricing[price]": "price_nope"}, "pricing[price]"),
     ({"amount": "1", "invoice": "in_nope"}, "invoice"),
     ({"amount": "1", "subscription": "sub_nope"}, "subscription"),
@@ -262,6 +266,9 @@ def test_lines_are_added_changed_and_removed(client: stripe.StripeClient, custom
     )
     assert [line.amount for line in added.lines.data] == [100, 5, 60]
     assert (added.total, added.to_dict()["metadata"]) == (165, {"a": "b"})
+    event = v1.events.list({"type": "invoice.updated", "limit": 1}).data[0]
+    assert event.data.previous_attributes is not None
+    assert event.data.previous_attributes.to_dict()["metadata"] == {"a": None}
     first, second, third = (line.id for line in added.lines.data)
     changed = v1.invoices.update_lines(
         invoice,
@@ -337,3 +344,32 @@ def test_pages_of_lines(http: httpx.Client, customer: str) -> None:
     assert listed(ending_before=ids[2], limit=2) == ([1, 2], False)
     error = error_of(http.get(first["url"], params={"starting_after": "il_nope"}), 400)
     assert error["param"] == "starting_after"
+
+
+def test_how_many_lines_there_may_be(http: httpx.Client, customer: str) -> None:
+    invoice = draft(http, customer, 0)["id"]
+    path = f"/v1/invoices/{invoice}/add_lines"
+    lines = {f"lines[{number}][amount]": "1" for number in range(250)}
+    full = made(http.post(path, data=lines))
+    assert (full["total"], full["lines"]["total_count"]) == (250, 250)
+    error = error_of(http.post(path, data={"lines[0][amount]": "1"}), 400)
+    assert error["message"] == "An invoice can have up to 250 lines."
+    error = error_of(http.post(path, data=lines | {"lines[250][amount]": "1"}), 400)
+    assert error["param"] == "lines"
+    line = full["lines"]["data"][0]["id"]
+    data = {"lines[0][id]": line, "lines[0][behavior]": "unassign"}
+    made(http.post(f"/v1/invoices/{invoice}/remove_lines", data=data))
+    item(http, customer, invoice=invoice)
+
+
+def test_what_may_wait_for_an_invoice(local: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "INVOICE_PENDING_ITEMS_MAX", 2)
+    customer = local.customer()
+    data = {"customer": customer, "amount": "1", "currency": "usd"}
+    for _ in range(2):
+        local.create("/v1/invoiceitems", data=data)
+    error = error_of(local.request("POST", "/v1/invoiceitems", data=data), 400)
+    assert error["message"] == "A customer can have up to 2 pending invoice items."
+    include = {"customer": customer, "pending_invoice_items_behavior": "include"}
+    assert local.create("/v1/invoices", data=include)["total"] == 2
+    local.create("/v1/invoiceitems", data=data)

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from meterhouse import limits
 from meterhouse.api import invoice as common
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.invoice_item import (
@@ -73,6 +74,8 @@ async def create(call: Call) -> Answer:
         if params.subscription is not None:
             common.check_subscription(connection, call, params.subscription, customer)
         draft = _draft(connection, call, params.invoice, customer)
+        if draft is None:
+            _check_room(connection, customer)
         currency = _currency(connection, call, params, customer, draft)
         item = told(connection, call, _new(call, params, customer, currency, now), params)
         invoice_items.create_item(connection, item)
@@ -176,6 +179,12 @@ def _currency(
         return own
     own_price = currency_of(connection, call, params)
     return asked or own_price or customer.currency or common.DEFAULT_CURRENCY
+
+
+def _check_room(connection: sa.Connection, customer: Customer) -> None:
+    most = limits.INVOICE_PENDING_ITEMS_MAX
+    if invoice_items.count_pending(connection, customer.id) >= most:
+        raise invoice_errors.too_many_pending(most)
 
 
 def _draft(

@@ -52,21 +52,21 @@ class RemovedLine(Params):
 class AddLines(RequestParams):
     """The parameters that add lines."""
 
-    lines: Annotated[list[AddedLine], Items(limits.INVOICE_CHANGED_LINES_MAX)]
+    lines: Annotated[list[AddedLine], Items(limits.INVOICE_LINES_ITEMS_MAX)]
     invoice_metadata: Metadata | UnsetType | None = UNSET
 
 
 class UpdateLines(RequestParams):
     """The parameters that change lines."""
 
-    lines: Annotated[list[ChangedLine], Items(limits.INVOICE_CHANGED_LINES_MAX)]
+    lines: Annotated[list[ChangedLine], Items(limits.INVOICE_LINES_ITEMS_MAX)]
     invoice_metadata: Metadata | UnsetType | None = UNSET
 
 
 class RemoveLines(RequestParams):
     """The parameters that remove lines."""
 
-    lines: Annotated[list[RemovedLine], Items(limits.INVOICE_CHANGED_LINES_MAX)]
+    lines: Annotated[list[RemovedLine], Items(limits.INVOICE_LINES_ITEMS_MAX)]
     invoice_metadata: Metadata | UnsetType | None = UNSET
 
 
@@ -93,13 +93,13 @@ async def add(call: Call) -> Answer:
         check_item(one)
 
     def work(connection: sa.Connection, before: Stored, now: int) -> Stored:
-        before = _open(before, params.invoice_metadata)
+        metadata = _writable(before, params.invoice_metadata)
         added = [
             _added(connection, call, before.invoice, one, number, now)
             for number, one in enumerate(params.lines)
         ]
         lines = [*before.lines, *added]
-        return common.relined(connection, call, before, lines, before.segments)
+        return common.relined(connection, call, before, lines, before.segments, metadata)
 
     return await common.change(call, work, params.expand, param="invoice")
 
@@ -112,12 +112,12 @@ async def update(call: Call) -> Answer:
         check_item(one)
 
     def work(connection: sa.Connection, before: Stored, _: int) -> Stored:
-        before = _open(before, params.invoice_metadata)
+        metadata = _writable(before, params.invoice_metadata)
         lines = list(before.lines)
         for number, one in enumerate(params.lines):
             place = _place(lines, one.id, f"lines[{number}][id]")
             lines[place] = _changed(connection, call, lines[place], one)
-        return common.relined(connection, call, before, lines, before.segments)
+        return common.relined(connection, call, before, lines, before.segments, metadata)
 
     return await common.change(call, work, params.expand)
 
@@ -128,7 +128,7 @@ async def remove(call: Call) -> Answer:
     check_expand(params.expand, common.EXPANDABLE)
 
     def work(connection: sa.Connection, before: Stored, _: int) -> Stored:
-        before = _open(before, params.invoice_metadata)
+        metadata = _writable(before, params.invoice_metadata)
         lines, segments = list(before.lines), list(before.segments)
         for number, one in enumerate(params.lines):
             line = lines[_place(lines, one.id, f"lines[{number}][id]")]
@@ -142,7 +142,7 @@ async def remove(call: Call) -> Answer:
             else:
                 waiting = msgspec.structs.replace(item, invoice=None)
                 invoice_items.update_item(connection, waiting)
-        return common.relined(connection, call, before, lines, segments)
+        return common.relined(connection, call, before, lines, segments, metadata)
 
     return await common.change(call, work, params.expand)
 
@@ -154,7 +154,7 @@ async def update_one(call: Call) -> Answer:
     check_item(params)
 
     def work(connection: sa.Connection, before: Stored, _: int) -> Answer:
-        before = _open(before, UNSET)
+        _writable(before, UNSET)
         lines = list(before.lines)
         place = _place(lines, call.ids[1], "line_item_id")
         lines[place] = _changed(connection, call, lines[place], params)
@@ -164,12 +164,11 @@ async def update_one(call: Call) -> Answer:
     return await common.locked(call, work)
 
 
-def _open(before: Stored, metadata: dict[str, str] | UnsetType | None) -> Stored:
-    """Return an invoice whose lines may change, with what is written onto it."""
+def _writable(before: Stored, metadata: dict[str, str] | UnsetType | None) -> dict[str, str]:
+    """Return what is written onto a draft whose lines change; refuse any other invoice."""
     if before.invoice.status != "draft":
         raise invoice_errors.not_updatable("lines")
-    merged = merge_metadata(before.invoice.metadata, metadata)
-    return before._replace(invoice=msgspec.structs.replace(before.invoice, metadata=merged))
+    return merge_metadata(before.invoice.metadata, metadata)
 
 
 def _added(
