@@ -127,7 +127,7 @@ def _after_trial(one: Subscription, recurrences: Recurrences, at: int) -> Turn:
         return Turn(before=one, change=change, at=at, events=("deleted",))
     if behavior == "pause":
         change = paused(one, at, billed=False)
-        return Turn(before=one, change=change, at=at, events=("paused",))
+        return Turn(before=one, change=change, at=at, events=("updated", "paused"))
     return _cycle(one, trial_ended(one, recurrences, at), at, "updated")
 
 

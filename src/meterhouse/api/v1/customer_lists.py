@@ -7,7 +7,8 @@ or taxed here, so there is nothing in the first and the last.
 import sqlalchemy as sa
 
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.subscription import EXPANDABLE_IN_LIST, list_of_customer
+from meterhouse.api.subscription import EXPANDABLE_IN_LIST, page_of_customer, shown_now
+from meterhouse.billing.subscription import Subscription
 from meterhouse.ledger import customers
 from meterhouse.wire import envelope
 from meterhouse.wire.expand import check_expand
@@ -30,11 +31,12 @@ async def subscriptions(call: Call) -> Answer:
     params = call.params(PageParams)
     check_expand(params.expand, EXPANDABLE_IN_LIST)
 
-    def work(connection: sa.Connection) -> Answer:
+    def read(connection: sa.Connection) -> tuple[list[Subscription], bool]:
         _require(connection, call)
-        return ok(list_of_customer(connection, call, call.ids[0], params, params.expand))
+        return page_of_customer(connection, call, call.ids[0], params)
 
-    return await call.read(work)
+    rows, has_more = await call.read(read)
+    return ok(list_object(call.path, await shown_now(call, rows, params.expand), has_more))
 
 
 async def tax_ids(call: Call) -> Answer:

@@ -27,6 +27,7 @@ from meterhouse.api.subscription import (
     customer_of,
     now_of,
     shown,
+    shown_now,
     whole_second,
 )
 from meterhouse.api.subscription_ends import ending
@@ -143,13 +144,10 @@ async def retrieve(call: Call) -> Answer:
     params = call.params(RequestParams)
     check_expand(params.expand, EXPANDABLE)
 
-    def work(connection: sa.Connection) -> Answer:
-        one = subscriptions.find_subscription(connection, call.scope.id, call.ids[0])
-        if one is None:
-            raise envelope.no_such("subscription", call.ids[0])
-        return ok(shown(connection, call, [one], params.expand)[0])
-
-    return await call.read(work)
+    one = await call.read(subscriptions.find_subscription, call.scope.id, call.ids[0])
+    if one is None:
+        raise envelope.no_such("subscription", call.ids[0])
+    return ok((await shown_now(call, [one], params.expand))[0])
 
 
 async def list_(call: Call) -> Answer:
@@ -158,22 +156,17 @@ async def list_(call: Call) -> Answer:
     check_expand(params.expand, EXPANDABLE_IN_LIST)
     wanted = _wanted(params)
 
-    def work(connection: sa.Connection) -> Answer:
-        clock = wanted.test_clock
-        if clock and test_clocks.find_test_clock(connection, call.scope.id, clock) is None:
+    def read(connection: sa.Connection) -> tuple[list[Subscription], bool]:
+        scope, clock = call.scope.id, wanted.test_clock
+        if clock and test_clocks.find_test_clock(connection, scope, clock) is None:
             raise test_clock_errors.no_such_test_clock(clock, "test_clock")
-        return listed(connection, call, params, wanted)
+        page = subscriptions.list_subscriptions(connection, scope, params, wanted)
+        if page is None:
+            raise envelope.no_such("subscription", params.cursor, params.cursor_param)
+        return page
 
-    return await call.read(work)
-
-
-def listed(connection: sa.Connection, call: Call, params: PageParams, wanted: Filter) -> Answer:
-    """Answer with a page of subscriptions."""
-    page = subscriptions.list_subscriptions(connection, call.scope.id, params, wanted)
-    if page is None:
-        raise envelope.no_such("subscription", params.cursor, params.cursor_param)
-    rows, has_more = page
-    return ok(list_object(call.path, shown(connection, call, rows, params.expand), has_more))
+    rows, has_more = await call.read(read)
+    return ok(list_object(call.path, await shown_now(call, rows, params.expand), has_more))
 
 
 def _wanted(params: SubscriptionList) -> Filter:
