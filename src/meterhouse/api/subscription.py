@@ -9,14 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from meterhouse.api.call import Call
-from meterhouse.api.invoice import current
-from meterhouse.api.invoice import shown as show_invoices
 from meterhouse.billing.change import canceled
-from meterhouse.billing.invoice import Invoice
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Item, Subscription, overdue
 from meterhouse.errors import OutdatedError
-from meterhouse.invoicing.bill import Stored
 from meterhouse.invoicing.present import present, shown_at
 from meterhouse.invoicing.turn import Terms, Turn, take
 from meterhouse.ledger import (
@@ -32,6 +28,7 @@ from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.subscriptions import Filter
 from meterhouse.render.catalog import render_product
 from meterhouse.render.customer import render_customer
+from meterhouse.render.invoice import render_invoice
 from meterhouse.render.subscription import render_item, render_subscription
 from meterhouse.render.test_clock import render_test_clock
 from meterhouse.wire import envelope, subscription_errors
@@ -59,7 +56,6 @@ EXPANDABLE = frozenset(
 )
 EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in EXPANDABLE)
 GOING = ("active", "past_due", "paused", "trialing")
-_IN_INVOICE = "latest_invoice."
 _IN_PRICE = "items.data.price."
 
 
@@ -107,27 +103,16 @@ def to_change(
     return found, now
 
 
-async def shown_now(
-    call: Call, rows: Sequence[Subscription], expand: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return subscriptions as they are shown; a draft in them is as usage makes it now."""
-    latest: dict[str, Stored] = {}
-    if "latest_invoice" in expanded(path.removeprefix("data.") for path in expand):
-        found = await call.read(_invoices, call, _named(rows, "latest_invoice"))
-        latest = {one.invoice.id: one for one in await current(call, found)}
-    return await call.read(shown, call, rows, expand, latest)
-
-
 def shown(
     connection: sa.Connection,
     call: Call,
     rows: Sequence[Subscription],
     expand: Iterable[str],
-    latest: Mapping[str, Stored] | None = None,
+    latest: Mapping[str, dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return subscriptions as they are shown, with what the paths of `expand` name.
 
-    Of their latest invoices those in `latest` are as they stand there, the others as stored.
+    Their latest invoices are shown as in `latest`; where that is None, as they are stored.
     """
     paths = [path.removeprefix("data.") for path in expand]
     in_price = _below(paths, _IN_PRICE) | _below(paths, "plan.")
@@ -135,10 +120,8 @@ def shown(
     sold = _products(connection, call, known, in_price)
     members = _members(connection, call, rows, paths)
     if "latest_invoice" in expanded(paths):
-        within = [path.removeprefix(_IN_INVOICE) for path in paths if path.startswith(_IN_INVOICE)]
-        found = latest or _stored(connection, call, _named(rows, "latest_invoice"))
-        invoices_shown = show_invoices(connection, call, list(found.values()), within)
-        members["latest_invoice"] = {one["id"]: one for one in invoices_shown}
+        ids = _named(rows, "latest_invoice")
+        members["latest_invoice"] = latest or _invoices(connection, call, ids)
     return [
         render_subscription(
             row,
@@ -245,10 +228,10 @@ def _products(
 
 def _members(
     connection: sa.Connection, call: Call, rows: Sequence[Subscription], paths: Iterable[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Mapping[str, Any]]:
     """Return the objects to show in place of their ids, for each member of a subscription."""
     scope, livemode, expand = call.scope.id, call.scope.livemode, expanded(paths)
-    members: dict[str, dict[str, Any]] = {}
+    members: dict[str, Mapping[str, Any]] = {}
     if "customer" in expand:
         found = [
             customers.find_customer(connection, scope, id_) for id_ in _named(rows, "customer")
@@ -269,12 +252,17 @@ def _named(rows: Iterable[Subscription], member: str) -> set[str]:
     return {value for row in rows if (value := getattr(row, member)) is not None}
 
 
-def _invoices(connection: sa.Connection, call: Call, ids: Iterable[str]) -> list[Invoice]:
-    found = [invoices.find_invoice(connection, call.scope.id, id_) for id_ in ids]
-    return [one for one in found if one]
-
-
-def _stored(connection: sa.Connection, call: Call, ids: Collection[str]) -> dict[str, Stored]:
+def _invoices(
+    connection: sa.Connection, call: Call, ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
     lines = invoice_lines.lines_of(connection, ids)
-    found = _invoices(connection, call, ids)
-    return {one.id: Stored(one, lines[one.id], []) for one in found}
+    named = {line.price for some in lines.values() for line in some if line.price}
+    known = prices.by_ids(connection, call.scope.id, named)
+    found = [invoices.find_invoice(connection, call.scope.id, id_) for id_ in ids]
+    return {
+        one.id: render_invoice(
+            one, lines[one.id], livemode=call.scope.livemode, version=call.version, prices=known
+        )
+        for one in found
+        if one
+    }

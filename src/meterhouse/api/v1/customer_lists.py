@@ -7,7 +7,8 @@ or taxed here, so there is nothing in the first and the last.
 import sqlalchemy as sa
 
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.subscription import EXPANDABLE_IN_LIST, page_of_customer, shown_now
+from meterhouse.api.subscription import EXPANDABLE_IN_LIST, page_of_customer
+from meterhouse.api.subscription_now import shown_now
 from meterhouse.billing.subscription import Subscription
 from meterhouse.ledger import customers
 from meterhouse.wire import envelope

@@ -27,10 +27,10 @@ from meterhouse.api.subscription import (
     customer_of,
     now_of,
     shown,
-    shown_now,
     whole_second,
 )
 from meterhouse.api.subscription_ends import ending
+from meterhouse.api.subscription_now import shown_now
 from meterhouse.api.subscription_params import (
     Flexible,
     NewItem,
