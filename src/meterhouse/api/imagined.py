@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from meterhouse.api.call import Call
 from meterhouse.api.invoice_item import blank_item, check_item, tells_cost, told
 from meterhouse.api.preview import DetailsParams, InvoiceItemParams, ItemParams, PreviewParams
-from meterhouse.api.price import AmountParams, default_price_of
+from meterhouse.api.price import AmountParams, default_price_of, read_currency
 from meterhouse.api.subscribed import Told, recurrences
 from meterhouse.api.subscription import prices_of
 from meterhouse.api.subscription_params import Anchor, read_instant
@@ -27,14 +28,14 @@ from meterhouse.api.v1.subscription_changes import (
 )
 from meterhouse.api.v1.subscriptions import SubscriptionCreate, begun
 from meterhouse.billing.invoice import InvoiceItem
-from meterhouse.billing.price import Price
+from meterhouse.billing.price import Price, Product
 from meterhouse.billing.subscription import Subscription, overdue
 from meterhouse.invoicing.bill import waiting_for
 from meterhouse.invoicing.preview import Preview, next_turn, preview_of, usual_turn
 from meterhouse.invoicing.turn import Terms, Turn, put_aside
 from meterhouse.ledger import products
 from meterhouse.ledger.customers import Customer
-from meterhouse.wire import envelope, invoice_errors, param_errors, preview_errors
+from meterhouse.wire import envelope, invoice_errors, param_errors, preview_errors, price_errors
 from meterhouse.wire import subscription_errors as errors
 from meterhouse.wire.ids import new_id
 
@@ -220,8 +221,7 @@ def _price(connection: sa.Connection, call: Call, params: ItemParams, where: str
     data = params.price_data
     if data is None or params.price is not None:
         raise param_errors.exclusive_params(f"{where}[price]", f"{where}[price_data]")
-    if products.find_product(connection, call.scope.id, data.product) is None:
-        raise envelope.no_such("product", data.product, f"{where}[price_data][product]")
+    _product(connection, call, data.product, f"{where}[price_data]")
     if data.recurring is None:
         raise param_errors.missing_param(f"{where}[price_data][recurring]")
     amount = AmountParams(
@@ -254,7 +254,8 @@ def _pending(
             raise invoice_errors.no_amount_of_item()
         if params.currency is not None and params.currency.lower() != one.currency:
             raise invoice_errors.other_currency(params.currency, one.currency)
-        item = told(connection, call, old or _blank(one, now), _as_amount(params))
+        plain = _as_amount(connection, call, params, one.currency)
+        item = told(connection, call, old or _blank(one, now), plain)
         if old is None:
             new.insert(0, item)
         else:
@@ -262,17 +263,34 @@ def _pending(
     return [*new, *items.values()]
 
 
-def _as_amount(params: InvoiceItemParams) -> InvoiceItemParams:
+def _as_amount(
+    connection: sa.Connection, call: Call, params: InvoiceItemParams, currency: str
+) -> InvoiceItemParams:
     """Return parameters that tell the amount of a price that they only imagine."""
     data = params.price_data
     if data is None:
         return params
+    product = _product(connection, call, data.product, "price_data")
+    own = read_currency(data.currency, "price_data[currency]")
+    if own != currency:
+        raise invoice_errors.other_currency(own, currency, "price_data[currency]")
+    if data.unit_amount is None and data.unit_amount_decimal is None:
+        raise price_errors.no_amount()
     return replace(
         params,
+        description=product.name if params.description is UNSET else params.description,
         price_data=None,
         unit_amount=data.unit_amount,
         unit_amount_decimal=data.unit_amount_decimal,
     )
+
+
+def _product(connection: sa.Connection, call: Call, product: str, parent: str) -> Product:
+    """Return the product of a price that is only imagined."""
+    found = products.find_product(connection, call.scope.id, product)
+    if found is None:
+        raise envelope.no_such("product", product, f"{parent}[product]")
+    return found
 
 
 def _blank(one: Subscription, now: int) -> InvoiceItem:

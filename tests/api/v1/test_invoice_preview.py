@@ -216,16 +216,30 @@ def test_more_items(shop: Shop) -> None:
         invoice_items=[
             {"invoiceitem": item.id, "amount": 900},
             {"amount": 30, "currency": "usd", "description": "Set up"},
-            {"price_data": once, "quantity": 3, "description": "Bags"},
+            {"price_data": once, "quantity": 3},
         ],
     )
     assert short(document) == [
-        ("Bags", 150),
+        ("Calls", 150),
         ("Set up", 30),
         ("Fee", 900),
         ("0 × Calls (at $0.04 / month)", 0),
     ]
     assert short(preview(shop))[0] == ("Fee", 700)
+
+
+def test_more_items_cost_something_in_the_currency_of_the_invoice(shop: Shop) -> None:
+    shop.subscribe(shop.metered())
+    once = {"currency": "usd", "product": shop.product, "unit_amount": "50"}
+    for data, param in (
+        (once | {"currency": "eur"}, "price_data[currency]"),
+        (once | {"product": "prod_nope"}, "price_data[product]"),
+        ({name: once[name] for name in ("currency", "product")}, None),
+    ):
+        asked = {f"invoice_items[0][price_data][{name}]": text for name, text in data.items()}
+        path = "/v1/invoices/create_preview"
+        refused = shop.refused(path, {"customer": shop.customer, **asked})
+        assert (refused["status"], refused.get("param")) == (400, param)
 
 
 def test_of_a_customer_the_soonest_is_shown(shop: Shop) -> None:
