@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -222,3 +223,40 @@ def test_a_stripe_cli_hears_at_one_node_what_happens_at_the_other(cluster: Clust
                 break
         assert entry["status"] == 200
         assert made
+
+
+def bills(worker: Server) -> bool:
+    """Tell whether a worker is the one that bills."""
+    metrics = httpx.get(f"{worker.url}/metrics", timeout=30).text
+    return 'meterhouse_lease_epoch{lease="invoice"}' in metrics
+
+
+def test_a_clock_arrives_although_the_worker_that_moves_it_is_killed(cluster: Cluster) -> None:
+    """It comes last: one of the workers is gone after it."""
+    one, other = cluster.one, cluster.other
+    price = {
+        "currency": "usd",
+        "product_data[name]": "Tokens",
+        "unit_amount": "4",
+        "recurring[interval]": "month",
+        "recurring[usage_type]": "metered",
+        "recurring[meter]": meter(one, "billed"),
+    }
+    path = "/v1/test_helpers/test_clocks"
+    clock = one.post(path, data={"frozen_time": 1_801_389_600})["id"]  # 2027-01-31T10:00Z
+    customer = other.post("/v1/customers", data={"test_clock": clock})["id"]
+    items = {"customer": customer, "items[0][price]": one.post("/v1/prices", data=price)["id"]}
+    one.post("/v1/subscriptions", data=items)
+    other.event("billed once", customer, "billed")
+    one.post(f"{path}/{clock}/advance", data={"frozen_time": 1_895_907_600})  # 36 months later
+    [worker] = [worker for worker in cluster.workers if bills(worker)]
+    until(lambda: other.get("/v1/invoices", customer=customer)["data"])
+    worker.process.kill()
+    until(lambda: other.get(f"{path}/{clock}")["status"] == "ready")
+    invoices = one.get("/v1/invoices", customer=customer, limit=30)["data"]
+    last = invoices[-1]["id"]
+    invoices += one.get("/v1/invoices", customer=customer, limit=30, starting_after=last)["data"]
+    assert [int(invoice["number"][-4:]) for invoice in invoices] == [*range(35, 0, -1)]
+    assert [invoice["total"] for invoice in invoices] == [*[0] * 34, 8]
+    for later, earlier in pairwise(invoices):
+        assert earlier["period_end"] == later["period_start"]

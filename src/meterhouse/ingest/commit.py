@@ -200,9 +200,10 @@ class _Group:
         meter = self._meter(event)
         if meter is None:
             return refusals.no_active_meter(event.event_name)
-        frozen = self._frozen.get((event.scope, meter.customer_of(event.payload)))
-        if frozen != submission.frozen:
-            return Timed(frozen)
+        if self._frozen or submission.frozen is not None:
+            frozen = self._frozen.get((event.scope, meter.customer_of(event.payload)))
+            if frozen != submission.frozen:
+                return Timed(frozen)
         refusal = _too_many_digits(meter, event) if submission.digits else None
         if refusal is not None:
             return refusal
