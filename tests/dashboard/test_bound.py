@@ -19,7 +19,8 @@ PASSWORD = "correct horse"
 VERSION = {"Stripe-Version": "2026-10-28.endive"}
 OTHER_ACCOUNT = "You have no access to account 'ACCOUNT' (or that account does not exist)."
 GETS = [row for row in ROWS if row.method == "GET"]
-WORDLESS = {"/sessions", "/errors/resends/{id}"}  # which show no name and no id
+# Which show no name and no id, or not as text.
+WORDLESS = {"/sessions", "/errors/resends/{id}", "/billing/invoices/{id}/pdf"}
 
 
 class Books:
@@ -63,6 +64,9 @@ class Books:
             "/meterhouse/v1/invalid_meter_events/resend",
             json={"dry_run": True, "filter": {"event_name": f"{mark}-misspelled"}},
         )["id"]
+        self.price = self.post("/v1/prices", data=self._price())["id"]
+        self.invoice, self.line = self._bill()
+        self.clock = "clock_none" if livemode else self._clock()
 
     @property
     def home(self) -> str:
@@ -72,7 +76,7 @@ class Books:
     def marks(self) -> list[str]:
         """What tells that something is of these books."""
         ids = [self.customer, self.meter, self.key, self.destination, self.delivery, self.resend]
-        return [self.mark, *ids]
+        return [self.mark, *ids, self.price, self.invoice, self.line, self.clock]
 
     def post(self, path: str, **details: Any) -> dict[str, Any]:
         return self._ask("POST", path, **details)
@@ -89,9 +93,18 @@ class Books:
             "/developers/destinations/": self.destination,
             "/developers/deliveries/": self.delivery,
             "/developers/keys/": self.key,
+            "/billing/prices/": self.price,
+            "/billing/invoices/": self.invoice,
+            "/billing/clocks/": self.clock,
+            "/live/upcoming/": self.customer,
         }
         id_ = next((one for start, one in ids.items() if row.path.startswith(start)), "dses_none")
-        parts = {"{id}": id_, "{change}": "roll_secret", "{identifier:path}": self.event}
+        parts = {
+            "{id}": id_,
+            "{change}": "roll_secret",
+            "{identifier:path}": self.event,
+            "{line}": self.line,
+        }
         path = row.path
         for part, text in parts.items():
             path = path.replace(part, text)
@@ -102,6 +115,35 @@ class Books:
             "/errors/resend": f"?event_name={self.mark}-misspelled",
         }
         return path + asked.get(row.path.partition(".")[0], "")
+
+    def _price(self) -> dict[str, str]:
+        """Return a price that costs something without usage, too."""
+        return {
+            "currency": "usd",
+            "product_data[name]": self.mark,
+            "recurring[interval]": "month",
+            "recurring[usage_type]": "metered",
+            "recurring[meter]": self.meter,
+            "billing_scheme": "tiered",
+            "tiers_mode": "volume",
+            "tiers[0][up_to]": "inf",
+            "tiers[0][flat_amount]": "900",
+        }
+
+    def _bill(self) -> tuple[str, str]:
+        """Subscribe the customer as of yesterday; return the invoice and its first line."""
+        form = {
+            "customer": self.customer,
+            "items[0][price]": self.price,
+            "backdate_start_date": str(self._local.clock.now() // 1000 - 86_400),
+        }
+        invoice = self.post("/v1/subscriptions", data=form)["latest_invoice"]
+        return invoice, self.get(f"/v1/invoices/{invoice}/lines")["data"][0]["id"]
+
+    def _clock(self) -> str:
+        form = {"name": self.mark, "frozen_time": str(self._local.clock.now() // 1000)}
+        made: str = self.post("/v1/test_helpers/test_clocks", data=form)["id"]
+        return made
 
     def _stream(self, identifier: str, event_name: str) -> None:
         event = {
@@ -202,7 +244,13 @@ class Bound:
 
     def changeable(self) -> list[Any]:
         """Return what a change could change in the books of others."""
-        lists = ("/v1/billing/meters", "/meterhouse/v1/api_keys", "/v2/core/event_destinations")
+        lists = (
+            "/v1/billing/meters",
+            "/v1/prices",
+            "/v1/invoices",
+            "/meterhouse/v1/api_keys",
+            "/v2/core/event_destinations",
+        )
         return [[books.get(path)["data"] for path in lists] for books in self.others]
 
 
