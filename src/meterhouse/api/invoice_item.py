@@ -41,7 +41,7 @@ Amount = Annotated[int, Between(-limits.PRICE_AMOUNT_LIMIT, limits.PRICE_AMOUNT_
 Quantity = Annotated[int, Between(0, limits.PRICE_AMOUNT_LIMIT)]
 
 # stripe-python writes a small `Decimal` with an exponent.
-_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,12})?(?:[eE]-?[0-9]{1,2})?")
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
 # The ways to tell what it costs, of which one is enough.
 _WAYS = ("amount", "price", "price_data", "pricing", "unit_amount", "unit_amount_decimal")
 

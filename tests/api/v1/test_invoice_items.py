@@ -73,6 +73,7 @@ def test_an_item_that_waits(client: stripe.StripeClient, customer: str) -> None:
         ({"unit_amount_decimal": "3.6", "quantity_decimal": "2.5"}, 9, "2.5", "3.6"),
         ({"unit_amount": "7"}, 7, "1", "7"),
         ({"unit_amount_decimal": "1E-3", "quantity": "1000"}, 1, "1000", "0.001"),
+        ({"unit_amount_decimal": "1E+2"}, 100, "1", "100"),
         ({"amount": "0"}, 0, "1", "0"),
     ],
 )
