@@ -57,6 +57,7 @@ from meterhouse.api.v1 import (
     stripecli,
     subscription_changes,
     subscription_items,
+    subscription_search,
     subscriptions,
     test_clocks,
     webhook_endpoints,
@@ -187,6 +188,9 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _PRICE, "prices", prices.update),
     _route("POST", "/v1/subscriptions", "subscriptions", subscriptions.create),
     _route("GET", "/v1/subscriptions", "subscriptions", subscriptions.list_),
+    _route("GET", "/v1/subscriptions/search", "subscriptions", subscription_search.search)._replace(
+        limit="search"
+    ),
     _route("GET", _SUBSCRIPTION, "subscriptions", subscriptions.retrieve),
     _route("POST", _SUBSCRIPTION, "subscriptions", subscription_changes.update),
     _route("DELETE", _SUBSCRIPTION, "subscriptions", subscription_changes.cancel),

@@ -448,6 +448,28 @@ def test_lists(shop: Shop) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("metadata['team']:'a'", ["active", "canceled"]),
+        ("status:'canceled'", ["canceled"]),
+        ("-status:'canceled' AND metadata['team']:'a'", ["active"]),
+        (f"canceled_at>{at('2026-01-01')}", ["canceled"]),
+        (f"created>={at(START)} OR status:'canceled'", ["active", "canceled"]),
+        ("metadata['team']:'b'", []),
+    ],
+)
+def test_searches(shop: Shop, query: str, found: list[str]) -> None:
+    over = shop.subscribe(shop.metered(), metadata={"team": "a"})
+    shop.client.v1.subscriptions.cancel(over.id)
+    shop.subscribe(shop.seats(), metadata={"team": "a"})
+    page = shop.client.v1.subscriptions.search(
+        {"query": query, "expand": ["data.latest_invoice", "total_count"]}
+    )
+    assert [one.status for one in page.data] == found
+    assert page.to_dict()["total_count"] == len(found)
+
+
 def test_a_request_that_is_sent_again_is_answered_again(shop: Shop) -> None:
     data = {"customer": shop.customer, "items[0][price]": shop.seats()}
     headers = {"Idempotency-Key": "once"}
