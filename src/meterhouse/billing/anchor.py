@@ -13,8 +13,9 @@ from meterhouse.billing.price import Recurrence
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = {"month": 1, "year": 12}
-_TRIES = 48  # rounds of all intervals, in which every day of every month comes but 29 February
+_TRIES = 48  # rounds of all intervals: in so many a day comes that months of theirs ever have
 _YEAR = 12
+_END = 3000 * _YEAR  # no anchor lies beyond it
 
 
 class AnchorDay(NamedTuple):
@@ -40,7 +41,7 @@ def anchor_on(day: AnchorDay, now: int, recurrences: Sequence[Recurrence]) -> in
     ]
     month = next(one for one in wanted if _instant(day, one, begins) >= now)
     step = lcm(*(one.count * _MONTHS[one.interval] for one in recurrences))
-    later = range(month, month + step * _TRIES, step)
+    later = range(month, min(month + step * _TRIES, _END), step)
     return _instant(day, next((one for one in later if _has(one, day.day)), month), begins)
 
 

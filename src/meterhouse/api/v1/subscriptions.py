@@ -43,7 +43,7 @@ from meterhouse.api.subscription_params import (
 from meterhouse.api.turns import turned
 from meterhouse.billing import change
 from meterhouse.billing.anchor import AnchorDay, anchor_on
-from meterhouse.billing.period import Period, beginning
+from meterhouse.billing.period import Period, beginning, period_at
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import BillingMode, Item, Subscription
 from meterhouse.invoicing.turn import Turn
@@ -346,7 +346,8 @@ def _anchored(
         one = replace(one, anchor=anchor)
     else:
         return one
-    if one.trial is None and params.proration_behavior != "none" and _has_licensed(one):
+    stub = any(period_at(one.anchor, each, now).start != now for each in often)
+    if stub and not one.trial and params.proration_behavior != "none" and _has_licensed(one):
         raise subscription_errors.needs_prorations("proration_behavior")
     return one
 
