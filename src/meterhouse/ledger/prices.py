@@ -13,7 +13,12 @@ import sqlalchemy as sa
 from meterhouse.billing.price import Price
 from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import of_time, read_page
-from meterhouse.ledger.tables import prices
+from meterhouse.ledger.tables import (
+    invoice_items,
+    invoice_segments,
+    prices,
+    subscription_items,
+)
 from meterhouse.wire.page import PageParams
 
 _COLUMNS = ("id", "scope", "product", "active", "lookup_key", "metadata", "created")
@@ -69,6 +74,22 @@ def has_prices(connection: sa.Connection, scope: int, product: str) -> bool:
     """Tell whether a product has a price, active or not."""
     query = sa.select(prices.c.seq).where(prices.c.scope == scope, prices.c.product == product)
     return connection.execute(query.limit(1)).first() is not None
+
+
+def is_billed(connection: sa.Connection, price: str) -> bool:
+    """Tell whether usage or a subscription is, or ever was, billed under a price."""
+    waits = sa.and_(
+        invoice_items.c.invoice.is_(None),
+        invoice_items.c.details["price"].as_string() == price,
+    )
+    query = sa.select(
+        sa.or_(
+            sa.exists().where(subscription_items.c.price == price),
+            sa.exists().where(invoice_segments.c.price == price),
+            sa.exists().where(waits),
+        )
+    )
+    return bool(connection.execute(query).scalar_one())
 
 
 def update_price(connection: sa.Connection, price: Price) -> None:

@@ -155,3 +155,12 @@ def own_currency_option(currency: str) -> Refusal:
         f"The currency of the price cannot be one of its options: {currency}",
         param=f"currency_options[{currency}]",
     )
+
+
+def option_in_use(currency: str) -> Refusal:
+    """Refuse to change what a price that somebody is billed by costs in another currency."""
+    return Refusal(
+        "Somebody is, or was, billed by this price, so what it costs in a currency can neither be "
+        "changed nor removed.",
+        param=f"currency_options[{currency}]",
+    )

@@ -380,3 +380,30 @@ def test_a_balance_is_taken_into_account(shop: Shop) -> None:
     [invoice] = shop.client.v1.invoices.list({"customer": shop.customer}).data
     assert (invoice.total, invoice.amount_due) == (1012, 512)
     assert (invoice.starting_balance, invoice.ending_balance) == (-500, 0)
+
+
+def test_the_amounts_that_somebody_is_billed_by_stay(shop: Shop) -> None:
+    """In every currency; what somebody was billed by can be reckoned again."""
+    recurring = {"interval": "month", "usage_type": "metered", "meter": shop.meter}
+    options = {"eur": {"unit_amount": 3}, "gbp": {"unit_amount": 2}}
+    price = shop.price(4, recurring=recurring, currency_options=options)
+    path = f"/v1/prices/{price}"
+    data = {"currency_options[gbp][unit_amount]": "1"}
+    assert shop.http.post(path, data=data).status_code == 200
+    subscription = shop.subscribe(price, currency="eur")
+    nothing = {"currency_options": ""}
+    for refused in (nothing, {"currency_options[eur][unit_amount]": "9"}):
+        assert shop.refused(path, refused)["param"] == "currency_options[eur]"
+    more = {"currency_options[chf][unit_amount]": "5"}
+    assert shop.http.post(path, data=more).status_code == 200
+    shop.use(10, JANUARY)
+    shop.advance("2027-01-10")
+    (item,) = subscription.items.data
+    change: Any = {"items": [{"id": item.id, "price": shop.price(7, "eur", recurring=recurring)}]}
+    shop.client.v1.subscriptions.update(subscription.id, change)
+    assert shop.refused(path, nothing)["status"] == 400  # a part of it waits
+    shop.advance(FEBRUARY)
+    assert shop.refused(path, nothing)["status"] == 400  # it is on an invoice
+    assert invoices(shop) == [
+        [("10 × Calls (at €0.03 / month)", 30), ("0 × Calls (at €0.07 / month)", 0)]
+    ]

@@ -105,6 +105,7 @@ async def update(call: Call) -> Answer:
         price = _changed(before, params)
         if before.active and not price.active and _is_default(connection, price):
             raise price_errors.is_default_price()
+        _check_options(connection, before, price)
         if price.lookup_key != before.lookup_key:
             catalog.take_lookup_key(connection, call, price, transfer=params.transfer_lookup_key)
         catalog.update_price(connection, call, price, before)
@@ -169,6 +170,16 @@ def _changed(price: Price, params: PriceUpdate) -> Price:
             **options_of(params.currency_options, price.pricing),
         }
     return msgspec.structs.replace(price, **changes)
+
+
+def _check_options(connection: sa.Connection, before: Price, price: Price) -> None:
+    """Refuse to take from somebody the amounts that they are billed by."""
+    for currency, option in before.options.items():
+        new = price.options.get(currency)
+        if new is None or new.pricing != option.pricing:
+            if prices.is_billed(connection, price.id):
+                raise price_errors.option_in_use(currency)
+            return
 
 
 def _is_default(connection: sa.Connection, price: Price) -> bool:
