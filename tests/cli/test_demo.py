@@ -32,6 +32,20 @@ def get(server: Server, account: str, path: str) -> Any:
     return answer.json()
 
 
+def upcoming(server: Server, account: str, customer: str) -> int:
+    """Return what a customer's next invoice comes to, in cents."""
+    answer = httpx.post(
+        f"{server.url}/v1/invoices/create_preview",
+        auth=(TEST_KEY, ""),
+        headers={"Stripe-Account": account},
+        data={"customer": customer},
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    total: int = answer.json()["total"]
+    return total
+
+
 def test_the_server_counts_exactly_what_is_sent(server: Server) -> None:
     account = new_account(server)
     told = demo(server, account)
@@ -47,8 +61,18 @@ def test_the_server_counts_exactly_what_is_sent(server: Server) -> None:
     codes = {one["code"] for one in get(server, account, "/meterhouse/v1/rejections")["data"]}
     assert "no_meter" in codes
 
+    assert (told["prices"], told["subscriptions"]) == (4, 36)
+    [largest] = [one["id"] for one in customers if one["name"] == COMPANIES[0].name]
+    invoices = get(server, account, "/v1/invoices?limit=100")["data"]
+    assert {one["status"] for one in invoices} == {"open", "paid"}
+    assert sum(one["total"] for one in invoices) > 0
+    assert upcoming(server, account, largest) > 0
+
     again = demo(server, account, "--api-key", TEST_KEY)
     assert again["accepted"] < EVENTS / 20
+    assert len(get(server, account, "/v1/prices?limit=100")["data"]) == again["prices"]
+    assert len(get(server, account, "/v1/subscriptions?limit=100")["data"]) == len(COMPANIES)
+    assert len(get(server, account, "/v1/invoices?limit=100")["data"]) == len(invoices)
     assert len(get(server, account, "/v1/customers?limit=100")["data"]) == len(COMPANIES)
     assert len(get(server, account, "/v1/billing/meters?limit=100")["data"]) == len(METERS)
 

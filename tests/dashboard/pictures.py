@@ -64,6 +64,11 @@ def _pages(page: Page, server: Server) -> dict[str, str]:
         found = page.locator(f"main a[href*='{link}']").first
         return str(found.evaluate("link => link.href"))
 
+    page.goto(f"{home}/billing/prices")
+    price = str(page.get_by_role("link", name="AI tokens").first.evaluate("link => link.href"))
+    page.goto(f"{home}/billing/invoices")
+    billed = page.get_by_role("row", name="Lumen & Vale").get_by_role("link").first
+    invoice = str(billed.evaluate("link => link.href"))
     page.goto(f"{home}/meters")
     meter = str(page.get_by_role("link", name="AI tokens").evaluate("link => link.href"))
     usage = f"{home}/usage?meter={meter.rsplit('/', 1)[1]}"
@@ -79,6 +84,8 @@ def _pages(page: Page, server: Server) -> dict[str, str]:
         "event": first("events?outcome=rejected", "/event?"),
         "errors": f"{home}/errors",
         "resend": first("errors", "errors/resend"),
+        "price": price,
+        "invoice": invoice,
         "logs": f"{home}/developers/logs",
         "destinations": f"{home}/developers/destinations",
         "keys": f"{home}/developers/keys",

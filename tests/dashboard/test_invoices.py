@@ -102,6 +102,21 @@ def test_what_comes_next_follows_usage(local: LocalServer) -> None:
     assert "graduated tiers / month" in page
 
 
+def test_who_is_deleted_is_told_and_the_invoices_stay(local: LocalServer) -> None:
+    sold, held = sell(local), cookie(local)
+    line = sold.invoice["lines"]["data"][0]["id"]
+    local.request("DELETE", f"/v1/customers/{sold.customer}")
+    gone = visit(local, f"/customers/{sold.customer}", held)
+    assert gone.status_code == 404
+    assert "is deleted" in gone.text
+    for page in ("", f"/{sold.invoice['id']}", f"/{sold.invoice['id']}/lines/{line}"):
+        assert visit(local, f"/billing/invoices{page}", held).status_code == 200
+
+
+def test_nobody_looks_at_what_comes_next_for_nobody(local: LocalServer) -> None:
+    assert visit(local, "/live/upcoming/cus_nope", cookie(local)).status_code == 404
+
+
 def account(local: LocalServer) -> str:
     found: str = local.request("GET", "/v1/account").json()["id"]
     return found

@@ -34,6 +34,7 @@ from tests.server import TEST_KEY
 OPEN = re.compile(rb"/healthz|/readyz|/dashboard/(sign-in|open|static/.+)")
 SPACE = "/dashboard/acct_x/test"
 OTHERS = ["/", "/dashboard", "/dashboard/", "/dashboard/{x}", "/embed/usage", "/embed/{x}"]
+OTHERS += ["/invoice/{x}", "/invoice/acct_x/test/{x}/{y}", "/invoice/{x}/test/in_x/{y}/pdf"]
 DOORS = ["/dashboard/sign-in", "/dashboard/sign-out", "/dashboard/open", "/dashboard/static/{x}"]
 EVERYWHERE = paths([*PATHS, *(SPACE + page for page in PAGES), *OTHERS, *DOORS], TEXTS)
 ADDRESSES = st.sampled_from(["203.0.113.9", "2001:db8::1", "::ffff:203.0.113.9", None])

@@ -64,6 +64,7 @@ async def live(visit: Visit) -> Response:
     if visit.live.full():
         raise ApiError(503, "Too many people look at once.")
     customer = visit.part("id")
+    await visit.get(f"/v1/customers/{path_part(customer)}")  # else there is nothing to look at
     key = ("upcoming", visit.space, customer)
 
     async def part() -> str:

@@ -1,13 +1,14 @@
 """Customers: search, and one of them with all of its usage."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import Response
 
 from meterhouse import limits
 from meterhouse.dashboard import billing, usage
-from meterhouse.dashboard.client import path_part
+from meterhouse.dashboard.client import ApiError, path_part
 from meterhouse.dashboard.question import read_question, span
 from meterhouse.dashboard.visit import Visit
 
@@ -36,6 +37,8 @@ async def show(visit: Visit) -> Response:
     """Show a customer: a chart, the totals of every meter, the latest events, what is billed."""
     id_ = visit.named("id")
     customer, meters = await asyncio.gather(visit.get(f"{_PATH}/{path_part(id_)}"), visit.meters())
+    if customer.get("deleted"):
+        raise ApiError(HTTPStatus.NOT_FOUND, f"The customer '{id_}' is deleted.")
     drawing = usage.section(visit, meters, f"customers/{id_}", customer=id_)
     if visit.request.headers.get("x-fragment"):
         return visit.page("_usage.html", here="customers", **await drawing)
