@@ -17,8 +17,7 @@ from meterhouse.api.preview import DetailsParams, InvoiceItemParams, ItemParams,
 from meterhouse.api.price import AmountParams, default_price_of, read_currency
 from meterhouse.api.subscribed import Told, recurrences
 from meterhouse.api.subscription import prices_of
-from meterhouse.api.subscription_params import Anchor, read_instant
-from meterhouse.api.v1.subscription_changes import (
+from meterhouse.api.subscription_change import (
     SubscriptionCancel,
     SubscriptionResume,
     SubscriptionUpdate,
@@ -26,7 +25,8 @@ from meterhouse.api.v1.subscription_changes import (
     resumed,
     updated,
 )
-from meterhouse.api.v1.subscriptions import SubscriptionCreate, begun
+from meterhouse.api.subscription_params import Anchor, read_instant
+from meterhouse.api.subscription_start import SubscriptionCreate, begun
 from meterhouse.billing.invoice import InvoiceItem
 from meterhouse.billing.price import Price, Product
 from meterhouse.billing.subscription import Subscription, overdue

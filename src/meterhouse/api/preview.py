@@ -13,7 +13,7 @@ from meterhouse.api.call import Call
 from meterhouse.api.invoice_item import ItemWrite
 from meterhouse.api.price import Amount, RecurringParams
 from meterhouse.api.subscription_params import ItemChange, ProrationBehavior, Refused
-from meterhouse.api.v1.subscriptions import Mode
+from meterhouse.api.subscription_start import Mode
 from meterhouse.wire.form import Form, parse_form
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.param_errors import not_supported

@@ -16,10 +16,7 @@ REQUESTED = "cancellation_requested"  # why it ends
 def ending(
     one: Subscription, params: SubscriptionWrite, often: Recurrences, now: int
 ) -> Subscription:
-    """Return a subscription that ends when a request says, or does not any more.
-
-    One that was to end at the end of its period does so at that of the period that it has now.
-    """
+    """Return a subscription that ends when a request says, or does not any more."""
     undone = params.cancel_at_period_end is False or params.cancel_at is None
     if undone and one.cancel_at is not None:
         details = cancellation_of(one.details, None, reason=None)
@@ -27,16 +24,23 @@ def ending(
             one, cancel_at=None, cancel_at_period_end=False, canceled_at=None, details=details
         )
     if params.cancel_at_period_end:
+        if one.period.end <= now:
+            raise subscription_errors.not_while(one.status, "cancel_at_period_end")
         return _ends(one, one.period.end, now, at_period_end=True)
     if isinstance(params.cancel_at, UnsetType | None):
-        if one.cancel_at_period_end and one.cancel_at != one.period.end:
-            return replace(one, cancel_at=one.period.end)
-        return one
+        return moved_end(one)
     ends = _instant(one, params.cancel_at)
     if ends <= now:
         raise subscription_errors.past_instant("cancel_at", ends // 1000)
     _check_boundary(one, params, often, ends)
     return _ends(one, ends, now, at_period_end=False)
+
+
+def moved_end(one: Subscription) -> Subscription:
+    """Return a subscription that ends, if at the end of its period, at that of the present one."""
+    if one.cancel_at_period_end and one.status != "paused":
+        return replace(one, cancel_at=one.period.end)
+    return one
 
 
 def _instant(one: Subscription, told: str) -> int:

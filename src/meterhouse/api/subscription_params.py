@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from meterhouse import limits
+from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import CollectionMethod
 from meterhouse.render.subscription import (
     CANCELLATION_DETAILS,
@@ -30,6 +31,8 @@ from meterhouse.wire.params import (
     Unsupported,
     read_timestamp,
 )
+
+_DAY_MILLISECONDS = 86_400_000
 
 ProrationBehavior = Literal["always_invoice", "create_prorations", "none"]
 PaymentBehavior = Literal[
@@ -239,3 +242,15 @@ def collected(
 def read_instant(text: str, param: str) -> int:
     """Return the instant, in milliseconds, that a request tells in unix seconds."""
     return read_timestamp(param, text) * 1000
+
+
+def trial_until(text: str | None, now: int) -> Period | None:
+    """Return a trial from now on, until an instant that is told; None where it is over now."""
+    if text is None or text == "now":
+        return None
+    end = read_instant(text, "trial_end")
+    if end <= now:
+        raise subscription_errors.past_instant("trial_end", end // 1000)
+    if end - now > limits.PRICE_TRIAL_DAYS_MAX * _DAY_MILLISECONDS:
+        raise subscription_errors.trial_too_long("trial_end")
+    return Period(now, end)

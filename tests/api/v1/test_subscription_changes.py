@@ -296,6 +296,31 @@ def test_a_pause_of_seats(shop: Shop) -> None:
     assert (on["status"], on["latest_invoice"]["total"]) == ("active", 1_000)
 
 
+def test_the_end_of_a_period_moves_with_it(shop: Shop) -> None:
+    config = {"day_of_month": 10}
+    one = shop.subscribe(
+        shop.metered(), billing_cycle_anchor_config=config, cancel_at_period_end=True
+    )
+    assert one.cancel_at == at("2027-01-10")
+    shop.advance("2027-01-05")
+    anew = shop.change(one.id, billing_cycle_anchor="now")
+    assert (anew["cancel_at"], anew["billing_cycle_anchor_config"]) == (at("2027-02-05"), None)
+    shop.change(one.id, "/pause")
+    shop.advance("2027-01-20")
+    assert shop.change(one.id, "/resume")["cancel_at"] == at("2027-02-20")
+    weekly = {"price": shop.metered(5, "month"), "subscription": one.id}
+    shop.http.post("/v1/subscription_items", data=weekly)
+    assert shop.show(one.id)["cancel_at"] == at("2027-02-20")
+
+
+def test_one_that_is_paused_has_no_period_to_end_with(shop: Shop) -> None:
+    one = shop.subscribe(shop.metered()).id
+    shop.change(one, "/pause")
+    shop.advance("2027-03-01")
+    error = shop.refused(f"/v1/subscriptions/{one}", {"cancel_at_period_end": "true"})
+    assert error["param"] == "cancel_at_period_end"
+
+
 def test_a_classic_one_becomes_flexible(shop: Shop) -> None:
     one = used(shop, shop.metered(10), billing_mode={"type": "classic"})
     path = f"/v1/subscriptions/{one['id']}/migrate"

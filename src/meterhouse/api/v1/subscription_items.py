@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.subscribed import Told, changed_items
 from meterhouse.api.subscription import shown_items, to_change, whole_second
+from meterhouse.api.subscription_ends import moved_end
 from meterhouse.api.subscription_params import (
     ItemChange,
     PaymentBehavior,
@@ -20,6 +21,7 @@ from meterhouse.api.subscription_params import (
     Refused,
 )
 from meterhouse.api.turns import turned
+from meterhouse.billing.change import Change
 from meterhouse.billing.subscription import Item, Subscription
 from meterhouse.invoicing.turn import Turn
 from meterhouse.ledger import subscriptions
@@ -185,7 +187,7 @@ async def _turned(
         at_once = behavior == "always_invoice" and made.billed
         return Turn(
             before=before,
-            change=made,
+            change=Change(moved_end(made.subscription), made.settled),
             at=at,
             events=("updated",),
             invoice="subscription_update" if at_once else None,
