@@ -332,23 +332,46 @@ def test_an_invoice_that_is_sent_and_not_paid_is_overdue(world: World) -> None:
     assert world.events(customer).count("invoice.overdue") == 1
 
 
+def test_several_invoices_that_are_late_at_once_make_one_subscription_past_due(
+    alone: World,
+) -> None:
+    customer = alone.customer()
+    one = alone.subscribe(customer, collection="send_invoice", days_until_due=1)
+    alone.use(customer, "25", NOW)
+    alone.local.stop_job("invoice")
+    alone.local.later(30 * DAY * 1000)
+    alone.use(customer, "25", NOW + 30 * DAY)
+    alone.local.later(40 * DAY * 1000)
+    alone.local.run(started(alone.local))
+    for passed in (0, 2 * HOUR, 2 * DAY):
+        alone.go_on(passed)
+    assert alone.events(customer).count("invoice.overdue") == 2
+    assert alone.found(one).status == "past_due"
+    late = [
+        event
+        for event in alone.told(customer)
+        if event["data"].get("previous_attributes", {}).get("status") == "active"
+    ]
+    assert len(late) == 1
+
+
+async def started(local: LocalServer) -> None:
+    local.start_job("invoice")
+
+
 def test_the_machines_time_goes_on_too_and_a_standstill_is_made_up_for(alone: World) -> None:
     customer = alone.customer()
     one = alone.subscribe(customer)
     alone.use(customer, "25", NOW)
     alone.local.stop_job("invoice")
     alone.local.later(70 * DAY * 1000)
-    started = alone.local.clock.now()
-
-    async def start() -> None:
-        alone.local.start_job("invoice")
-
-    alone.local.run(start())
+    back = alone.local.clock.now()
+    alone.local.run(started(alone.local))
     alone.go_on(0)
     first, second_ = alone.invoices(customer)
     assert (first.status, second_.status) == ("draft", "draft")
     assert (first.total, second_.total) == (100, 0)
-    assert first.created >= started  # so its hour is a whole one
+    assert first.created >= back  # so its hour is a whole one
     assert first.period.start == NOW * 1000
     assert first.period.end == second_.period.start
     alone.go_on(HOUR - 1)

@@ -10,7 +10,7 @@ which holds what it changes. What a reader may rely on:
 - Of several steps in a transaction all are taken, or none.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -108,7 +108,8 @@ def take_steps(
         return
     held = subscriptions.hold(connection, [one.subscription.id for one in steps])
     for one in steps:
-        if held.get(one.subscription.id) == one.subscription.revision:
+        now = held.get(one.subscription.id)
+        if now is not None and now.revision == one.subscription.revision:
             _take_step(connection, present, terms, one)
 
 
@@ -135,7 +136,7 @@ def finalize_due(connection: sa.Connection, present: Present, drafts: Sequence[S
         return
     held = _held(connection, [one.invoice for one in drafts])
     for counted, lines, segments in drafts:
-        draft, subscription = held[counted.id]
+        draft, subscription = held.get(counted.id, (None, None))
         if draft is None or draft.revision != counted.revision or draft.due is None:
             continue
         at = present.at(draft.due)
@@ -150,12 +151,14 @@ def tell_overdue(
     if not _hold(connection, present, {one.customer for one in due}):
         return
     held = _held(connection, due)
+    marked: set[str] = set()  # of one subscription several invoices may be late
     for known in due:
-        invoice, subscription = held[known.id]
+        invoice, subscription = held.get(known.id, (None, None))
         if invoice is None or invoice.revision != known.revision or invoice.due is None:
             continue
         cause = present.cause(invoice.scope)
-        if subscription is not None and subscription.status == "active":
+        if subscription and subscription.status == "active" and subscription.id not in marked:
+            marked.add(subscription.id)
             late = replace(subscription, status="past_due")
             late = subscriptions.update_subscription(connection, late, due_of(late, terms))
             tell_of_subscription(connection, cause, "updated", late, subscription)
@@ -174,21 +177,10 @@ def _hold(connection: sa.Connection, present: Present, owners: Collection[str]) 
 
 
 def _held(
-    connection: sa.Connection, due: Iterable[Invoice]
-) -> dict[str, tuple[Invoice | None, Subscription | None]]:
+    connection: sa.Connection, due: Sequence[Invoice]
+) -> dict[str, tuple[Invoice, Subscription | None]]:
     """Return invoices, and the subscriptions that they are of, for nobody else to change."""
-    due = sorted(due, key=lambda one: one.id)
-    of = {
-        one.subscription: subscriptions.find_subscription(
-            connection, one.scope, one.subscription, lock=True
-        )
-        for one in sorted(due, key=lambda one: one.subscription or "")
-        if one.subscription is not None
-    }
-    return {
-        one.id: (
-            invoices.find_invoice(connection, one.scope, one.id, lock=True),
-            of.get(one.subscription or ""),
-        )
-        for one in due
-    }
+    named = {one.subscription for one in due if one.subscription is not None}
+    of = subscriptions.hold(connection, named)
+    held = invoices.hold(connection, [one.id for one in due])
+    return {id_: (one, of.get(one.subscription or "")) for id_, one in held.items()}

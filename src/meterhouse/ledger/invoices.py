@@ -9,6 +9,7 @@ What a reader may rely on:
 - Two invoices of a customer never have the same number; the database itself sees to it.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -81,6 +82,17 @@ def find_invoice(
         query = query.with_for_update()
     row = connection.execute(query).mappings().one_or_none()
     return _invoice(row) if row else None
+
+
+def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Invoice]:
+    """Return the invoices that have these ids, for nobody else to change until we commit.
+
+    Their customers must be held before (`customers.hold`); they are locked in the order of their
+    ids.
+    """
+    query = _invoices.where(invoices.c.id.in_(list(ids))).order_by(invoices.c.id)
+    rows = connection.execute(query.with_for_update()).mappings()
+    return {row["id"]: _invoice(row) for row in rows}
 
 
 def update_invoice(connection: sa.Connection, invoice: Invoice) -> Invoice:

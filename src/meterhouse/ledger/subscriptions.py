@@ -166,16 +166,13 @@ def next_due(connection: sa.Connection, test_clock: str | None) -> int | None:
     return at
 
 
-def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
-    """Return the revisions of subscriptions, for nobody else to change until we commit.
+def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Subscription]:
+    """Return the subscriptions that have these ids, for nobody else to change until we commit.
 
     They are locked in the order of their ids.
     """
-    query = sa.select(subscriptions.c.id, subscriptions.c.revision).where(
-        subscriptions.c.id.in_(list(ids))
-    )
-    rows = connection.execute(query.order_by(subscriptions.c.id).with_for_update())
-    return {row.id: row.revision for row in rows}
+    query = _subscriptions.where(subscriptions.c.id.in_(list(ids))).order_by(subscriptions.c.id)
+    return {one.id: one for one in _read(connection, query.with_for_update())}
 
 
 def update_subscription(
