@@ -38,6 +38,7 @@ _WORKERS_CORES = 4  # for them, PostgreSQL and ClickHouse; on fewer it is shown 
 _SERVERS_LEAST = 0.6  # of stores on servers, against stores in the folder
 _DRAIN_EVENTS = 150_000
 _LOOK_SECONDS = 0.05
+_ONE_PARTITION = {"METERHOUSE_PARTITIONS": "1"}
 _DRAIN_SECONDS_MAX = 300
 
 Measure = Callable[[Bench], AsyncIterator[Row]]
@@ -189,11 +190,17 @@ class Way:
 
 
 async def single(bench: Bench) -> AsyncIterator[Row]:
-    """Run one process with stores on servers, and one with stores in its folder."""
+    """Run one process with stores on servers, and one with stores in its folder.
+
+    The journal has one partition in the folder, and several on servers, for workers to come. What
+    these cost shows beside a journal of one partition on servers.
+    """
     with ExitStack() as opened:
         database, double = opened.enter_context(postgresql()), opened.enter_context(usage())
-        on_servers = House(partial(meterhouse, environment=_on(database.empty(), double.empty())))
-        houses = {"in the folder": House(), "on servers": on_servers}
+        houses = {"in the folder": House()}
+        for name, more in (("on servers", {}), ("on servers, one partition", _ONE_PARTITION)):
+            environment = _on(database.empty(), double.empty()) | more
+            houses[name] = House(partial(meterhouse, environment=environment))
         for house in houses.values():
             opened.enter_context(house)
             await house.furnish_for_stream(bench.sizes)
@@ -205,7 +212,7 @@ async def single(bench: Bench) -> AsyncIterator[Row]:
             for name, house in houses.items():
                 bench.say(f"stores {name}")
                 watched = {"Meterhouse": house.server.processor_seconds}
-                if house is on_servers:
+                if name != "in the folder":
                     watched |= _watched(database, double)
                 way = found[name] if turn else Way()
                 await _turn(way, house, probes[name], bench.sizes, watched)
