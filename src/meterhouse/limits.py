@@ -104,6 +104,7 @@ INVOICE_FINALIZATION_DAYS_MAX = 5 * 366  # ahead, where somebody chooses when
 INVOICE_LINES_ITEMS_MAX = 250  # that somebody adds, and of one request
 INVOICE_PENDING_ITEMS_MAX = 250  # that wait for a customer's next invoice
 INVOICE_NUMBER_CHARS_MAX = 26
+INVOICE_LINE_AMOUNT_LIMIT = 999_999_999_999_999  # minor units; sums of them are exact everywhere
 INVOICE_FIRST_LINES = 10  # of an invoice, in the object itself
 LOOKUP_KEY_CHARS_MAX = 200
 LOOKUP_KEYS_ITEMS_MAX = 10

@@ -4,7 +4,7 @@ What a reader may rely on: the pending items that the lines and segments of a ne
 its own from then on, so no other invoice bills them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ from meterhouse.ledger import invoice_items, invoice_lines, invoice_segments, in
 from meterhouse.ledger.announce import Cause
 from meterhouse.ledger.customers import Customer, find_customer
 from meterhouse.ledger.tables import subscriptions
+from meterhouse.limits import INVOICE_LINE_AMOUNT_LIMIT
+from meterhouse.wire.invoice_errors import line_too_large
 
 # Members of a customer that its invoices show by other names.
 _SHOWN: Mapping[str, str] = {
@@ -40,6 +42,7 @@ def create_invoice(
     Its totals are those of its lines; who its customer is, and what its subscription says of
     itself, is written down as it is now.
     """
+    check_amounts(lines)
     customer = find_customer(connection, invoice.scope, invoice.customer)
     if customer is not None:
         invoice = showing(connection, _as_customer_likes(invoice, customer), customer)
@@ -51,6 +54,12 @@ def create_invoice(
     invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments, new=True)
     tell(connection, cause, "created", invoice, lines)
     return invoice
+
+
+def check_amounts(lines: Iterable[Line]) -> None:
+    """Refuse lines that nobody could be meant to pay: what is stored has a bound."""
+    if any(abs(line.amount) > INVOICE_LINE_AMOUNT_LIMIT for line in lines):
+        raise line_too_large()
 
 
 def showing(connection: sa.Connection, invoice: Invoice, customer: Customer) -> Invoice:

@@ -27,7 +27,7 @@ import sqlalchemy as sa
 
 from meterhouse.billing.bill import credited, totalled
 from meterhouse.billing.invoice import Invoice, Line, Segment
-from meterhouse.invoicing.create import showing
+from meterhouse.invoicing.create import check_amounts, showing
 from meterhouse.invoicing.page import with_page
 from meterhouse.invoicing.tell import tell
 from meterhouse.ledger import invoice_lines, invoice_segments, invoices
@@ -49,6 +49,7 @@ def finalize(
 
     It is open then, or paid where nothing is to be paid.
     """
+    check_amounts(lines)
     before = invoice, invoice_lines.lines_of(connection, (invoice.id,))[invoice.id]
     invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
     invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)

@@ -160,6 +160,13 @@ def too_many_pending(items_max: int) -> Refusal:
     return Refusal(f"A customer can have up to {items_max} pending invoice items.")
 
 
+def line_too_large() -> Refusal:
+    """Refuse an invoice that nobody could be meant to pay."""
+    return Refusal(
+        "The amount of a line is greater than the maximum amount allowed.", code="amount_too_large"
+    )
+
+
 def recurring_price(param: str) -> Refusal:
     """Refuse to bill once what is billed again and again."""
     return Refusal(

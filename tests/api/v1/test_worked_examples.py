@@ -407,3 +407,19 @@ def test_the_amounts_that_somebody_is_billed_by_stay(shop: Shop) -> None:
     assert invoices(shop) == [
         [("10 × Calls (at €0.03 / month)", 30), ("0 × Calls (at €0.07 / month)", 0)]
     ]
+
+
+def test_nobody_is_billed_what_nobody_could_pay(shop: Shop) -> None:
+    """Neither beforehand, nor by usage; what can be seen of it can be seen."""
+    dear = 999_999_999_999
+    data = {"items[0][price]": shop.seats(dear), "items[0][quantity]": "999999999"}
+    refused = shop.refused("/v1/subscriptions", {"customer": shop.customer, **data})
+    assert (refused["status"], refused["code"]) == (400, "amount_too_large")
+    subscription = shop.subscribe(shop.metered(dear)).id
+    shop.use(999_999_999_999_999, JANUARY)
+    asked: Any = {"customer": shop.customer}
+    seen = shop.client.v1.invoices.create_preview(asked)
+    assert seen.total == dear * 999_999_999_999_999
+    path = f"/v1/subscriptions/{subscription}?invoice_now=true"
+    refused = shop.refused(path, {}, "DELETE")
+    assert (refused["status"], refused["code"]) == (400, "amount_too_large")
