@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from benchmarks.bench import Bench
 from benchmarks.result import Row
 from benchmarks.rows import (
+    billing,
     creates,
     freshness,
     generator,
@@ -35,4 +36,5 @@ ROWS: dict[str, Measure] = {
     "rejections": rejections.measure,
     "trickle": trickle.measure,
     "search": search.measure,
+    "billing": billing.measure,
 }
