@@ -381,19 +381,21 @@ def test_the_machines_time_goes_on_too_and_a_standstill_is_made_up_for(alone: Wo
     assert alone.found(one).period.end > alone.local.clock.now()
 
 
+@pytest.mark.parametrize("what", ["_planned", "_take_step"])
 def test_what_fails_holds_up_nobody_else(
-    alone: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    alone: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     bad, good = alone.customer(), alone.customer()
     failing, other = alone.subscribe(bad), alone.subscribe(good)
-    take_step = step._take_step
+    work = getattr(step, what)
 
-    def refuse(*args: Any) -> None:
-        if args[-1].subscription.id == failing.id:
+    def refuse(*args: Any) -> Any:
+        about = args[1] if what == "_planned" else args[-1].subscription
+        if about.id == failing.id:
             raise ValueError("nobody thought of that")
-        take_step(*args)
+        return work(*args)
 
-    monkeypatch.setattr(step, "_take_step", refuse)
+    monkeypatch.setattr(step, what, refuse)
     alone.local.later(40 * DAY * 1000)
     alone.local.job("invoice").wake()
 

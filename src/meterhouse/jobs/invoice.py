@@ -15,8 +15,8 @@ What a reader may rely on:
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -26,7 +26,7 @@ from meterhouse.background import Worker, is_set_within
 from meterhouse.billing.invoice import Invoice
 from meterhouse.billing.subscription import Subscription
 from meterhouse.clock import Clock
-from meterhouse.errors import OvertakenError
+from meterhouse.errors import OvertakenError, StoreError
 from meterhouse.invoicing.count import count
 from meterhouse.invoicing.recount import recounted
 from meterhouse.invoicing.step import (
@@ -93,8 +93,9 @@ class Invoicer(Worker):
 
     async def _advance(self, scope: int, clock_id: str) -> None:
         """Bring a test clock to where it was sent."""
-        while not await self._is_counted():
+        if not await self._is_counted():
             log.info("the test clock %s waits until what was acknowledged is stored", clock_id)
+            return
         while (due := await self._stores.read(_next_due, scope, clock_id)) is not None:
             if not await self._play(await self._present(clock_id), due):
                 log.warning("the test clock %s is held up and goes on later", clock_id)
@@ -113,13 +114,13 @@ class Invoicer(Worker):
         again = rows + len(self._failed)
         due = self._left(await read(subscriptions.due, clock, until, again))[:rows]
         if due:
-            await self._turn(present, due, until)
+            await self._try(due, lambda some: self._turn(present, some, until), _of)
             return True
         owed = self._left(await read(invoices.due, clock, until, again))[:rows]
         drafts = [one for one in owed if one.status == "draft"]
         late = [one for one in owed if one.status != "draft"]
         if drafts and await self._is_counted():
-            await self._finalize(present, drafts)
+            await self._try(drafts, lambda some: self._finalize(present, some), _of)
         elif drafts:
             log.info("invoices are not finalized until what was acknowledged is stored")
             self._failed |= {one.id for one in drafts}
@@ -169,35 +170,32 @@ class Invoicer(Worker):
     async def _in_parts(
         self,
         steps: Sequence[StepT],
-        write: Callable[[Sequence[StepT]], Any],
+        write: Callable[[Sequence[StepT]], Awaitable[None]],
         name: Callable[[StepT], str],
     ) -> None:
-        """Take steps some at a time, so that others write, too; one by one where some fail."""
+        """Take steps some at a time, so that others write, too."""
         size = limits.INVOICE_WRITE_ROWS_MAX
         for start in range(0, len(steps), size):
-            some = steps[start : start + size]
-            try:
-                await write(some)
-            except OvertakenError:
-                raise
-            except Exception:
-                log.exception("what is due could not be done together")
-                await self._one_by_one(some, write, name)
+            await self._try(steps[start : start + size], write, name)
 
-    async def _one_by_one(
+    async def _try(
         self,
-        steps: Iterable[StepT],
-        write: Callable[[Sequence[StepT]], Any],
+        some: Sequence[StepT],
+        work: Callable[[Sequence[StepT]], Awaitable[None]],
         name: Callable[[StepT], str],
     ) -> None:
-        for one in steps:
-            try:
-                await write([one])
-            except OvertakenError:
-                raise
-            except Exception:
-                self._failed.add(name(one))
-                log.exception("what is due of %s failed and will be tried again", name(one))
+        """Do something with all of some; where that fails with each, so that one fails alone."""
+        try:
+            await work(some)
+        except StoreError:
+            raise  # it is nobody's fault here
+        except Exception:
+            if len(some) > 1:
+                for one in some:
+                    await self._try([one], work, name)
+                return
+            self._failed.add(name(some[0]))
+            log.exception("what is due of %s failed and will be tried again", name(some[0]))
 
 
 def _by_scope(some: Sequence[StepT], scope: Callable[[StepT], int]) -> dict[int, list[StepT]]:
@@ -207,7 +205,7 @@ def _by_scope(some: Sequence[StepT], scope: Callable[[StepT], int]) -> dict[int,
     return found
 
 
-def _of(one: Invoice) -> str:
+def _of(one: Subscription | Invoice) -> str:
     return one.id
 
 
