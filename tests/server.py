@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from tests import preloaded
+
 TEST_KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 LIVE_KEY = "sk_live_9aB81KpXwQzNerjtT1zdp7dc"
 
@@ -105,9 +107,12 @@ def begin(
     data_dir.mkdir(parents=True, exist_ok=True)
     environment = {name: text for name, text in os.environ.items() if "METERHOUSE" not in name}
     environment |= as_variables(settings)
+    arguments = ["serve", f"--port={port}", "--data-dir", str(data_dir)]
     with log_file.open("w") as log:
+        if "LD_PRELOAD" not in environment:
+            return preloaded.begin("meterhouse.cli.main:app", arguments, environment, log)
         return subprocess.Popen(
-            [sys.executable, "-m", "meterhouse", "serve", f"--port={port}", "--data-dir", data_dir],
+            [sys.executable, "-m", "meterhouse", *arguments],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

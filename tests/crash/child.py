@@ -1,4 +1,4 @@
-"""The real program, or a trap: `python -m tests.crash.child [CALL MOMENT NUMBER] serve …`.
+"""The real program, or a trap: its arguments are `[CALL MOMENT NUMBER] serve …`.
 
 It holds events back for a moment only: else most kills would meet events that nothing has happened
 to yet.
@@ -11,8 +11,9 @@ from meterhouse.cli.main import app
 from tests.crash.trap import Trap
 
 
-def main(*arguments: str) -> None:
+def main() -> None:
     limits.PROCESS_HELD_MILLISECONDS_MAX = 50
+    arguments = sys.argv[1:]
     at = arguments.index("serve")
     if at:
         call, moment, number = arguments[:at]
@@ -21,4 +22,4 @@ def main(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, TypeAlias
 
 import psutil
+
+from tests.preloaded import Forked, begin, readable
 
 Stores: TypeAlias = Mapping[str, str]  # settings that tell where the stores are
 
@@ -26,7 +28,7 @@ class Server:
         self._stores = stores
         self.socket = folder / "socket"
         self._log = folder / "log"
-        self._process: Process | None = None
+        self._process: Forked | None = None
 
     @property
     def shares(self) -> bool:
@@ -45,20 +47,20 @@ class Server:
     async def spawn(self, *trap: str) -> None:
         """Start the program; with a trap (see `tests.crash.trap`) if one is given."""
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "tests.crash.child", *trap, "serve"),
-                *("--data-dir", str(self.data), "--uds", str(self.socket), "--port", "0"),
-                *("--log-level", "warning"),
-                env=_environment(self._stores),
-                stdout=PIPE,
-                stderr=log,
+            self._process = begin(
+                "tests.crash.child:main",
+                (
+                    *(*trap, "serve", "--data-dir", str(self.data), "--uds", str(self.socket)),
+                    *("--port", "0", "--log-level", "warning"),
+                ),
+                _environment(self._stores),
+                log,
             )
 
     async def ready(self) -> None:
         """Wait until the program says that it answers."""
         async with asyncio.timeout(START_SECONDS_MAX):
-            said = await self._running.stdout.readline()  # type: ignore[union-attr] # a pipe
+            said = await self._said()
         assert said, f"the server did not start:\n{self.log()}"
 
     async def start(self) -> None:
@@ -70,13 +72,13 @@ class Server:
         """Start the program again and again until it answers, as who supervises it does."""
         async with asyncio.timeout(INSIST_SECONDS_MAX):
             await self.spawn()
-            while not await self._running.stdout.readline():  # type: ignore[union-attr] # a pipe
+            while not await self._said():
                 await self.ended()
                 await self.spawn()
 
     async def kill(self) -> None:
         """Kill the program with SIGKILL, wherever it is."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             self._process.kill()
             await self.ended()
 
@@ -88,7 +90,7 @@ class Server:
 
     async def ended(self) -> int:
         """Wait until the program has ended by itself; return how."""
-        return await self._running.wait()
+        return await self._running.ended()
 
     async def stop(self) -> int:
         """Stop the program in order."""
@@ -122,6 +124,13 @@ class Server:
         for process in self._processes():
             process.resume()
 
+    async def _said(self) -> str:
+        """Return the first line that the program prints; empty if it ended without one."""
+        output = self._running.stdout
+        assert output is not None
+        await readable(output.fileno())
+        return output.readline()
+
     def _processes(self) -> list[psutil.Process]:
         program = psutil.Process(self._running.pid)
         return [program, *program.children()]
@@ -132,7 +141,7 @@ class Server:
         return [self.socket]
 
     @property
-    def _running(self) -> Process:
+    def _running(self) -> Forked:
         assert self._process is not None, "the server was never started"
         return self._process
 
