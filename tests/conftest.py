@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from itertools import islice
 
 import httpx
 import pytest
@@ -35,12 +36,34 @@ sys.dont_write_bytecode = False
 FILTER_WORDS = 2**17
 
 # They take longest, so they begin first: then no process is left with one of them at the end.
-LONG = ("tests/crash/", "tests/model/", "tests/test_readme.py", "tests/api/test_machine_clock.py")
+LONG = (
+    *("tests/cluster/test_chaos.py", "tests/crash/test_crash.py", "tests/crash/test_faults.py"),
+    *("tests/model/", "tests/api/test_machine_clock.py", "tests/crash/"),
+    *("tests/test_readme.py", "tests/test_supervise.py", "tests/test_roles.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    """Let each process that shares the tests begin with some of the longest.
+
+    At first each has an equal part of all, one after the other.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    of_each: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    ranks = {item: _rank(item) for item in items}
+    for item in sorted(items, key=lambda item: ranks[item]):
+        if ranks[item] < len(LONG):
+            of_each[ranks[item] % processes].append(item)
+    others = (item for item in items if ranks[item] == len(LONG))
+    part = -(-len(items) // processes)
+    items[:] = [
+        one for first in of_each for one in (*first, *islice(others, max(part - len(first), 0)))
+    ]
+
+
+def _rank(item: pytest.Item) -> int:
+    begins = (number for number, path in enumerate(LONG) if item.nodeid.startswith(path))
+    return next(begins, len(LONG))
 
 
 def pytest_collection_finish() -> None:

@@ -240,7 +240,8 @@ def test_version_2_of_the_api(by_port: StripeCli) -> None:
     assert "error" in ask("v2", "billing", "meter_event_adjustments", "create", *cancel)
     stream = json.dumps({"events": [{"event_name": "walk_2", "payload": {"value": "1"}}]})
     assert ask("post", "/v2/billing/meter_event_stream", "-d", stream) == {}
-    [event] = ask("v2", "core", "events", "list", f"--object-id={made['id']}")["data"]
+    # One that is newer may tell of the event without a customer.
+    *_, event = ask("v2", "core", "events", "list", f"--object-id={made['id']}")["data"]
     assert event["type"] == "v1.billing.meter.created"
     destination = ask(
         "v2",

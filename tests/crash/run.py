@@ -9,7 +9,7 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from tests.crash.books import Books
-from tests.crash.client import Address, Client
+from tests.crash.client import Address, Client, Reply
 from tests.crash.sender import Sender
 from tests.metering.oracle import OracleMeter
 
@@ -166,11 +166,21 @@ class Run:
         assert "The books balance." in said
 
 
+async def _told(client: Client, path: str, **asked: str | int) -> Reply:
+    """Ask until there is an answer: all ask at once, which may be too many on a busy machine."""
+    while True:
+        reply = await client.get(path, **asked)
+        if reply.status != 429:
+            return reply
+        await asyncio.sleep(SETTLE_LOOK_SECONDS)
+
+
 async def _usage(
     client: Client, customer: str, asked: Range
 ) -> dict[str, list[tuple[int, int, Decimal]]]:
     """Ask for the usage of all meters by day, which is answered from slots where it can be."""
-    reply = await client.get(
+    reply = await _told(
+        client,
         "/v1/billing/analytics/meter_usage",
         customer=customer,
         starts_at=asked.start,
@@ -190,7 +200,8 @@ async def _summaries(
     client: Client, meter: OracleMeter, customer: str, asked: Range, window: str | None
 ) -> list[tuple[int, int, Decimal]]:
     grouping = {} if window is None else {"value_grouping_window": window}
-    reply = await client.get(
+    reply = await _told(
+        client,
         f"/v1/billing/meters/{meter.id}/event_summaries",
         customer=customer,
         start_time=asked.start,
