@@ -165,8 +165,9 @@ def test_a_ledger_elsewhere_is_found_by_its_url(tmp_path: Path) -> None:
 
 
 def test_a_server_reads_its_keys_from_a_file_and_keeps_when_they_were_used(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "")  # then it is no fork, and has its own command line
     file = tmp_path / "keys"
     file.write_text(f"{TEST_KEY}\n{LIVE_KEY}\n")
     with serving(tmp_path / "data", api_keys="", api_keys_file=str(file)) as server:
