@@ -6,17 +6,21 @@ What a reader may rely on:
 - A draft that is counted anew keeps its lines' ids and what was written onto them. Nothing is
   stored: a draft follows usage by being counted whenever somebody looks at it.
 - A finalized invoice is shown as it was stored.
+- An invoice item that bills usage is shown as its invoice has it or, while it is pending, as one
+  would have it now.
 """
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
-from meterhouse.billing.bill import Bill, Made, Name, made, totalled
-from meterhouse.billing.invoice import Invoice, Segment
-from meterhouse.invoicing.bill import Stored, of_drafts
+from meterhouse.billing.bill import Bill, Made, Name, bill_of, item_part, made, totalled
+from meterhouse.billing.charge import billable
+from meterhouse.billing.invoice import Invoice, InvoiceItem, Segment
+from meterhouse.invoicing.bill import Stored, catalog_of, of_drafts
 from meterhouse.invoicing.count import Asked, count
-from meterhouse.ledger import invoice_lines, invoice_segments
+from meterhouse.ledger import invoice_lines, invoice_segments, invoices
 from meterhouse.metering.model import Scope
 from meterhouse.wire.ids import derived_id
 
@@ -32,10 +36,10 @@ async def made_now(stores: Asked, scope: Scope, bill: Bill, invoice_id: str, now
 
 
 async def recounted(
-    stores: Asked, scope: Scope, invoices: Sequence[Invoice], now: int
+    stores: Asked, scope: Scope, shown: Sequence[Invoice], now: int
 ) -> list[Stored]:
     """Return invoices of one scope in their order, each draft as usage makes it now."""
-    stored, bills = await stores.read(_read, invoices)
+    stored, bills = await stores.read(_read, shown)
     asked = [segment for bill in bills.values() for segment in bill.segments]
     counted = iter(await count(stores, scope, asked, now))
     return [
@@ -46,6 +50,44 @@ async def recounted(
     ]
 
 
+async def items_recounted(
+    stores: Asked, scope: Scope, items: Sequence[InvoiceItem], now: int
+) -> list[InvoiceItem]:
+    """Return invoice items of one scope in their order, with what their usage comes to."""
+    found, bills = await stores.read(_read_items, scope.id, items)
+    asked = [segment for bill in bills for segment in bill.segments]
+    counted = await count(stores, scope, asked, now)
+    settled = [
+        segment
+        for bill, one in zip(bills, counted, strict=True)
+        for segment in made(bill, [one], names("")).segments
+    ]
+    for stored in await recounted(stores, scope, found, now):
+        settled += stored.segments
+    of = {segment.invoice_item: segment for segment in settled}
+    return [
+        replace(item, amount=segment.amount, quantity=billable(segment.usage))
+        if (segment := of.get(item.id))
+        else item
+        for item in items
+    ]
+
+
+def _read_items(
+    connection: sa.Connection, scope: int, items: Sequence[InvoiceItem]
+) -> tuple[list[Invoice], list[Bill]]:
+    """Return the invoices that have items of usage, and a bill of each that has none yet."""
+    usage = [item for item in items if item.usage_in is not None]
+    holders = {item.invoice for item in usage if item.invoice is not None}
+    found = [invoices.find_invoice(connection, scope, id_) for id_ in sorted(holders)]
+    waiting = [item for item in usage if item.invoice is None]
+    catalog = catalog_of(connection, scope, {item.price for item in waiting if item.price})
+    bills = [
+        bill_of(item.currency, catalog, [item_part(item, catalog, "flexible")]) for item in waiting
+    ]
+    return [one for one in found if one is not None], bills
+
+
 def _anew(draft: Stored, bill: Bill, counted: Sequence[Segment]) -> Stored:
     kept = {line.id: line.metadata for line in draft.lines}
     lines, segments = made(bill, counted, names(draft.invoice.id), kept)
@@ -53,13 +95,13 @@ def _anew(draft: Stored, bill: Bill, counted: Sequence[Segment]) -> Stored:
 
 
 def _read(
-    connection: sa.Connection, invoices: Sequence[Invoice]
+    connection: sa.Connection, shown: Sequence[Invoice]
 ) -> tuple[list[Stored], dict[str, Bill]]:
     """Return what is stored of each invoice, and the bills of those that follow usage."""
-    ids = [invoice.id for invoice in invoices]
+    ids = [invoice.id for invoice in shown]
     lines = invoice_lines.lines_of(connection, ids)
     segments = invoice_segments.segments_of(connection, ids)
-    stored = [Stored(one, lines[one.id], segments[one.id]) for one in invoices]
+    stored = [Stored(one, lines[one.id], segments[one.id]) for one in shown]
     drafts = [one for one in stored if one.invoice.status == "draft" and one.segments]
     bills = of_drafts(connection, drafts)
     return stored, {one.invoice.id: bill for one, bill in zip(drafts, bills, strict=True)}

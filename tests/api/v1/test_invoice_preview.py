@@ -242,6 +242,15 @@ def test_more_items_cost_something_in_the_currency_of_the_invoice(shop: Shop) ->
         assert (refused["status"], refused.get("param")) == (400, param)
 
 
+def test_the_currency_of_the_invoice_is_told_or_refused(shop: Shop) -> None:
+    shop.subscribe(shop.metered())
+    assert preview(shop, currency="USD")["currency"] == "usd"
+    path, asked = "/v1/invoices/create_preview", {"customer": shop.customer}
+    for currency in ("eur", "nope"):
+        refused = shop.refused(path, {**asked, "currency": currency})
+        assert (refused["status"], refused["param"]) == (400, "currency")
+
+
 def test_of_a_customer_the_soonest_is_shown(shop: Shop) -> None:
     shop.subscribe(shop.metered(4))
     weekly = shop.subscribe(shop.metered(6, "week"))

@@ -50,6 +50,30 @@ def test_usage_before_another_price_waits(shop: Shop) -> None:
     assert shop.types()[1:] == ["invoiceitem.created", "customer.subscription.updated"]
 
 
+def test_what_waits_follows_usage_until_it_is_invoiced(shop: Shop) -> None:
+    one = used(shop, shop.metered(10))
+    shop.change(one["id"], **new_price(one, shop.metered(15)))
+    items = shop.client.v1.invoice_items
+
+    def listed() -> tuple[int, int]:
+        (item,) = items.list({"customer": shop.customer}).data
+        assert items.retrieve(item.id).to_dict() == item.to_dict()
+        assert items.update(item.id, {"metadata": {"seen": "yes"}}).amount == item.amount
+        return item.amount, item.quantity
+
+    assert listed() == (10_000, 1_000)
+    shop.use(1, "2027-01-06")
+    assert listed() == (10_010, 1_001)
+    shop.advance("2027-02-01")
+    shop.use(1, "2027-01-06")
+    assert listed() == (10_020, 1_002)
+    shop.advance("2027-02-01T02:00")
+    shop.use(1, "2027-01-06")
+    (item,) = items.list({"customer": shop.customer}).data
+    assert (item.amount, str(item.quantity_decimal)) == (10_020, "1002")
+    assert items.retrieve(item.id).amount == 10_020
+
+
 def test_usage_before_another_price_is_invoiced_at_once(shop: Shop) -> None:
     one = used(shop, shop.metered(10))
     price = shop.metered(15)

@@ -1,5 +1,10 @@
-"""`/v1/invoiceitems` (https://docs.stripe.com/api/invoiceitems)."""
+"""`/v1/invoiceitems` (https://docs.stripe.com/api/invoiceitems).
 
+An item that bills usage, where a price changed in mid-period, follows that usage whenever somebody
+looks at it.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +26,7 @@ from meterhouse.api.once import once
 from meterhouse.api.price import read_currency
 from meterhouse.billing.invoice import InvoiceItem
 from meterhouse.invoicing.bill import Stored
+from meterhouse.invoicing.recount import items_recounted
 from meterhouse.ledger import invoice_items, prices
 from meterhouse.ledger.announce import announce
 from meterhouse.ledger.customers import Customer
@@ -95,7 +101,8 @@ async def retrieve(call: Call) -> Answer:
     item = await call.read(invoice_items.find_item, call.scope.id, call.ids[0])
     if item is None:
         raise invoice_errors.no_such_item(call.ids[0])
-    return await call.read(_shown, call, item, params)
+    (counted,) = await _counted(call, [item])
+    return await call.read(_shown, call, counted, params)
 
 
 async def update(call: Call) -> Answer:
@@ -103,6 +110,8 @@ async def update(call: Call) -> Answer:
     params = call.params(ItemWrite)
     check_expand(params.expand, _EXPANDABLE)
     check_item(params)
+    known = await call.read(invoice_items.find_item, call.scope.id, call.ids[0])
+    counted = await _counted(call, [known] if known else [])
 
     def work(connection: sa.Connection) -> Answer:
         before, draft = _locked(connection, call)
@@ -116,6 +125,9 @@ async def update(call: Call) -> Answer:
                 ]
                 common.relined(connection, call, draft, lines, draft.segments)
             call.note(connection, "invoice_item.updated", item.id)
+        if item.usage_in is not None:
+            (usage,) = counted
+            item = msgspec.structs.replace(item, amount=usage.amount, quantity=usage.quantity)
         return _shown(connection, call, item, params)
 
     return await once(call, work)
@@ -145,15 +157,21 @@ async def list_(call: Call) -> Answer:
     created = params.created.window() if params.created else (None, None)
     wanted = Filter(params.customer, params.invoice, params.pending, created)
 
-    def work(connection: sa.Connection) -> Answer:
-        page = invoice_items.list_items(connection, call.scope.id, params, wanted)
-        if page is None:
-            raise envelope.no_such("invoiceitem", params.cursor, params.cursor_param)
-        rows, has_more = page
-        wish = expanded(params.expand, listed=True)
-        return ok(list_object(call.path, _documents(connection, call, rows, wish), has_more))
+    page = await call.read(invoice_items.list_items, call.scope.id, params, wanted)
+    if page is None:
+        raise envelope.no_such("invoiceitem", params.cursor, params.cursor_param)
+    rows, has_more = page
+    wish = expanded(params.expand, listed=True)
+    documents = await call.read(_documents, call, await _counted(call, rows), wish)
+    return ok(list_object(call.path, documents, has_more))
 
-    return await call.read(work)
+
+async def _counted(call: Call, rows: Sequence[InvoiceItem]) -> list[InvoiceItem]:
+    """Return items as their usage makes them now."""
+    if all(row.usage_in is None for row in rows):
+        return list(rows)
+    await call.services.progress.reach(strong=call.strong)
+    return await items_recounted(call, call.scope, rows, call.now)
 
 
 def _new(

@@ -18,6 +18,7 @@ from meterhouse.api.preview import (
     read_upcoming,
     read_upcoming_lines,
 )
+from meterhouse.api.price import read_currency
 from meterhouse.api.subscription import customer_of
 from meterhouse.billing.subscription import Subscription
 from meterhouse.invoicing.present import shown_at
@@ -115,6 +116,9 @@ def _wanted(connection: sa.Connection, call: Call, params: PreviewParams) -> tup
     found = preview(connection, call, params, customer, subscription, now)
     if found is None:
         raise preview_errors.no_upcoming(customer.id)
+    currency = found.invoice.currency
+    if params.currency is not None and read_currency(params.currency) != currency:
+        raise invoice_errors.other_currency(params.currency, currency)
     return found, now
 
 
