@@ -1,4 +1,4 @@
-"""Whoever names where things go hears them, so a restricted key must be permitted to read them."""
+"""What a restricted key hears, or has expanded, it must be permitted to read."""
 
 from typing import Any
 
@@ -91,6 +91,36 @@ def test_what_is_heard_must_be_permitted(
     key = restricted(local, *permissions)
     headers = HERE if "json" in details else {}
     answer = local.request("POST", path.format(v1=v1, v2=v2), key=key, headers=headers, **details)
+    if missing is None:
+        done(answer)
+    else:
+        message = error_of(answer, 403)["message"]
+        assert f"Having the '{missing}' permission would allow this request" in message
+
+
+@pytest.mark.parametrize(
+    ("permission", "path", "expand", "missing"),
+    [
+        ("customers:read", "/v1/customers", "data.subscriptions", "subscriptions:read"),
+        ("invoices:read", "/v1/invoices", "data.customer", "customers:read"),
+        ("invoices:read", "/v1/invoices", "data.subscription.default_source", "subscriptions:read"),
+        ("invoices:read", "/v1/invoices", "data.test_clock", "test_clocks:read"),
+        ("invoices:read", "/v1/invoices", "data.discounts", None),
+        ("invoices:read", "/v1/invoices/create_preview", "customer", "customers:read"),
+        ("prices:read", "/v1/prices", "data.product", "products:read"),
+        ("prices:read", "/v1/prices", "data.tiers", None),
+        ("products:read", "/v1/products", "data.default_price", "prices:read"),
+        ("subscriptions:read", "/v1/subscriptions", "data.latest_invoice", "invoices:read"),
+    ],
+)
+def test_what_is_expanded_must_be_permitted(
+    local: LocalServer, permission: str, path: str, expand: str, missing: str | None
+) -> None:
+    key = restricted(local, permission)
+    if path.endswith("preview"):
+        answer = local.request("POST", path, key=key, data={"expand[]": expand})
+    else:
+        answer = local.request("GET", f"{path}?expand[]={expand}", key=key)
     if missing is None:
         done(answer)
     else:

@@ -1,6 +1,6 @@
 """One request on its way through the api room, and its answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
@@ -17,6 +17,7 @@ from meterhouse.metering.model import Scope
 from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import to_json
 from meterhouse.wire.document import DocumentT, read_document
+from meterhouse.wire.expand import expanded_resources
 from meterhouse.wire.form import parse_form
 from meterhouse.wire.params import RequestParams, read_params
 from meterhouse.wire.query import QueryT, read_query
@@ -148,7 +149,14 @@ class Call(msgspec.Struct, frozen=True):
 
     def params(self, cls: type[ParamsT]) -> ParamsT:
         """Read the parameters as a `cls`; refuse what is not in order."""
-        return read_params(cls, parse_form(self.parameters))
+        params = read_params(cls, parse_form(self.parameters))
+        self.require_expanded(params.expand)
+        return params
+
+    def require_expanded(self, paths: Iterable[str]) -> None:
+        """Refuse with 403 to expand what the key may not read."""
+        for resource in expanded_resources(paths):
+            self.credential.require(resource, "read")
 
     def query(self, cls: type[QueryT]) -> QueryT:
         """Read the parameters of a GET of API v2 as a `cls`; refuse what is not in order."""

@@ -5,6 +5,19 @@ from collections.abc import Collection, Iterable
 from meterhouse.limits import EXPAND_LEVELS_MAX
 from meterhouse.wire.envelope import cannot_expand, expand_too_deep
 
+# What a restricted key must be permitted to read to see more than the id of it.
+_RESOURCES = {
+    "customer": "customers",
+    "default_price": "prices",
+    "invoice": "invoices",
+    "latest_invoice": "invoices",
+    "price": "prices",
+    "product": "products",
+    "subscription": "subscriptions",
+    "subscriptions": "subscriptions",
+    "test_clock": "test_clocks",
+}
+
 
 def check_expand(paths: Iterable[str], expandable: Collection[str] = ()) -> None:
     """Refuse a path to expand, such as `data.customer`, that is not in `expandable`.
@@ -26,3 +39,9 @@ def expanded(paths: Iterable[str], *, listed: bool = False) -> frozenset[str]:
     """
     within = (path.removeprefix("data.") if listed else path for path in paths)
     return frozenset(path.partition(".")[0] for path in within)
+
+
+def expanded_resources(paths: Iterable[str]) -> list[str]:
+    """Return the resources, by the names that permissions have, that paths lead to."""
+    names = {name for path in paths for name in path.split(".")}
+    return sorted({_RESOURCES[name] for name in names if name in _RESOURCES})

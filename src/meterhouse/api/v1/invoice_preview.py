@@ -74,6 +74,7 @@ async def upcoming_lines(call: Call) -> Answer:
 
 
 async def _answer(call: Call, params: PreviewParams, *, named: bool) -> Answer:
+    call.require_expanded(params.expand)
     settled, (invoice, lines, prices) = await _previewed(call, params)
     document = render_preview(
         invoice,
