@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from meterhouse.billing import change
 from meterhouse.billing.invoice import Invoice
@@ -262,6 +263,24 @@ def test_a_clock_that_goes_far_plays_everything_in_its_order(world: World) -> No
     assert [invoice.number and int(invoice.number[-4:]) for invoice in found] == [*range(1, 25)]
     assert {invoice.status for invoice in found} == {"paid"}
     assert world.found(one).period.start == second("2029-01-31T10:00") * 1000
+
+
+def test_a_clock_with_a_long_way_holds_up_no_other(alone: World) -> None:
+    far, near = alone.clock(JANUARY), alone.clock(JANUARY)
+    alone.subscribe(alone.customer(far))
+    once = alone.subscribe(alone.customer())
+    data = {"frozen_time": JANUARY + 50 * 365 * DAY}
+    alone.local.create(f"{CLOCKS}/{far}/advance", data=data)
+    alone.local.create(f"{CLOCKS}/{near}/advance", data={"frozen_time": JANUARY + DAY})
+    alone.local.later(31 * DAY * 1000)
+
+    def others_are_done(connection: sa.Connection) -> bool:
+        under_way = [clock for _, clock in test_clocks.advancing(connection)]
+        one = subscriptions.find_subscription(connection, once.scope, once.id)
+        assert far in under_way
+        return near not in under_way and one is not None and one.latest_invoice is not None
+
+    alone.local.until(others_are_done)
 
 
 def test_a_trial_ends_and_its_usage_is_free(world: World) -> None:

@@ -74,7 +74,7 @@ def test_two_bill_each_period_once(pipeline: Pipeline) -> None:
         for _ in range(3):  # periods, and the hour after each
             for passed in (31 * DAY, 2 * HOUR):
                 pipeline.clock.advance(passed)
-                await asyncio.gather(*(one._go_on() for one in every))
+                await asyncio.gather(*(one.bill() for one in every))
         assert not any(one._failed for one in every)
 
     try:

@@ -8,6 +8,7 @@ What a reader may rely on:
 - A test clock that was sent on its way has arrived when all that was acknowledged before is counted
   and all that was due until then is done. What happens to its customers happens at the instant at
   which it was due; to others it happens when it is done.
+- Clocks go on in turn, a batch of steps each, so none waits for the way of another to end.
 - A step that fails is logged and tried again later. Nobody else waits for it but whoever lives by
   the same test clock.
 """
@@ -66,16 +67,20 @@ class Invoicer(Worker):
         self._clock = clock
         self._timekeeper = timekeeper
         self._terms = terms
-        self._failed: set[str] = set()  # ids of what failed in this round
+        self._failed: set[str] = set()  # ids of what is tried again after a pause
+        self._begun: set[str] = set()  # clocks on their way, before which all was counted
+
+    async def bill(self) -> None:
+        """Do what is due by every clock, as far as it does not fail."""
+        self._failed.clear()
+        while await self._round():
+            pass
 
     async def _run(self) -> None:
         while True:
             self._work.clear()
-            self._failed.clear()
             try:
-                for scope, clock_id in await self._stores.read(test_clocks.advancing):
-                    await self._advance(scope, clock_id)
-                await self._go_on()
+                await self.bill()
             except OvertakenError:
                 return
             except Exception:
@@ -84,23 +89,36 @@ class Invoicer(Worker):
                 continue
             await is_set_within(self._work, limits.INVOICE_LOOK_SECONDS)
 
-    async def _go_on(self) -> None:
-        """Do what is due by the machine's clock."""
-        while True:
-            present = await self._present(None)
-            if not await self._play(present, self._timekeeper.now()):
-                return
+    async def _round(self) -> bool:
+        """Do some of what is due by each clock in turn; False where nothing is left but failures.
 
-    async def _advance(self, scope: int, clock_id: str) -> None:
-        """Bring a test clock to where it was sent."""
-        if not await self._is_counted():
-            log.info("the test clock %s waits until what was acknowledged is stored", clock_id)
-            return
-        while (due := await self._stores.read(_next_due, scope, clock_id)) is not None:
-            if not await self._play(await self._present(clock_id), due):
-                log.warning("the test clock %s is held up and goes on later", clock_id)
-                return
-        await self._stores.write(_arrive, scope, clock_id, self._clock.now())
+        So a clock that has a long way to go holds up neither others nor the machine's.
+        """
+        moved = False
+        for scope, clock_id in await self._stores.read(test_clocks.advancing):
+            if clock_id not in self._failed:
+                moved |= await self._advance(scope, clock_id)
+        present = await self._present(None)
+        return await self._play(present, self._timekeeper.now()) or moved
+
+    async def _advance(self, scope: int, clock_id: str) -> bool:
+        """Bring a test clock nearer to where it was sent; False where it is held up."""
+        if clock_id not in self._begun:
+            if not await self._is_counted():
+                log.info("the test clock %s waits until what was acknowledged is stored", clock_id)
+                self._failed.add(clock_id)
+                return False
+            self._begun.add(clock_id)
+        due = await self._stores.read(_next_due, scope, clock_id)
+        if due is None:
+            self._begun.discard(clock_id)
+            await self._stores.write(_arrive, scope, clock_id, self._clock.now())
+            return True
+        if await self._play(await self._present(clock_id), due):
+            return True
+        log.warning("the test clock %s is held up and goes on later", clock_id)
+        self._failed.add(clock_id)
+        return False
 
     async def _present(self, test_clock: str | None) -> Present:
         scopes = await self._stores.read(accounts.scopes_by_id)
