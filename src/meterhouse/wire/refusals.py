@@ -282,7 +282,7 @@ def too_many_priced(rows_max: int) -> Refusal:
 
 def not_in_currency(price: str, currency: str, param: str) -> Refusal:
     """Refuse a price that has no amount in a currency."""
-    return Refusal(f"The price '{quote(price)}' costs nothing in {currency}.", param=param)
+    return Refusal(f"The price '{quote(price)}' costs nothing in {quote(currency)}.", param=param)
 
 
 def not_acceptable() -> Refusal:
