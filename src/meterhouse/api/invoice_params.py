@@ -13,6 +13,7 @@ from meterhouse import limits
 from meterhouse.api.v1.customers import CustomField, Shipping
 from meterhouse.billing.invoice import Invoice
 from meterhouse.billing.subscription import CollectionMethod
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.wire import invoice_errors
 from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.param_errors import exclusive_params, not_supported
@@ -30,7 +31,6 @@ from meterhouse.wire.params import (
 
 Days = Annotated[int, Between(0, limits.INVOICE_DUE_DAYS_MAX)]
 
-_DAY = 86_400_000
 # What is only given back.
 _DETAILS = (
     "account_tax_ids",
@@ -165,7 +165,7 @@ def _collected(invoice: Invoice, params: InvoiceWrite, now: int) -> Invoice:
         return msgspec.structs.replace(invoice, collection=collection, due_date=None)
     due_date = invoice.due_date
     if params.days_until_due is not None:
-        due_date = invoice.created + params.days_until_due * _DAY
+        due_date = invoice.created + params.days_until_due * MILLISECONDS["day"]
     elif params.due_date is not None:
         due_date = params.due_date * 1000
         if due_date <= now:
@@ -185,7 +185,7 @@ def _advancing(invoice: Invoice, params: InvoiceWrite, now: int, delay: int) -> 
         finalizes_at: int | None = chosen * 1000
         if chosen * 1000 <= now:
             raise invoice_errors.not_in_future("automatically_finalizes_at")
-        if chosen * 1000 > now + limits.INVOICE_FINALIZATION_DAYS_MAX * _DAY:
+        if chosen * 1000 > now + limits.INVOICE_FINALIZATION_DAYS_MAX * MILLISECONDS["day"]:
             raise invoice_errors.too_far_ahead("automatically_finalizes_at")
         details["automatically_finalizes_at"] = chosen
         advancing = True

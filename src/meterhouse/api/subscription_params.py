@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from meterhouse import limits
 from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import CollectionMethod
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.render.subscription import (
     CANCELLATION_DETAILS,
     INVOICE_SETTINGS,
@@ -31,8 +32,6 @@ from meterhouse.wire.params import (
     Unsupported,
     read_timestamp,
 )
-
-_DAY_MILLISECONDS = 86_400_000
 
 ProrationBehavior = Literal["always_invoice", "create_prorations", "none"]
 PaymentBehavior = Literal[
@@ -251,6 +250,6 @@ def trial_until(text: str | None, now: int) -> Period | None:
     end = read_instant(text, "trial_end")
     if end <= now:
         raise subscription_errors.past_instant("trial_end", end // 1000)
-    if end - now > limits.PRICE_TRIAL_DAYS_MAX * _DAY_MILLISECONDS:
+    if end - now > limits.PRICE_TRIAL_DAYS_MAX * MILLISECONDS["day"]:
         raise subscription_errors.trial_too_long("trial_end")
     return Period(now, end)

@@ -26,12 +26,11 @@ from meterhouse.billing.period import Period, beginning, period_at
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import BillingMode, Item, Subscription
 from meterhouse.invoicing.turn import Turn
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.wire import param_errors, subscription_errors
 from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.params import Between, Items, Params, Timestamp
 from meterhouse.wire.version import MAJORS
-
-_DAY_MILLISECONDS = 86_400_000
 
 
 class AnchorConfig(Params):
@@ -172,7 +171,7 @@ def _trial(
         told = [priced[item.price].recurring for item in items]
         days = max((one.trial_period_days or 0 for one in told if one), default=0)
     if days:
-        return Period(now, now + days * _DAY_MILLISECONDS)
+        return Period(now, now + days * MILLISECONDS["day"])
     return trial_until(params.trial_end, now)
 
 

@@ -53,11 +53,11 @@ from meterhouse.invoicing.recount import names
 from meterhouse.ledger import invoice_items, invoice_segments, subscriptions
 from meterhouse.ledger.announce import Cause, announce
 from meterhouse.limits import LATE_USAGE_DAYS_MAX
+from meterhouse.metering.window import MILLISECONDS
 from meterhouse.render.invoice import render_invoice_item
 from meterhouse.render.subscription import render_subscription
 from meterhouse.wire.ids import new_id
 
-_DAY_MILLISECONDS = 86_400_000
 _ZERO = Decimal(0)
 
 
@@ -77,7 +77,7 @@ class Terms(NamedTuple):
     def of(cls, config: Config) -> Self:
         """Return what the settings say."""
         return cls(
-            config.invoice_upcoming_days * _DAY_MILLISECONDS,
+            config.invoice_upcoming_days * MILLISECONDS["day"],
             config.invoice_finalization_delay * 1000,
             None if config.late_usage == "report" else config.late_usage,
             config.pages,
@@ -155,7 +155,7 @@ def late_parts(connection: sa.Connection, turn: Turn) -> list[Usage]:
     if turn.late is None or turn.before is None:
         return []
     begun = min(item.period.start for item in turn.before.items)
-    since = begun - LATE_USAGE_DAYS_MAX * _DAY_MILLISECONDS
+    since = begun - LATE_USAGE_DAYS_MAX * MILLISECONDS["day"]
     segments = invoice_segments.billed_again(connection, turn.before.id, since, turn.late)
     return [late_usage(segment, turn.before) for segment in segments]
 
@@ -316,7 +316,7 @@ def draft_of(turn: Turn, terms: Terms, created: int) -> Invoice:
     shown = settings.get("custom_fields")
     due_date = None
     if after.days_until_due is not None:
-        due_date = created + after.days_until_due * _DAY_MILLISECONDS
+        due_date = created + after.days_until_due * MILLISECONDS["day"]
     return Invoice(
         id=new_id("in"),
         scope=after.scope,

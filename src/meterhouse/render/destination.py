@@ -5,7 +5,7 @@ from typing import Any
 
 from meterhouse.ledger.deliveries import Attempt, Delivery
 from meterhouse.ledger.destinations import Destination
-from meterhouse.render.instant import seconds
+from meterhouse.render.instant import seconds, seconds_or_none
 from meterhouse.wire.timestamp import print_timestamp
 
 SIGNING_SECRET = "webhook_endpoint.signing_secret"  # noqa: S105 - a name, not a secret
@@ -92,6 +92,6 @@ def render_delivery(
         "destination": one.destination,
         "event": one.notification,
         "livemode": livemode,
-        "next_attempt_at": None if one.next_attempt_at is None else seconds(one.next_attempt_at),
+        "next_attempt_at": seconds_or_none(one.next_attempt_at),
         "status": one.status,
     }

@@ -16,7 +16,7 @@ from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price
 from meterhouse.limits import INVOICE_FIRST_LINES
 from meterhouse.render.catalog import render_plan, render_price
-from meterhouse.render.instant import seconds
+from meterhouse.render.instant import seconds, seconds_or_none
 from meterhouse.wire.page import list_object
 from meterhouse.wire.version import BASIL, DEFAULT_VERSION, ApiVersion
 
@@ -129,8 +129,8 @@ def render_invoice(
         "currency": one.currency,
         "customer": one.customer,
         "description": one.description,
-        "due_date": _seconds(one.due_date),
-        "effective_at": one.details.get("effective_at", _seconds(one.finalized_at)),
+        "due_date": seconds_or_none(one.due_date),
+        "effective_at": one.details.get("effective_at", seconds_or_none(one.finalized_at)),
         "footer": one.footer,
         "lines": list_object(url, first, len(lines) > len(first)) | {"total_count": len(lines)},
         "livemode": livemode,
@@ -140,10 +140,10 @@ def render_invoice(
         "period_start": seconds(one.period.start),
         "status": one.status,
         "status_transitions": {
-            "finalized_at": _seconds(one.finalized_at),
-            "marked_uncollectible_at": _seconds(one.marked_uncollectible_at),
-            "paid_at": _seconds(one.paid_at),
-            "voided_at": _seconds(one.voided_at),
+            "finalized_at": seconds_or_none(one.finalized_at),
+            "marked_uncollectible_at": seconds_or_none(one.marked_uncollectible_at),
+            "paid_at": seconds_or_none(one.paid_at),
+            "voided_at": seconds_or_none(one.voided_at),
         },
         "test_clock": one.test_clock,
         "webhooks_delivered_at": seconds(one.created),
@@ -384,10 +384,6 @@ def _unit_amount(amount: Decimal) -> dict[str, Any]:
 
 def _period(period: Period) -> dict[str, int]:
     return {"end": seconds(period.end), "start": seconds(period.start)}
-
-
-def _seconds(instant: int | None) -> int | None:
-    return None if instant is None else seconds(instant)
 
 
 def _shown_at(version: ApiVersion, document: dict[str, Any], but: str = "") -> dict[str, Any]:

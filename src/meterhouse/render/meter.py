@@ -3,7 +3,7 @@
 from typing import Any
 
 from meterhouse.metering.model import Meter
-from meterhouse.render.instant import seconds
+from meterhouse.render.instant import seconds, seconds_or_none
 from meterhouse.wire.version import ApiVersion
 
 
@@ -23,9 +23,7 @@ def render_meter(one: Meter, *, livemode: bool, version: ApiVersion) -> dict[str
         "event_time_window": one.event_time_window,
         "livemode": livemode,
         "status": "active" if one.active else "inactive",
-        "status_transitions": {
-            "deactivated_at": None if one.deactivated_at is None else seconds(one.deactivated_at)
-        },
+        "status_transitions": {"deactivated_at": seconds_or_none(one.deactivated_at)},
         "updated": seconds(one.updated),
         "value_settings": {"event_payload_key": one.value_key},
     }

@@ -8,7 +8,7 @@ from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Item, Subscription
 from meterhouse.render.catalog import render_plan, render_price
-from meterhouse.render.instant import seconds
+from meterhouse.render.instant import seconds, seconds_or_none
 from meterhouse.wire.page import list_object
 from meterhouse.wire.version import DEFAULT_VERSION, ApiVersion
 
@@ -108,15 +108,15 @@ def render_subscription(
         **{name: value for name, value in one.details.items() if name not in _NOT_SHOWN},
         "billing_cycle_anchor": seconds(one.anchor),
         "billing_mode": _billing_mode(one),
-        "cancel_at": _seconds(one.cancel_at),
+        "cancel_at": seconds_or_none(one.cancel_at),
         "cancel_at_period_end": one.cancel_at_period_end,
-        "canceled_at": _seconds(one.canceled_at),
+        "canceled_at": seconds_or_none(one.canceled_at),
         "collection_method": one.collection,
         "created": seconds(one.created),
         "currency": one.currency,
         "customer": one.customer,
         "days_until_due": one.days_until_due,
-        "ended_at": _seconds(one.ended_at),
+        "ended_at": seconds_or_none(one.ended_at),
         "items": list_object(url, items, has_more=False) | {"total_count": len(items)},
         "latest_invoice": one.latest_invoice,
         "livemode": livemode,
@@ -177,7 +177,7 @@ def _billing_mode(one: Subscription) -> dict[str, Any]:
     return {
         "flexible": {"proration_discounts": discounts} if one.mode == "flexible" else None,
         "type": one.mode,
-        "updated_at": _seconds(one.details.get("mode_updated")),
+        "updated_at": seconds_or_none(one.details.get("mode_updated")),
     }
 
 
@@ -216,7 +216,3 @@ def _period(period: Period) -> dict[str, int]:
         "current_period_end": seconds(period.end),
         "current_period_start": seconds(period.start),
     }
-
-
-def _seconds(instant: int | None) -> int | None:
-    return None if instant is None else seconds(instant)

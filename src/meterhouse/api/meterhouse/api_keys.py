@@ -14,7 +14,7 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.errors import ConfigError
 from meterhouse.ledger import keys
 from meterhouse.ledger.keys import ApiKey
-from meterhouse.render.instant import seconds
+from meterhouse.render.instant import seconds, seconds_or_none
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.credentials import PERMISSION_RESOURCES, Permissions, parse_permissions
 from meterhouse.wire.expand import check_expand
@@ -116,16 +116,12 @@ def _document(key: ApiKey) -> dict[str, Any]:
         "id": key.id,
         "object": "meterhouse.api_key",
         "created": seconds(key.created),
-        "expires_at": _seconds(key.expires_at),
+        "expires_at": seconds_or_none(key.expires_at),
         "hint": key.hint,
-        "last_used_at": _seconds(key.last_used_at),
+        "last_used_at": seconds_or_none(key.last_used_at),
         "livemode": key.scope.livemode,
         "name": key.name,
         "permissions": key.permissions if key.kind == "restricted" else None,
-        "revoked_at": _seconds(key.revoked_at),
+        "revoked_at": seconds_or_none(key.revoked_at),
         "type": key.kind,
     }
-
-
-def _seconds(instant: int | None) -> int | None:
-    return None if instant is None else seconds(instant)

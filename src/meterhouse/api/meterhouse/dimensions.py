@@ -17,7 +17,7 @@ from meterhouse.api.wait import found_when
 from meterhouse.ledger import dimensions
 from meterhouse.ledger.audit import Change
 from meterhouse.ledger.dimensions import DimensionChange, RebuiltMonth
-from meterhouse.render.instant import seconds
+from meterhouse.render.instant import seconds, seconds_or_none
 from meterhouse.wire import refusals
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.param_errors import missing_param
@@ -98,7 +98,7 @@ def _change(change: DimensionChange, months: list[RebuiltMonth]) -> dict[str, An
     total = change.events_total or 0
     done = sum(one.events for one in months)
     return {
-        "completed_at": None if change.completed_at is None else seconds(change.completed_at),
+        "completed_at": seconds_or_none(change.completed_at),
         "created": seconds(change.created),
         "dimension_payload_keys": change.keys,
         "events_done": total if change.status == "complete" else min(done, total),

@@ -9,7 +9,7 @@ from meterhouse.api.subscription_now import shown_now
 from meterhouse.billing.subscription import Subscription
 from meterhouse.ledger import subscriptions
 from meterhouse.ledger.subscriptions import Filter
-from meterhouse.render.instant import seconds
+from meterhouse.render.instant import seconds, seconds_or_none
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import SearchParams, search_object
 from meterhouse.wire.search import Kind, Search, matches, read_search
@@ -51,7 +51,7 @@ def _filter(asked: Search) -> Filter:
 
 def _values(one: Subscription) -> dict[str, str | int | None]:
     return {
-        "canceled_at": None if one.canceled_at is None else seconds(one.canceled_at),
+        "canceled_at": seconds_or_none(one.canceled_at),
         "created": seconds(one.created),
         "status": one.status,
     }
