@@ -186,7 +186,7 @@ def insert_and_return(
     if connection.dialect.name == "sqlite":
         names = ", ".join(columns)
         marks = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - names from tables.py
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of tables
         return [row for row in rows if connection.exec_driver_sql(statement, row).rowcount]
     statement = _insert_arrays(table, columns, connection.dialect)
     arrays = tuple(map(list, zip(*rows, strict=True)))
@@ -210,7 +210,7 @@ def insert_at_once(
         names = ", ".join(columns)
         values = ", ".join(f"value ->> {index}" for index in range(len(columns)))
         connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({names}) SELECT {values} FROM json_each(?)",  # noqa: S608 - names from tables.py
+            f"INSERT INTO {table.name} ({names}) SELECT {values} FROM json_each(?)",  # noqa: S608 - names of tables
             (msgspec.json.encode(rows).decode(),),
         )
 
@@ -218,7 +218,7 @@ def insert_at_once(
 @lru_cache(maxsize=100)
 def _insert_statement(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:
     values = ", ".join("?" * len(columns))
-    return f"INSERT INTO {_named(table, columns, dialect)} VALUES ({values})"  # noqa: S608 - names from tables.py
+    return f"INSERT INTO {_named(table, columns, dialect)} VALUES ({values})"  # noqa: S608 - names of tables
 
 
 @lru_cache(maxsize=100)
@@ -234,7 +234,7 @@ def _insert_arrays(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialec
     arrays = ", ".join(f"%s::{table.c[column].type.compile(dialect)}[]" for column in columns)
     names = ", ".join(columns)
     return (
-        f"INSERT INTO {_named(table, columns, dialect)} SELECT * FROM unnest({arrays})"  # noqa: S608 - names from tables.py
+        f"INSERT INTO {_named(table, columns, dialect)} SELECT * FROM unnest({arrays})"  # noqa: S608 - names of tables
         f" ON CONFLICT DO NOTHING RETURNING {names}"
     )
 
