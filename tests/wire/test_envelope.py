@@ -1,13 +1,16 @@
 import inspect
 import json
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import get_type_hints
 
 import pytest
 
-from meterhouse import limits
+from meterhouse import limits, wire
 from meterhouse.errors import Refusal
-from meterhouse.wire import envelope, envelope_v2, param_errors, refusals
+from meterhouse.wire import envelope, envelope_v2, param_errors
 
 SUPPORT = "or we can help at https://support.stripe.com/."
 
@@ -141,15 +144,20 @@ def test_headers(refusal: Refusal, headers: dict[str, str]) -> None:
 OURS = dict.fromkeys(
     (
         "account",
+        "adjective",
         "choices",
+        "item",
         "known",
         "noun",
         "operator",
+        "own",
         "param",
+        "parent",
         "permission",
         "problem",
         "reason",
         "resource",
+        "status",
         "suggestion",
         "unit",
         "window",
@@ -157,25 +165,47 @@ OURS = dict.fromkeys(
     ),
     "ours",
 ) | {"code": "no_meter"}
+MODULES = [import_module(f"{wire.__name__}.{found.name}") for found in iter_modules(wire.__path__)]
 CONSTRUCTORS: list[Callable[..., Refusal]] = [
     function
-    for module in (envelope, envelope_v2, param_errors, refusals)
+    for module in MODULES
     for _, function in inspect.getmembers(module, inspect.isfunction)
-    if function.__module__ == module.__name__ and get_type_hints(function)["return"] is Refusal
+    if function.__module__ == module.__name__
+    and not function.__name__.startswith("_")
+    and get_type_hints(function).get("return") is Refusal
 ]
 
 
-@pytest.mark.parametrize("constructor", CONSTRUCTORS, ids=lambda function: function.__name__)
+def _named(constructor: Callable[..., Refusal]) -> str:
+    return f"{constructor.__module__.rpartition('.')[2]}.{constructor.__name__}"
+
+
+def _sent(name: str, hint: object) -> object:
+    if name in OURS:
+        return OURS[name]
+    return 1 if hint in {int, bool} else "\U0001f600" * 100_000
+
+
+@pytest.mark.parametrize("constructor", CONSTRUCTORS, ids=_named)
 def test_an_answer_stays_short_whatever_was_sent(constructor: Callable[..., Refusal]) -> None:
     hints = get_type_hints(constructor)
-    arguments = [
-        OURS[name] if name in OURS else 1 if hints[name] is int else "\U0001f600" * 100_000
-        for name in inspect.signature(constructor).parameters
-    ]
-    refusal = constructor(*arguments)
+    positional, named = [], {}
+    for name, parameter in inspect.signature(constructor).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            named[name] = _sent(name, hints[name])
+        else:
+            positional.append(_sent(name, hints[name]))
+    refusal = constructor(*positional, **named)
     body = envelope.error_v1(refusal)
     assert len(body.decode()) < 8 * limits.ERROR_QUOTED_CHARS_MAX
     assert json.loads(envelope_v2.error_v2(refusal))["error"]["code"]
+
+
+def test_every_refusal_is_among_them() -> None:
+    """A module of refusals that nobody finds would be held to nothing."""
+    names = {constructor.__module__.rpartition(".")[2] for constructor in CONSTRUCTORS}
+    assert names >= {"envelope", "envelope_v2", "refusals"}
+    assert names >= {found.stem for found in Path(*wire.__path__).glob("*_errors.py")}
 
 
 def test_quote_keeps_both_ends() -> None:

@@ -1,9 +1,10 @@
 """Errors as Stripe words them and as its first envelope carries them.
 
 Every sentence that refuses a request stands here or, about a parameter's shape, in
-`wire.param_errors`, about meters and events in `wire.refusals`, or, where only API v2 has it, in
-`wire.envelope_v2`, and nowhere else. Each constructor returns a `Refusal` to raise; a sender's own
-text is quoted in it at a bounded length. `error_v1` turns a refusal into the body of the answer (https://docs.stripe.com/api/errors).
+`wire.param_errors`, about meters and events in `wire.refusals`, about what is billed in the
+`…_errors` of its noun, or, where only API v2 has it, in `wire.envelope_v2`, and nowhere else. Each
+constructor returns a `Refusal` to raise; a sender's own text is quoted in it at a bounded length.
+`error_v1` turns a refusal into the body of the answer (https://docs.stripe.com/api/errors).
 """
 
 from collections.abc import Sequence

@@ -146,14 +146,14 @@ def inactive_meter(meter: str) -> Refusal:
 
 def lookup_key_taken(price: str) -> Refusal:
     """Refuse a lookup key that another price has."""
-    return Refusal(f"A price (`{price}`) already uses that lookup key.", param="lookup_key")
+    return Refusal(f"A price (`{quote(price)}`) already uses that lookup key.", param="lookup_key")
 
 
 def own_currency_option(currency: str) -> Refusal:
     """Refuse an option in the currency that the price has anyhow."""
     return Refusal(
-        f"The currency of the price cannot be one of its options: {currency}",
-        param=f"currency_options[{currency}]",
+        f"The currency of the price cannot be one of its options: {quote(currency)}",
+        param=f"currency_options[{quote(currency)}]",
     )
 
 
@@ -162,5 +162,5 @@ def option_in_use(currency: str) -> Refusal:
     return Refusal(
         "Somebody is, or was, billed by this price, so what it costs in a currency can neither be "
         "changed nor removed.",
-        param=f"currency_options[{currency}]",
+        param=f"currency_options[{quote(currency)}]",
     )

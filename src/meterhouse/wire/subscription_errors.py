@@ -62,7 +62,7 @@ def other_currency(own: Collection[str], expected: str, param: str) -> Refusal:
     known = ", ".join(f"`{currency}`" for currency in sorted(own))
     return Refusal(
         f"The price specified only supports {known}. This doesn't match the expected currency: "
-        f"`{expected}`.",
+        f"`{quote(expected)}`.",
         param=param,
     )
 

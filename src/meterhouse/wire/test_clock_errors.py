@@ -54,13 +54,16 @@ def too_many_customers(most: int) -> Refusal:
 
 def customer_has_clock(customer: str) -> Refusal:
     """Refuse a customer that lives by another clock."""
-    return Refusal(f"The customer '{customer}' already belongs to a test clock.", param="customer")
+    return Refusal(
+        f"The customer '{envelope.quote(customer)}' already belongs to a test clock.",
+        param="customer",
+    )
 
 
 def customer_is_billed(customer: str) -> Refusal:
     """Refuse a customer that something is billed to in the machine's time."""
     return Refusal(
-        f"The customer '{customer}' has subscriptions, invoices or invoice items, and cannot join "
+        f"The customer '{envelope.quote(customer)}' has subscriptions, invoices or invoice items, and cannot join "
         "a test clock any more.",
         param="customer",
     )
