@@ -63,7 +63,7 @@ def customer_has_clock(customer: str) -> Refusal:
 def customer_is_billed(customer: str) -> Refusal:
     """Refuse a customer that something is billed to in the machine's time."""
     return Refusal(
-        f"The customer '{envelope.quote(customer)}' has subscriptions, invoices or invoice items, and cannot join "
-        "a test clock any more.",
+        f"The customer '{envelope.quote(customer)}' has subscriptions, invoices or invoice "
+        "items, and cannot join a test clock any more.",
         param="customer",
     )

@@ -4,20 +4,17 @@ A catalog is small beside customers: it is looked at object by object, newest fi
 found as soon as it is stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
 from meterhouse.api import catalog
-from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.search import TOTAL, found_by
+from meterhouse.api.call import Answer, Call
+from meterhouse.api.search import Searchable, answer
 from meterhouse.api.v1 import products as v1_products
 from meterhouse.billing.price import Price, Product
 from meterhouse.ledger import prices, products
-from meterhouse.wire.expand import check_expand, expanded
-from meterhouse.wire.page import SearchParams, search_object
-from meterhouse.wire.search import Kind, matches, read_search
+from meterhouse.wire.expand import expanded
+from meterhouse.wire.search import Kind
 
 _PRODUCT_FIELDS: Mapping[str, Kind] = {
     "active": "token",
@@ -39,39 +36,12 @@ _PRICE_FIELDS: Mapping[str, Kind] = {
 
 async def products_by_query(call: Call) -> Answer:
     """Search products, newest first."""
-    params = call.params(SearchParams)
-    check_expand(params.expand, {*v1_products.EXPANDABLE_IN_LIST, TOTAL})
-    search = read_search(params.query, "products", _PRODUCT_FIELDS)
-
-    def work(connection: sa.Connection) -> Answer:
-        found, has_more, total = found_by(
-            lambda page: products.list_products(connection, call.scope.id, page, products.Filter()),
-            params,
-            lambda one: matches(search, _texts_of_product(one), one.metadata),
-        )
-        shown = v1_products.shown(connection, call, found, expanded(params.expand, listed=True))
-        return ok(search_object(call.path, shown, has_more=has_more, total=total))
-
-    return await call.read(work)
+    return await answer(call, _PRODUCTS)
 
 
 async def prices_by_query(call: Call) -> Answer:
     """Search prices, newest first."""
-    params = call.params(SearchParams)
-    check_expand(params.expand, {*catalog.PRICE_EXPANDABLE_IN_LIST, TOTAL})
-    search = read_search(params.query, "prices", _PRICE_FIELDS)
-
-    def work(connection: sa.Connection) -> Answer:
-        found, has_more, total = found_by(
-            lambda page: prices.list_prices(connection, call.scope.id, page, prices.Filter()),
-            params,
-            lambda one: matches(search, _texts_of_price(one), one.metadata),
-        )
-        expand = expanded(params.expand, listed=True)
-        shown = catalog.shown_prices(connection, call, found, expand)
-        return ok(search_object(call.path, shown, has_more=has_more, total=total))
-
-    return await call.read(work)
+    return await answer(call, _PRICES)
 
 
 def _texts_of_product(one: Product) -> dict[str, str | None]:
@@ -97,3 +67,35 @@ def _texts_of_price(one: Price) -> dict[str, str | None]:
 
 def _word(true: Any) -> str:
     return "true" if true else "false"
+
+
+async def _shown_products(
+    call: Call, found: list[Product], expand: Sequence[str]
+) -> list[dict[str, Any]]:
+    return await call.read(v1_products.shown, call, found, expanded(expand, listed=True))
+
+
+async def _shown_prices(
+    call: Call, found: list[Price], expand: Sequence[str]
+) -> list[dict[str, Any]]:
+    return await call.read(catalog.shown_prices, call, found, expanded(expand, listed=True))
+
+
+_PRODUCTS = Searchable(
+    "products",
+    _PRODUCT_FIELDS,
+    v1_products.EXPANDABLE_IN_LIST,
+    lambda connection, scope, page, _: products.list_products(
+        connection, scope, page, products.Filter()
+    ),
+    _texts_of_product,
+    _shown_products,
+)
+_PRICES = Searchable(
+    "prices",
+    _PRICE_FIELDS,
+    catalog.PRICE_EXPANDABLE_IN_LIST,
+    lambda connection, scope, page, _: prices.list_prices(connection, scope, page, prices.Filter()),
+    _texts_of_price,
+    _shown_prices,
+)

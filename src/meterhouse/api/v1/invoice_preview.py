@@ -44,8 +44,7 @@ async def create(call: Call) -> Answer:
 
 async def upcoming(call: Call) -> Answer:
     """Show the next invoice, which newer versions ask for by `create_preview`."""
-    if call.version.date >= BASIL:
-        raise invoice_errors.no_such_invoice(_UPCOMING, "invoice")
+    _require_old(call)
     params = read_upcoming(call)
     check_expand(params.expand, EXPANDABLE)
     return await _answer(call, params, named=False)
@@ -53,8 +52,7 @@ async def upcoming(call: Call) -> Answer:
 
 async def upcoming_lines(call: Call) -> Answer:
     """List the lines of the next invoice."""
-    if call.version.date >= BASIL:
-        raise invoice_errors.no_such_invoice(_UPCOMING, "invoice")
+    _require_old(call)
     params, wanted = read_upcoming_lines(call)
     check_expand(params.expand, frozenset(f"data.{name}" for name in ("discounts", "price")))
     settled, (invoice, lines, prices) = await _previewed(call, params)
@@ -71,6 +69,12 @@ async def upcoming_lines(call: Call) -> Answer:
         raise envelope.no_such("invoice line item", wanted.cursor, wanted.cursor_param)
     rows, has_more = page
     return _told(settled, ok(list_object(call.path, rows, has_more)))
+
+
+def _require_old(call: Call) -> None:
+    """Refuse in a newer version, in which `upcoming` could only be the id of an invoice."""
+    if call.version.date >= BASIL:
+        raise invoice_errors.no_such_invoice(_UPCOMING, "invoice")
 
 
 async def _answer(call: Call, params: PreviewParams, *, named: bool) -> Answer:

@@ -1,18 +1,18 @@
 """`/v1/invoices/search` (https://docs.stripe.com/api/invoices/search)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
+
 from meterhouse.api import invoice as common
-from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.search import TOTAL, found_by
+from meterhouse.api.call import Answer, Call
+from meterhouse.api.search import Searchable, answer
 from meterhouse.billing.invoice import Invoice
 from meterhouse.ledger import invoices
-from meterhouse.ledger.invoices import Filter
 from meterhouse.render.instant import seconds
-from meterhouse.wire.expand import check_expand
-from meterhouse.wire.page import SearchParams, search_object
-from meterhouse.wire.search import Kind, Search, matches, read_search
+from meterhouse.wire.page import PageParams
+from meterhouse.wire.search import Kind, Search
 
 _FIELDS: Mapping[str, Kind] = {
     "created": "numeric",
@@ -33,32 +33,22 @@ _LISTED = ("customer", "status", "subscription")
 
 async def search(call: Call) -> Answer:
     """Search invoices, newest first. Of a draft the total is the one that was counted last."""
-    params = call.params(SearchParams)
-    check_expand(params.expand, {*common.EXPANDABLE_IN_LIST, TOTAL})
-    asked = read_search(params.query, "invoices", _FIELDS)
-    wanted = _filter(asked)
-    found, has_more, total = await call.read(
-        lambda connection: found_by(
-            lambda page: invoices.list_invoices(connection, call.scope.id, page, wanted),
-            params,
-            lambda one: matches(asked, _values(one), one.metadata),
-        )
-    )
-    rows = await common.current(call, found)
-    data = await call.read(common.shown, call, rows, params.expand, listed=True)
-    return ok(search_object(call.path, data, has_more=has_more, total=total))
+    return await answer(call, _INVOICES)
 
 
-def _filter(asked: Search) -> Filter:
-    """Return what of a search a list can do by itself: that which has to hold."""
-    if asked.any:
-        return Filter()
+def _listed(
+    connection: sa.Connection, scope: int, page: PageParams, asked: Search
+) -> tuple[list[Invoice], bool] | None:
+    """List by what of a search has to hold and a list knows."""
     values: dict[str, Any] = {
         clause.field: clause.value
         for clause in asked.clauses
-        if clause.field in _LISTED and clause.value is not None and not clause.negated
+        if clause.field in _LISTED
+        and clause.value is not None
+        and not clause.negated
+        and not asked.any
     }
-    return Filter(**values)
+    return invoices.list_invoices(connection, scope, page, invoices.Filter(**values))
 
 
 def _values(one: Invoice) -> dict[str, str | int | None]:
@@ -74,3 +64,11 @@ def _values(one: Invoice) -> dict[str, str | int | None]:
         "subscription": one.subscription,
         "total": one.total,
     }
+
+
+async def _shown(call: Call, found: list[Invoice], expand: Sequence[str]) -> list[dict[str, Any]]:
+    rows = await common.current(call, found)
+    return await call.read(common.shown, call, rows, expand, listed=True)
+
+
+_INVOICES = Searchable("invoices", _FIELDS, common.EXPANDABLE_IN_LIST, _listed, _values, _shown)
