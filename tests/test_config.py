@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from meterhouse.api.routes import ROUTES
-from meterhouse.config import OPTIONS, OWN_PATHS, RATE_LIMITS, SETTINGS, Config
+from meterhouse.config import OWN_PATHS, Config
 from meterhouse.errors import ConfigError
 from meterhouse.proxies import Proxies
+from meterhouse.settings import OPTIONS, RATE_LIMITS, SETTINGS
 
 NOTHING: dict[str, str] = {}
 

@@ -9,9 +9,9 @@ import pytest
 
 from meterhouse.api.rate_limits import Measure, RateLimits
 from meterhouse.clock import ManualClock
-from meterhouse.config import RATE_LIMITS
 from meterhouse.errors import Refusal
 from meterhouse.metering.model import Scope
+from meterhouse.settings import RATE_LIMITS
 from tests.api.local import LocalServer, local_server
 from tests.api.samples import error_of
 from tests.api.v2.samples import EVENTS, HERE, STREAM, done, event, post, refused, token

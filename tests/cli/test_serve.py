@@ -15,8 +15,8 @@ import pytest
 
 from meterhouse import zones
 from meterhouse.cli import serve
-from meterhouse.config import OPTIONS
 from meterhouse.listen import Listening
+from meterhouse.settings import OPTIONS
 from tests.cli.samples import meterhouse
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from meterhouse.config import SETTINGS
+from meterhouse.settings import SETTINGS
 from tests.cli.samples import meterhouse
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"

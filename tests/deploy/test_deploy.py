@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from meterhouse.config import SETTINGS
+from meterhouse.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meterhouse.config import SETTINGS, Setting
+from meterhouse.settings import SETTINGS, Setting
 
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 

@@ -12,9 +12,10 @@ from rich.text import Text
 from meterhouse import __version__, logs, zones
 from meterhouse.cli.options import option
 from meterhouse.clock import SystemClock
-from meterhouse.config import OPTIONS, Config, shown
+from meterhouse.config import Config, shown
 from meterhouse.errors import ConfigError
 from meterhouse.listen import Listening, acquire
+from meterhouse.settings import OPTIONS
 
 app = typer.Typer(add_completion=False)
 

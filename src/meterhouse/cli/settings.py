@@ -2,7 +2,7 @@
 
 import typer
 
-from meterhouse.config import SETTINGS, Setting
+from meterhouse.settings import SETTINGS, Setting
 
 app = typer.Typer(add_completion=False)
 
@@ -13,7 +13,7 @@ Every setting is an option of `meterhouse serve` and an environment variable; th
 A secret belongs into a file or into the environment: options can be read by all users of a machine,
 in its list of processes.
 
-This page is made from the table in `src/meterhouse/config.py`: run `make docs` after a change.
+This page is made from the table in `src/meterhouse/settings.py`: run `make docs` after a change.
 
 | option | environment variable | default | what it does |
 |---|---|---|---|

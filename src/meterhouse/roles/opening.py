@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from meterhouse import zones
 from meterhouse.clock import Clock
-from meterhouse.config import SETTINGS, Config
+from meterhouse.config import Config
 from meterhouse.engine.client import EngineClient
 from meterhouse.engine.pair import open_pair, open_usage
 from meterhouse.engine.service import EngineService
@@ -21,6 +21,7 @@ from meterhouse.ledger.audit import Change
 from meterhouse.ledger.engine import Ledger, open_ledger
 from meterhouse.ledger.locks import Lock
 from meterhouse.ledger.owner import Owner
+from meterhouse.settings import SETTINGS
 
 log = logging.getLogger("meterhouse.opening")
 
