@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format bench bench-cluster bench-queries crash crash-cluster fuzz docs pictures lock clean
+.PHONY: help serve test lint format bench bench-against bench-cluster bench-queries crash crash-cluster fuzz docs pictures lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: $(TOOLS) ## Format the code
 
 bench: $(TOOLS) ## Run the benchmarks; options in BENCH="…"
 	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-against: $(TOOLS) ## Compare with another commit in turns: REV=…; options in BENCH="…"
+	$(BIN)/python -m benchmarks.against $(REV) $(BENCH)
 
 bench-queries: $(TOOLS) ## Run the benchmark of queries; options in BENCH="…", such as --events 100000000
 	$(BIN)/python -m benchmarks.queries $(BENCH)

@@ -30,10 +30,16 @@ KEY = "sk_live_benchmarks"
 class Process:
     """A started program; ends with SIGTERM as a context manager."""
 
-    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        log: Path,
+        environment: dict[str, str],
+        python: str = sys.executable,
+    ) -> None:
         with log.open("ab") as errors:
             self._popen = subprocess.Popen(
-                [sys.executable, *arguments],
+                [python, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -88,8 +94,12 @@ class Process:
 
     def processor_seconds(self) -> float:
         """Return the processor time of the process and its children so far."""
+        return sum(self.processor_seconds_each())
+
+    def processor_seconds_each(self) -> list[float]:
+        """Return that of the process and of each of its children, the oldest first."""
         times = [one.cpu_times() for one in self._family()]
-        return float(sum(one.user + one.system for one in times))
+        return [float(one.user + one.system) for one in times]
 
     def _family(self) -> list[psutil.Process]:
         return [self._psutil, *self._psutil.children(recursive=True)]
@@ -115,12 +125,17 @@ class Server(Process):
     """
 
     def __init__(
-        self, arguments: list[str], door: Path, ready: str, environment: dict[str, str]
+        self,
+        arguments: list[str],
+        door: Path,
+        ready: str,
+        environment: dict[str, str],
+        python: str = sys.executable,
     ) -> None:
         door.unlink(missing_ok=True)
         door.parent.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        super().__init__(arguments, door.parent / "log", environment)
+        super().__init__(arguments, door.parent / "log", environment, python)
         try:
             self.url = self._find(door, ready)
         except BaseException:
@@ -156,17 +171,20 @@ class Server(Process):
 
 
 def meterhouse(
-    folder: Path, program: str = "meterhouse", environment: dict[str, str] | None = None
+    folder: Path,
+    program: str = "meterhouse",
+    environment: dict[str, str] | None = None,
+    python: str = sys.executable,
 ) -> Server:
     """Start Meterhouse as its users do, its log in a file; return once it is ready.
 
-    `program` is the module that is it.
+    `program` is the module that is it, `python` the interpreter that has it.
     """
     settings = {"METERHOUSE_API_KEYS": KEY} | (environment or {})
     # A worker writes no file, for nobody asks it anything; what it says at its start tells.
     door = "log" if settings.get("METERHOUSE_ROLE") == "worker" else "server.json"
     arguments = ["-m", program, "serve", "--data-dir", str(folder), "--port", "0"]
-    return Server(arguments, folder / door, "/readyz", settings)
+    return Server(arguments, folder / door, "/readyz", settings, python)
 
 
 def bare(name: str, folder: Path, environment: dict[str, str] | None = None) -> Server:

@@ -22,6 +22,7 @@ _CLIENT = (
 _TOKEN = "T" * 32  # stands for 32 random hexadecimal digits
 _SECOND = "0000-00-00T00:00:00"  # stands for the second before the request is sent
 _TEMPLATES = 64
+_DAY_SECONDS = 86_400
 
 
 def _request(method: str, path: str, key: str, content: tuple[str, bytes], more: str = "") -> bytes:
@@ -113,6 +114,24 @@ def streams(
         return fill().replace(_SECOND.encode(), second.encode())
 
     return make
+
+
+def questions(
+    key: str, meter: str, customers: Sequence[str], dimensions: Sequence[str]
+) -> MakeRequest:
+    """Return what asks for a customer's last month by day and these dimensions."""
+    chance = random.Random(4)  # noqa: S311 - the same in every run
+    end = (int(time.time()) // _DAY_SECONDS + 1) * _DAY_SECONDS
+    keys = {f"meters[0][dimension_group_by_keys][{n}]": one for n, one in enumerate(dimensions)}
+    query = {
+        "starts_at": str(end - 30 * _DAY_SECONDS),
+        "ends_at": str(end),
+        "meters[0][meter]": meter,
+        "value_grouping_window": "day",
+        **keys,
+    }
+    path = "/v1/billing/analytics/meter_usage"
+    return lambda: get(path, key, query | {"customer": chance.choice(customers)})
 
 
 def _filling(requests: list[bytes]) -> MakeRequest:
