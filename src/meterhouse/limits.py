@@ -81,6 +81,12 @@ EVENT_VALUE_DECIMALS_MAX = 15
 STORED_VALUE_DIGITS_MAX = 38  # of the usage store's column, decimals included
 USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 
+# Alerts: https://docs.stripe.com/api/billing/alert
+ALERT_TITLE_CHARS_MAX = 256
+ALERT_FILTERS_ITEMS_MAX = 1
+ALERT_ACTIVE_ITEMS_MAX = 25  # on a meter, for one customer
+ALERT_TIME_LIMIT = 4_294_966_500_000  # of all usage: the end of the last slot there can be
+
 # Prices: https://docs.stripe.com/api/prices/create
 PRICE_AMOUNT_LIMIT = 999_999_999_999  # minor units a unit, a tier or a package, and units a package
 PRICE_DECIMALS_MAX = 12  # of a unit amount in minor units, and of a quantity that is billed

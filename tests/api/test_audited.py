@@ -62,6 +62,14 @@ METER = {
     "event_name": "others",
     "default_aggregation[formula]": "count",
 }
+GAUGE = "usage_threshold[meter]"
+ALERT = {
+    "alert_type": "usage_threshold",
+    "title": "100 calls",
+    "usage_threshold[gte]": "100",
+    GAUGE: "{meter}",
+    "usage_threshold[recurrence]": "one_time",
+}
 PRICE = {"currency": "usd", "product": "priced", "unit_amount": "4"}
 CLOCK = {"frozen_time": "1000"}
 ITEM = {"customer": "{payer}", "amount": "500", "currency": "usd"}
@@ -98,6 +106,10 @@ STEPS = [
         "meter_event_adjustment.created",
         asked={"json": CANCEL | {"cancel": {"identifier": "second"}}},
     ),
+    Step("POST /v1/billing/alerts", "alert.created", asked={"data": ALERT}),
+    Step("POST /v1/billing/alerts/{id}/deactivate", "alert.deactivated", "alert"),
+    Step("POST /v1/billing/alerts/{id}/activate", "alert.activated", "alert"),
+    Step("POST /v1/billing/alerts/{id}/archive", "alert.archived", "alert"),
     Step("DELETE /v1/customers/{id}", "customer.deleted", "customer"),
     Step("POST /v1/products", "product.created", asked={"data": {"name": "Tokens"}}),
     Step("POST /v1/products/{id}", "product.updated", "product", {"data": {"name": "New"}}),
@@ -240,6 +252,7 @@ class World:
         local.create("/v1/products", data={"id": "priced", "name": "Priced"})
         self.ids = {
             "meter": meter,
+            "alert": local.create("/v1/billing/alerts", data=ALERT | {GAUGE: meter})["id"],
             "customer": customer,
             "endpoint": endpoint,
             "delivery": delivery["id"],
@@ -327,6 +340,7 @@ class World:
 CHANGED = {
     "accounts",
     "adjustments",
+    "alerts",
     "api_keys",
     "audit_log",
     "customers",

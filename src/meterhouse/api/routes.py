@@ -35,6 +35,7 @@ from meterhouse.api.rate_limits import Limit
 from meterhouse.api.services import Services
 from meterhouse.api.v1 import accounts as v1_accounts
 from meterhouse.api.v1 import (
+    alerts,
     catalog_search,
     customer_lists,
     customer_search,
@@ -124,6 +125,7 @@ def _operator(method: str, path: str, handler: Handler) -> Route:
 
 _EXTENSIONS = "/meterhouse/"
 _METER = "/v1/billing/meters/{id}"
+_ALERT = "/v1/billing/alerts/{id}"
 _CUSTOMER = "/v1/customers/{id}"
 _PRODUCT = "/v1/products/{id}"
 _PRICE = "/v1/prices/{id}"
@@ -160,6 +162,12 @@ ROUTES: tuple[Route, ...] = (
     _route(
         "GET", "/v1/billing/analytics/meter_usage", "billing_meter_usage", meter_usage.retrieve
     )._replace(limit="meter_usage", embed=True),
+    _route("POST", "/v1/billing/alerts", "billing_alerts", alerts.create),
+    _route("GET", "/v1/billing/alerts", "billing_alerts", alerts.list_),
+    _route("GET", _ALERT, "billing_alerts", alerts.retrieve),
+    _route("POST", _ALERT + "/activate", "billing_alerts", alerts.activate),
+    _route("POST", _ALERT + "/deactivate", "billing_alerts", alerts.deactivate),
+    _route("POST", _ALERT + "/archive", "billing_alerts", alerts.archive),
     _route("POST", "/v1/customers", "customers", customers.create),
     _route("GET", "/v1/customers", "customers", customers.list_),
     _route("GET", _CUSTOMER, "customers", customers.retrieve),

@@ -26,6 +26,10 @@ from meterhouse.wire.page import PageParams
 # Whatever can be done that an entry tells of.
 ACTIONS: Mapping[str, str] = {
     "account.created": "An account was made.",
+    "alert.activated": "An alert was activated.",
+    "alert.archived": "An alert was archived.",
+    "alert.created": "An alert was made.",
+    "alert.deactivated": "An alert was deactivated.",
     "api_key.created": "A key was made, or the setting `api_keys` named one.",
     "api_key.revoked": "A key was revoked, or left the setting `api_keys`.",
     "backup.created": "A back-up of both stores was asked for.",

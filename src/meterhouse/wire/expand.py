@@ -11,6 +11,7 @@ _RESOURCES = {
     "default_price": "prices",
     "invoice": "invoices",
     "latest_invoice": "invoices",
+    "meter": "billing_meters",
     "price": "prices",
     "product": "products",
     "subscription": "subscriptions",

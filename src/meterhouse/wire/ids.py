@@ -33,6 +33,8 @@ class Shape(NamedTuple):
 
 SHAPES: dict[str, Shape] = {
     "acct": Shape(16),
+    "alrt": Shape(30, head="61", modal=True),
+    "alrtg": Shape(24),
     "aud": Shape(24),
     "cli": Shape(24, modal=True),
     "cliws": Shape(24),

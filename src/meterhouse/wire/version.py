@@ -37,7 +37,7 @@ MAJORS: dict[str, date] = {
     "dahlia": date(2026, 3, 25),
     "endive": date(2026, 9, 30),
 }
-BASIL, CLOVER = MAJORS["basil"], MAJORS["clover"]
+ACACIA, BASIL, CLOVER = MAJORS["acacia"], MAJORS["basil"], MAJORS["clover"]
 FIRST_PREVIEW = date(2024, 9, 1)
 
 _SHAPE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\.([a-z]+))?", re.ASCII)

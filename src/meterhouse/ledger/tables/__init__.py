@@ -29,6 +29,7 @@ from meterhouse.ledger.tables.access import (
     scopes,
     users,
 )
+from meterhouse.ledger.tables.alert import alert_triggers, alerts, touches
 from meterhouse.ledger.tables.base import metadata
 from meterhouse.ledger.tables.billing import (
     invoice_items,
@@ -79,6 +80,8 @@ __all__ = [
     "accounts",
     "activity",
     "adjustments",
+    "alert_triggers",
+    "alerts",
     "api_keys",
     "attempts",
     "audit_log",
@@ -123,6 +126,7 @@ __all__ = [
     "terms_of_customer",
     "test_clocks",
     "timekeeping",
+    "touches",
     "users",
     "verification",
     "zone_rules",

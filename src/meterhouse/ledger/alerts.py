@@ -1,0 +1,115 @@
+"""Alerts (https://docs.stripe.com/api/billing/alert).
+
+- Alerts are never deleted; one that is archived stays so.
+- Whoever knows all of them up to a `revision` finds by it what has changed since: those who write
+  alerts do so one after the other (`Lock.CATALOG`).
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from meterhouse.billing.alert import Alert
+from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.paging import read_page
+from meterhouse.ledger.tables import alerts
+from meterhouse.wire.page import PageParams
+
+_COLUMNS = ("id", "scope", "status", "meter", "customer", "since", "revision", "created")
+_DETAILS = ("title", "recurs", "dimensions", "steps", "budget", "hard_limit")
+
+_alerts = sa.select(*(alerts.c[name] for name in (*_COLUMNS, "details")))
+_newest = sa.select(sa.func.max(alerts.c.revision))
+_changed = _alerts.where(alerts.c.revision > sa.bindparam("revision"))
+_by_ids = _alerts.where(any_of(alerts.c.id, "ids"))
+_active = alerts.c.status == "active"
+_any_active = sa.select(sa.exists().where(_active))
+
+
+def newest_revision(connection: sa.Connection) -> int:
+    """Return the revision of the alert that was changed last, 0 where there is none."""
+    return connection.execute(_newest).scalar_one() or 0
+
+
+def changed_since(connection: sa.Connection, revision: int) -> list[Alert]:
+    """Return the alerts that have changed since a revision, whatever their status."""
+    return [_alert(row) for row in connection.execute(_changed, {"revision": revision}).mappings()]
+
+
+def any_active(connection: sa.Connection) -> bool:
+    """Tell whether there is an active alert at all."""
+    return bool(connection.execute(_any_active).scalar_one())
+
+
+def create_alert(connection: sa.Connection, alert: Alert) -> None:
+    """Store a new alert; nobody else writes alerts until we commit."""
+    connection.execute(sa.insert(alerts), _row(connection, alert))
+
+
+def find_alert(connection: sa.Connection, scope: int, alert_id: str) -> Alert | None:
+    """Return an alert; None when `scope` has none of this id."""
+    query = _alerts.where(alerts.c.scope == scope, alerts.c.id == alert_id)
+    row = connection.execute(query).mappings().one_or_none()
+    return _alert(row) if row else None
+
+
+def by_ids(connection: sa.Connection, ids: Collection[str]) -> dict[str, Alert]:
+    """Return the alerts of these ids."""
+    rows = connection.execute(_by_ids, {"ids": list(ids)}).mappings()
+    return {row["id"]: _alert(row) for row in rows}
+
+
+def update_alert(connection: sa.Connection, alert: Alert) -> None:
+    """Store what an alert has become; nobody else writes alerts until we commit."""
+    row = _row(connection, alert)
+    connection.execute(sa.update(alerts).where(alerts.c.id == alert.id).values(row))
+
+
+def count_active(connection: sa.Connection, meter: str, customer: str | None) -> int:
+    """Count the active alerts on a meter that are about a customer, or about each of them."""
+    own = sa.or_(alerts.c.customer.is_(None), alerts.c.customer == customer)
+    query = sa.select(sa.func.count()).where(alerts.c.meter == meter, own, _active)
+    count: int = connection.execute(query).scalar_one()
+    return count
+
+
+def list_alerts(
+    connection: sa.Connection,
+    scope: int,
+    page: PageParams,
+    *,
+    meter: str | None = None,
+    customer: str | None = None,
+    plain: bool = False,
+) -> tuple[list[Alert], bool] | None:
+    """Return a page of the alerts that are not archived, newest first, and whether there are more.
+
+    With `plain` those alone that Stripe could have made. Returns None when the cursor of `page`
+    names no alert.
+    """
+    query = _alerts.where(alerts.c.status != "archived")
+    if meter is not None:
+        query = query.where(alerts.c.meter == meter)
+    if customer is not None:
+        query = query.where(alerts.c.customer == customer)
+    if plain:
+        query = query.where(alerts.c.plain)
+    found = read_page(connection, alerts, query, scope, page)
+    return ([_alert(row) for row in found.rows], found.has_more) if found else None
+
+
+def _row(connection: sa.Connection, alert: Alert) -> dict[str, Any]:
+    """Return what is stored: the newest revision, and decimals as text."""
+    return {
+        **{name: getattr(alert, name) for name in _COLUMNS},
+        "plain": alert.plain,
+        "revision": newest_revision(connection) + 1,
+        "details": msgspec.to_builtins({name: getattr(alert, name) for name in _DETAILS}),
+    }
+
+
+def _alert(row: sa.RowMapping) -> Alert:
+    values = {name: row[name] for name in _COLUMNS} | row["details"]
+    return msgspec.convert(values, Alert)

@@ -1,0 +1,83 @@
+"""Alerts as Stripe shows them, and what tells that one was triggered."""
+
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+from meterhouse.billing.alert import Alert, Trigger
+from meterhouse.billing.money import print_decimal
+from meterhouse.render.instant import seconds
+from meterhouse.wire.version import ACACIA, DEFAULT_VERSION, ApiVersion
+
+
+def render_alert(
+    one: Alert,
+    *,
+    livemode: bool,
+    version: ApiVersion,
+    meter: dict[str, Any] | None = None,
+    step: int = 0,
+) -> dict[str, Any]:
+    """Render an alert (https://docs.stripe.com/api/billing/alert/object), about one of its steps.
+
+    `meter` is that of the alert where it is expanded. What Stripe cannot say of an alert of ours is
+    left out: its steps as whole numbers, its dimensions.
+    """
+    document: dict[str, Any] = {
+        "id": one.id,
+        "object": "billing.alert",
+        "alert_type": "usage_threshold",
+        "livemode": livemode,
+        "status": one.status,
+        "title": one.title,
+    }
+    threshold = {
+        "gte": _whole(one.lines[step].gte),
+        "meter": meter or one.meter,
+        "recurrence": one.recurs,
+    }
+    if version.date < ACACIA:
+        document["filter"] = None if one.customer is None else {"customer": one.customer}
+        document["usage_threshold_config"] = threshold
+    else:
+        filters = None
+        if one.customer is not None:
+            filters = [{"customer": one.customer, "type": "customer"}]
+        document["usage_threshold"] = {"filters": filters, **threshold}
+    return document
+
+
+def render_triggered(one: Alert, trigger: Trigger, *, livemode: bool, now: int) -> dict[str, Any]:
+    """Render what the event `billing.alert.triggered` tells, at the customer's time `now`.
+
+    The value is whole, rounded down; where Stripe could not have made the alert, what it cannot
+    say is told beside it.
+    """
+    document: dict[str, Any] = {
+        "object": "billing.alert_triggered",
+        "alert": render_alert(one, livemode=livemode, version=DEFAULT_VERSION, step=trigger.step),
+        "created": seconds(now),
+        "customer": trigger.customer,
+        "livemode": livemode,
+        "value": _whole(trigger.value),
+    }
+    if not one.plain:
+        document["meterhouse"] = render_reached(one, trigger)
+    return document
+
+
+def render_reached(one: Alert, trigger: Trigger) -> dict[str, Any]:
+    """Render exactly which step was reached, in which period, and by what."""
+    percent = one.lines[trigger.step].percent
+    period = None
+    if one.recurs != "one_time":
+        period = {"start": seconds(trigger.period_start), "end": seconds(trigger.period_end)}
+    return {
+        "gte": print_decimal(trigger.gte),
+        "percent": None if percent is None else print_decimal(percent),
+        "period": period,
+        "value": print_decimal(trigger.value),
+    }
+
+
+def _whole(number: Decimal) -> int:
+    return int(number.to_integral_value(ROUND_FLOOR))
