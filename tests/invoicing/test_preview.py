@@ -12,7 +12,7 @@ from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import Step, Subscription
 from meterhouse.invoicing.bill import Stored
 from meterhouse.invoicing.count import count
-from meterhouse.invoicing.preview import Preview, Previewed, next_of, previewed
+from meterhouse.invoicing.preview import Preview, Previewed, next_of, shown
 from meterhouse.invoicing.turn import Terms, bill_of, take, turn_of
 from meterhouse.ledger import customers, invoice_lines, invoices, subscriptions
 from meterhouse.ledger.announce import Cause
@@ -39,7 +39,10 @@ def next_preview(connection: sa.Connection, one: Subscription) -> Preview | None
 async def look(pipeline: Pipeline, one: Subscription) -> Previewed | None:
     one = msgspec.structs.replace(one, scope=pipeline.scope.id)
     preview = await pipeline.stores.read(next_preview, one)
-    return preview and await previewed(pipeline.stores, pipeline.scope, preview, NOW)
+    if preview is None:
+        return None
+    segments = preview.bill.segments
+    return shown(preview, await count(pipeline.stores, pipeline.scope, segments, NOW))
 
 
 def plain(lines: list[Line]) -> list[dict[str, Any]]:

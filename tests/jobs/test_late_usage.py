@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Invoice
-from meterhouse.invoicing.preview import Previewed, next_of, previewed
+from meterhouse.invoicing.count import count
+from meterhouse.invoicing.preview import Previewed, next_of, shown
 from meterhouse.ledger import accounts, customers
 from tests.api.local import DAY, kept_store, local_server
 from tests.jobs.test_invoice import FEBRUARY, HOUR, JANUARY, MARCH, World, second
@@ -68,7 +69,8 @@ class Story:
             preview = next_of(connection, customer, one, self.world.terms)
         assert preview is not None
         stores = local.meterhouse.services.stores
-        return local.run(previewed(stores, scope, preview, local.clock.now()))
+        segments = preview.bill.segments
+        return shown(preview, local.run(count(stores, scope, segments, local.clock.now())))
 
     def lines(self, number: int) -> list[tuple[str, int]]:
         return self.world.lines(self.invoices()[number])

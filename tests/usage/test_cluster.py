@@ -4,8 +4,9 @@ Nothing is replicated or distributed here, see `tests.clickhouse_cluster`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from decimal import Decimal
 from string import Template
 from typing import Any
 
@@ -19,6 +20,7 @@ from meterhouse.metering.model import Scope
 from meterhouse.metering.overview import Overview
 from meterhouse.metering.search import EventSearch
 from meterhouse.metering.usage import PeriodQuery, SummaryQuery
+from meterhouse.metering.window import SLOT
 from meterhouse.usage import (
     block,
     cluster,
@@ -231,6 +233,20 @@ def texts() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield text, {name: VALUES.get(kind, 1) for name, kind in names}
 
 
+def counting(billed: Sequence[PeriodQuery]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the statements that count usage, where slots tell of some at a range's end."""
+    made = []
+    slot = billed[0].end // SLOT * SLOT // 1_000
+
+    def read(sql: str, values: dict[str, Any]) -> list[periods.Row]:
+        made.append((sql, values))
+        some = periods.Row(slot, METER.id, "cus_1", 1, Decimal(1))
+        return [some] if "usage_slots" in sql else []
+
+    periods.answer(SCOPE, billed, read)
+    return made
+
+
 def made() -> Iterator[tuple[str, dict[str, Any]]]:
     """Return statements that are made of questions, of every kind."""
     for one in (METER, LAST, DAILY):
@@ -249,8 +265,7 @@ def made() -> Iterator[tuple[str, dict[str, Any]]]:
                     if top is None:
                         yield overview.count(asked)
     billed = [PeriodQuery(one, "cus_1", at("1"), at("3") + 1) for one in (METER, LAST, DAILY)]
-    for share in periods.shares(billed):
-        yield from periods.statements(SCOPE, share)
+    yield from counting(billed)
     for one in (METER, LAST, DAILY):
         range_ = Range(
             scope=SCOPE, meter=one, customer="cus_1", start=at("1"), end=at("3"), as_of=at("4")

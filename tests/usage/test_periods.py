@@ -179,3 +179,28 @@ def test_any_text_is_only_a_customer(store: UsageStore, scope: Scope, text: str)
     slotless = [one for one in METERS.values() if not one.slotted]
     others = [PeriodQuery(one, text, at("20 07:01"), at("21")) for one in slotless]
     assert store.periods(new_scope(), others) == [PeriodUsage(Decimal(0), 0)] * len(slotless)
+
+
+@pytest.mark.usefixtures("no_slots")
+def test_events_are_asked_only_where_slots_tell_of_some(store: UsageStore, scope: Scope) -> None:
+    start, end = START + 7 * MINUTE, START + DAY + 7 * MINUTE
+    cancelled = accepted(scope, "2", meter="mtr_sum", timestamp=end - MINUTE)
+    used = [
+        accepted(scope, "3", meter="mtr_sum", timestamp=START + DAY // 2),
+        accepted(scope, "5", meter="mtr_plain", customer="cus_2", timestamp=start),
+        accepted(scope, "7", meter="mtr_plain", customer="cus_2", timestamp=start - 1),
+    ]
+    put(store, scope, [cancelled, *used], [cancelled])
+    with patch.object(store, "_read", wraps=store._read) as read:
+
+        def count(customer: str) -> list[PeriodUsage]:
+            meters = METERS["mtr_sum"], METERS["mtr_plain"]
+            return store.periods(scope, [PeriodQuery(one, customer, start, end) for one in meters])
+
+        assert count("cus_1") == [PeriodUsage(Decimal(3), 1), PeriodUsage(Decimal(0), 0)]
+        assert read.call_count == 1
+        assert count("cus_2") == [PeriodUsage(Decimal(0), 0), PeriodUsage(Decimal(5), 1)]
+        [*_, (sql, values, _)] = (call.args for call in read.call_args_list)
+    assert "FROM events" in sql
+    assert str(end) not in sql
+    assert (values["meters"], values["customers"]) == (["mtr_plain"], ["cus_2"])

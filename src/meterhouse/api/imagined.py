@@ -16,7 +16,6 @@ from meterhouse.api.invoice_item import blank_item, check_item, tells_cost, told
 from meterhouse.api.preview import DetailsParams, InvoiceItemParams, ItemParams, PreviewParams
 from meterhouse.api.price import AmountParams, default_price_of, read_currency
 from meterhouse.api.subscribed import Told, recurrences
-from meterhouse.api.subscription import prices_of
 from meterhouse.api.subscription_change import (
     SubscriptionCancel,
     SubscriptionResume,
@@ -30,7 +29,7 @@ from meterhouse.api.subscription_start import SubscriptionCreate, begun
 from meterhouse.billing.invoice import InvoiceItem
 from meterhouse.billing.price import Price, Product
 from meterhouse.billing.subscription import Subscription, overdue
-from meterhouse.invoicing.bill import waiting_for
+from meterhouse.invoicing.bill import prices_of, waiting_for
 from meterhouse.invoicing.preview import Preview, next_turn, preview_of, usual_turn
 from meterhouse.invoicing.turn import Terms, Turn, put_aside
 from meterhouse.ledger import products
@@ -63,8 +62,8 @@ def preview(
     It is that of the change itself, if there is anything on it, or else the next one.
     """
     one, turn, imagined = _imagine(connection, call, params, customer, subscription, now)
-    known = prices_of(connection, call, [one]) | {price.id: price for price in imagined}
-    often = recurrences(known)
+    known = prices_of(connection, call.scope.id, {item.price for item in one.items})
+    often = recurrences(known | {price.id: price for price in imagined})
     recurring = params.preview_mode == "recurring"
     waiting = [] if recurring else waiting_for(connection, one)
     items = _pending(connection, call, params.invoice_items, waiting, one, now)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
+import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Segment
 from meterhouse.ledger import meters
@@ -40,9 +41,25 @@ async def count(
     """
     if not segments:
         return []
-    known = await stores.read(meters.by_ids, {one.meter for one in segments})
-    questions = [PeriodQuery(known[one.meter], one.customer, *one.usage_in) for one in segments]
-    found = await stores.usage(UsageStore.periods, scope, questions)
+    asked = await stores.read(questions, segments)
+    return await counted(stores, scope, segments, asked, now)
+
+
+def questions(connection: sa.Connection, segments: Sequence[Segment]) -> list[PeriodQuery]:
+    """Return what has to be asked to count segments, in their order."""
+    known = meters.by_ids(connection, {one.meter for one in segments}) if segments else {}
+    return [PeriodQuery(known[one.meter], one.customer, *one.usage_in) for one in segments]
+
+
+async def counted(
+    stores: Asked,
+    scope: Scope,
+    segments: Sequence[Segment],
+    asked: Sequence[PeriodQuery],
+    now: int,
+) -> list[Segment]:
+    """Count segments whose `questions` are known, as `count` does."""
+    found = await stores.usage(UsageStore.periods, scope, asked) if asked else []
     return [
         msgspec.structs.replace(segment, usage=one.usage, events=one.events, counted_at=now)
         for segment, one in zip(segments, found, strict=True)

@@ -23,12 +23,10 @@ from meterhouse.billing.period import period_at
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Subscription, next_step
 from meterhouse.invoicing.bill import bill_of_change, recurrences_of, waiting_for
-from meterhouse.invoicing.count import Asked, count
 from meterhouse.invoicing.create import showing
 from meterhouse.invoicing.recount import names
 from meterhouse.invoicing.turn import Terms, Turn, draft_of, late_parts, turn_of
 from meterhouse.ledger.customers import Customer
-from meterhouse.metering.model import Scope
 from meterhouse.wire.ids import derived_id
 
 
@@ -101,17 +99,12 @@ def preview_of(
     return Preview(showing(connection, invoice, customer), bill, customer.balance)
 
 
-async def previewed(stores: Asked, scope: Scope, preview: Preview, now: int) -> Previewed:
-    """Return a preview with its lines as usage is now."""
-    return shown(preview, await count(stores, scope, preview.bill.segments, now))
-
-
-def shown(preview: Preview, counted: Sequence[Segment]) -> Previewed:
+def shown(preview: Preview, segments: Sequence[Segment]) -> Previewed:
     """Return a preview with its lines, once the segments of its bill are counted."""
     invoice, bill, balance = preview
-    lines, segments = made(bill, counted, names(invoice.id, "il_tmp"))
+    lines, billed = made(bill, segments, names(invoice.id, "il_tmp"))
     invoice = totalled(invoice, lines)
-    balance += credited(segments)
+    balance += credited(billed)
     owed = invoice.total + balance
     reckoned = replace(
         invoice, starting_balance=balance, amount_due=max(owed, 0), ending_balance=min(owed, 0)

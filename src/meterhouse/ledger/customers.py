@@ -50,6 +50,10 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _customers = sa.select(*(customers.c[name] for name in Customer.__struct_fields__))
+_found = _customers.where(
+    customers.c.scope == sa.bindparam("scope"), customers.c.id == sa.bindparam("customer")
+)
+_locked = _found.with_for_update()
 _numbered = _customers.where(any_of(customers.c.seq, "seqs")).order_by(customers.c.seq.desc())
 _of_clock = (
     sa.select(customers.c.id)
@@ -82,9 +86,8 @@ def find_customer(
 
     With `lock`, inside `Ledger.write()`, nobody else changes it until we commit.
     """
-    query = _customers.where(customers.c.scope == scope, customers.c.id == customer_id)
-    query = query.with_for_update() if lock else query
-    row = connection.execute(query).mappings().one_or_none()
+    values = {"scope": scope, "customer": customer_id}
+    row = connection.execute(_locked if lock else _found, values).mappings().one_or_none()
     return Customer(**row) if row else None
 
 

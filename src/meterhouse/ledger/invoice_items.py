@@ -29,6 +29,15 @@ _DETAILS = tuple(name for name in InvoiceItem.__struct_fields__ if name not in _
 
 _items = sa.select(*(invoice_items.c[name] for name in (*_COLUMNS, "details")))
 _by_ids = _items.where(any_of(invoice_items.c.id, "ids"))
+_pending = _items.where(
+    invoice_items.c.customer == sa.bindparam("customer"), invoice_items.c.invoice.is_(None)
+).order_by(invoice_items.c.seq.desc())
+_pending_of = _pending.where(
+    sa.or_(
+        invoice_items.c.subscription.is_(None),
+        invoice_items.c.subscription == sa.bindparam("subscription"),
+    )
+)
 _assign = (
     sa.update(invoice_items)
     .where(any_of(invoice_items.c.id, "ids"), invoice_items.c.invoice.is_(None))
@@ -88,12 +97,9 @@ def pending(
     With a subscription those of others are left out, as the invoices of a subscription do; what
     belongs to none goes onto the first invoice there is.
     """
-    query = _items.where(invoice_items.c.customer == customer, invoice_items.c.invoice.is_(None))
-    if subscription is not None:
-        of_it = invoice_items.c.subscription == subscription
-        query = query.where(sa.or_(invoice_items.c.subscription.is_(None), of_it))
-    rows = connection.execute(query.order_by(invoice_items.c.seq.desc())).mappings()
-    return [_item(row) for row in rows]
+    query = _pending if subscription is None else _pending_of
+    values = {"customer": customer, "subscription": subscription}
+    return [_item(row) for row in connection.execute(query, values).mappings()]
 
 
 def count_pending(connection: sa.Connection, customer: str) -> int:

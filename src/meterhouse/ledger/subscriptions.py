@@ -39,6 +39,11 @@ _ITEM = ("id", "price", "quantity", "since", "metadata", "created")
 _OVER = ("canceled", "incomplete_expired")
 
 _subscriptions = sa.select(*(subscriptions.c[name] for name in (*_COLUMNS, "details")))
+_found = _subscriptions.where(
+    subscriptions.c.scope == sa.bindparam("scope"),
+    subscriptions.c.id == sa.bindparam("subscription"),
+)
+_locked = _found.with_for_update()
 _by_ids = _subscriptions.where(
     subscriptions.c.scope == sa.bindparam("scope"), any_of(subscriptions.c.id, "ids")
 )
@@ -94,10 +99,8 @@ def find_subscription(
 
     With `lock`, inside `Ledger.write()`, nobody else changes it until we commit.
     """
-    query = _subscriptions.where(
-        subscriptions.c.scope == scope, subscriptions.c.id == subscription_id
-    )
-    found = _read(connection, query.with_for_update() if lock else query)
+    values = {"scope": scope, "subscription": subscription_id}
+    found = _read(connection, _locked if lock else _found, values)
     return found[0] if found else None
 
 

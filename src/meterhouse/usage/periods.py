@@ -4,8 +4,8 @@ What a reader may rely on, beside what `usage.queries` says:
 
 - What is counted is what `metering.usage.summarize` says of each range, to the millisecond, and how
   many events it is made of.
-- Where usage adds up, slots tell of all that lies between two of their edges, and events only of
-  what is left at both ends. Elsewhere events tell all.
+- Where usage adds up, slots tell of all that lies between two of their edges. Events are asked only
+  for what is left at both ends, and only where the slot there has any. Elsewhere events tell all.
 - A *share* is what a statement of each kind answers. What they find of customers and meters that
   nobody asked about in a range is no part of an answer.
 
@@ -15,10 +15,11 @@ them, and they are flat.
 
 # ruff: noqa: S608 - the statements are put together from constants and numbers of ours alone
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -29,11 +30,17 @@ from meterhouse.metering.usage import PeriodQuery, PeriodUsage
 from meterhouse.metering.window import MILLISECONDS, SLOT, Window, slot_at, widen
 
 STATEMENT = Template("""
-SELECT $place AS place, meter, customer, $counted AS counted, toString($used) AS used
+SELECT $mark AS mark, meter, customer, $counted AS counted, toString($used) AS used
 FROM $rows
-GROUP BY place, meter, customer
-SETTINGS max_threads = $threads
+GROUP BY mark, meter, customer
+SETTINGS $settings
 """)
+
+# Of slots, nearly all rows that are read are wanted; and both ends of a range are too few for two
+# threads. No index but that of the keys helps to find them, and a look at it takes time.
+OF_SLOTS = "max_threads = 1, optimize_move_to_prewhere = 0"
+OF_ENDS = "max_threads = 1, use_skip_indexes = 0"
+OF_EVENTS = "max_threads = 0"
 
 SLOTS = Template("""usage_slots
 WHERE (meter, version) IN {versions:Array(Tuple(String, UInt32))}
@@ -71,9 +78,11 @@ RECEIVED_LAST = Template("""(
 )
 WHERE $within""")
 
-# The numbers of the ranges that hold an instant; there may be several.
-PLACES = Template("""arrayJoin(arrayFilter(
-        (one, start, end) -> start <= $instant AND $instant < end, $places, $starts, $ends
+# What marks the parts that hold an instant: its start where no two overlap, else there may be
+# several.
+MARK = Template("roundDown($instant, $starts)")
+MARKS = Template("""arrayJoin(arrayFilter(
+        (one, start, end) -> start <= $instant AND $instant < end, $marks, $starts, $ends
     ))""")
 
 USED: Mapping[Formula, str] = {
@@ -86,13 +95,16 @@ NOTHING = PeriodUsage(Decimal(0), 0)
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a statement finds of one customer and one meter in the range at a place."""
+    """What a statement finds of one customer and one meter in a part of a range."""
 
-    place: int
+    mark: int
     meter: str
     customer: str
     events: int
     usage: Decimal
+
+
+Read: TypeAlias = Callable[[str, dict[str, Any]], list[Row]]
 
 
 class Share(NamedTuple):
@@ -108,14 +120,37 @@ class Share(NamedTuple):
     asked: list[tuple[int, int]]
 
 
-class _At(NamedTuple):
-    """A part of the range at a place."""
+class _Part(NamedTuple):
+    """A part of the range at a place, in the unit of the rows that tell of it.
+
+    Where it is slots of which the range has only some, `end` is what it has of them.
+    """
 
     place: int
     range: Window
+    end: Window | None = None
 
 
-def shares(questions: Sequence[PeriodQuery]) -> Iterator[Share]:
+class _Found(NamedTuple):
+    """What is found in the range at a place."""
+
+    place: int
+    row: Row
+
+
+def answer(scope: Scope, questions: Sequence[PeriodQuery], read: Read) -> list[PeriodUsage]:
+    """Answer questions of one scope, in their order.
+
+    `read` runs a statement with its values; its answer is asked for as `JSONCompactEachRow`.
+    """
+    found = [NOTHING] * len(questions)
+    for share in _shares(questions):
+        for number, usage in _answers(questions, share, _ask(scope, share, read)):
+            found[number] = usage
+    return found
+
+
+def _shares(questions: Sequence[PeriodQuery]) -> Iterator[Share]:
     """Share questions out among statements; what is asked about an empty range is left out."""
     numbers = [number for number, one in enumerate(questions) if one.start < one.end]
     numbers.sort(key=lambda number: _likeness(questions[number]))
@@ -136,30 +171,13 @@ def shares(questions: Sequence[PeriodQuery]) -> Iterator[Share]:
         yield share
 
 
-def statements(scope: Scope, share: Share) -> list[tuple[str, dict[str, Any]]]:
-    """Turn a share into statements and their values; ask for them as `JSONCompactEachRow`."""
-    meters = list(share.meters.values())
-    values: dict[str, Any] = {
-        "account": scope.account,
-        "livemode": scope.livemode,
-        "meters": list(share.meters),
-        "versions": [(one.id, one.dimension_version) for one in meters],
-        "customers": list(share.customers),
-    }
-    if not meters[0].slotted:
-        texts = [_of_events(meters[0], place) for place in _places(share)]
-    else:
-        texts = list(_added_up(_places(share)))
-    return [(text, values) for text in texts]
-
-
-def answers(
-    questions: Sequence[PeriodQuery], share: Share, found: Iterable[Row]
+def _answers(
+    questions: Sequence[PeriodQuery], share: Share, found: Iterable[_Found]
 ) -> Iterator[tuple[int, PeriodUsage]]:
-    """Return the number of each question of a share, and its answer from all statements' rows."""
+    """Return the number of each question of a share, and its answer."""
     sums: dict[tuple[int, str, str], PeriodUsage] = {}
-    for row in found:
-        key = row.place, row.meter, row.customer
+    for place, row in found:
+        key = place, row.meter, row.customer
         usage, events = sums.get(key, NOTHING)
         sums[key] = PeriodUsage(SUM.combine(usage, row.usage), events + row.events)
     for number, place in share.asked:
@@ -168,6 +186,24 @@ def answers(
         # A slot of a meter that counts adds up values that nobody asks for.
         counts = one.meter.formula == "count"
         yield number, PeriodUsage(Decimal(answer.events), answer.events) if counts else answer
+
+
+def _ask(scope: Scope, share: Share, read: Read) -> Iterator[_Found]:
+    """Ask what there is for a share."""
+    meters = list(share.meters.values())
+    values: dict[str, Any] = {
+        "account": scope.account,
+        "livemode": scope.livemode,
+        "meters": list(share.meters),
+        "versions": [(one.id, one.dimension_version) for one in meters],
+        "customers": list(share.customers),
+    }
+    if meters[0].slotted:
+        yield from _added_up(share, values, read)
+        return
+    for place, range_ in enumerate(share.ranges):
+        for row in read(_of_events(meters[0], range_), values):
+            yield _Found(place, row)
 
 
 def _likeness(question: PeriodQuery) -> tuple[str, int, int]:
@@ -186,65 +222,112 @@ def _fits(share: Share, meter: Meter, range_: Window) -> bool:
     )
 
 
-def _places(share: Share) -> list[_At]:
-    return [_At(place, range_) for place, range_ in enumerate(share.ranges)]
+def _added_up(share: Share, values: dict[str, Any], read: Read) -> Iterator[_Found]:
+    """Add up slots, and then events at those ends of the ranges at which slots tell of some."""
+    parts = _marked(part for number, one in enumerate(share.ranges) for part in _parts(number, one))
+    ends: dict[_Part, None] = {}
+    meters, customers = set(), set()
+    for row in read(_of_slots(parts), values):
+        part = parts[row.mark]
+        if part.end is None:
+            yield _Found(part.place, row)
+        elif row.events:
+            ends[_Part(part.place, part.end)] = None
+            meters.add(row.meter)
+            customers.add(row.customer)
+    if ends:
+        left = _marked(ends)
+        values = values | {"meters": sorted(meters), "customers": sorted(customers)}
+        for row in read(_of_ends(left), values):
+            yield _Found(left[row.mark].place, row)
 
 
-def _added_up(places: Sequence[_At]) -> Iterator[str]:
-    """Write the statements for meters whose usage adds up: slots, and events at both ends."""
-    inner: list[_At] = []
-    edges: list[_At] = []
-    for place, (start, end) in places:
-        first, last = slot_at(start), end - end % SLOT
-        if first < last:
-            inner.append(_At(place, Window(first, last)))
-            ends = [Window(start, first), Window(last, end)]
-            edges += [_At(place, edge) for edge in ends if edge.start < edge.end]
-        else:
-            edges.append(_At(place, Window(start, end)))
-    if inner:
-        seconds = [_At(place, Window(*(one // 1_000 for one in range_))) for place, range_ in inner]
-        yield STATEMENT.substitute(
-            place=_place(seconds, SLOT_INSTANT),
-            counted="sum(events)",
-            used="sum(value)",
-            rows=SLOTS.substitute(within=_within(seconds, IN_SLOTS)),
-            threads=1,
-        )
-    if edges:
-        yield STATEMENT.substitute(
-            place=_place(edges, EVENT_INSTANT),
-            counted="sum(sign)",
-            used="sum(toDecimal256(value, 15) * sign)",
-            rows=EVENTS.substitute(within=_within(edges, IN_EVENTS)),
-            threads=1,
-        )
+def _parts(place: int, range_: Window) -> Iterator[_Part]:
+    """Cut a range into whole slots, and those at its ends of which it has only some."""
+    start, end = range_
+    first, last = slot_at(start), end - end % SLOT
+    if last < first:
+        yield _Part(place, _seconds(last, first), range_)
+        return
+    if start < first:
+        yield _Part(place, _seconds(first - SLOT, first), Window(start, first))
+    if first < last:
+        yield _Part(place, _seconds(first, last))
+    if last < end:
+        yield _Part(place, _seconds(last, last + SLOT), Window(last, end))
 
 
-def _of_events(meter: Meter, at: _At) -> str:
+def _seconds(start: int, end: int) -> Window:
+    """Return a window of slots as their own instants are: in seconds."""
+    return Window(start // 1_000, end // 1_000)
+
+
+def _marked(parts: Iterable[_Part]) -> dict[int, _Part]:
+    """Return parts by what marks them in a statement: their starts, or numbers if any overlap."""
+    ordered = sorted(parts, key=lambda part: part.range)
+    if _overlap(ordered):
+        return dict(enumerate(ordered))
+    return {part.range.start: part for part in ordered}
+
+
+def _overlap(ordered: Iterable[_Part]) -> bool:
+    return any(after.range.start < before.range.end for before, after in pairwise(ordered))
+
+
+def _of_slots(parts: Mapping[int, _Part]) -> str:
+    return STATEMENT.substitute(
+        mark=_mark(parts, SLOT_INSTANT),
+        counted="sum(events)",
+        used="sum(value)",
+        rows=SLOTS.substitute(within=_within(parts.values(), IN_SLOTS)),
+        settings=OF_SLOTS,
+    )
+
+
+def _of_ends(parts: Mapping[int, _Part]) -> str:
+    return STATEMENT.substitute(
+        mark=_mark(parts, EVENT_INSTANT),
+        counted="sum(sign)",
+        used="sum(toDecimal256(value, 15) * sign)",
+        rows=EVENTS.substitute(within=_within(parts.values(), IN_EVENTS)),
+        settings=OF_ENDS,
+    )
+
+
+def _of_events(meter: Meter, range_: Window) -> str:
     """Write the statement for a meter of which every event in a range has to be looked at."""
     size = meter.event_time_window
-    reach = at.range if size is None else widen(*at.range, size)
+    reach = range_ if size is None else widen(*range_, size)
     rows = KEPT.substitute(within=IN_EVENTS.substitute(reach._asdict()))
     if size is not None:
         rows = RECEIVED_LAST.substitute(
             kept=rows,
             length=MILLISECONDS[size],
-            within=IN_EVENTS.substitute(at.range._asdict()),
+            within=IN_EVENTS.substitute(range_._asdict()),
         )
     return STATEMENT.substitute(
-        place=at.place, counted="count()", used=USED[meter.formula], rows=rows, threads=0
+        mark=0, counted="count()", used=USED[meter.formula], rows=rows, settings=OF_EVENTS
     )
 
 
-def _within(some: Iterable[_At], between: Template) -> str:
-    return " OR ".join(between.substitute(range_._asdict()) for _, range_ in some)
+def _within(parts: Iterable[_Part], between: Template) -> str:
+    """Write that an instant lies in one of some parts; what adjoins is told as one."""
+    joined: list[Window] = []
+    for part in parts:
+        if joined and joined[-1].end == part.range.start:
+            joined[-1] = Window(joined[-1].start, part.range.end)
+        else:
+            joined.append(part.range)
+    return " OR ".join(between.substitute(one._asdict()) for one in joined)
 
 
-def _place(some: Sequence[_At], instant: str) -> str:
-    """Write the number of the range, or of each of several, that an instant counts in."""
-    places = [one.place for one in some]
-    if len(set(places)) == 1:
-        return str(places[0])
-    starts, ends = ([getattr(one.range, name) for one in some] for name in ("start", "end"))
-    return PLACES.substitute(instant=instant, places=places, starts=starts, ends=ends)
+def _mark(parts: Mapping[int, _Part], instant: str) -> str:
+    """Write what marks the part that an instant lies in, or each of several."""
+    marks = list(parts)
+    if len(marks) == 1:
+        return str(marks[0])
+    starts, ends = (
+        [getattr(one.range, name) for one in parts.values()] for name in ("start", "end")
+    )
+    text = MARKS if _overlap(parts.values()) else MARK
+    return text.substitute(instant=instant, marks=marks, starts=starts, ends=ends)

@@ -380,16 +380,11 @@ class UsageStore:
 
     def periods(self, scope: Scope, questions: Sequence[PeriodQuery]) -> list[PeriodUsage]:
         """Answer questions of one scope, each as a summary of its range, in their order."""
-        found = [periods.NOTHING] * len(questions)
-        for share in periods.shares(questions):
-            rows = [
-                row
-                for statement in periods.statements(scope, share)
-                for row in _decoded(self._read(*statement, "JSONCompactEachRow"), periods.Row)
-            ]
-            for number, usage in periods.answers(questions, share, rows):
-                found[number] = usage
-        return found
+
+        def read(sql: str, values: dict[str, Any]) -> list[periods.Row]:
+            return _decoded(self._read(sql, values, "JSONCompactEachRow"), periods.Row)
+
+        return periods.answer(scope, questions, read)
 
     def meter_usage(self, query: MeterUsageQuery) -> list[UsageRow]:
         """Answer a question about meter usage.

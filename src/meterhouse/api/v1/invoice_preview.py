@@ -21,11 +21,13 @@ from meterhouse.api.preview import (
 from meterhouse.api.price import read_currency
 from meterhouse.api.subscription import customer_of
 from meterhouse.billing.subscription import Subscription
+from meterhouse.invoicing.count import counted, questions
 from meterhouse.invoicing.present import shown_at
-from meterhouse.invoicing.preview import Preview, Previewed, next_of, previewed
+from meterhouse.invoicing.preview import Preview, Previewed, next_of, shown
 from meterhouse.invoicing.turn import Terms
 from meterhouse.ledger import subscriptions
 from meterhouse.ledger.customers import Customer
+from meterhouse.metering.usage import PeriodQuery
 from meterhouse.render.preview import render_preview, render_preview_lines
 from meterhouse.wire import envelope, invoice_errors, preview_errors
 from meterhouse.wire.expand import check_expand, expanded
@@ -96,8 +98,9 @@ async def _answer(call: Call, params: PreviewParams, *, named: bool) -> Answer:
 async def _previewed(call: Call, params: PreviewParams) -> tuple[bool, Previewed]:
     """Return what is to be previewed, and whether it holds all that was acknowledged before."""
     settled = await call.services.progress.reach(strong=call.strong)
-    wanted, now = await call.read(_wanted, call, params)
-    return settled, await previewed(call, call.scope, wanted, now)
+    wanted, asked, now = await call.read(_wanted, call, params)
+    segments = await counted(call, call.scope, wanted.bill.segments, asked, now)
+    return settled, shown(wanted, segments)
 
 
 def _told(settled: bool, answer: Answer) -> Answer:
@@ -105,8 +108,10 @@ def _told(settled: bool, answer: Answer) -> Answer:
     return answer._replace(headers=headers)
 
 
-def _wanted(connection: sa.Connection, call: Call, params: PreviewParams) -> tuple[Preview, int]:
-    """Return the preview that is wanted, and the instant at which it is looked at.
+def _wanted(
+    connection: sa.Connection, call: Call, params: PreviewParams
+) -> tuple[Preview, list[PeriodQuery], int]:
+    """Return the preview that is wanted, what to ask for it, and when it is looked at.
 
     Refuses where no invoice will come.
     """
@@ -124,7 +129,7 @@ def _wanted(connection: sa.Connection, call: Call, params: PreviewParams) -> tup
     currency = found.invoice.currency
     if params.currency is not None and read_currency(params.currency) != currency:
         raise invoice_errors.other_currency(params.currency, currency)
-    return found, now
+    return found, questions(connection, found.bill.segments), now
 
 
 def _subscription(
