@@ -240,7 +240,8 @@ REJECTED_EVENTS_DAYS = 35
 
 # The clock, and the time that is known to have been reached.
 CLOCK_APART_MINUTES_MAX = 5  # between the two, until the clock is doubted
-CLOCK_DOUBT_HOURS = 24  # that a clock which is ahead has to go on so until it is believed
+CLOCK_DOUBT_HOURS = 24  # that a clock which has jumped ahead has to go on so until it is believed
+CLOCK_DOUBT_PARTS = 24  # of the time by which one is ahead since a boot: one part of it is enough
 CLOCK_LOOK_SECONDS = 15  # between two looks at it
 CLOCK_UNSETTLED_LOOK_SECONDS = 1  # the same while events are refused, or the ledger takes nothing
 

@@ -85,8 +85,8 @@ class LocalServer:
 
     def later(self, milliseconds: int) -> None:
         """Let time pass, in which the server goes on; a clock that jumps is `clock`'s business."""
-        self.clock.advance(milliseconds)
-        self.run(self.meterhouse.services.timekeeper.look(milliseconds))
+        self.clock.let_pass(milliseconds)
+        self.run(self.meterhouse.services.timekeeper.look())
         deliverer: Any = self.meterhouse.jobs._running.get("deliver")
         if deliverer is not None:
             deliverer.wake()  # it would look at the clock in some seconds

@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from meterhouse import limits
+from meterhouse.clock import Uptime
 from meterhouse.errors import StoreError
 from meterhouse.ledger import timekeeping
 from meterhouse.stores import Stores
@@ -48,8 +50,17 @@ def stream(local: LocalServer, *events: dict[str, Any]) -> None:
 def jump(local: LocalServer, milliseconds: int) -> None:
     """Let the clock jump; a look sees it, and a sweep goes by it."""
     local.clock.advance(milliseconds)
-    local.run(local.meterhouse.services.timekeeper.look(LOOK))
+    local.clock.let_pass(LOOK)
+    local.run(local.meterhouse.services.timekeeper.look())
     local.run(local.job("retain").sweep())
+
+
+def doubted_enough(connection: sa.Connection, uptime: Uptime) -> None:
+    """Have the clock doubted for as long as it takes, but for one look."""
+    known = timekeeping.read(connection)
+    assert known is not None
+    doubted = limits.CLOCK_DOUBT_HOURS * 3_600_000 - LOOK
+    timekeeping.write(connection, known._replace(doubted_ms=doubted), uptime)
 
 
 def verified(local: LocalServer) -> list[str]:
@@ -122,7 +133,7 @@ def test_a_clock_that_jumps_ahead_drops_nothing(local: LocalServer, *, back: boo
     if not back:
         for _ in range(2):
             jump(local, 0)
-        local.run(local.meterhouse.services.timekeeper.look(limits.CLOCK_DOUBT_HOURS * 3_600_000))
+        local.run(local.meterhouse.services.stores.write(doubted_enough, local.clock.uptime()))
         jump(local, 0)
         assert KEPT["rejected events"](local) == 0
         assert KEPT["activity"](local) == 0
@@ -177,7 +188,11 @@ def test_the_operator_may_say_that_a_clock_which_is_behind_is_right(local: Local
     local.meter()
     local.clock.advance(-MONTHS)
     refused(post(local, EVENTS, event("cus_1")), 503)
-    local.run(local.meterhouse.services.stores.write(timekeeping.settle, local.clock.now()))
+    local.run(
+        local.meterhouse.services.stores.write(
+            timekeeping.settle, local.clock.now(), local.clock.uptime()
+        )
+    )
     local.run(local.meterhouse.services.timekeeper.look())
     done(post(local, EVENTS, event("cus_1")))
     assert verified(local) == []

@@ -2,12 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from meterhouse.clock import Uptime
 from meterhouse.ledger import timekeeping
 from meterhouse.ledger.engine import open_ledger
 from meterhouse.ledger.timekeeping import Timekeeping
 from tests.blank import blank_ledger
 from tests.cli.samples import meterhouse
 
+UPTIME = Uptime("another boot", 0)
 NOW = 4_102_444_800_000  # 2100-01-01
 
 
@@ -18,7 +20,7 @@ def test_it_shows_what_is_known(tmp_path: Path) -> None:
     assert headers == ["clock", "reached"]
     assert row[1] == ""
     with open_ledger(url) as ledger, ledger.write() as connection:
-        timekeeping.write(connection, Timekeeping(NOW, NOW, 0))
+        timekeeping.write(connection, Timekeeping(NOW, NOW), UPTIME)
     assert meterhouse(*asked).stdout.splitlines()[1].endswith("\t2100-01-01 00:00:00Z")
 
 
@@ -26,7 +28,7 @@ def test_it_shows_what_is_known(tmp_path: Path) -> None:
 def test_the_clock_is_accepted(tmp_path: Path, reached: int) -> None:
     with open_ledger(blank_ledger(tmp_path)) as ledger:
         with ledger.write() as connection:
-            timekeeping.write(connection, Timekeeping(reached, reached, 7))
+            timekeeping.write(connection, Timekeeping(reached, reached, 7), UPTIME)
         result = meterhouse("clock", "accept", "--data-dir", tmp_path)
         assert result.exit_code == 0
         assert "A running server knows within 15 seconds." in result.stderr

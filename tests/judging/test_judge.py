@@ -111,7 +111,7 @@ def test_a_claim_is_over_when_time_has_reached_its_end(
     write_journal(pipeline, streamed("a", day=TODAY + 180))
     if reached is not None:
         with pipeline.stores._ledger.write() as connection:
-            timekeeping.settle(connection, reached * DAY)
+            timekeeping.settle(connection, reached * DAY, pipeline.clock.uptime())
     (digest,) = judge.judge() or []
     verdict = judge.conclude({digest: TODAY - DAYS})
     assert verdict.counts.get(Line(1, "accepted"), 0) == counts

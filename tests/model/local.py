@@ -55,7 +55,7 @@ class LocalServer:
         """Set the clock, forwards or back, and have it believed at once."""
         self.clock.set(instant)
         stores, timekeeper = self._meterhouse._stores, self._meterhouse.services.timekeeper
-        self._await(stores.write(timekeeping.settle, instant))
+        self._await(stores.write(timekeeping.settle, instant, self.clock.uptime()))
         self._await(timekeeper.look())
 
     def open_account(self) -> str:

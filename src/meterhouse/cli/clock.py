@@ -37,7 +37,7 @@ def accept(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     config = Config.read({"data_dir": data_dir, "database_url": database_url})
     by = books.operator()
     with books.opened(config) as ledger, ledger.write() as connection:
-        timekeeping.settle(connection, by.at)
+        timekeeping.settle(connection, by.at, SystemClock().uptime())
         audit.note(connection, by, "clock.accepted", None, None)
     typer.echo(show_time(by.at))
     remark(f"The clock is right. A running server knows within {CLOCK_LOOK_SECONDS} seconds.")

@@ -3,10 +3,15 @@
 The ledger keeps the instant that time is known to have *reached*. It goes with the clock as long as
 the two are at most `CLOCK_APART_MINUTES_MAX` apart, and never back. What a reader may rely on:
 
-- A clock that is further *ahead* is doubted: it may have jumped, or the server may have stood
-  still. Events are received by it, but nothing is over its time by it. What is reached moves on by
-  the time that passes, until servers have run with such a clock for `CLOCK_DOUBT_HOURS`; then it is
-  believed. A clock that comes back earlier has cost nothing.
+- How much time has passed between two looks is told by the machine's uptime, else by the database's
+  clock (`ledger.timekeeping.since_look`), and reached is at once what has passed: after a server
+  was off, or its machine asleep, nothing is late.
+- A clock that is further *ahead* than that is doubted. Events are received by it, but nothing is
+  over its time by it. What is reached moves on by the time that passes, until servers have run with
+  such a clock for a while; then it is believed. A clock that comes back earlier has cost nothing.
+- That while is `CLOCK_DOUBT_HOURS` of one that has *jumped*: it has moved, and no time has passed.
+  Where nobody knows, because the machine has booted since, it is a part of the time by which the
+  clock is ahead, and no longer than that.
 - A clock that is further *behind* is wrong, and events wait until it is right again.
 - The operator may end both at once (`ledger.timekeeping.settle`).
 - Of several processes on one ledger each has a clock, and doubts it by itself. One that is doubted
@@ -19,14 +24,13 @@ days. When something was received or made is what the clock says.
 
 import asyncio
 import logging
-import time
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import Background
-from meterhouse.clock import Clock
+from meterhouse.clock import Clock, Uptime
 from meterhouse.errors import StoreError
 from meterhouse.ledger import deliveries, timekeeping
 from meterhouse.ledger.timekeeping import Timekeeping
@@ -49,12 +53,17 @@ class Timekeeper(Background):
         self._clock = clock
         self._known: Timekeeping | None = None
         self._doubts: bool | None = None  # this clock; None before the first look
+        self._looked: int | None = None  # the uptime at the last look, in ms
         self._told = "settled"
 
     def now(self) -> int:
         """Return an instant that is surely not later than the present (milliseconds)."""
         now = self._clock.now()
         return now if self._known is None else min(now, self._known.reached + _APART)
+
+    def uptime(self) -> Uptime:
+        """Return for how long the machine has been up."""
+        return self._clock.uptime()
 
     def behind(self) -> str | None:
         """Return a sentence when the clock is further behind than it may be, else None."""
@@ -74,28 +83,30 @@ class Timekeeper(Background):
         except StoreError as error:
             log.warning("what the clock says now could not be kept: %s", error)
 
-    async def look(self, passed: int = 0) -> None:
-        """Look at the clock, `passed` milliseconds after the last look, and keep what is known.
+    async def look(self) -> None:
+        """Look at the clock, and keep what is known.
 
         This writes to the ledger each time, so it also tells whether that takes anything.
         """
-        now = self._clock.now()
-        self._known = await self._stores.write(_look, now, passed, doubted=self._doubts)
+        now, uptime = self._clock.now(), self._clock.uptime()
+        own = None if self._looked is None else uptime.milliseconds - self._looked
+        self._known = await self._stores.write(_look, now, uptime, own, doubted=self._doubts)
+        self._looked = uptime.milliseconds
         self._doubts = self._known.doubted_ms > 0
         self._stores.mended()
         self._tell(now, self._known)
 
     async def _run(self) -> None:
-        looked = time.monotonic()
+        looked = self._clock.uptime().milliseconds
         while True:
             await asyncio.sleep(limits.CLOCK_UNSETTLED_LOOK_SECONDS)
-            passed = int((time.monotonic() - looked) * 1000)
-            if passed < _LOOK and self._stores.trouble() is None and self.behind() is None:
+            uptime = self._clock.uptime().milliseconds
+            waits = self._stores.trouble() is None and self.behind() is None
+            if uptime - looked < _LOOK and waits:
                 continue
-            looked = time.monotonic()
+            looked = uptime
             try:
-                # Who has faked or suspended this clock, too, has not let so much time pass.
-                await self.look(min(passed, 2 * _LOOK))
+                await self.look()
             except StoreError as error:
                 log.debug("nothing can be kept of a look at the clock: %s", error)
             except Exception:
@@ -111,52 +122,73 @@ class Timekeeper(Background):
         if behind:
             log.warning("%s Until then events are answered with 503.", behind)
         elif state == "ahead":
-            ahead = now - known.reached
-            log.log(
-                logging.WARNING if ahead >= MILLISECONDS["day"] else logging.INFO,
-                "The clock says %s, and %s was the last instant known before. Where the server did "
-                "not stand still for so long, the clock has jumped: set it right. Nothing that is "
-                "kept for some time is dropped by it until servers have run so for %d hours, or "
-                "you run `meterhouse clock accept`.",
+            log.warning(
+                "The clock says %s, but by what is known it is %s: %s. If it is wrong, set it "
+                "right. Until then nobody is billed by it, and nothing that is kept for some time "
+                "is dropped. It is believed once servers have run so for %s, or at once by "
+                "`meterhouse clock accept`.",
                 _show(now),
                 _show(known.reached),
-                limits.CLOCK_DOUBT_HOURS,
+                "it has jumped" if known.jumped else "it has jumped, or the machine was off",
+                _show_length(doubt(known, now)),
             )
         else:
             log.info("The clock is believed again: it says %s.", _show(now))
 
 
-def advance(known: Timekeeping | None, now: int, passed: int) -> Timekeeping:
-    """Return what is known after a look at a clock that says `now`, `passed` ms after the last."""
+def advance(known: Timekeeping | None, now: int, passed: int | None) -> Timekeeping:
+    """Return what is known after a look at a clock that says `now`.
+
+    `passed` is how many milliseconds ago the last look was, None where nobody knows.
+    """
     if known is None:
-        return Timekeeping(now, now, 0)
-    reached, doubted = max(known.reached, now), 0
-    if _ahead(known, now, passed):
-        doubted = known.doubted_ms + max(passed, 1)
-        if doubted < _DOUBT:
-            reached = known.reached + passed
-        else:
-            doubted = 0
-    return Timekeeping(reached, max(known.furthest, reached), doubted)
+        return Timekeeping(now, now)
+    if not _ahead(known, now, passed or 0):
+        reached = max(known.reached, now)
+        return Timekeeping(reached, max(known.furthest, reached))
+    reached = known.reached + (passed or 0)
+    doubted = Timekeeping(
+        reached,
+        max(known.furthest, reached),
+        # A standstill is no running.
+        known.doubted_ms + min(max(passed or 0, 1), 2 * _LOOK),
+        known.jumped if known.doubted_ms else passed is not None,
+    )
+    if doubted.doubted_ms < doubt(doubted, now):
+        return doubted
+    return Timekeeping(now, max(known.furthest, now))
+
+
+def doubt(known: Timekeeping, now: int) -> int:
+    """Return for how long in all a clock is doubted that is ahead and says `now`, in ms."""
+    ahead = now - known.reached
+    return _DOUBT if known.jumped else min(_DOUBT, ahead // limits.CLOCK_DOUBT_PARTS)
 
 
 def _ahead(known: Timekeeping, now: int, passed: int) -> bool:
     return now > known.reached + passed + _APART
 
 
-def _look(connection: sa.Connection, now: int, passed: int, *, doubted: bool | None) -> Timekeeping:
+def _look(
+    connection: sa.Connection, now: int, uptime: Uptime, own: int | None, *, doubted: bool | None
+) -> Timekeeping:
     """Keep what is known after a look; `doubted` tells of the look before, None where none was."""
-    passed = timekeeping.uncounted(connection, passed)
+    passed = timekeeping.since_look(connection, uptime, own)
     before = timekeeping.read(connection)
     known = advance(before, now, passed)
-    timekeeping.write(connection, known)
+    timekeeping.write(connection, known, uptime)
     if before is not None:
         # Where this process has not looked before, another one may have left something behind.
         doubted = before.doubted_ms > 0 if doubted is None else doubted
-        if doubted and not _ahead(before, now, passed):
+        if doubted and not _ahead(before, now, passed or 0):
             deliveries.recall(connection, now)
     return known
 
 
 def _show(instant: int) -> str:
     return datetime.fromtimestamp(instant / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _show_length(milliseconds: int) -> str:
+    minutes = -(-milliseconds // MILLISECONDS["minute"])
+    return f"{minutes // 60} h {minutes % 60} min"

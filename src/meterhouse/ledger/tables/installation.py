@@ -62,7 +62,11 @@ timekeeping = sa.Table(
     sa.Column("reached", Whole64, nullable=False),
     sa.Column("furthest", Whole64, nullable=False),
     sa.Column("doubted_ms", Whole64, nullable=False),
-    sa.Column("looked_at", Whole64, nullable=False, default=0),  # by the database's clock
+    sa.Column("jumped", sa.Boolean(create_constraint=True, name="jumped"), nullable=False),
+    # When the last look was: by the database's clock, and by the uptime of a machine.
+    sa.Column("looked_at", Whole64, nullable=False),
+    sa.Column("boot", sa.Text, nullable=False),
+    sa.Column("uptime_ms", Whole64, nullable=False),
     sa.CheckConstraint("id = 1", name="one_row"),
     sa.CheckConstraint("furthest >= reached", name="furthest"),
 )
