@@ -25,6 +25,7 @@ days. When something was received or made is what the clock says.
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -41,6 +42,8 @@ _APART = limits.CLOCK_APART_MINUTES_MAX * MILLISECONDS["minute"]
 _DOUBT = limits.CLOCK_DOUBT_HOURS * MILLISECONDS["hour"]
 _LOOK = limits.CLOCK_LOOK_SECONDS * 1000
 
+State = Literal["ahead", "behind", "right"]
+
 log = logging.getLogger("meterhouse.clock")
 
 
@@ -54,7 +57,7 @@ class Timekeeper(Background):
         self._known: Timekeeping | None = None
         self._doubts: bool | None = None  # this clock; None before the first look
         self._looked: int | None = None  # the uptime at the last look, in ms
-        self._told = "settled"
+        self._told: State = "right"
 
     def now(self) -> int:
         """Return an instant that is surely not later than the present (milliseconds)."""
@@ -74,6 +77,13 @@ class Timekeeper(Background):
             f"The clock says {_show(now)}, but time has reached {_show(self._known.reached)} "
             "before. Set the clock right; if it is right, run `meterhouse clock accept`."
         )
+
+    @property
+    def state(self) -> State:
+        """Whether the clock is believed to be right, or what is wrong with it."""
+        if self.behind() is not None:
+            return "behind"
+        return "ahead" if self._doubts else "right"
 
     async def open(self) -> None:
         """Read what is known, and look for the first time; a ledger that is full may be read."""
@@ -114,13 +124,12 @@ class Timekeeper(Background):
 
     def _tell(self, now: int, known: Timekeeping) -> None:
         """Say in the log, once, that the clock is doubted or wrong, and that it no longer is."""
-        behind = self.behind()
-        state = "behind" if behind else "ahead" if known.doubted_ms else "settled"
+        state = self.state
         if state == self._told:
             return
         self._told = state
-        if behind:
-            log.warning("%s Until then events are answered with 503.", behind)
+        if state == "behind":
+            log.warning("%s Until then events are answered with 503.", self.behind())
         elif state == "ahead":
             log.warning(
                 "The clock says %s, but by what is known it is %s: %s. If it is wrong, set it "

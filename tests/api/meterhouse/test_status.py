@@ -1,3 +1,5 @@
+import pytest
+
 from meterhouse import zones
 from meterhouse.limits import FRESHNESS_LOOK_MILLISECONDS
 from tests.api.local import HOUR, NOW, LocalServer
@@ -17,6 +19,7 @@ def test_the_books_of_an_account(local: LocalServer) -> None:
         "object": "meterhouse.status",
         "accepted": 1,
         "acknowledged": 5,
+        "clock": "right",
         "complete_until": f"{NOW}.000",
         "created": NOW,
         "duplicate": 1,
@@ -33,6 +36,13 @@ def test_it_tells_how_fresh_answers_are(local: LocalServer) -> None:
     local.clock.advance(HOUR * 1000 + FRESHNESS_LOOK_MILLISECONDS + 7)
     told = done(local.request("GET", STATUS))
     assert told["complete_until"] == f"{NOW + HOUR}.{FRESHNESS_LOOK_MILLISECONDS + 7}"
+
+
+@pytest.mark.parametrize(("jump", "told"), [(HOUR, "ahead"), (-HOUR, "behind")])
+def test_it_tells_of_a_clock_that_is_doubted(local: LocalServer, jump: int, told: str) -> None:
+    local.clock.advance(jump * 1000)
+    local.run(local.meterhouse.services.timekeeper.look())
+    assert done(local.request("GET", STATUS))["clock"] == told
 
 
 def test_what_is_not_judged_yet_is_pending(local: LocalServer) -> None:

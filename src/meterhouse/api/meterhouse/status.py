@@ -27,6 +27,7 @@ async def retrieve(call: Call) -> Answer:
             "object": "meterhouse.status",
             "accepted": books["accepted"],
             "acknowledged": acknowledged,
+            "clock": call.services.timekeeper.state,
             "complete_until": decimal_seconds(complete_until),
             "created": seconds(call.now),
             "duplicate": books["duplicate"],
