@@ -1,13 +1,16 @@
 """Invoices, their lines and what they bill, as tests of several rooms put them into a ledger."""
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
+import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
 from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price, Pricing, Product, Recurrence, Recurring
+from meterhouse.invoicing.posting import Posting, posted
 from meterhouse.ledger.accounts import default_account, scopes_of
 from meterhouse.ledger.customers import Customer, create_customer
 from meterhouse.ledger.engine import Ledger
@@ -18,6 +21,9 @@ from meterhouse.ledger.products import create_product
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.notification import Payload, snapshot_event, thin_event
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 NOVEMBER = Period(1_667_260_800_000, 1_669_852_800_000)
 NOW = 1_669_856_400_000
@@ -171,6 +177,12 @@ def an_item(scope: int, customer: str = "cus_1", amount: int = 500, **changes: A
         created=NOW,
     )
     return msgspec.structs.replace(plain, **changes)
+
+
+def post(connection: sa.Connection, work: Callable[[Posting, *Args], T], *args: *Args) -> T:
+    """Do something that notes what is to be written, and write it."""
+    with posted(connection) as posting:
+        return work(posting, *args)
 
 
 def events_of(ledger: Ledger, scope: Scope, payload: Payload = "snapshot") -> list[dict[str, Any]]:

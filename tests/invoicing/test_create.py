@@ -4,6 +4,7 @@ import pytest
 
 from meterhouse.billing.invoice import Invoice
 from meterhouse.invoicing.create import create_invoice
+from meterhouse.invoicing.posting import posted
 from meterhouse.ledger import invoice_items, invoice_lines, invoice_segments, invoices
 from meterhouse.ledger.announce import Cause
 from meterhouse.ledger.engine import Ledger
@@ -35,10 +36,8 @@ def scope(ledger: Ledger) -> Scope:
 
 def test_a_new_invoice_is_stored_and_announced(ledger: Ledger, scope: Scope) -> None:
     lines, segments = [a_line(112), a_line(-12)], [a_segment()]
-    with ledger.write() as connection:
-        invoice = create_invoice(
-            connection, Cause(scope, NOW), an_invoice(scope.id), lines, segments
-        )
+    with ledger.write() as connection, posted(connection) as posting:
+        invoice = create_invoice(posting, Cause(scope, NOW), an_invoice(scope.id), lines, segments)
     assert (invoice.subtotal, invoice.total, invoice.amount_due) == (100, 100, 100)
     with ledger.read() as connection:
         assert invoices.find_invoice(connection, scope.id, invoice.id) == invoice
@@ -55,15 +54,15 @@ def test_a_new_invoice_is_stored_and_announced(ledger: Ledger, scope: Scope) -> 
 
 def test_what_the_invoice_itself_says_comes_first(ledger: Ledger, scope: Scope) -> None:
     given = an_invoice(scope.id, footer="own", details={"custom_fields": []})
-    with ledger.write() as connection:
-        invoice = create_invoice(connection, Cause(scope, NOW), given, [], [])
+    with ledger.write() as connection, posted(connection) as posting:
+        invoice = create_invoice(posting, Cause(scope, NOW), given, [], [])
     assert (invoice.footer, invoice.details["custom_fields"]) == ("own", [])
 
 
 def test_less_than_nothing_is_not_due(ledger: Ledger, scope: Scope) -> None:
-    with ledger.write() as connection:
+    with ledger.write() as connection, posted(connection) as posting:
         cause = Cause(scope, NOW)
-        invoice = create_invoice(connection, cause, an_invoice(scope.id), [a_line(-5)], [])
+        invoice = create_invoice(posting, cause, an_invoice(scope.id), [a_line(-5)], [])
     assert (invoice.total, invoice.amount_due) == (-5, 0)
 
 
@@ -86,4 +85,5 @@ def test_pending_items_are_billed_once(ledger: Ledger, scope: Scope, as_usage: b
 
 
 def _create(connection: Any, scope: Scope, parts: Any) -> Invoice:
-    return create_invoice(connection, Cause(scope, NOW), an_invoice(scope.id), *parts)
+    with posted(connection) as posting:
+        return create_invoice(posting, Cause(scope, NOW), an_invoice(scope.id), *parts)

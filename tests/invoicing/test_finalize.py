@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Invoice, Line
 from meterhouse.invoicing import finalize as room
 from meterhouse.invoicing.create import create_invoice
+from meterhouse.invoicing.posting import Posting, posted
 from meterhouse.ledger import invoice_lines, invoice_segments, invoices
 from meterhouse.ledger.announce import Cause
 from meterhouse.ledger.customers import Customer, find_customer, update_customer
@@ -28,7 +28,7 @@ from tests.invoicing.samples import (
     stock,
 )
 
-Change = Callable[[sa.Connection, Cause, Invoice, int], Invoice]
+Change = Callable[[Posting, Cause, Invoice, int], Invoice]
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def scope(ledger: Ledger) -> Scope:
 def draft(ledger: Ledger, scope: Scope, amount: int = 1_012, **changes: Any) -> Invoice:
     with ledger.write() as connection:
         invoice = an_invoice(scope.id, **changes)
-        return create_invoice(connection, Cause(scope, NOW), invoice, [a_line(amount)], [])
+        with posted(connection) as posting:
+            return create_invoice(posting, Cause(scope, NOW), invoice, [a_line(amount)], [])
 
 
 def finalized(
@@ -52,7 +53,8 @@ def finalized(
         assert found is not None
         own = invoice_lines.lines_of(connection, [invoice.id])[invoice.id]
         cause = Cause(scope, NOW, "req_1")
-        return room.finalize(connection, cause, found, own if lines is None else lines, [], NOW)
+        with posted(connection) as posting:
+            return room.finalize(posting, cause, found, own if lines is None else lines, [], NOW)
 
 
 def test_a_finalized_invoice_has_an_address_that_nobody_can_guess(
@@ -66,7 +68,8 @@ def test_a_finalized_invoice_has_an_address_that_nobody_can_guess(
             assert found is not None
             cause = Cause(scope, NOW, pages=base)
             own = invoice_lines.lines_of(connection, [invoice.id])[invoice.id]
-            done = room.finalize(connection, cause, found, own, [], NOW)
+            with posted(connection) as posting:
+                done = room.finalize(posting, cause, found, own, [], NOW)
             shown = render_invoice(done, own, livemode=False)
         page, pdf = shown["hosted_invoice_url"], shown["invoice_pdf"]
         if base:
@@ -86,7 +89,8 @@ def changed(
     with ledger.write() as connection:
         found = invoices.find_invoice(connection, scope.id, invoice.id, lock=True)
         assert found is not None
-        return change(connection, Cause(scope, at), found, at)
+        with posted(connection) as posting:
+            return change(posting, Cause(scope, at), found, at)
 
 
 def customer(ledger: Ledger, scope: Scope) -> Customer:
@@ -234,8 +238,8 @@ def test_void_and_written_off(ledger: Ledger, scope: Scope) -> None:
 def test_lines_are_as_they_were_counted_last(ledger: Ledger, scope: Scope) -> None:
     invoice = draft(ledger, scope, 7)
     lines = [a_line(50), a_line(5)]
-    with ledger.write() as connection:
-        room.finalize(connection, Cause(scope, NOW), invoice, lines, [a_segment()], NOW)
+    with ledger.write() as connection, posted(connection) as posting:
+        room.finalize(posting, Cause(scope, NOW), invoice, lines, [a_segment()], NOW)
     with ledger.read() as connection:
         stored = invoices.find_invoice(connection, scope.id, invoice.id)
         assert stored is not None

@@ -17,6 +17,7 @@ from meterhouse.ledger.announce import Cause
 from tests.billing.samples import MONTHLY as EVERY_MONTH
 from tests.billing.samples import item
 from tests.invoicing.monthly import MONTH, MONTHLY, put_items, sell, use, waiting
+from tests.invoicing.samples import post
 from tests.metering.samples import DAY, NOW
 from tests.pipeline import CUSTOMER, Pipeline
 
@@ -57,7 +58,7 @@ def test_a_draft_follows_usage(pipeline: Pipeline) -> None:
         bill: Bill = await pipeline.stores.read(of_renewal, MONTHLY, MONTH.end)
         lines, segments = await made_now(pipeline.stores, pipeline.scope, bill, invoice.id, NOW)
         cause = Cause(pipeline.scope, NOW)
-        stored = await pipeline.stores.write(create_invoice, cause, invoice, lines, segments)
+        stored = await pipeline.stores.write(post, create_invoice, cause, invoice, lines, segments)
         return Stored(stored, lines, segments)
 
     async def body() -> tuple[Stored, Stored]:
@@ -122,7 +123,7 @@ def test_many_are_counted_at_once(pipeline: Pipeline) -> None:
             lines, segments = await made_now(pipeline.stores, pipeline.scope, bill, invoice.id, NOW)
             cause = Cause(pipeline.scope, NOW)
             invoices.append(
-                await pipeline.stores.write(create_invoice, cause, invoice, lines, segments)
+                await pipeline.stores.write(post, create_invoice, cause, invoice, lines, segments)
             )
         await use(pipeline, (MONTH.start + 5, "8"))
         final = msgspec.structs.replace(invoices[1], status="open")

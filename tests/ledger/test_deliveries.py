@@ -23,7 +23,7 @@ def owe(ledger: Ledger, scope: int, event: str, *to: str, now: int = 1_000) -> l
             if destinations.find_destination(connection, scope, one) is None:
                 destinations.create_destination(connection, destination(scope, one))
         notifications.put(connection, snapshot(scope, event))
-        deliveries.owe(connection, event, to, now)
+        deliveries.owe(connection, [(event, one, now) for one in to])
         found = deliveries.list_deliveries(connection, scope, PageParams(), notification=event)
     assert found is not None
     return [row.id for row in found[0]][::-1]

@@ -311,12 +311,12 @@ def test_pending_items_go_onto_one_invoice(ledger: Ledger, scope: int) -> None:
             create_item(connection, item)
         assert pending(connection, "cus_1", "sub_1") == [ours, loose]
         assert pending(connection, "cus_1", None) == [theirs, ours, loose]
-        assign(connection, [loose.id, ours.id], invoice.id)
-        assign(connection, [], later.id)
+        assign(connection, [(loose.id, invoice.id), (ours.id, invoice.id)])
+        assign(connection, [])
         assert pending(connection, "cus_1", None) == [theirs]
         assert [item.id for item in on_invoice(connection, invoice.id)] == [ours.id, loose.id]
         with pytest.raises(ValueError, match="on another"):
-            assign(connection, [theirs.id, ours.id], later.id)
+            assign(connection, [(theirs.id, later.id), (ours.id, later.id)])
 
 
 def test_lists_of_items(ledger: Ledger, scope: int) -> None:

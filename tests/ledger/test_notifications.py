@@ -25,7 +25,7 @@ def owe(ledger: Ledger, scope: int, event_id: str, status: Status) -> None:
     """Owe an event to a destination, and let the delivery come to `status`."""
     with ledger.write() as connection:
         destinations.create_destination(connection, destination(scope, "ed_1"))
-        deliveries.owe(connection, event_id, ["ed_1"], 1_000)
+        deliveries.owe(connection, [(event_id, "ed_1", 1_000)])
         (debt,) = deliveries.debts(connection, "ed_1", 10)
         due = debt.due if status == "pending" else None
         deliveries.record(connection, [Step(debt, None, status, due)], 1_000)

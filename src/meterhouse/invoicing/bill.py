@@ -107,8 +107,28 @@ def of_change(
 
 def waiting_for(connection: sa.Connection, subscription: Subscription) -> list[InvoiceItem]:
     """Return the pending items that the next invoice of a subscription takes along."""
-    waiting = invoice_items.pending(connection, subscription.customer, subscription.id)
-    return [item for item in waiting if item.currency == subscription.currency]
+    return waiting_for_all(connection, [subscription])[0]
+
+
+def waiting_for_all(
+    connection: sa.Connection, some: Sequence[Subscription]
+) -> list[list[InvoiceItem]]:
+    """Return the pending items that the next invoice of each of some subscriptions takes along.
+
+    What belongs to none of a customer's subscriptions goes along with the first of them.
+    """
+    found = invoice_items.pending_of(connection, {one.customer for one in some}) if some else {}
+    taken: set[str] = set()
+    each: list[list[InvoiceItem]] = []
+    for one in some:
+        own = [
+            item
+            for item in found[one.customer]
+            if item.subscription in (None, one.id) and item.currency == one.currency
+        ]
+        each.append([item for item in own if item.id not in taken])
+        taken |= {item.id for item in own}
+    return each
 
 
 def bill_of_change(

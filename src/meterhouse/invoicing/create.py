@@ -12,11 +12,10 @@ import sqlalchemy as sa
 
 from meterhouse.billing.bill import totalled
 from meterhouse.billing.invoice import Invoice, Line, Segment
-from meterhouse.invoicing.tell import tell
-from meterhouse.ledger import invoice_items, invoice_lines, invoice_segments, invoices
+from meterhouse.invoicing.posting import Posting
+from meterhouse.invoicing.tell import told
 from meterhouse.ledger.announce import Cause
-from meterhouse.ledger.customers import Customer, find_customer
-from meterhouse.ledger.tables import subscriptions
+from meterhouse.ledger.customers import Customer
 from meterhouse.limits import INVOICE_LINE_AMOUNT_LIMIT
 from meterhouse.wire.invoice_errors import line_too_large
 
@@ -31,28 +30,26 @@ _SHOWN: Mapping[str, str] = {
 
 
 def create_invoice(
-    connection: sa.Connection,
+    posting: Posting,
     cause: Cause,
     invoice: Invoice,
     lines: Sequence[Line],
     segments: Sequence[Segment],
 ) -> Invoice:
-    """Store a new draft, put the pending items that it bills onto it, and announce it.
+    """Note a new draft, put the pending items that it bills onto it, and announce it.
 
     Its totals are those of its lines; who its customer is, and what its subscription says of
     itself, is written down as it is now.
     """
     check_amounts(lines)
-    customer = find_customer(connection, invoice.scope, invoice.customer)
+    customer = posting.customer(invoice)
     if customer is not None:
-        invoice = showing(connection, _as_customer_likes(invoice, customer), customer)
+        invoice = showing_now(posting, _as_customer_likes(invoice, customer), customer)
     invoice = totalled(invoice, lines)
-    invoices.create_invoice(connection, invoice)
+    posting.create_invoice(invoice, lines, segments)
     billed = {line.invoice_item for line in lines} | {one.invoice_item for one in segments}
-    invoice_items.assign(connection, [id_ for id_ in billed if id_ is not None], invoice.id)
-    invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines, new=True)
-    invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments, new=True)
-    tell(connection, cause, "created", invoice, lines)
+    posting.assign((id_ for id_ in billed if id_ is not None), invoice)
+    posting.tell(told(cause, "created", invoice, lines))
     return invoice
 
 
@@ -64,13 +61,18 @@ def check_amounts(lines: Iterable[Line]) -> None:
 
 def showing(connection: sa.Connection, invoice: Invoice, customer: Customer) -> Invoice:
     """Return an invoice that shows who its customer is now, and its subscription's metadata."""
+    return showing_now(Posting(connection), invoice, customer)
+
+
+def showing_now(posting: Posting, invoice: Invoice, customer: Customer) -> Invoice:
+    """Return the same with what the customer and the subscription have become."""
     details: dict[str, Any] = invoice.details | {"customer_email": customer.email}
     for name, member in _SHOWN.items():
         details.pop(name, None)
         if customer.details.get(member) is not None:
             details[name] = customer.details[member]
     if invoice.subscription is not None:
-        details["subscription_metadata"] = _metadata(connection, invoice.subscription)
+        details["subscription_metadata"] = posting.subscription_metadata(invoice.subscription)
     return msgspec.structs.replace(invoice, details=details)
 
 
@@ -82,9 +84,3 @@ def _as_customer_likes(invoice: Invoice, customer: Customer) -> Invoice:
         details.setdefault("custom_fields", settings["custom_fields"])
     footer = settings.get("footer") if invoice.footer is None else invoice.footer
     return msgspec.structs.replace(invoice, details=details, footer=footer)
-
-
-def _metadata(connection: sa.Connection, subscription: str) -> dict[str, str]:
-    query = sa.select(subscriptions.c.metadata).where(subscriptions.c.id == subscription)
-    metadata: dict[str, str] = connection.execute(query).scalar_one()
-    return metadata

@@ -20,25 +20,34 @@ What a reader may rely on:
 - Each change announces what it is, in the order of `docs/compatibility.md`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
-import sqlalchemy as sa
 
 from meterhouse.billing.bill import credited, totalled
 from meterhouse.billing.invoice import Invoice, Line, Segment
-from meterhouse.invoicing.create import check_amounts, showing
+from meterhouse.invoicing.create import check_amounts, showing_now
 from meterhouse.invoicing.page import with_page
-from meterhouse.invoicing.tell import tell
-from meterhouse.ledger import invoice_lines, invoice_segments, invoices
+from meterhouse.invoicing.posting import Posting
+from meterhouse.invoicing.tell import told
 from meterhouse.ledger.announce import Cause
-from meterhouse.ledger.customers import Customer, find_customer, update_customer
+from meterhouse.ledger.customers import Customer
 
 _NUMBER = "{prefix}-{sequence:04d}"
 
 
+def expect(posting: Posting, drafts: Collection[Invoice]) -> None:
+    """Read at once what finalizing each of some drafts asks for."""
+    posting.expect_lines([one.id for one in drafts])
+    numbers: set[tuple[str, str]] = set()
+    for one in drafts:
+        customer = posting.held(one)
+        numbers.add((customer.id, _number(customer, customer.next_invoice_sequence)))
+    posting.expect_numbers(numbers)
+
+
 def finalize(
-    connection: sa.Connection,
+    posting: Posting,
     cause: Cause,
     invoice: Invoice,
     lines: Sequence[Line],
@@ -50,63 +59,59 @@ def finalize(
     It is open then, or paid where nothing is to be paid.
     """
     check_amounts(lines)
-    before = invoice, invoice_lines.lines_of(connection, (invoice.id,))[invoice.id]
-    invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
-    invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
-    _credit(connection, invoice, segments)
+    before = invoice, posting.lines(invoice.id)
+    posting.put_lines(invoice, lines, segments)
+    _credit(posting, invoice, segments)
     invoice = totalled(invoice, lines)
-    tell(connection, cause, "updated", invoice, lines, before)
-    invoice = _opened(connection, cause, invoice, now)
-    tell(connection, cause, "finalized", invoice, lines)
+    posting.tell(told(cause, "updated", invoice, lines, before))
+    invoice = _opened(posting, cause, invoice, now)
+    posting.tell(told(cause, "finalized", invoice, lines))
     if invoice.amount_due == 0:
-        return _paid(connection, cause, msgspec.structs.replace(invoice, attempted=True), now)
+        return _paid(posting, cause, msgspec.structs.replace(invoice, attempted=True), now)
     if invoice.collection == "send_invoice" and invoice.auto_advance:
-        tell(connection, cause, "sent", invoice, lines)
+        posting.tell(told(cause, "sent", invoice, lines))
     return invoice
 
 
-def pay(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> Invoice:
+def pay(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     """Settle an open or uncollectible invoice, because it was paid elsewhere."""
     due = invoice.amount_due
     settled = msgspec.structs.replace(invoice, amount_paid=due, amount_paid_off_stripe=due)
-    return _paid(connection, cause, settled, now)
+    return _paid(posting, cause, settled, now)
 
 
-def void(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> Invoice:
+def void(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     """Declare an open or uncollectible invoice void, and give back what it took of the balance."""
     taken = (invoice.ending_balance or 0) - invoice.starting_balance
-    customer = _customer(connection, invoice)
+    customer = posting.held(invoice)
     if taken and _in_its_currency(invoice, customer):
         restored = msgspec.structs.replace(customer, balance=customer.balance - taken)
-        update_customer(connection, restored)
+        posting.update_account(restored)
     voided = msgspec.structs.replace(invoice, status="void", voided_at=now, auto_advance=False)
-    return _stored(connection, cause, voided, "voided")
+    return _stored(posting, cause, voided, "voided")
 
 
-def mark_uncollectible(
-    connection: sa.Connection, cause: Cause, invoice: Invoice, now: int
-) -> Invoice:
+def mark_uncollectible(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     """Write an open invoice off."""
     marked = msgspec.structs.replace(
         invoice, status="uncollectible", marked_uncollectible_at=now, auto_advance=False
     )
-    return _stored(connection, cause, marked, "marked_uncollectible")
+    return _stored(posting, cause, marked, "marked_uncollectible")
 
 
-def _credit(connection: sa.Connection, invoice: Invoice, segments: Sequence[Segment]) -> None:
+def _credit(posting: Posting, invoice: Invoice, segments: Sequence[Segment]) -> None:
     """Give back to the customer what earlier invoices have charged too much."""
     owed = credited(segments)
     if owed:
-        customer = _customer(connection, invoice)
-        richer = msgspec.structs.replace(customer, balance=customer.balance + owed)
-        update_customer(connection, richer)
+        customer = posting.held(invoice)
+        posting.update_account(msgspec.structs.replace(customer, balance=customer.balance + owed))
 
 
-def _opened(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> Invoice:
+def _opened(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     """Store an invoice as open, with a number, and settled with its customer's balance."""
-    customer = _customer(connection, invoice)
-    invoice = with_page(cause, showing(connection, invoice, customer))
-    number, sequence = _next_number(connection, invoice, customer)
+    customer = posting.held(invoice)
+    invoice = with_page(cause, showing_now(posting, invoice, customer))
+    number, sequence = _next_number(posting, invoice, customer)
     own = _in_its_currency(invoice, customer)
     balance = customer.balance if own else 0
     owed = invoice.total + balance
@@ -127,8 +132,8 @@ def _opened(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int)
         currency=customer.currency or invoice.currency,
         next_invoice_sequence=sequence,
     )
-    update_customer(connection, billed)
-    return invoices.update_invoice(connection, opened)
+    posting.update_account(billed)
+    return posting.update_invoice(opened)
 
 
 def _in_its_currency(invoice: Invoice, customer: Customer) -> bool:
@@ -136,9 +141,7 @@ def _in_its_currency(invoice: Invoice, customer: Customer) -> bool:
     return customer.currency in (None, invoice.currency)
 
 
-def _next_number(
-    connection: sa.Connection, invoice: Invoice, customer: Customer
-) -> tuple[str, int]:
+def _next_number(posting: Posting, invoice: Invoice, customer: Customer) -> tuple[str, int]:
     """Return the number of an invoice, and the place of the customer's next one.
 
     One that was given a number by hand keeps it, and takes no place; a number that was given to
@@ -147,28 +150,22 @@ def _next_number(
     sequence = customer.next_invoice_sequence
     if invoice.number is not None:
         return invoice.number, sequence
-    number = _NUMBER.format(prefix=customer.prefix, sequence=sequence)
-    while invoices.has_number(connection, customer.id, number):
+    while posting.is_taken(customer.id, _number(customer, sequence)):
         sequence += 1
-        number = _NUMBER.format(prefix=customer.prefix, sequence=sequence)
-    return number, sequence + 1
+    return _number(customer, sequence), sequence + 1
 
 
-def _customer(connection: sa.Connection, invoice: Invoice) -> Customer:
-    customer = find_customer(connection, invoice.scope, invoice.customer, lock=True)
-    if customer is None:
-        raise ValueError(f"The invoice '{invoice.id}' is nobody's.")
-    return customer
+def _number(customer: Customer, sequence: int) -> str:
+    return _NUMBER.format(prefix=customer.prefix, sequence=sequence)
 
 
-def _paid(connection: sa.Connection, cause: Cause, invoice: Invoice, now: int) -> Invoice:
+def _paid(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     paid = msgspec.structs.replace(invoice, status="paid", paid_at=now, auto_advance=False)
-    return _stored(connection, cause, paid, "paid", "payment_succeeded")
+    return _stored(posting, cause, paid, "paid", "payment_succeeded")
 
 
-def _stored(connection: sa.Connection, cause: Cause, invoice: Invoice, *told: str) -> Invoice:
-    stored = invoices.update_invoice(connection, invoice)
-    lines = invoice_lines.lines_of(connection, (stored.id,))[stored.id]
-    for what in told:
-        tell(connection, cause, what, stored, lines)
+def _stored(posting: Posting, cause: Cause, invoice: Invoice, *events: str) -> Invoice:
+    stored = posting.update_invoice(invoice)
+    for what in events:
+        posting.tell(told(cause, what, stored, posting.lines(stored.id)))
     return stored

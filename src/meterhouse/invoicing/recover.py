@@ -4,8 +4,9 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from meterhouse.billing.subscription import Subscription
+from meterhouse.invoicing.posting import posted
 from meterhouse.invoicing.turn import Terms, due_of, tell_of_subscription
-from meterhouse.ledger import invoices, subscriptions
+from meterhouse.ledger import invoices
 from meterhouse.ledger.announce import Cause
 
 
@@ -19,5 +20,6 @@ def recover(
     if subscription.status != "past_due" or invoices.late(connection, subscription.id):
         return
     active = replace(subscription, status="active")
-    active = subscriptions.update_subscription(connection, active, due_of(active, terms))
-    tell_of_subscription(connection, cause, "updated", active, subscription)
+    with posted(connection) as posting:
+        active = posting.update_subscription(active, due_of(active, terms))
+        tell_of_subscription(posting, cause, "updated", active, subscription)

@@ -16,22 +16,25 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from meterhouse.billing.bill import Bill
 from meterhouse.billing.invoice import Invoice, Segment
 from meterhouse.billing.subscription import Subscription, next_step
 from meterhouse.invoicing.bill import Stored, recurrences_of
+from meterhouse.invoicing.finalize import expect
+from meterhouse.invoicing.posting import Posting, posted
 from meterhouse.invoicing.preview import Preview, next_of, shown
-from meterhouse.invoicing.tell import tell, tell_of_upcoming
+from meterhouse.invoicing.tell import told, told_of_upcoming
 from meterhouse.invoicing.turn import (
     Terms,
     Turn,
-    bill_of,
+    bills_of,
     due_of,
     finalize_for,
-    take,
+    take_billed,
     tell_of_subscription,
     turn_of,
 )
-from meterhouse.ledger import customers, invoice_lines, invoices, subscriptions, test_clocks
+from meterhouse.ledger import customers, invoices, subscriptions, test_clocks
 from meterhouse.ledger.announce import Cause
 from meterhouse.metering.model import Scope
 
@@ -74,10 +77,16 @@ def plan(
     connection: sa.Connection, due: Sequence[Subscription], until: int, terms: Terms
 ) -> list[Planned]:
     """Return the next steps of subscriptions that are due by an instant."""
-    return [_planned(connection, one, until, terms) for one in due]
+    planned = [_planned(connection, one, until, terms) for one in due]
+    bills = iter(bills_of(connection, [one.turn for one in planned if one.turn]))
+    return [
+        one._replace(segments=bill.segments) if one.turn and (bill := next(bills)) else one
+        for one in planned
+    ]
 
 
 def _planned(connection: sa.Connection, one: Subscription, until: int, terms: Terms) -> Planned:
+    """Return the next step of a subscription, without what it bills."""
     step = next_step(one, terms.notice)
     if step is None or step.at > until:
         return Planned(one, None)
@@ -85,8 +94,7 @@ def _planned(connection: sa.Connection, one: Subscription, until: int, terms: Te
     if step.kind == "upcoming":
         preview = _coming(connection, one, until, terms)
         return Planned(one, turn, preview.bill.segments if preview else (), preview)
-    bill = bill_of(connection, turn)
-    return Planned(one, turn, bill.segments if bill else ())
+    return Planned(one, turn)
 
 
 def _coming(
@@ -103,28 +111,36 @@ def take_steps(
     connection: sa.Connection, present: Present, terms: Terms, steps: Sequence[Planned]
 ) -> None:
     """Take steps whose segments are counted, of the subscriptions that are as they were."""
-    owners = {one.subscription.customer for one in steps}
-    if not _hold(connection, present, owners):
-        return
-    held = subscriptions.hold(connection, [one.subscription.id for one in steps])
-    for one in steps:
-        now = held.get(one.subscription.id)
-        if now is not None and now.revision == one.subscription.revision:
-            _take_step(connection, present, terms, one)
+    with posted(connection) as posting:
+        if not _hold(posting, present, {one.subscription.customer for one in steps}):
+            return
+        held = subscriptions.hold(connection, [one.subscription.id for one in steps])
+        posting.know(held)
+        same = [one for one in steps if _is_same(one.subscription, held)]
+        bills = iter(bills_of(connection, [one.turn for one in same if one.turn]))
+        for one in same:
+            bill = next(bills) if one.turn else None
+            _take_step(posting, present, terms, bill, one)
 
 
-def _take_step(connection: sa.Connection, present: Present, terms: Terms, one: Planned) -> None:
+def _is_same(planned: Subscription, held: Mapping[str, Subscription]) -> bool:
+    now = held.get(planned.id)
+    return now is not None and now.revision == planned.revision
+
+
+def _take_step(
+    posting: Posting, present: Present, terms: Terms, bill: Bill | None, one: Planned
+) -> None:
     subscription, turn, counted, preview = one
     cause = present.cause(subscription.scope)
     if turn is None:
-        due = due_of(subscription, terms)
-        subscriptions.update_subscription(connection, subscription, due)
+        posting.update_subscription(subscription, due_of(subscription, terms))
         return
     if preview is not None:
         coming = shown(preview, counted)
-        tell_of_upcoming(connection, cause, coming.invoice, coming.lines)
+        posting.tell(told_of_upcoming(cause, coming.invoice, coming.lines))
         counted = ()
-    take(connection, cause, turn, counted, terms, present.at(turn.at))
+    take_billed(posting, cause, turn, bill, counted, terms, present.at(turn.at))
 
 
 def finalize_due(connection: sa.Connection, present: Present, drafts: Sequence[Stored]) -> None:
@@ -132,55 +148,59 @@ def finalize_due(connection: sa.Connection, present: Present, drafts: Sequence[S
 
     All that was acknowledged before their time must have been counted.
     """
-    if not _hold(connection, present, {one.invoice.customer for one in drafts}):
-        return
-    held = _held(connection, [one.invoice for one in drafts])
-    for counted, lines, segments in drafts:
-        draft, subscription = held.get(counted.id, (None, None))
-        if draft is None or draft.revision != counted.revision or draft.due is None:
-            continue
-        at = present.at(draft.due)
-        cause = present.cause(draft.scope)
-        finalize_for(connection, cause, subscription, draft, lines, segments, at)
+    with posted(connection) as posting:
+        if not _hold(posting, present, {one.invoice.customer for one in drafts}):
+            return
+        held = _held(posting, [one.invoice for one in drafts])
+        expect(posting, [one for one, _ in held.values()])
+        for counted, lines, segments in drafts:
+            draft, subscription = held.get(counted.id, (None, None))
+            if draft is None or draft.revision != counted.revision or draft.due is None:
+                continue
+            at = present.at(draft.due)
+            cause = present.cause(draft.scope)
+            finalize_for(posting, cause, subscription, draft, lines, segments, at)
 
 
 def tell_overdue(
     connection: sa.Connection, present: Present, terms: Terms, due: Sequence[Invoice]
 ) -> None:
     """Tell of invoices that have not been paid in time, and of their subscriptions."""
-    if not _hold(connection, present, {one.customer for one in due}):
-        return
-    held = _held(connection, due)
-    marked: set[str] = set()  # of one subscription several invoices may be late
-    for known in due:
-        invoice, subscription = held.get(known.id, (None, None))
-        if invoice is None or invoice.revision != known.revision or invoice.due is None:
-            continue
-        cause = present.cause(invoice.scope)
-        if subscription and subscription.status == "active" and subscription.id not in marked:
-            marked.add(subscription.id)
-            late = replace(subscription, status="past_due")
-            late = subscriptions.update_subscription(connection, late, due_of(late, terms))
-            tell_of_subscription(connection, cause, "updated", late, subscription)
-        told = invoices.update_invoice(connection, replace(invoice, overdue_told=True))
-        lines = invoice_lines.lines_of(connection, (told.id,))[told.id]
-        tell(connection, cause, "overdue", told, lines)
+    with posted(connection) as posting:
+        if not _hold(posting, present, {one.customer for one in due}):
+            return
+        held = _held(posting, due)
+        posting.expect_lines(held)
+        marked: set[str] = set()  # of one subscription several invoices may be late
+        for known in due:
+            invoice, subscription = held.get(known.id, (None, None))
+            if invoice is None or invoice.revision != known.revision or invoice.due is None:
+                continue
+            cause = present.cause(invoice.scope)
+            if subscription and subscription.status == "active" and subscription.id not in marked:
+                marked.add(subscription.id)
+                late = replace(subscription, status="past_due")
+                late = posting.update_subscription(late, due_of(late, terms))
+                tell_of_subscription(posting, cause, "updated", late, subscription)
+            overdue = posting.update_invoice(replace(invoice, overdue_told=True))
+            posting.tell(told(cause, "overdue", overdue, posting.lines(overdue.id)))
 
 
-def _hold(connection: sa.Connection, present: Present, owners: Collection[str]) -> bool:
+def _hold(posting: Posting, present: Present, owners: Collection[str]) -> bool:
     """Hold what steps change first; False where the clock is not on its way any more."""
     clock = present.test_clock
-    if clock is not None and not test_clocks.hold_advancing(connection, clock):
+    if clock is not None and not test_clocks.hold_advancing(posting.connection, clock):
         return False
-    customers.hold(connection, owners)
+    posting.hold(owners)
     return True
 
 
 def _held(
-    connection: sa.Connection, due: Sequence[Invoice]
+    posting: Posting, due: Sequence[Invoice]
 ) -> dict[str, tuple[Invoice, Subscription | None]]:
     """Return invoices, and the subscriptions that they are of, for nobody else to change."""
     named = {one.subscription for one in due if one.subscription is not None}
-    of = subscriptions.hold(connection, named)
-    held = invoices.hold(connection, [one.id for one in due])
+    of = subscriptions.hold(posting.connection, named) if named else {}
+    posting.know(of)
+    held = invoices.hold(posting.connection, [one.id for one in due])
     return {id_: (one, of.get(one.subscription or "")) for id_, one in held.items()}

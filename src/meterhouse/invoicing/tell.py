@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Invoice, Line
 from meterhouse.ledger import outbox
-from meterhouse.ledger.announce import Cause, announce
+from meterhouse.ledger.announce import Cause, announced
 from meterhouse.render.invoice import render_invoice
 from meterhouse.render.preview import render_preview
 from meterhouse.wire.ids import new_id
@@ -26,9 +26,19 @@ def tell(
 
     `before` is the invoice as it was, with its lines, in an event that tells what was updated.
     """
+    outbox.emit_all(connection, told(cause, what, invoice, lines, before))
+
+
+def told(
+    cause: Cause,
+    what: str,
+    invoice: Invoice,
+    lines: Sequence[Line],
+    before: tuple[Invoice, Sequence[Line]] | None = None,
+) -> list[Notification]:
+    """Return what `tell` announces."""
     livemode = cause.scope.livemode
-    announce(
-        connection,
+    return announced(
         cause,
         f"invoice.{what}",
         f"/v1/invoices/{invoice.id}",
@@ -37,10 +47,8 @@ def tell(
     )
 
 
-def tell_of_upcoming(
-    connection: sa.Connection, cause: Cause, invoice: Invoice, lines: Sequence[Line]
-) -> None:
-    """Announce `invoice.upcoming`, which shows an invoice without an id: there is none yet."""
+def told_of_upcoming(cause: Cause, invoice: Invoice, lines: Sequence[Line]) -> list[Notification]:
+    """Return `invoice.upcoming`, which shows an invoice without an id: there is none yet."""
     livemode = cause.scope.livemode
     document = render_preview(invoice, lines, livemode=livemode, named=False)
     event = Notification(
@@ -51,6 +59,5 @@ def tell_of_upcoming(
         created=cause.now,
         body={"object": document},
     )
-    outbox.emit(connection, event)
     about = {"customer": invoice.customer, "subscription": invoice.subscription}
-    outbox.emit(connection, msgspec.structs.replace(twin_of(event, livemode=livemode), body=about))
+    return [event, msgspec.structs.replace(twin_of(event, livemode=livemode), body=about)]

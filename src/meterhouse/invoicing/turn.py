@@ -46,12 +46,13 @@ from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import Step, Subscription, next_step
 from meterhouse.config import Config
 from meterhouse.errors import OutdatedError
-from meterhouse.invoicing.bill import late_usage, of_change, prices_of
+from meterhouse.invoicing.bill import bill_of_change, late_usage, prices_of, waiting_for_all
 from meterhouse.invoicing.create import create_invoice
 from meterhouse.invoicing.finalize import finalize, mark_uncollectible, void
+from meterhouse.invoicing.posting import Posting, posted
 from meterhouse.invoicing.recount import names
-from meterhouse.ledger import invoice_items, invoice_segments, subscriptions
-from meterhouse.ledger.announce import Cause, announce
+from meterhouse.ledger import invoice_segments
+from meterhouse.ledger.announce import Cause, announced
 from meterhouse.limits import LATE_USAGE_DAYS_MAX
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.render.invoice import render_invoice_item
@@ -144,10 +145,19 @@ def _cycle(one: Subscription, change: Change, at: int, event: str) -> Turn:
 
 def bill_of(connection: sa.Connection, turn: Turn) -> Bill | None:
     """Return what is invoiced with a turn; None where nothing is."""
-    if turn.invoice is None:
-        return None
-    bill = of_change(connection, turn.before, turn.change, late_parts(connection, turn))
-    return bill if bill.parts else None
+    return bills_of(connection, [turn])[0]
+
+
+def bills_of(connection: sa.Connection, turns: Sequence[Turn]) -> list[Bill | None]:
+    """Return what is invoiced with each of some turns."""
+    invoiced = [turn for turn in turns if turn.invoice is not None]
+    waiting = waiting_for_all(connection, [turn.change.subscription for turn in invoiced])
+    bills = iter(
+        bill_of_change(connection, turn.before, turn.change, own, late=late_parts(connection, turn))
+        for turn, own in zip(invoiced, waiting, strict=True)
+    )
+    found = [None if turn.invoice is None else next(bills) for turn in turns]
+    return [bill if bill and bill.parts else None for bill in found]
 
 
 def late_parts(connection: sa.Connection, turn: Turn) -> list[Usage]:
@@ -174,31 +184,43 @@ def take(
     bill; `created` is when the invoice is made, where that is not the instant of the turn.
     """
     bill = bill_of(connection, turn)
+    with posted(connection) as posting:
+        return take_billed(posting, cause, turn, bill, counted, terms, created)
+
+
+def take_billed(
+    posting: Posting,
+    cause: Cause,
+    turn: Turn,
+    bill: Bill | None,
+    counted: Sequence[Segment],
+    terms: Terms,
+    created: int | None = None,
+) -> Subscription:
+    """Take a turn as `take` does, whose bill is known."""
     if [_uncounted(one) for one in counted] != [*map(_uncounted, bill.segments if bill else ())]:
         raise OutdatedError(f"The usage of '{turn.change.subscription.id}' is another by now.")
     after = turn.change.subscription
     if bill is None and turn.before is not None and after == turn.before:
         return turn.before
     if bill is None:
-        stored = _store(connection, turn, after, terms)
-        items = [_put_aside(connection, stored, one, turn.at) for one in turn.change.billed]
-        _tell_of_items(connection, cause, items)
-        _tell(connection, cause, turn, stored)
+        stored = _store(posting, turn, after, terms)
+        _put_aside(posting, cause, turn, stored)
+        _tell(posting, cause, turn, stored)
         return stored
     invoice = draft_of(turn, terms, turn.at if created is None else created)
-    stored = _store(
-        connection, turn, msgspec.structs.replace(after, latest_invoice=invoice.id), terms
-    )
-    _tell(connection, cause, turn, stored)
+    after = msgspec.structs.replace(after, latest_invoice=invoice.id)
+    stored = _store(posting, turn, after, terms)
+    _tell(posting, cause, turn, stored)
     lines, segments = made(bill, counted, names(invoice.id))
-    draft = create_invoice(connection, cause, invoice, lines, segments)
+    draft = create_invoice(posting, cause, invoice, lines, segments)
     if not turn.draft and draft.auto_advance:
-        finalize_for(connection, cause, stored, draft, lines, segments, invoice.created)
+        finalize_for(posting, cause, stored, draft, lines, segments, invoice.created)
     return stored
 
 
 def finalize_for(
-    connection: sa.Connection,
+    posting: Posting,
     cause: Cause,
     subscription: Subscription | None,
     draft: Invoice,
@@ -207,12 +229,12 @@ def finalize_for(
     now: int,
 ) -> Invoice:
     """Finalize a draft, and give it up at once where its subscription's collection is paused."""
-    invoice = finalize(connection, cause, draft, lines, segments, now)
+    invoice = finalize(posting, cause, draft, lines, segments, now)
     behavior = pause_behavior(subscription)
     if invoice.status == "open" and behavior == "void":
-        return void(connection, cause, invoice, now)
+        return void(posting, cause, invoice, now)
     if invoice.status == "open" and behavior == "mark_uncollectible":
-        return mark_uncollectible(connection, cause, invoice, now)
+        return mark_uncollectible(posting, cause, invoice, now)
     return invoice
 
 
@@ -223,7 +245,7 @@ def pause_behavior(subscription: Subscription | None) -> str | None:
 
 
 def tell_of_subscription(
-    connection: sa.Connection,
+    posting: Posting,
     cause: Cause,
     event: str,
     one: Subscription,
@@ -231,16 +253,16 @@ def tell_of_subscription(
 ) -> None:
     """Announce `customer.subscription.<event>`; `before` is what it was, where it is updated."""
     named = {item.price for item in (*one.items, *(before.items if before else ()))}
-    known = prices_of(connection, one.scope, named)
+    known = prices_of(posting.connection, one.scope, named)
     livemode = cause.scope.livemode
-    announce(
-        connection,
+    events = announced(
         cause,
         f"customer.subscription.{event}",
         f"/v1/subscriptions/{one.id}",
         render_subscription(one, known, livemode=livemode),
         render_subscription(before, known, livemode=livemode) if before else None,
     )
+    posting.tell(events)
 
 
 def due_of(subscription: Subscription, terms: Terms) -> int | None:
@@ -249,29 +271,28 @@ def due_of(subscription: Subscription, terms: Terms) -> int | None:
     return None if step is None else step.at
 
 
-def _store(
-    connection: sa.Connection, turn: Turn, after: Subscription, terms: Terms
-) -> Subscription:
+def _store(posting: Posting, turn: Turn, after: Subscription, terms: Terms) -> Subscription:
     due = due_of(after, terms)
     if turn.before is None:
-        subscriptions.create_subscription(connection, after, due)
-        return after
-    return subscriptions.update_subscription(connection, after, due)
+        return posting.create_subscription(after, due)
+    return posting.update_subscription(after, due)
 
 
-def _tell(connection: sa.Connection, cause: Cause, turn: Turn, stored: Subscription) -> None:
+def _tell(posting: Posting, cause: Cause, turn: Turn, stored: Subscription) -> None:
     for event in turn.events:
         before = turn.before if event == "updated" else None
-        tell_of_subscription(connection, cause, event, stored, before)
+        tell_of_subscription(posting, cause, event, stored, before)
 
 
-def _put_aside(
-    connection: sa.Connection, subscription: Subscription, stretch: Stretch, now: int
-) -> InvoiceItem:
-    """Let usage wait for the next invoice."""
-    item = put_aside(subscription, stretch, now)
-    invoice_items.create_item(connection, item)
-    return item
+def _put_aside(posting: Posting, cause: Cause, turn: Turn, subscription: Subscription) -> None:
+    """Let usage that a turn settles wait for the next invoice, and announce that."""
+    items = [put_aside(subscription, one, turn.at) for one in turn.change.billed]
+    known = prices_of(posting.connection, cause.scope.id, {item.price or "" for item in items})
+    for item in items:
+        posting.create_item(item)
+        document = render_invoice_item(item, livemode=cause.scope.livemode, prices=known)
+        url = f"/v1/invoiceitems/{item.id}"
+        posting.tell(announced(cause, "invoiceitem.created", url, document))
 
 
 def put_aside(subscription: Subscription, stretch: Stretch, now: int) -> InvoiceItem:
@@ -294,18 +315,6 @@ def put_aside(subscription: Subscription, stretch: Stretch, now: int) -> Invoice
         usage_in=stretch.usage_in,
         created=now,
     )
-
-
-def _tell_of_items(connection: sa.Connection, cause: Cause, items: Sequence[InvoiceItem]) -> None:
-    known = prices_of(connection, cause.scope.id, {item.price or "" for item in items})
-    for item in items:
-        announce(
-            connection,
-            cause,
-            "invoiceitem.created",
-            f"/v1/invoiceitems/{item.id}",
-            render_invoice_item(item, livemode=cause.scope.livemode, prices=known),
-        )
 
 
 def draft_of(turn: Turn, terms: Terms, created: int) -> Invoice:

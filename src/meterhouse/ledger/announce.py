@@ -40,11 +40,22 @@ def announce(
     `before` shows it as it was, in an event that tells what was updated: that is nothing where
     nothing has changed.
     """
+    outbox.emit_all(connection, announced(cause, type_, url, document, before))
+
+
+def announced(
+    cause: Cause,
+    type_: str,
+    url: str,
+    document: dict[str, Any],
+    before: dict[str, Any] | None = None,
+) -> list[Notification]:
+    """Return what `announce` emits."""
     body = {"object": document}
     if before is not None:
         body["previous_attributes"] = previous_attributes(before, document)
         if not body["previous_attributes"]:
-            return
+            return []
     event = Notification(
         id=new_id("evt"),
         scope=cause.scope.id,
@@ -58,5 +69,4 @@ def announce(
         request_id=cause.request,
         idempotency_key=cause.idempotency_key,
     )
-    outbox.emit(connection, event)
-    outbox.emit(connection, twin_of(event, livemode=cause.scope.livemode))
+    return [event, twin_of(event, livemode=cause.scope.livemode)]

@@ -54,6 +54,14 @@ _found = _customers.where(
     customers.c.scope == sa.bindparam("scope"), customers.c.id == sa.bindparam("customer")
 )
 _locked = _found.with_for_update()
+_held = _customers.where(any_of(customers.c.id, "ids")).order_by(customers.c.id).with_for_update()
+# What changes with each invoice, and is looked for by nobody.
+_ACCOUNT = ("balance", "currency", "next_invoice_sequence")
+_update_account = (
+    sa.update(customers)
+    .where(customers.c.id == sa.bindparam("of_id"))
+    .values({name: sa.bindparam(name) for name in _ACCOUNT})
+)
 _numbered = _customers.where(any_of(customers.c.seq, "seqs")).order_by(customers.c.seq.desc())
 _of_clock = (
     sa.select(customers.c.id)
@@ -91,10 +99,13 @@ def find_customer(
     return Customer(**row) if row else None
 
 
-def hold(connection: sa.Connection, ids: Iterable[str]) -> None:
-    """Let nobody else change these customers until we commit; in the order of their ids."""
-    query = sa.select(customers.c.seq).where(customers.c.id.in_(list(ids)))
-    connection.execute(query.order_by(customers.c.id).with_for_update()).all()
+def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Customer]:
+    """Return these customers, for nobody else to change until we commit.
+
+    They are locked in the order of their ids.
+    """
+    rows = connection.execute(_held, {"ids": list(ids)}).mappings()
+    return {row["id"]: Customer(**row) for row in rows}
 
 
 def update_customer(connection: sa.Connection, customer: Customer) -> None:
@@ -102,6 +113,16 @@ def update_customer(connection: sa.Connection, customer: Customer) -> None:
     connection.execute(
         sa.update(customers).where(customers.c.id == customer.id).values(**_row(customer))
     )
+
+
+def update_accounts(connection: sa.Connection, some: Iterable[Customer]) -> None:
+    """Store what customers owe beside their invoices by now, and the number of their next one.
+
+    That is their `balance`, their `currency` and `next_invoice_sequence`; hold them before.
+    """
+    rows = [{"of_id": one.id, **{name: getattr(one, name) for name in _ACCOUNT}} for one in some]
+    if rows:
+        connection.execute(_update_account, rows)
 
 
 def delete_customer(connection: sa.Connection, scope: int, customer_id: str, now: int) -> bool:

@@ -231,10 +231,8 @@ _undelivered = (
 )
 
 
-def owe(
-    connection: sa.Connection, notification_id: str, destination_ids: Iterable[str], now: int
-) -> None:
-    """Owe a notification to destinations, from `now` on."""
+def owe(connection: sa.Connection, owed: Iterable[tuple[str, str, int]]) -> None:
+    """Owe notifications: each to a destination, from an instant on."""
     rows = [
         {
             "new_id": new_id("del"),
@@ -242,7 +240,7 @@ def owe(
             "new_destination": destination_id,
             "now": now,
         }
-        for destination_id in destination_ids
+        for notification_id, destination_id, now in owed
     ]
     if rows:
         connection.execute(_owe, rows)
@@ -266,7 +264,7 @@ def owe_again(
         .values(status="pending", next_attempt_at=sa.case((due <= now, due - 1), else_=now))
     )
     if again.rowcount == 0:
-        owe(connection, notification_id, [destination_id], now)
+        owe(connection, [(notification_id, destination_id, now)])
 
 
 def recall(connection: sa.Connection, now: int, wait: int = 0) -> None:

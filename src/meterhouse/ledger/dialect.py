@@ -128,6 +128,11 @@ def insert_missing(dialect: str, table: sa.Table) -> sa.Insert:
     return statement
 
 
+def as_json(value: Any) -> str:
+    """Return the text that `insert_rows` takes for a column of JSON."""
+    return msgspec.json.encode(value).decode()
+
+
 def insert_rows(
     connection: sa.Connection,
     table: sa.Table,

@@ -3,7 +3,7 @@
 One is *pending* until an invoice has it; then it stays with that invoice.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,17 +30,11 @@ _DETAILS = tuple(name for name in InvoiceItem.__struct_fields__ if name not in _
 _items = sa.select(*(invoice_items.c[name] for name in (*_COLUMNS, "details")))
 _by_ids = _items.where(any_of(invoice_items.c.id, "ids"))
 _pending = _items.where(
-    invoice_items.c.customer == sa.bindparam("customer"), invoice_items.c.invoice.is_(None)
+    any_of(invoice_items.c.customer, "customers"), invoice_items.c.invoice.is_(None)
 ).order_by(invoice_items.c.seq.desc())
-_pending_of = _pending.where(
-    sa.or_(
-        invoice_items.c.subscription.is_(None),
-        invoice_items.c.subscription == sa.bindparam("subscription"),
-    )
-)
 _assign = (
     sa.update(invoice_items)
-    .where(any_of(invoice_items.c.id, "ids"), invoice_items.c.invoice.is_(None))
+    .where(invoice_items.c.id == sa.bindparam("of_id"), invoice_items.c.invoice.is_(None))
     .values(invoice=sa.bindparam("onto"))
 )
 
@@ -56,7 +50,13 @@ class Filter(NamedTuple):
 
 def create_item(connection: sa.Connection, item: InvoiceItem) -> None:
     """Store a new item."""
-    connection.execute(sa.insert(invoice_items), _row(item))
+    create_items(connection, [item])
+
+
+def create_items(connection: sa.Connection, new: Sequence[InvoiceItem]) -> None:
+    """Store new items."""
+    if new:
+        connection.execute(sa.insert(invoice_items), [_row(item) for item in new])
 
 
 def find_item(
@@ -97,9 +97,18 @@ def pending(
     With a subscription those of others are left out, as the invoices of a subscription do; what
     belongs to none goes onto the first invoice there is.
     """
-    query = _pending if subscription is None else _pending_of
-    values = {"customer": customer, "subscription": subscription}
-    return [_item(row) for row in connection.execute(query, values).mappings()]
+    found = pending_of(connection, [customer])[customer]
+    if subscription is None:
+        return found
+    return [item for item in found if item.subscription in (None, subscription)]
+
+
+def pending_of(connection: sa.Connection, customers: Iterable[str]) -> dict[str, list[InvoiceItem]]:
+    """Return what waits for an invoice of each of the customers, newest first."""
+    found: dict[str, list[InvoiceItem]] = {customer: [] for customer in customers}
+    for row in connection.execute(_pending, {"customers": list(found)}).mappings():
+        found[row["customer"]].append(_item(row))
+    return found
 
 
 def count_pending(connection: sa.Connection, customer: str) -> int:
@@ -118,13 +127,14 @@ def on_invoice(connection: sa.Connection, invoice_id: str) -> list[InvoiceItem]:
     return [_item(row) for row in rows]
 
 
-def assign(connection: sa.Connection, ids: Collection[str], invoice_id: str) -> None:
-    """Put pending items onto an invoice; raises `ValueError` if one of them waits no more."""
-    if not ids:
-        return
-    values = {"ids": list(ids), "onto": invoice_id}
-    if connection.execute(_assign, values).rowcount != len(ids):
-        raise ValueError(f"An item for the invoice '{invoice_id}' is on another, or gone.")
+def assign(connection: sa.Connection, some: Iterable[tuple[str, str]]) -> None:
+    """Put pending items onto invoices, told by their ids; raises `ValueError` if one waits no more.
+
+    None of them is named twice.
+    """
+    rows = [{"of_id": item_id, "onto": invoice_id} for item_id, invoice_id in some]
+    if rows and connection.execute(_assign, rows).rowcount != len(rows):
+        raise ValueError("An item for an invoice is on another, or gone.")
 
 
 def list_items(

@@ -10,13 +10,18 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Line
-from meterhouse.ledger.dialect import any_of
-from meterhouse.ledger.invoices import require_draft
+from meterhouse.ledger.dialect import any_of, as_json, insert_rows
+from meterhouse.ledger.invoices import require_drafts
 from meterhouse.ledger.tables import invoice_lines
 
 _COLUMNS = ("id", "segment", "amount", "metadata")
 _DETAILS = tuple(name for name in Line.__struct_fields__ if name not in _COLUMNS)
 
+_STORED = (*_COLUMNS, "scope", "invoice", "place", "details")
+
+Lined = tuple[int, str, Sequence[Line]]  # the scope and the id of an invoice, and all its lines
+
+_delete = sa.delete(invoice_lines).where(any_of(invoice_lines.c.invoice, "invoices"))
 _lines = (
     sa.select(invoice_lines.c.invoice, *(invoice_lines.c[name] for name in (*_COLUMNS, "details")))
     .where(any_of(invoice_lines.c.invoice, "invoices"))
@@ -25,23 +30,30 @@ _lines = (
 
 
 def put_lines(
-    connection: sa.Connection,
-    scope: int,
-    invoice_id: str,
-    lines: Sequence[Line],
-    *,
-    new: bool = False,
+    connection: sa.Connection, scope: int, invoice_id: str, lines: Sequence[Line]
 ) -> None:
-    """Store these as all the lines of a draft; raises `ValueError` for a finalized invoice.
+    """Store these as all the lines of a draft; raises `ValueError` for a finalized invoice."""
+    replace_lines(connection, [(scope, invoice_id, lines)])
 
-    One that is `new` has none yet.
-    """
-    if not new:
-        require_draft(connection, invoice_id)
-        connection.execute(sa.delete(invoice_lines).where(invoice_lines.c.invoice == invoice_id))
-    if lines:
-        rows = [_row(scope, invoice_id, place, line) for place, line in enumerate(lines)]
-        connection.execute(sa.insert(invoice_lines), rows)
+
+def replace_lines(connection: sa.Connection, some: Sequence[Lined]) -> None:
+    """Store the lines of several drafts as `put_lines` does."""
+    ids = {invoice_id for _, invoice_id, _ in some}
+    if not ids:
+        return
+    require_drafts(connection, ids)
+    connection.execute(_delete, {"invoices": list(ids)})
+    insert_lines(connection, some)
+
+
+def insert_lines(connection: sa.Connection, some: Iterable[Lined]) -> None:
+    """Store the lines of new invoices, which have none yet."""
+    rows = [
+        _row(scope, invoice_id, place, line)
+        for scope, invoice_id, lines in some
+        for place, line in enumerate(lines)
+    ]
+    insert_rows(connection, invoice_lines, _STORED, rows)
 
 
 def lines_of(connection: sa.Connection, invoice_ids: Iterable[str]) -> dict[str, list[Line]]:
@@ -64,14 +76,18 @@ def find_line(connection: sa.Connection, scope: int, line_id: str) -> str | None
     return invoice_id
 
 
-def _row(scope: int, invoice_id: str, place: int, line: Line) -> dict[str, Any]:
-    return {
-        **{name: getattr(line, name) for name in _COLUMNS},
-        "scope": scope,
-        "invoice": invoice_id,
-        "place": place,
-        "details": msgspec.to_builtins({name: getattr(line, name) for name in _DETAILS}),
-    }
+def _row(scope: int, invoice_id: str, place: int, line: Line) -> tuple[Any, ...]:
+    details = {name: getattr(line, name) for name in _DETAILS}
+    return (
+        line.id,
+        line.segment,
+        line.amount,
+        as_json(line.metadata),
+        scope,
+        invoice_id,
+        place,
+        as_json(details),
+    )
 
 
 def _line(row: sa.RowMapping) -> Line:

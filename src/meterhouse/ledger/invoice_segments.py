@@ -12,14 +12,29 @@ import sqlalchemy as sa
 from meterhouse.billing.charge import ZERO
 from meterhouse.billing.invoice import LateUsage, Segment
 from meterhouse.billing.period import Period
-from meterhouse.ledger.dialect import any_of
-from meterhouse.ledger.invoices import require_draft
+from meterhouse.ledger.dialect import any_of, insert_rows
+from meterhouse.ledger.invoices import require_drafts
 from meterhouse.ledger.tables import invoice_segments, invoices
 
 # The members that are one column each; a period is two, and usage is a text.
 _COLUMNS = tuple(
     name for name in Segment.__struct_fields__ if name not in ("period", "usage", "usage_in")
 )
+_STORED = (
+    *_COLUMNS,
+    "scope",
+    "invoice",
+    "usage",
+    "usage_start",
+    "usage_end",
+    "period_start",
+    "period_end",
+)
+
+# The scope and the id of an invoice, and all its segments.
+Segmented = tuple[int, str, Sequence[Segment]]
+
+_delete = sa.delete(invoice_segments).where(any_of(invoice_segments.c.invoice, "invoices"))
 _segments = (
     sa.select(invoice_segments)
     .where(any_of(invoice_segments.c.invoice, "invoices"))
@@ -41,25 +56,30 @@ _billed = (
 
 
 def put_segments(
-    connection: sa.Connection,
-    scope: int,
-    invoice_id: str,
-    segments: Sequence[Segment],
-    *,
-    new: bool = False,
+    connection: sa.Connection, scope: int, invoice_id: str, segments: Sequence[Segment]
 ) -> None:
-    """Store these as all the segments of a draft; raises `ValueError` for a finalized invoice.
+    """Store these as all the segments of a draft; raises `ValueError` for a finalized invoice."""
+    replace_segments(connection, [(scope, invoice_id, segments)])
 
-    One that is `new` has none yet.
-    """
-    if not new:
-        require_draft(connection, invoice_id)
-        connection.execute(
-            sa.delete(invoice_segments).where(invoice_segments.c.invoice == invoice_id)
-        )
-    if segments:
-        rows = [_row(scope, invoice_id, segment) for segment in segments]
-        connection.execute(sa.insert(invoice_segments), rows)
+
+def replace_segments(connection: sa.Connection, some: Sequence[Segmented]) -> None:
+    """Store the segments of several drafts as `put_segments` does."""
+    ids = {invoice_id for _, invoice_id, _ in some}
+    if not ids:
+        return
+    require_drafts(connection, ids)
+    connection.execute(_delete, {"invoices": list(ids)})
+    insert_segments(connection, some)
+
+
+def insert_segments(connection: sa.Connection, some: Iterable[Segmented]) -> None:
+    """Store the segments of new invoices, which have none yet."""
+    rows = [
+        _row(scope, invoice_id, segment)
+        for scope, invoice_id, segments in some
+        for segment in segments
+    ]
+    insert_rows(connection, invoice_segments, _STORED, rows)
 
 
 def segments_of(connection: sa.Connection, invoice_ids: Iterable[str]) -> dict[str, list[Segment]]:
@@ -109,14 +129,12 @@ def billed_again(
     ]
 
 
-def _row(scope: int, invoice_id: str, segment: Segment) -> dict[str, Any]:
-    return {
-        **{name: getattr(segment, name) for name in _COLUMNS},
-        "scope": scope,
-        "invoice": invoice_id,
-        "usage": str(segment.usage),
-        "usage_start": segment.usage_in.start,
-        "usage_end": segment.usage_in.end,
-        "period_start": segment.period.start,
-        "period_end": segment.period.end,
-    }
+def _row(scope: int, invoice_id: str, segment: Segment) -> tuple[Any, ...]:
+    return (
+        *(getattr(segment, name) for name in _COLUMNS),
+        scope,
+        invoice_id,
+        str(segment.usage),
+        *segment.usage_in,
+        *segment.period,
+    )

@@ -9,7 +9,7 @@ What a reader may rely on:
 - Two invoices of a customer never have the same number; the database itself sees to it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from meterhouse.billing.invoice import Invoice, InvoiceStatus
 from meterhouse.billing.subscription import CollectionMethod
+from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import customers, invoices
 from meterhouse.wire.page import PageParams
@@ -42,7 +43,28 @@ _DETAILS = tuple(name for name in Invoice.__struct_fields__ if name not in _COLU
 # What a finalized invoice keeps for good.
 _LASTING = ("currency", "customer", "finalized_at", "number", "total")
 
+_FIXED = ("id", "scope", "customer", "subscription", "test_clock", "created")
+_CHANGING = (*(name for name in _COLUMNS if name not in _FIXED), "due", "details")
+
 _invoices = sa.select(*(invoices.c[name] for name in (*_COLUMNS, "details")))
+_held = _invoices.where(any_of(invoices.c.id, "ids")).order_by(invoices.c.id).with_for_update()
+_is_same = sa.and_(
+    *(invoices.c[name].is_not_distinct_from(sa.bindparam(f"same_{name}")) for name in _LASTING)
+)
+_update = (
+    sa.update(invoices)
+    .where(
+        invoices.c.id == sa.bindparam("of_id"),
+        sa.or_(invoices.c.finalized_at.is_(None), _is_same),
+    )
+    .values({name: sa.bindparam(name) for name in _CHANGING})
+)
+_drafts = sa.select(invoices.c.id).where(
+    any_of(invoices.c.id, "ids"), invoices.c.finalized_at.is_(None)
+)
+_numbered = sa.select(invoices.c.customer, invoices.c.number).where(
+    any_of(invoices.c.customer, "customers"), any_of(invoices.c.number, "numbers")
+)
 
 
 class Filter(NamedTuple):
@@ -61,7 +83,13 @@ class Filter(NamedTuple):
 
 def create_invoice(connection: sa.Connection, invoice: Invoice) -> None:
     """Store a new invoice."""
-    connection.execute(sa.insert(invoices), _row(invoice))
+    create_invoices(connection, [invoice])
+
+
+def create_invoices(connection: sa.Connection, new: Sequence[Invoice]) -> None:
+    """Store new invoices."""
+    if new:
+        connection.execute(sa.insert(invoices), [_row(one) for one in new])
 
 
 def find_invoice(
@@ -90,8 +118,7 @@ def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Invoice]:
     Their customers must be held before (`customers.hold`); they are locked in the order of their
     ids.
     """
-    query = _invoices.where(invoices.c.id.in_(list(ids))).order_by(invoices.c.id)
-    rows = connection.execute(query.with_for_update()).mappings()
+    rows = connection.execute(_held, {"ids": list(ids)}).mappings()
     return {row["id"]: _invoice(row) for row in rows}
 
 
@@ -100,14 +127,22 @@ def update_invoice(connection: sa.Connection, invoice: Invoice) -> Invoice:
 
     Read it with `lock` before. Raises `ValueError` for a change of what a finalized one keeps.
     """
-    stored = msgspec.structs.replace(invoice, revision=invoice.revision + 1)
-    row = _row(stored)
-    same = sa.and_(*(invoices.c[name].is_not_distinct_from(row[name]) for name in _LASTING))
-    kept = sa.or_(invoices.c.finalized_at.is_(None), same)
-    update = sa.update(invoices).where(invoices.c.id == invoice.id, kept).values(**row)
-    if connection.execute(update).rowcount != 1:
-        raise ValueError(f"The invoice '{invoice.id}' is finalized, or gone.")
-    return stored
+    changed = revised(invoice)
+    put_revised(connection, [changed])
+    return changed
+
+
+def revised(invoice: Invoice) -> Invoice:
+    """Return an invoice that has changed in its new revision, which is to be stored."""
+    return msgspec.structs.replace(invoice, revision=invoice.revision + 1)
+
+
+def put_revised(connection: sa.Connection, some: Sequence[Invoice]) -> None:
+    """Store new revisions of invoices; raises `ValueError` as `update_invoice` does."""
+    if some:
+        stored = connection.execute(_update, [_changes(one) for one in some]).rowcount
+        if stored != len(some):
+            raise ValueError(f"{_named(one.id for one in some)} is finalized, or gone.")
 
 
 def delete_invoice(connection: sa.Connection, invoice_id: str) -> None:
@@ -118,10 +153,14 @@ def delete_invoice(connection: sa.Connection, invoice_id: str) -> None:
 
 def require_draft(connection: sa.Connection, invoice_id: str) -> None:
     """Raise `ValueError` unless there is an invoice of this id that is not finalized."""
-    query = sa.select(invoices.c.finalized_at).where(invoices.c.id == invoice_id)
-    row = connection.execute(query).one_or_none()
-    if row is None or row.finalized_at is not None:
-        raise ValueError(f"The invoice '{invoice_id}' is finalized, or gone.")
+    require_drafts(connection, {invoice_id})
+
+
+def require_drafts(connection: sa.Connection, ids: Collection[str]) -> None:
+    """Raise `ValueError` unless each of different ids is that of an invoice not finalized."""
+    drafts = connection.execute(_drafts, {"ids": list(ids)}).scalars().all()
+    if len(drafts) != len(ids):
+        raise ValueError(f"{_named(set(ids) - set(drafts))} is finalized, or gone.")
 
 
 def list_invoices(
@@ -163,10 +202,30 @@ def late(connection: sa.Connection, subscription: str) -> bool:
 
 def has_number(connection: sa.Connection, customer: str, number: str) -> bool:
     """Tell whether an invoice of a customer has a number."""
-    query = sa.select(invoices.c.seq).where(
-        invoices.c.customer == customer, invoices.c.number == number
-    )
-    return connection.execute(query).first() is not None
+    return bool(taken_numbers(connection, [(customer, number)]))
+
+
+def taken_numbers(
+    connection: sa.Connection, wanted: Collection[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Return those pairs of a customer and a number that an invoice has."""
+    customers_, numbers = zip(*wanted, strict=True) if wanted else ((), ())
+    values = {"customers": list(set(customers_)), "numbers": list(set(numbers))}
+    return {(row.customer, row.number) for row in connection.execute(_numbered, values)} & {*wanted}
+
+
+def _named(ids: Iterable[str]) -> str:
+    """Name the invoices of which one, at least, is not as it should be."""
+    return "The invoice " + " or ".join(f"'{id_}'" for id_ in sorted(ids))
+
+
+def _changes(invoice: Invoice) -> dict[str, Any]:
+    row = _row(invoice)
+    return {
+        "of_id": invoice.id,
+        **{name: row[name] for name in _CHANGING},
+        **{f"same_{name}": row[name] for name in _LASTING},
+    }
 
 
 def _row(invoice: Invoice) -> dict[str, Any]:

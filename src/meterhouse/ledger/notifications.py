@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from meterhouse.ledger.dialect import as_json, insert_rows
 from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import attempts, deliveries, notifications
 from meterhouse.wire.notification import Notification, Payload
@@ -60,9 +61,9 @@ _undelivered = sa.exists().where(
 _expire = sa.delete(notifications).where(notifications.c.seq.in_(_expired))
 
 
-def put(connection: sa.Connection, notification: Notification) -> None:
-    """Keep a new notification."""
-    connection.execute(sa.insert(notifications), msgspec.structs.asdict(notification))
+def put(connection: sa.Connection, *new: Notification) -> None:
+    """Keep new notifications, in their order."""
+    insert_rows(connection, notifications, Notification.__struct_fields__, [*map(_row, new)])
 
 
 def find(connection: sa.Connection, scope: int, notification_id: str) -> Notification | None:
@@ -146,6 +147,12 @@ def _about(scope: int, object_id: str) -> sa.Select[tuple[str]]:
     return sa.select(notifications.c.id).where(
         notifications.c.scope == scope, notifications.c.object_id == object_id
     )
+
+
+def _row(notification: Notification) -> tuple[Any, ...]:
+    row = msgspec.structs.asdict(notification)
+    body = row["body"]
+    return tuple((row | {"body": None if body is None else as_json(body)}).values())
 
 
 def _filtered(wanted: Filter) -> sa.Select[Any]:

@@ -21,15 +21,18 @@ _STIRRED = "meterhouse.outbox.stirred"
 
 def emit(connection: sa.Connection, notification: Notification) -> None:
     """Keep a notification, and owe it to every destination that listens to it."""
-    listening = destinations.subscribed(
-        connection, notification.scope, notification.type, notification.payload
-    )
-    _put(connection, notification, listening)
+    emit_all(connection, [notification])
+
+
+def emit_all(connection: sa.Connection, new: Sequence[Notification]) -> None:
+    """Keep notifications, in their order, and owe each to every destination that listens to it."""
+    if new:
+        _put(connection, [(one, _listening(connection, one)) for one in new])
 
 
 def emit_to(connection: sa.Connection, notification: Notification, destination_id: str) -> None:
     """Keep a notification, and owe it to one destination, whatever that listens to."""
-    _put(connection, notification, [destination_id])
+    _put(connection, [(notification, [destination_id])])
 
 
 def resend(connection: sa.Connection, notification_id: str, destination_id: str, now: int) -> None:
@@ -43,10 +46,16 @@ def stirred(connection: sa.Connection) -> bool:
     return bool(connection.info.pop(_STIRRED, False))
 
 
-def _put(connection: sa.Connection, notification: Notification, listening: Sequence[str]) -> None:
+def _listening(connection: sa.Connection, one: Notification) -> list[str]:
+    return destinations.subscribed(connection, one.scope, one.type, one.payload)
+
+
+def _put(connection: sa.Connection, new: Sequence[tuple[Notification, Sequence[str]]]) -> None:
+    """Keep notifications, each of which is owed to destinations."""
     hold(connection, Lock.OUTBOX)
-    notifications.put(connection, notification)
-    deliveries.owe(connection, notification.id, listening, notification.created)
+    notifications.put(connection, *(one for one, _ in new))
+    owed = [(one.id, to, one.created) for one, destinations_ in new for to in destinations_]
+    deliveries.owe(connection, owed)
     _stir(connection)
 
 

@@ -47,20 +47,29 @@ _locked = _found.with_for_update()
 _by_ids = _subscriptions.where(
     subscriptions.c.scope == sa.bindparam("scope"), any_of(subscriptions.c.id, "ids")
 )
+_held = (
+    _subscriptions.where(any_of(subscriptions.c.id, "ids"))
+    .order_by(subscriptions.c.id)
+    .with_for_update()
+)
+_CHANGING = ("status", "collection", "due", "revision", "metadata", "details")
+_update = (
+    sa.update(subscriptions)
+    .where(subscriptions.c.id == sa.bindparam("of_id"))
+    .values({name: sa.bindparam(name) for name in _CHANGING})
+)
+_item_ids = sa.select(items.c.id).where(any_of(items.c.subscription, "subscriptions"))
+_delete_items = sa.delete(items).where(any_of(items.c.id, "ids"))
 _items = (
     sa.select(*(items.c[name] for name in (*_ITEM, "period_start", "period_end", "subscription")))
     .where(any_of(items.c.subscription, "ids"))
     .order_by(items.c.seq)
 )
+_ITEM_CHANGING = ("price", "quantity", "period_start", "period_end", "since", "metadata")
 _update_item = (
     sa.update(items)
-    .where(items.c.id == sa.bindparam("item"))
-    .values(
-        {
-            name: sa.bindparam(name)
-            for name in ("price", "quantity", "period_start", "period_end", "since", "metadata")
-        }
-    )
+    .where(items.c.id == sa.bindparam("of_id"))
+    .values({name: sa.bindparam(name) for name in _ITEM_CHANGING})
 )
 
 
@@ -102,6 +111,13 @@ def find_subscription(
     values = {"scope": scope, "subscription": subscription_id}
     found = _read(connection, _locked if lock else _found, values)
     return found[0] if found else None
+
+
+def metadata_of(connection: sa.Connection, subscription_id: str) -> dict[str, str]:
+    """Return the metadata of a subscription that there is."""
+    query = sa.select(subscriptions.c.metadata).where(subscriptions.c.id == subscription_id)
+    metadata: dict[str, str] = connection.execute(query).scalar_one()
+    return metadata
 
 
 def find_item(
@@ -174,22 +190,28 @@ def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Subscriptio
 
     They are locked in the order of their ids.
     """
-    query = _subscriptions.where(subscriptions.c.id.in_(list(ids))).order_by(subscriptions.c.id)
-    return {one.id: one for one in _read(connection, query.with_for_update())}
+    return {one.id: one for one in _read(connection, _held, {"ids": list(ids)})}
 
 
 def update_subscription(
     connection: sa.Connection, subscription: Subscription, due: int | None
 ) -> Subscription:
     """Store what a subscription and its items have become; return it in its new revision."""
-    changed = msgspec.structs.replace(subscription, revision=subscription.revision + 1)
-    connection.execute(
-        sa.update(subscriptions)
-        .where(subscriptions.c.id == subscription.id)
-        .values(**_row(changed, due))
-    )
-    _put_items(connection, changed)
+    changed = revised(subscription)
+    put_revised(connection, [(changed, due)])
     return changed
+
+
+def revised(subscription: Subscription) -> Subscription:
+    """Return a subscription that has changed in its new revision, which is to be stored."""
+    return msgspec.structs.replace(subscription, revision=subscription.revision + 1)
+
+
+def put_revised(connection: sa.Connection, some: Sequence[tuple[Subscription, int | None]]) -> None:
+    """Store new revisions of subscriptions, each with when something happens to it of itself."""
+    if some:
+        connection.execute(_update, [_changes(_row(one, due), _CHANGING) for one, due in some])
+        _put_items(connection, [one for one, _ in some])
 
 
 def list_subscriptions(
@@ -263,20 +285,25 @@ def _row(subscription: Subscription, due: int | None) -> dict[str, Any]:
     }
 
 
-def _put_items(connection: sa.Connection, subscription: Subscription) -> None:
-    """Store the items that a subscription has now, and no others."""
-    own = items.c.subscription == subscription.id
-    stored = set(connection.execute(sa.select(items.c.id).where(own)).scalars())
-    kept = [item for item in subscription.items if item.id in stored]
-    gone = stored - {item.id for item in kept}
-    new = [item for item in subscription.items if item.id not in stored]
+def _changes(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return what an update of a row is given, which would set whatever else it got."""
+    return {"of_id": row["id"], **{name: row[name] for name in names}}
+
+
+def _put_items(connection: sa.Connection, some: Sequence[Subscription]) -> None:
+    """Store the items that subscriptions have now, and no others."""
+    ids = [one.id for one in some]
+    stored = set(connection.execute(_item_ids, {"subscriptions": ids}).scalars())
+    rows = [_item_row(one.id, item) for one in some for item in one.items]
+    kept = [_changes(row, _ITEM_CHANGING) for row in rows if row["id"] in stored]
+    new = [row for row in rows if row["id"] not in stored]
+    gone = stored - {row["id"] for row in rows}
     if gone:
-        connection.execute(sa.delete(items).where(items.c.id.in_(gone)))
+        connection.execute(_delete_items, {"ids": list(gone)})
     if kept:
-        rows = [_item_row(subscription.id, item) | {"item": item.id} for item in kept]
-        connection.execute(_update_item, rows)
+        connection.execute(_update_item, kept)
     if new:
-        connection.execute(sa.insert(items), [_item_row(subscription.id, item) for item in new])
+        connection.execute(sa.insert(items), new)
 
 
 def _item_row(subscription: str, item: Item) -> dict[str, Any]:

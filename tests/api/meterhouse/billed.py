@@ -15,7 +15,7 @@ from meterhouse.ledger import accounts
 from meterhouse.ledger.announce import Cause
 from meterhouse.metering.model import Scope
 from tests.api.local import LocalServer
-from tests.invoicing.samples import an_invoice
+from tests.invoicing.samples import an_invoice, post
 
 GRADUATED = {
     "billing_scheme": "tiered",
@@ -91,9 +91,9 @@ async def _bill(
     invoice = an_invoice(scope.id, customer, created=now, period=range_, subscription=subscription)
     made = await made_now(stores, scope, await stores.read(gather), invoice.id, now)
     cause = Cause(scope, now)
-    invoice = await stores.write(create_invoice, cause, invoice, made.lines, made.segments)
+    invoice = await stores.write(post, create_invoice, cause, invoice, made.lines, made.segments)
     if finalized:
-        invoice = await stores.write(finalize, cause, invoice, made.lines, made.segments, now)
+        invoice = await stores.write(post, finalize, cause, invoice, made.lines, made.segments, now)
     return Billed(invoice, [line.id for line in made.lines])
 
 

@@ -163,7 +163,7 @@ def test_events_tell_whether_they_have_arrived(local: LocalServer) -> None:
 
     def owe(connection: Any) -> None:
         destinations.create_destination(connection, destination(scope, "we_1"))
-        deliveries.owe(connection, waiting["id"], ["we_1"], NOW * 1000)
+        deliveries.owe(connection, [(waiting["id"], "we_1", NOW * 1000)])
 
     local.run(local.meterhouse.services.stores.write(owe))
     found = events(local, delivery_success="false")

@@ -15,6 +15,7 @@ from meterhouse.billing.invoice import Invoice
 from meterhouse.errors import Refusal
 from meterhouse.invoicing import finalize as becoming
 from meterhouse.invoicing.bill import Stored
+from meterhouse.invoicing.posting import Posting, posted
 from meterhouse.invoicing.recover import recover
 from meterhouse.invoicing.tell import tell
 from meterhouse.invoicing.turn import Terms, finalize_for
@@ -23,7 +24,7 @@ from meterhouse.wire import invoice_errors
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.params import RequestParams
 
-Becomes = Callable[[sa.Connection, Cause, Invoice, int], Invoice]
+Becomes = Callable[[Posting, Cause, Invoice, int], Invoice]
 
 
 class Finalize(RequestParams):
@@ -128,9 +129,10 @@ def _finalized(
     if auto_advance is not None:
         invoice = msgspec.structs.replace(invoice, auto_advance=auto_advance)
     subscription = common.subscription_of(connection, invoice)
-    after = finalize_for(
-        connection, call.cause, subscription, invoice, before.lines, before.segments, now
-    )
+    with posted(connection) as posting:
+        after = finalize_for(
+            posting, call.cause, subscription, invoice, before.lines, before.segments, now
+        )
     call.note(connection, "invoice.finalized", after.id)
     return before._replace(invoice=after)
 
@@ -143,7 +145,8 @@ def _become(
     what: str,
     becomes: Becomes,
 ) -> Stored:
-    after = becomes(connection, call.cause, before.invoice, now)
+    with posted(connection) as posting:
+        after = becomes(posting, call.cause, before.invoice, now)
     call.note(connection, f"invoice.{what}", after.id)
     subscription = common.subscription_of(connection, after)
     if subscription is not None:

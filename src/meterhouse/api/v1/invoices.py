@@ -22,6 +22,7 @@ from meterhouse.billing.subscription import CollectionMethod
 from meterhouse.errors import OutdatedError
 from meterhouse.invoicing.bill import Stored, catalog_of
 from meterhouse.invoicing.create import create_invoice
+from meterhouse.invoicing.posting import posted
 from meterhouse.invoicing.recount import made_now
 from meterhouse.invoicing.tell import tell
 from meterhouse.ledger import (
@@ -209,7 +210,8 @@ def _create(
     draft = written(draft, params, now, delay)
     if draft.number is not None:
         _check_number(connection, draft)
-    invoice = create_invoice(connection, call.cause, draft, made.lines, made.segments)
+    with posted(connection) as posting:
+        invoice = create_invoice(posting, call.cause, draft, made.lines, made.segments)
     call.note(connection, "invoice.created", invoice.id)
     rows = [Stored(invoice, made.lines, made.segments)]
     return ok(common.shown(connection, call, rows, params.expand)[0])

@@ -1,0 +1,185 @@
+"""What a transaction writes of bills: noted while it is decided, and written at its end, at once.
+
+What a reader may rely on:
+
+- Who decides sees what was noted as if it were written: customers and subscriptions as they have
+  become, and the lines that an invoice has now.
+- As many invoices as there are take as many statements as one does; what is read for each of them
+  can be read for all before (`expect_…`).
+- Whatever is noted is written together, or nothing of it. Events are told in the order in which
+  they were noted.
+- Customers are changed by whoever holds them (`held`), so nobody else does until we commit.
+
+```
+with posted(connection) as posting:
+    finalize(posting, …)
+```
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
+from meterhouse.billing.subscription import Subscription
+from meterhouse.ledger import (
+    customers,
+    invoice_items,
+    invoice_lines,
+    invoice_segments,
+    invoices,
+    outbox,
+    subscriptions,
+)
+from meterhouse.ledger.customers import Customer
+from meterhouse.wire.notification import Notification
+
+
+@contextmanager
+def posted(connection: sa.Connection) -> Iterator["Posting"]:
+    """Write what is noted, unless an error is raised."""
+    posting = Posting(connection)
+    yield posting
+    posting._post()  # noqa: SLF001 - it is one of us
+
+
+class Posting:
+    """What is to be written over `connection`, and what was read of it to decide that."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self._held: dict[str, Customer] = {}
+        self._customers: dict[str, Customer] = {}
+        self._known: dict[str, Subscription] = {}
+        self._begun: list[tuple[Subscription, int | None]] = []
+        self._changed: dict[str, tuple[Subscription, int | None]] = {}
+        self._lines: dict[str, Sequence[Line]] = {}
+        self._numbers: dict[tuple[str, str], bool] = {}
+        self._new: dict[str, Invoice] = {}
+        self._revised: dict[str, Invoice] = {}
+        self._put: dict[str, tuple[Invoice, Sequence[Line], Sequence[Segment]]] = {}
+        self._items: list[InvoiceItem] = []
+        self._assigned: list[tuple[str, str]] = []
+        self._told: list[Notification] = []
+
+    def hold(self, ids: Iterable[str]) -> None:
+        """Hold customers, in the order of their ids, for us to change."""
+        self._held |= customers.hold(self.connection, ids)
+
+    def held(self, invoice: Invoice) -> Customer:
+        """Return the customer of an invoice as it has become, whom nobody else changes."""
+        if invoice.customer not in self._held:
+            self.hold([invoice.customer])
+        return self._held[invoice.customer]
+
+    def customer(self, invoice: Invoice) -> Customer | None:
+        """Return the customer of an invoice; None where there is none."""
+        found = self._held.get(invoice.customer)
+        return found or customers.find_customer(self.connection, invoice.scope, invoice.customer)
+
+    def update_account(self, customer: Customer) -> None:
+        """Note what a customer that is held owes beside its invoices, and its next number."""
+        self._held[customer.id] = self._customers[customer.id] = customer
+
+    def know(self, found: Mapping[str, Subscription]) -> None:
+        """Take subscriptions for what they are: they are held."""
+        self._known |= found
+
+    def subscription_metadata(self, subscription_id: str) -> dict[str, str]:
+        """Return the metadata that a subscription has now."""
+        known = self._known.get(subscription_id)
+        if known is not None:
+            return known.metadata
+        return subscriptions.metadata_of(self.connection, subscription_id)
+
+    def create_subscription(self, one: Subscription, due: int | None) -> Subscription:
+        """Note a new subscription, and when something happens to it of itself."""
+        self._begun.append((one, due))
+        self._known[one.id] = one
+        return one
+
+    def update_subscription(self, one: Subscription, due: int | None) -> Subscription:
+        """Note what a subscription has become; return it in its new revision."""
+        changed = subscriptions.revised(one)
+        self._known[one.id] = changed
+        self._changed[one.id] = (changed, due)
+        return changed
+
+    def expect_lines(self, invoice_ids: Iterable[str]) -> None:
+        """Read the lines of many invoices, whose `lines` will be asked for."""
+        self._lines |= invoice_lines.lines_of(self.connection, invoice_ids)
+
+    def expect_numbers(self, numbers: Collection[tuple[str, str]]) -> None:
+        """Look for many numbers of customers' invoices, each of which `is_taken` will be asked."""
+        taken = invoices.taken_numbers(self.connection, numbers)
+        self._numbers |= {number: number in taken for number in numbers}
+
+    def lines(self, invoice_id: str) -> Sequence[Line]:
+        """Return the lines that an invoice has now."""
+        if invoice_id not in self._lines:
+            self.expect_lines([invoice_id])
+        return self._lines[invoice_id]
+
+    def is_taken(self, customer_id: str, number: str) -> bool:
+        """Tell whether an invoice of a customer has a number already."""
+        if (customer_id, number) not in self._numbers:
+            self.expect_numbers([(customer_id, number)])
+        return self._numbers[customer_id, number]
+
+    def create_invoice(
+        self, invoice: Invoice, lines: Sequence[Line], segments: Sequence[Segment]
+    ) -> None:
+        """Note a new invoice with its lines and segments."""
+        self._new[invoice.id] = invoice
+        self.put_lines(invoice, lines, segments)
+
+    def update_invoice(self, invoice: Invoice) -> Invoice:
+        """Note what an invoice has become; return it in its new revision."""
+        changed = invoices.revised(invoice)
+        noted = self._new if invoice.id in self._new else self._revised
+        noted[invoice.id] = changed
+        return changed
+
+    def put_lines(
+        self, invoice: Invoice, lines: Sequence[Line], segments: Sequence[Segment]
+    ) -> None:
+        """Note all the lines and segments of a draft."""
+        self._lines[invoice.id] = lines
+        self._put[invoice.id] = (invoice, lines, segments)
+
+    def create_item(self, item: InvoiceItem) -> None:
+        """Note a new invoice item."""
+        self._items.append(item)
+
+    def assign(self, item_ids: Iterable[str], invoice: Invoice) -> None:
+        """Note that an invoice has items which were pending."""
+        self._assigned += [(id_, invoice.id) for id_ in item_ids]
+
+    def tell(self, events: Iterable[Notification]) -> None:
+        """Note what is announced."""
+        self._told += events
+
+    def _post(self) -> None:
+        """Write it all: what others refer to first, and lines while their invoice is a draft."""
+        connection = self.connection
+        customers.update_accounts(connection, self._customers.values())
+        for one, due in self._begun:
+            subscriptions.create_subscription(connection, one, due)
+        subscriptions.put_revised(connection, [*self._changed.values()])
+        invoices.create_invoices(connection, [*self._new.values()])
+        invoice_items.create_items(connection, self._items)
+        invoice_items.assign(connection, self._assigned)
+        self._post_lines()
+        invoices.put_revised(connection, [*self._revised.values()])
+        outbox.emit_all(connection, self._told)
+
+    def _post_lines(self) -> None:
+        new = [one for id_, one in self._put.items() if id_ in self._new]
+        replaced = [one for id_, one in self._put.items() if id_ not in self._new]
+        for noted, put_lines, put_segments in (
+            (new, invoice_lines.insert_lines, invoice_segments.insert_segments),
+            (replaced, invoice_lines.replace_lines, invoice_segments.replace_segments),
+        ):
+            put_lines(self.connection, [(one.scope, one.id, lines) for one, lines, _ in noted])
+            put_segments(self.connection, [(one.scope, one.id, own) for one, _, own in noted])
