@@ -152,9 +152,10 @@ def bills_of(connection: sa.Connection, turns: Sequence[Turn]) -> list[Bill | No
     """Return what is invoiced with each of some turns."""
     invoiced = [turn for turn in turns if turn.invoice is not None]
     waiting = waiting_for_all(connection, [turn.change.subscription for turn in invoiced])
+    late = late_parts_of(connection, invoiced)
     bills = iter(
-        bill_of_change(connection, turn.before, turn.change, own, late=late_parts(connection, turn))
-        for turn, own in zip(invoiced, waiting, strict=True)
+        bill_of_change(connection, turn.before, turn.change, own, late=parts)
+        for turn, own, parts in zip(invoiced, waiting, late, strict=True)
     )
     found = [None if turn.invoice is None else next(bills) for turn in turns]
     return [bill if bill and bill.parts else None for bill in found]
@@ -162,12 +163,24 @@ def bills_of(connection: sa.Connection, turns: Sequence[Turn]) -> list[Bill | No
 
 def late_parts(connection: sa.Connection, turn: Turn) -> list[Usage]:
     """Return the usage that was billed before, and may have changed since, to be billed again."""
-    if turn.late is None or turn.before is None:
-        return []
-    begun = min(item.period.start for item in turn.before.items)
-    since = begun - LATE_USAGE_DAYS_MAX * MILLISECONDS["day"]
-    segments = invoice_segments.billed_again(connection, turn.before.id, since, turn.late)
-    return [late_usage(segment, turn.before) for segment in segments]
+    return late_parts_of(connection, [turn])[0]
+
+
+def late_parts_of(connection: sa.Connection, turns: Sequence[Turn]) -> list[list[Usage]]:
+    """Return the same of each of some turns, of different subscriptions."""
+    since: dict[str, int] = {}
+    for turn in turns:
+        if turn.late is not None and turn.before is not None:
+            begun = min(item.period.start for item in turn.before.items)
+            since[turn.before.id] = begun - LATE_USAGE_DAYS_MAX * MILLISECONDS["day"]
+    found = invoice_segments.billed_again(connection, since)
+    return [
+        [
+            late_usage(msgspec.structs.replace(segment, late=turn.late), turn.before)
+            for segment in (found.get(turn.before.id, ()) if turn.before else ())
+        ]
+        for turn in turns
+    ]
 
 
 def take(

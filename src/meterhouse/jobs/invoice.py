@@ -202,15 +202,16 @@ class Invoicer(Worker):
         work: Callable[[Sequence[StepT]], Awaitable[None]],
         name: Callable[[StepT], str],
     ) -> None:
-        """Do something with all of some; where that fails with each, so that one fails alone."""
+        """Do something with all of some; where that fails by halves, so that one fails alone."""
         try:
             await work(some)
         except StoreError:
             raise  # it is nobody's fault here
         except Exception:
             if len(some) > 1:
-                for one in some:
-                    await self._try([one], work, name)
+                middle = len(some) // 2
+                for half in (some[:middle], some[middle:]):
+                    await self._try(half, work, name)
                 return
             self._failed.add(name(some[0]))
             log.exception("what is due of %s failed and will be tried again", name(some[0]))

@@ -3,14 +3,14 @@
 They are replaced as a whole as long as their invoice is a draft, and never again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from meterhouse.billing.charge import ZERO
-from meterhouse.billing.invoice import LateUsage, Segment
+from meterhouse.billing.invoice import Segment
 from meterhouse.billing.period import Period
 from meterhouse.ledger.dialect import any_of, insert_rows
 from meterhouse.ledger.invoices import require_drafts
@@ -44,10 +44,15 @@ _segments = (
 # What tells that segments bill the same usage.
 RANGE = ("customer", "meter", "price", "subscription_item", "usage_start", "usage_end")
 _billed = (
-    sa.select(invoice_segments, invoices.c.finalized_at, invoices.c.status)
+    sa.select(
+        invoice_segments,
+        invoices.c.subscription.label("of"),
+        invoices.c.finalized_at,
+        invoices.c.status,
+    )
     .join(invoices, invoices.c.id == invoice_segments.c.invoice)
     .where(
-        invoices.c.subscription == sa.bindparam("subscription"),
+        any_of(invoices.c.subscription, "subscriptions"),
         invoice_segments.c.usage_end > sa.bindparam("since"),
         invoice_segments.c.free.is_(False),
     )
@@ -101,32 +106,41 @@ def segment_of(row: sa.RowMapping) -> Segment:
     return msgspec.convert(values, Segment)
 
 
-def billed_again(
-    connection: sa.Connection, subscription: str, since: int, late: LateUsage
-) -> list[Segment]:
-    """Return what a subscription was billed for in ranges that end after `since`, to bill it again.
+def billed_again(connection: sa.Connection, since: Mapping[str, int]) -> dict[str, list[Segment]]:
+    """Return what subscriptions were billed for in ranges that end after an instant each has.
 
-    One that some draft bills already is left alone, and so is what was free or has become void.
+    It is to be counted and billed again. What some draft bills already is left alone, and so is
+    what was free or has become void.
     """
-    rows = connection.execute(_billed, {"subscription": subscription, "since": since}).mappings()
-    found: dict[tuple[Any, ...], list[sa.RowMapping]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in RANGE), []).append(row)
-    return [
-        msgspec.structs.replace(
-            segment_of(some[-1]),
-            place=0,
-            invoice_item=None,
-            late=late,
-            billed_before=sum(row["amount"] for row in some),
-            usage=ZERO,
-            events=0,
-            amount=0,
-            counted_at=None,
-        )
-        for some in found.values()
-        if all(row["finalized_at"] is not None for row in some) and some[-1]["status"] != "void"
-    ]
+    if not since:
+        return {}
+    values = {"subscriptions": list(since), "since": min(since.values())}
+    found: dict[str, dict[tuple[Any, ...], list[sa.RowMapping]]] = {id_: {} for id_ in since}
+    for row in connection.execute(_billed, values).mappings():
+        if row["usage_end"] > since[row["of"]]:
+            found[row["of"]].setdefault(tuple(row[name] for name in RANGE), []).append(row)
+    return {
+        id_: [
+            _uncounted(some)
+            for some in ranges.values()
+            if all(row["finalized_at"] is not None for row in some) and some[-1]["status"] != "void"
+        ]
+        for id_, ranges in found.items()
+    }
+
+
+def _uncounted(billed: Sequence[sa.RowMapping]) -> Segment:
+    """Return the segment of a range that was billed, the last time by the last of these."""
+    return msgspec.structs.replace(
+        segment_of(billed[-1]),
+        place=0,
+        invoice_item=None,
+        billed_before=sum(row["amount"] for row in billed),
+        usage=ZERO,
+        events=0,
+        amount=0,
+        counted_at=None,
+    )
 
 
 def _row(scope: int, invoice_id: str, segment: Segment) -> tuple[Any, ...]:
