@@ -30,7 +30,7 @@ from meterhouse.metering.usage import PeriodQuery, PeriodUsage
 from meterhouse.metering.window import MILLISECONDS, SLOT, Window, slot_at, widen
 
 STATEMENT = Template("""
-SELECT $mark AS mark, meter, customer, $counted AS counted, toString($used) AS used
+SELECT $mark AS mark, meter, customer, $counted AS counted, $used AS used
 FROM $rows
 GROUP BY mark, meter, customer
 SETTINGS $settings
@@ -43,9 +43,12 @@ OF_ENDS = "max_threads = 1, use_skip_indexes = 0"
 OF_EVENTS = "max_threads = 0"
 
 SLOTS = Template("""usage_slots
-WHERE (meter, version) IN {versions:Array(Tuple(String, UInt32))}
+WHERE meter IN {meters:Array(String)}
+    AND $version
     AND customer IN {customers:Array(String)}
     AND ($within)""")
+OF_ONE_VERSION = Template("version = $version")
+OF_VERSIONS = "(meter, version) IN {versions:Array(Tuple(String, UInt32))}"
 IN_SLOTS = Template("slot >= $start AND slot < $end")
 SLOT_INSTANT = "toUnixTimestamp(slot)"
 
@@ -227,7 +230,7 @@ def _added_up(share: Share, values: dict[str, Any], read: Read) -> Iterator[_Fou
     parts = _marked(part for number, one in enumerate(share.ranges) for part in _parts(number, one))
     ends: dict[_Part, None] = {}
     meters, customers = set(), set()
-    for row in read(_of_slots(parts), values):
+    for row in read(_of_slots(parts, share.meters.values()), values):
         part = parts[row.mark]
         if part.end is None:
             yield _Found(part.place, row)
@@ -274,12 +277,17 @@ def _overlap(ordered: Iterable[_Part]) -> bool:
     return any(after.range.start < before.range.end for before, after in pairwise(ordered))
 
 
-def _of_slots(parts: Mapping[int, _Part]) -> str:
+def _of_slots(parts: Mapping[int, _Part], meters: Iterable[Meter]) -> str:
+    versions = {one.dimension_version for one in meters}
+    one = len(versions) == 1
     return STATEMENT.substitute(
         mark=_mark(parts, SLOT_INSTANT),
         counted="sum(events)",
         used="sum(value)",
-        rows=SLOTS.substitute(within=_within(parts.values(), IN_SLOTS)),
+        rows=SLOTS.substitute(
+            version=OF_ONE_VERSION.substitute(version=versions.pop()) if one else OF_VERSIONS,
+            within=_within(parts.values(), IN_SLOTS),
+        ),
         settings=OF_SLOTS,
     )
 
