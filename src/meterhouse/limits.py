@@ -85,6 +85,13 @@ USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 ALERT_TITLE_CHARS_MAX = 256
 ALERT_FILTERS_ITEMS_MAX = 1
 ALERT_ACTIVE_ITEMS_MAX = 25  # on a meter, for one customer
+ALERT_LOOK_MILLISECONDS = 200  # between two looks for usage to evaluate
+ALERT_IDLE_MILLISECONDS = 1_000  # the same where there is no alert
+ALERT_RETRY_SECONDS = 5  # after an evaluation that failed
+ALERT_TOUCHES_ROWS_MAX = 500_000  # customers on meters that are evaluated together
+ALERT_ASKED_ROWS_MAX = 10_000  # totals in one question
+ALERT_WRITE_ROWS_MAX = 20  # triggers that are written together, while nobody else writes
+ALERT_TOTALS_ROWS_MAX = 1_000_000  # that are kept in memory, some 100 bytes each
 ALERT_TIME_LIMIT = 4_294_966_500_000  # of all usage: the end of the last slot there can be
 
 # Prices: https://docs.stripe.com/api/prices/create

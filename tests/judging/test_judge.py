@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 
 from meterhouse import limits
+from meterhouse.billing.alert import Alert
 from meterhouse.engine.service import EngineService
 from meterhouse.errors import StoreError
 from meterhouse.identifiers.index import day_of
-from meterhouse.judging.judge import Judge, UnderWay
-from meterhouse.ledger import partitions, timekeeping
-from meterhouse.ledger.blocks import Block
+from meterhouse.judging.judge import Judge, UnderWay, Verdict
+from meterhouse.ledger import alerts, partitions, timekeeping
+from meterhouse.ledger.blocks import Block, batch_of
 from meterhouse.ledger.tables import dimension_combinations
 from meterhouse.ledger.tallies import Line
 from meterhouse.metering.identifier import identifier_digest
@@ -149,6 +153,44 @@ def test_judging_again_says_the_same_under_another_token(pipeline: Pipeline, jud
         assert other.claims == first.claims
         assert [one.body for one in other.blocks] == [one.body for one in first.blocks]
         assert not {one.token for one in other.blocks} & {one.token for one in first.blocks}
+
+
+def test_a_batch_tells_what_was_used_that_an_alert_watches(
+    pipeline: Pipeline, judge: Judge
+) -> None:
+    def concluded(value: str) -> Verdict:
+        write_journal(pipeline, streamed(value, value))
+        judge.judge(anew=False)
+        return judge.conclude({})
+
+    assert concluded("1").touches is None
+    with pipeline.stores._ledger.write() as connection:
+        alerts.create_alert(connection, alert(pipeline, customer="cus_other"))
+    assert concluded("2").touches is None
+    with pipeline.stores._ledger.write() as connection:
+        alerts.create_alert(connection, alert(pipeline, id="alrt_2"))
+    verdict = concluded("4")
+    assert verdict.touches is not None
+    [row] = block.read(verdict.touches.body).to_pylist()
+    assert (row["meter"], row["customer"], row["used"], row["events"]) == ("mtr_1", "cus_1", 7, 3)
+    assert {batch_of(one.token) for one in verdict.blocks} == {verdict.touches.batch}
+    with pipeline.stores._ledger.write() as connection:
+        inactive = alert(pipeline, id="alrt_2", status="inactive")
+        alerts.update_alert(connection, inactive)
+    assert concluded("8").touches is None
+
+
+def alert(pipeline: Pipeline, **changes: Any) -> Alert:
+    one = Alert(
+        id="alrt_1",
+        scope=pipeline.scope.id,
+        title="Much",
+        meter="mtr_1",
+        steps=(Decimal(10),),
+        since=0,
+        created=NOW,
+    )
+    return msgspec.structs.replace(one, **changes)
 
 
 def test_combinations_of_a_batch_that_was_not_committed_are_found_anew(

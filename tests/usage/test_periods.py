@@ -64,6 +64,7 @@ def meaning(scope: Scope, question: PeriodQuery, kept: Sequence[AcceptedEvent]) 
         (row.event.timestamp, row.position, row.value)
         for row in kept
         if (row.meter, row.customer) == (question.meter.id, question.customer)
+        and set(question.dimensions) <= set(row.event.payload.items())
     ]
     one = question.meter
     asked = SummaryQuery(scope, one, question.customer, question.start, question.end, None)
@@ -77,6 +78,9 @@ def _counting(asked: Meter, question: PeriodQuery, uses: Sequence[Use]) -> int:
         newest = {floor_to(use[0], size): use for use in sorted(uses, key=lambda use: use[1])}
         uses = list(newest.values())
     return sum(question.start <= use[0] < question.end for use in uses)
+
+
+DIMENSIONS = [(), (), (("model", "a"),), (("model", "b"), ("tier", "x")), (("tier", "y"),)]
 
 
 @st.composite
@@ -98,7 +102,10 @@ def test_periods_equal_their_meaning(store: UsageStore, data: st.DataObject) -> 
             meter=data.draw(st.sampled_from(sorted(METERS))),
             customer=data.draw(st.sampled_from(CUSTOMERS)),
             timestamp=data.draw(instants()),
-            payload={"model": data.draw(st.sampled_from("ab"))},
+            payload={
+                "model": data.draw(st.sampled_from("ab")),
+                "tier": data.draw(st.sampled_from("xy")),
+            },
         )
         for _ in range(data.draw(st.integers(0, 25)))
     ]
@@ -107,7 +114,13 @@ def test_periods_equal_their_meaning(store: UsageStore, data: st.DataObject) -> 
     kept = [row for number, row in enumerate(rows) if number not in cancelled]
     ranges = data.draw(st.lists(st.tuples(instants(), instants()), min_size=1, max_size=6))
     asked = [
-        PeriodQuery(METERS[id_], data.draw(st.sampled_from(CUSTOMERS)), *sorted(range_))
+        PeriodQuery(
+            METERS[id_],
+            data.draw(st.sampled_from(CUSTOMERS)),
+            min(range_),
+            max(range_),
+            data.draw(st.sampled_from(DIMENSIONS)) if METERS[id_].slotted else (),
+        )
         for range_ in ranges
         for id_ in data.draw(st.lists(st.sampled_from(sorted(METERS)), min_size=1, max_size=7))
     ]
@@ -176,6 +189,8 @@ def test_any_text_is_only_a_customer(store: UsageStore, scope: Scope, text: str)
         scope, [PeriodQuery(one, text, at("20 07:01"), at("21")) for one in METERS.values()]
     )
     assert found == [PeriodUsage(Decimal(1), 1)] * len(METERS)
+    whose = [PeriodQuery(METERS["mtr_sum"], "else", at("20"), at("21"), (("model", text),))]
+    assert store.periods(scope, whose) == [PeriodUsage(Decimal(0), 0)]
     slotless = [one for one in METERS.values() if not one.slotted]
     others = [PeriodQuery(one, text, at("20 07:01"), at("21")) for one in slotless]
     assert store.periods(new_scope(), others) == [PeriodUsage(Decimal(0), 0)] * len(slotless)

@@ -119,9 +119,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
-    """That a customer has reached a step of an alert in a period, found at an instant.
+    """That a customer has reached a step of an alert in a period, found when it was `created`.
 
-    `value` is what the usage came to then. `id` tells it apart from all others.
+    That is an instant of the customer's time; `value` is what the usage came to then.
     """
 
     id: str

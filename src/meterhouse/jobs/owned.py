@@ -16,7 +16,7 @@ from meterhouse.background import Background, Worker
 from meterhouse.processing.lease import Lease
 from meterhouse.stores import Stores
 
-JobName = Literal["deliver", "erase", "invoice", "rebuild", "report", "resend", "retain"]
+JobName = Literal["alert", "deliver", "erase", "invoice", "rebuild", "report", "resend", "retain"]
 
 NAMES: tuple[JobName, ...] = get_args(JobName)
 # Those that a signal of their name wakes.

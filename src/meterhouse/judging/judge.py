@@ -25,10 +25,12 @@ from meterhouse.judging.deduplicate import deduplicate
 from meterhouse.judging.dimension import Admission, Combination, Combinations
 from meterhouse.judging.known_customers import KnownCustomers
 from meterhouse.judging.resent import without_own
+from meterhouse.judging.watched import Watched
 from meterhouse.ledger import accounts, journal, meters, partitions, tallies, timekeeping
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.journal import Cancellation, Entry
+from meterhouse.ledger.touches import Touches
 from meterhouse.metering.activity import ActivityLine
 from meterhouse.metering.activity import gather as gather_activity
 from meterhouse.metering.identifier import Claims, identifier_digest
@@ -59,7 +61,8 @@ class Verdict(NamedTuple):
 
     `claims` are the digests, by day, that the blocks bring to the usage store; `new_claims` are the
     ones among them that nobody has made yet. `today` is the day that time had reached: claims that
-    stood against an event which was received on a later one are the same as on that day.
+    stood against an event which was received on a later one are the same as on that day. `touches`
+    is what the batch has used that somebody waits for.
     """
 
     partition: int
@@ -76,6 +79,7 @@ class Verdict(NamedTuple):
     new_claims: dict[int, list[bytes]]
     combinations: list[Combination]
     adjustments: list[str]
+    touches: Touches | None
 
     @property
     def under_way(self) -> UnderWay:
@@ -118,6 +122,7 @@ class Judge:
         self._partition = partition
         self._customers = customers or KnownCustomers()
         self._combinations = Combinations()
+        self._watched = Watched()
         self._batch: _Batch | None = None
 
     def judge(self, under_way: UnderWay | None = None, *, anew: bool = False) -> list[bytes] | None:
@@ -150,9 +155,11 @@ class Judge:
         duplicates = rows.take(pa.array(outcome.duplicates, pa.int64()))
         rejected = [*batch.rejected, *outcome.refused.values()]
         cancelled = self._find_cancelled(batch.cancellations, batch.scopes)
+        events = block.joined([kept, block.cancelled(cancelled)])
         activity = gather_activity(judged.arrivals(kept), judged.arrivals(duplicates), rejected)
         new, alone = judged.claims(counted)
         claims = _all_claims(new, alone, rejected)
+        blocks = _blocks(batch, events, duplicates, rejected, claims)
         return Verdict(
             batch.partition,
             batch.number,
@@ -160,7 +167,7 @@ class Judge:
             batch.last,
             batch.positions,
             batch.today,
-            _blocks(batch, kept, duplicates, rejected, cancelled, claims),
+            blocks,
             tallies.of(activity),
             activity,
             gather(rejected),
@@ -168,6 +175,7 @@ class Judge:
             new.by_day(),
             batch.admission.new,
             [one.adjustment for one in batch.cancellations],
+            self._watched.touched_by(events, blocks),
         )
 
     def _read(self, connection: sa.Connection, under_way: UnderWay) -> _Batch | None:
@@ -184,6 +192,7 @@ class Judge:
         known = timekeeping.read(connection)
         judged, admission = Judged(scopes), Admission(self._combinations)
         self._customers.refresh(connection)
+        self._watched.refresh(connection)
         catalogs = CatalogReader(connection, self._customers.look_up)
         rejected: list[RejectedEvent] = []
         cancellations: list[Cancellation] = []
@@ -285,10 +294,9 @@ def _all_claims(new: Claims, alone: Claims, rejected: Sequence[RejectedEvent]) -
 
 def _blocks(
     batch: _Batch,
-    kept: pa.RecordBatch,
+    counted: pa.RecordBatch,
     duplicates: pa.RecordBatch,
     rejected: Sequence[RejectedEvent],
-    cancelled: Sequence[StoredEvent],
     claims: Claims,
 ) -> list[Block]:
     """Make the inserts: one for each table and partition, each under a token of its own.
@@ -296,7 +304,7 @@ def _blocks(
     The token has a random part, so that a ledger that starts anew beside a usage store that is
     kept never has a block mistaken for an old one.
     """
-    events = block.by_month(block.joined([kept, block.cancelled(cancelled)]), "timestamp")
+    events = block.by_month(counted, "timestamp")
     wrong = block.by_month(block.rejected(rejected, batch.scopes), "received_at")
     again = block.by_month(duplicates, "received_at")
     made = [

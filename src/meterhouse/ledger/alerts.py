@@ -23,8 +23,12 @@ _DETAILS = ("title", "recurs", "dimensions", "steps", "budget", "hard_limit")
 _alerts = sa.select(*(alerts.c[name] for name in (*_COLUMNS, "details")))
 _newest = sa.select(sa.func.max(alerts.c.revision))
 _changed = _alerts.where(alerts.c.revision > sa.bindparam("revision"))
+_watching = sa.select(alerts.c.id, alerts.c.status, alerts.c.meter, alerts.c.customer).where(
+    alerts.c.revision > sa.bindparam("revision")
+)
 _by_ids = _alerts.where(any_of(alerts.c.id, "ids"))
-_active = alerts.c.status == "active"
+# A bound value would not do for SQLite to use the index of those that are active.
+_active = alerts.c.status == sa.literal_column("'active'")
 _any_active = sa.select(sa.exists().where(_active))
 
 
@@ -36,6 +40,15 @@ def newest_revision(connection: sa.Connection) -> int:
 def changed_since(connection: sa.Connection, revision: int) -> list[Alert]:
     """Return the alerts that have changed since a revision, whatever their status."""
     return [_alert(row) for row in connection.execute(_changed, {"revision": revision}).mappings()]
+
+
+def watching(connection: sa.Connection, revision: int) -> list[tuple[str, bool, str, str | None]]:
+    """Return the id of each alert that has changed since, if it is active, its meter and customer.
+
+    That takes a fraction of what `changed_since` does.
+    """
+    rows = connection.execute(_watching, {"revision": revision})
+    return [(id_, status == "active", meter, customer) for id_, status, meter, customer in rows]
 
 
 def any_active(connection: sa.Connection) -> bool:

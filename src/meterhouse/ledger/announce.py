@@ -27,6 +27,14 @@ class Cause(NamedTuple):
     pages: str = ""
 
 
+class About(NamedTuple):
+    """The object that an event is about, and that its thin twin leads to."""
+
+    id: str
+    type: str
+    url: str
+
+
 def announce(
     connection: sa.Connection,
     cause: Cause,
@@ -56,15 +64,20 @@ def announced(
         body["previous_attributes"] = previous_attributes(before, document)
         if not body["previous_attributes"]:
             return []
+    return both(cause, type_, body, About(document["id"], document["object"], url))
+
+
+def both(cause: Cause, type_: str, body: dict[str, Any], about: About) -> list[Notification]:
+    """Return an event of `type_` with all that it says, and its thin twin."""
     event = Notification(
         id=new_id("evt"),
         scope=cause.scope.id,
         payload="snapshot",
         type=type_,
         created=cause.now,
-        object_id=document["id"],
-        object_type=document["object"],
-        object_url=url,
+        object_id=about.id,
+        object_type=about.type,
+        object_url=about.url,
         body=body,
         request_id=cause.request,
         idempotency_key=cause.idempotency_key,

@@ -27,6 +27,11 @@ class Block(msgspec.Struct, frozen=True):
     partition: int = 0
 
 
+def batch_of(token: str) -> str:
+    """Return what the tokens of all blocks of a batch begin with, and those of no other."""
+    return token.rpartition("-")[0]
+
+
 def put(connection: sa.Connection, new: Sequence[Block]) -> None:
     """Keep blocks until they are released."""
     if new:

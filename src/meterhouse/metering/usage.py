@@ -65,12 +65,15 @@ class PeriodQuery(msgspec.Struct, frozen=True):
     """The question how much `customer` used on `meter` in `[start, end)`, as a bill counts it.
 
     It is that of a summary without windows, but asked in the hundreds. An empty range has no usage.
+    On a meter whose usage adds up, only events may be asked about that have some `dimensions`,
+    which are keys of their payloads with their values.
     """
 
     meter: Meter
     customer: str
     start: int
     end: int
+    dimensions: tuple[tuple[str, str], ...] = ()
 
 
 class PeriodUsage(NamedTuple):

@@ -36,11 +36,13 @@ from meterhouse.judging.judge import Verdict
 from meterhouse.ledger import (
     activity,
     adjustments,
+    alerts,
     blocks,
     journal,
     partitions,
     rejections,
     tallies,
+    touches,
 )
 from meterhouse.metrics import Metrics
 from meterhouse.processing.demand import Demand
@@ -275,11 +277,13 @@ class Processor:
     async def _hold_back(self) -> None:
         """Leave events in the journal, where they are safe, until somebody asks or there are some.
 
-        A batch costs much the same for one event as for a thousand.
+        A batch costs much the same for one event as for a thousand. Who has an alert waits.
         """
         self._wanted.clear()
         some = self.backlog.journal_events >= limits.PROCESS_HELD_EVENTS_MAX
-        if not self._demand.asked() and not some and not self._stopping:
+        if self._demand.asked() or some or self._stopping:
+            return
+        if not await self._stores.read(alerts.any_active):
             self._held_to = math.inf
             self._demand.rest(self.number)
             await is_set_within(self._wanted, limits.PROCESS_HELD_MILLISECONDS_MAX / 1000)
@@ -472,6 +476,7 @@ def _commit(
     activity.add(connection, verdict.activity)
     rejections.add(connection, verdict.rejections, verdict.partition)
     blocks.put(connection, verdict.blocks)
+    touches.put(connection, verdict.touches)
     blocks.release(connection, stored)
     adjustments.complete(connection, verdict.adjustments)
     journal.release(connection, verdict.positions)

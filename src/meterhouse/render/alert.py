@@ -46,8 +46,8 @@ def render_alert(
     return document
 
 
-def render_triggered(one: Alert, trigger: Trigger, *, livemode: bool, now: int) -> dict[str, Any]:
-    """Render what the event `billing.alert.triggered` tells, at the customer's time `now`.
+def render_triggered(one: Alert, trigger: Trigger, *, livemode: bool) -> dict[str, Any]:
+    """Render what the event `billing.alert.triggered` tells.
 
     The value is whole, rounded down; where Stripe could not have made the alert, what it cannot
     say is told beside it.
@@ -55,7 +55,7 @@ def render_triggered(one: Alert, trigger: Trigger, *, livemode: bool, now: int) 
     document: dict[str, Any] = {
         "object": "billing.alert_triggered",
         "alert": render_alert(one, livemode=livemode, version=DEFAULT_VERSION, step=trigger.step),
-        "created": seconds(now),
+        "created": seconds(trigger.created),
         "customer": trigger.customer,
         "livemode": livemode,
         "value": _whole(trigger.value),

@@ -17,6 +17,7 @@ from meterhouse.delivery.deliver import Deliverer
 from meterhouse.identifiers.load import Loader
 from meterhouse.ingest.accept import Acceptor
 from meterhouse.invoicing.turn import Terms
+from meterhouse.jobs.alert import Alerter
 from meterhouse.jobs.erase import Eraser
 from meterhouse.jobs.invoice import Invoicer
 from meterhouse.jobs.owned import NAMES, WOKEN, JobName, Jobs, LeasedJobs
@@ -83,6 +84,7 @@ class Working(ABC):
         timekeeper, receiving = common.timekeeper, common.under_way.receiving
         sender = Sender(config, clock)
         return {
+            "alert": lambda stores: Alerter(stores, timekeeper),
             "deliver": lambda stores: Deliverer(stores, clock, timekeeper, common.metrics, sender),
             "report": lambda stores: Reporter(stores, clock, self.settle),
             "retain": lambda stores: Retention(

@@ -5,7 +5,8 @@ What a reader may rely on, beside what `usage.queries` says:
 - What is counted is what `metering.usage.summarize` says of each range, to the millisecond, and how
   many events it is made of.
 - Where usage adds up, slots tell of all that lies between two of their edges. Events are asked only
-  for what is left at both ends, and only where the slot there has any. Elsewhere events tell all.
+  for what is left at both ends, and only where the slot there has any. Elsewhere, and where events
+  have to have dimensions, events tell all.
 - A *share* is what a statement of each kind answers. What they find of customers and meters that
   nobody asked about in a range is no part of an answer.
 
@@ -56,7 +57,8 @@ WHOSE = """account = {account:String}
     AND livemode = {livemode:Bool}
     AND meter IN {meters:Array(String)}
     AND customer IN {customers:Array(String)}"""
-EVENTS = Template(f"events\nWHERE {WHOSE}\n    AND ($within)")
+EVENTS = Template(f"events\nWHERE {WHOSE}\n    AND ($within)$have")
+HAVE = Template("\n    AND payload[{key$number:String}] = {member$number:String}")
 IN_EVENTS = Template("""timestamp >= fromUnixTimestamp64Milli($start, 'UTC')
         AND timestamp < fromUnixTimestamp64Milli($end, 'UTC')""")
 EVENT_INSTANT = "toUnixTimestamp64Milli(timestamp)"
@@ -114,13 +116,15 @@ class Share(NamedTuple):
     """Questions that have statements in common.
 
     `meters` are several whose usage adds up, or one whose usage does not. `asked` are numbers of
-    questions, each with the place of its range among the `ranges`.
+    questions, each with the place of its range among the `ranges`. All of them are about events
+    with the same `dimensions`.
     """
 
     ranges: list[Window]
     meters: dict[str, Meter]
     customers: dict[str, None]
     asked: list[tuple[int, int]]
+    dimensions: tuple[tuple[str, str], ...]
 
 
 class _Part(NamedTuple):
@@ -161,10 +165,10 @@ def _shares(questions: Sequence[PeriodQuery]) -> Iterator[Share]:
     for number in numbers:
         one = questions[number]
         range_ = Window(one.start, one.end)
-        if share is None or not _fits(share, one.meter, range_):
+        if share is None or not _fits(share, one, range_):
             if share is not None:
                 yield share
-            share = Share([], {}, {}, [])
+            share = Share([], {}, {}, [], one.dimensions)
         if share.ranges[-1:] != [range_]:
             share.ranges.append(range_)
         share.meters[one.meter.id] = one.meter
@@ -201,6 +205,9 @@ def _ask(scope: Scope, share: Share, read: Read) -> Iterator[_Found]:
         "versions": [(one.id, one.dimension_version) for one in meters],
         "customers": list(share.customers),
     }
+    if meters[0].slotted and share.dimensions:
+        yield from _with_dimensions(share, values, read)
+        return
     if meters[0].slotted:
         yield from _added_up(share, values, read)
         return
@@ -209,17 +216,18 @@ def _ask(scope: Scope, share: Share, read: Read) -> Iterator[_Found]:
             yield _Found(place, row)
 
 
-def _likeness(question: PeriodQuery) -> tuple[str, int, int]:
+def _likeness(question: PeriodQuery) -> tuple[str, tuple[tuple[str, str], ...], int, int]:
     apart = "" if question.meter.slotted else question.meter.id
-    return apart, question.start, question.end
+    return apart, question.dimensions, question.start, question.end
 
 
-def _fits(share: Share, meter: Meter, range_: Window) -> bool:
+def _fits(share: Share, question: PeriodQuery, range_: Window) -> bool:
     """Tell whether a question has its place in a share."""
-    added_up = meter.slotted and next(iter(share.meters.values())).slotted
+    added_up = question.meter.slotted and next(iter(share.meters.values())).slotted
     known = range_ == share.ranges[-1]
     return (
-        (added_up or meter.id in share.meters)
+        (added_up or question.meter.id in share.meters)
+        and question.dimensions == share.dimensions
         and len(share.asked) < USAGE_PERIODS_ITEMS_MAX
         and (known or len(share.ranges) < USAGE_PERIODS_PARTS_MAX)
     )
@@ -243,6 +251,17 @@ def _added_up(share: Share, values: dict[str, Any], read: Read) -> Iterator[_Fou
         values = values | {"meters": sorted(meters), "customers": sorted(customers)}
         for row in read(_of_ends(left), values):
             yield _Found(left[row.mark].place, row)
+
+
+def _with_dimensions(share: Share, values: dict[str, Any], read: Read) -> Iterator[_Found]:
+    """Add up the events that have the dimensions."""
+    parts = _marked(_Part(number, one) for number, one in enumerate(share.ranges))
+    have = ""
+    for number, (key, member) in enumerate(share.dimensions):
+        have += HAVE.substitute(number=number)
+        values |= {f"key{number}": key, f"member{number}": member}
+    for row in read(_of_ends(parts, have), values):
+        yield _Found(parts[row.mark].place, row)
 
 
 def _parts(place: int, range_: Window) -> Iterator[_Part]:
@@ -292,12 +311,13 @@ def _of_slots(parts: Mapping[int, _Part], meters: Iterable[Meter]) -> str:
     )
 
 
-def _of_ends(parts: Mapping[int, _Part]) -> str:
+def _of_ends(parts: Mapping[int, _Part], have: str = "") -> str:
+    """Write the statement that adds up events, where need be those alone that have something."""
     return STATEMENT.substitute(
         mark=_mark(parts, EVENT_INSTANT),
         counted="sum(sign)",
         used="sum(toDecimal256(value, 15) * sign)",
-        rows=EVENTS.substitute(within=_within(parts.values(), IN_EVENTS)),
+        rows=EVENTS.substitute(within=_within(parts.values(), IN_EVENTS), have=have),
         settings=OF_ENDS,
     )
 

@@ -22,7 +22,14 @@ alerts = sa.Table(
     sa.CheckConstraint("status IN ('active', 'archived', 'inactive')", name="status"),
 )
 sa.Index("ix_alerts_scope_seq", alerts.c.scope, alerts.c.seq)
-sa.Index("ix_alerts_meter_customer", alerts.c.meter, alerts.c.customer)
+_active = alerts.c.status == "active"
+sa.Index(
+    "ix_alerts_active",
+    alerts.c.meter,
+    alerts.c.customer,
+    sqlite_where=_active,
+    postgresql_where=_active,
+)
 
 # Each step that a customer has reached, once for each period of the alert.
 alert_triggers = sa.Table(

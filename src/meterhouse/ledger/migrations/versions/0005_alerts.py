@@ -48,7 +48,14 @@ def _alerts() -> None:
         sa.UniqueConstraint("revision", name="uq_alerts_revision"),
     )
     op.create_index("ix_alerts_scope_seq", "alerts", ["scope", "seq"])
-    op.create_index("ix_alerts_meter_customer", "alerts", ["meter", "customer"])
+    active = sa.text("status = 'active'")
+    op.create_index(
+        "ix_alerts_active",
+        "alerts",
+        ["meter", "customer"],
+        sqlite_where=active,
+        postgresql_where=active,
+    )
 
 
 def _alert_triggers() -> None:
