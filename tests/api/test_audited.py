@@ -70,6 +70,13 @@ ALERT = {
     GAUGE: "{meter}",
     "usage_threshold[recurrence]": "one_time",
 }
+GRANT = {
+    "amount[type]": "monetary",
+    "amount[monetary][currency]": "usd",
+    "amount[monetary][value]": "100",
+    "applicability_config[scope][price_type]": "metered",
+    "customer": "{payer}",
+}
 PRICE = {"currency": "usd", "product": "priced", "unit_amount": "4"}
 CLOCK = {"frozen_time": "1000"}
 ITEM = {"customer": "{payer}", "amount": "500", "currency": "usd"}
@@ -106,6 +113,15 @@ STEPS = [
         "meter_event_adjustment.created",
         asked={"json": CANCEL | {"cancel": {"identifier": "second"}}},
     ),
+    Step("POST /v1/billing/credit_grants", "credit_grant.created", asked={"data": GRANT}),
+    Step(
+        "POST /v1/billing/credit_grants/{id}",
+        "credit_grant.updated",
+        "grant",
+        {"data": {"metadata[a]": "b"}},
+    ),
+    Step("POST /v1/billing/credit_grants/{id}/expire", "credit_grant.expired", "grant"),
+    Step("POST /v1/billing/credit_grants/{id}/void", "credit_grant.voided", "unused"),
     Step("POST /v1/billing/alerts", "alert.created", asked={"data": ALERT}),
     Step("POST /v1/billing/alerts/{id}/deactivate", "alert.deactivated", "alert"),
     Step("POST /v1/billing/alerts/{id}/activate", "alert.activated", "alert"),
@@ -263,6 +279,7 @@ class World:
             "price": local.create("/v1/prices", data=PRICE)["id"],
             **self._subscribed(meter),
             **self._invoices(),
+            **self._grants(),
             "clock": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
             "moving": local.create("/v1/test_helpers/test_clocks", data=CLOCK)["id"],
         }
@@ -298,6 +315,12 @@ class World:
         lines = local.request("GET", f"/v1/invoices/{ids['invoice']}/lines").json()["data"]
         waiting = local.create("/v1/invoiceitems", data=ITEM | {"customer": payer})["id"]
         return ids | {"line": lines[0]["id"], "waiting": waiting}
+
+    def _grants(self) -> dict[str, str]:
+        """Return a grant that is to expire, and one that is to be taken back."""
+        data = GRANT | {"customer": self.local.customer()}
+        path = "/v1/billing/credit_grants"
+        return {name: self.local.create(path, data=data)["id"] for name in ("grant", "unused")}
 
     def take(self, step: Step) -> int:
         """Send a request and return the status of its answer."""
@@ -343,6 +366,8 @@ CHANGED = {
     "alerts",
     "api_keys",
     "audit_log",
+    "credit_grants",
+    "credit_transactions",
     "customers",
     "destinations",
     "dimension_changes",

@@ -62,6 +62,10 @@ def test_lines_stand_below_their_periods() -> None:
     ("more", "sums"),
     [
         ({}, {"Subtotal": 1_012, "Total": 1_012, "Due": 1_012}),
+        (
+            {"total": 412, "amount_due": 412},
+            {"Subtotal": 1_012, "From credits": -600, "Total": 412, "Due": 412},
+        ),
         ({"amount_due": 512}, {"Total": 1_012, "From the balance": -500, "Due": 512}),
         ({"amount_due": 1_212}, {"To the balance": 200, "Due": 1_212}),
         ({"total": -30, "amount_due": 0}, {"Total": -30, "To the balance": 30, "Due": 0}),

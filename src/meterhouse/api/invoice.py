@@ -19,11 +19,13 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
 from meterhouse.api.subscription import shown as shown_subscriptions
 from meterhouse.billing.bill import totalled
+from meterhouse.billing.credit import with_credits
 from meterhouse.billing.invoice import Invoice, Line, Segment
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Subscription
 from meterhouse.errors import OutdatedError
 from meterhouse.invoicing.bill import Stored
+from meterhouse.invoicing.credit import simulated_of
 from meterhouse.invoicing.present import present
 from meterhouse.invoicing.recount import recounted
 from meterhouse.invoicing.tell import tell
@@ -246,10 +248,11 @@ def relined(
     invoice = before.invoice
     if metadata is not None:
         invoice = msgspec.structs.replace(invoice, metadata=metadata)
+    lines = with_credits(lines, {})  # what is only expected of them is not stored
     invoice_lines.put_lines(connection, invoice.scope, invoice.id, lines)
     invoice_segments.put_segments(connection, invoice.scope, invoice.id, segments)
     stored = invoices.update_invoice(connection, totalled(invoice, lines))
-    after = Stored(stored, list(lines), list(segments))
+    after = Stored(stored, simulated_of(connection, stored, lines), list(segments))
     tell_updated(connection, call, before, after)
     return after
 

@@ -13,6 +13,7 @@ from meterhouse.api.meterhouse import (
     api_keys,
     audit_log,
     backup,
+    credit_burn_down,
     deliveries,
     destinations,
     dimensions,
@@ -37,6 +38,9 @@ from meterhouse.api.v1 import accounts as v1_accounts
 from meterhouse.api.v1 import (
     alerts,
     catalog_search,
+    credit_balance_summary,
+    credit_balance_transactions,
+    credit_grants,
     customer_lists,
     customer_search,
     customers,
@@ -136,6 +140,7 @@ _INVOICE = "/v1/invoices/{id}"
 _INVOICE_ITEM = "/v1/invoiceitems/{id}"
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 _DIMENSIONS = "/meterhouse/v1/meters/{id}/dimensions"
+_CREDIT_GRANT = "/v1/billing/credit_grants/{id}"
 _LINE = "/meterhouse/v1/invoice_lines/{id}"
 _DELIVERY = "/meterhouse/v1/deliveries/{id}"
 _DESTINATION = "/v2/core/event_destinations/{id}"
@@ -168,6 +173,30 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _ALERT + "/activate", "billing_alerts", alerts.activate),
     _route("POST", _ALERT + "/deactivate", "billing_alerts", alerts.deactivate),
     _route("POST", _ALERT + "/archive", "billing_alerts", alerts.archive),
+    _route("POST", "/v1/billing/credit_grants", "billing_credits", credit_grants.create),
+    _route("GET", "/v1/billing/credit_grants", "billing_credits", credit_grants.list_),
+    _route("GET", _CREDIT_GRANT, "billing_credits", credit_grants.retrieve),
+    _route("POST", _CREDIT_GRANT, "billing_credits", credit_grants.update),
+    _route("POST", _CREDIT_GRANT + "/expire", "billing_credits", credit_grants.expire),
+    _route("POST", _CREDIT_GRANT + "/void", "billing_credits", credit_grants.void),
+    _route(
+        "GET",
+        "/v1/billing/credit_balance_summary",
+        "billing_credits",
+        credit_balance_summary.retrieve,
+    ),
+    _route(
+        "GET",
+        "/v1/billing/credit_balance_transactions",
+        "billing_credits",
+        credit_balance_transactions.list_,
+    ),
+    _route(
+        "GET",
+        "/v1/billing/credit_balance_transactions/{id}",
+        "billing_credits",
+        credit_balance_transactions.retrieve,
+    ),
     _route("POST", "/v1/customers", "customers", customers.create),
     _route("GET", "/v1/customers", "customers", customers.list_),
     _route("GET", _CUSTOMER, "customers", customers.retrieve),
@@ -337,6 +366,9 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),
+    _route(
+        "GET", "/meterhouse/v1/credit_burn_down", "billing_credits", credit_burn_down.retrieve
+    )._replace(limit="meter_usage"),
     _route("GET", "/meterhouse/v1/late_usage", "invoices", late_usage.list_)._replace(
         limit="meter_usage"
     ),

@@ -142,8 +142,12 @@ def made(
 
 def totalled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
     """Return a draft with what its lines come to; a total below zero leaves nothing to pay."""
-    total = sum(line.amount for line in lines)
-    return msgspec.structs.replace(invoice, subtotal=total, total=total, amount_due=max(total, 0))
+    lines = list(lines)
+    subtotal = sum(line.amount for line in lines)
+    total = subtotal - sum(credit.amount for line in lines for credit in line.credits)
+    return msgspec.structs.replace(
+        invoice, subtotal=subtotal, total=total, amount_due=max(total, 0)
+    )
 
 
 def credited(segments: Iterable[Segment]) -> int:

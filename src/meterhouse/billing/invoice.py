@@ -2,7 +2,8 @@
 
 What a reader may rely on:
 
-- The total is the sum of the lines. All amounts are whole minor units of the invoice's currency.
+- The total is the sum of the lines without what credits pay of them. All amounts are whole minor
+  units of the invoice's currency.
 - Lines that come of usage belong to a *segment*: a customer's usage of one meter in one range,
   under one price. Of each segment an invoice keeps what was counted and when, so that its lines can
   be made again, and can be explained.
@@ -12,7 +13,7 @@ https://docs.stripe.com/api/invoices/object
 """
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -58,11 +59,18 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     counted_at: int | None = None
 
 
+class Credit(NamedTuple):
+    """What a credit grant pays of a line; `transaction` is None while that is only expected."""
+
+    amount: int
+    transaction: str | None
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A line of an invoice. `segment` is the place of its segment, None where usage has no part.
 
     `unit_amount` is in minor units. A line of a tier has its number, and is that of its units or of
-    its flat amount.
+    its flat amount. `credits` pay some of its `amount`, or all of it.
     """
 
     id: str
@@ -80,6 +88,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     flat: bool = False
     proration: bool = False
     segment: int | None = None
+    credits: tuple[Credit, ...] = ()
     metadata: dict[str, str] = {}
 
 

@@ -109,8 +109,11 @@ def _entry(line: Mapping[str, Any]) -> Entry:
 
 
 def _sums(invoice: Mapping[str, Any]) -> list[tuple[str, int]]:
-    total, due = invoice["total"], invoice["amount_due"]
-    sums = [("Subtotal", invoice["subtotal"]), ("Total", total)]
+    subtotal, total, due = invoice["subtotal"], invoice["total"], invoice["amount_due"]
+    sums = [("Subtotal", subtotal)]
+    if total != subtotal:
+        sums.append(("From credits", total - subtotal))
+    sums.append(("Total", total))
     if due != total:
         sums.append(("From the balance" if due < total else "To the balance", due - total))
     if invoice["status"] == "paid":

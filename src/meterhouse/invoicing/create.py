@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from meterhouse.billing.bill import totalled
+from meterhouse.billing.credit import simulated
 from meterhouse.billing.invoice import Invoice, Line, Segment
 from meterhouse.invoicing.posting import Posting
 from meterhouse.invoicing.tell import told
@@ -49,7 +50,9 @@ def create_invoice(
     posting.create_invoice(invoice, lines, segments)
     billed = {line.invoice_item for line in lines} | {one.invoice_item for one in segments}
     posting.assign((id_ for id_ in billed if id_ is not None), invoice)
-    posting.tell(told(cause, "created", invoice, lines))
+    grants = posting.grants(invoice.customer)
+    shown = simulated(grants, lines, invoice.period.end, invoice.currency)
+    posting.tell(told(cause, "created", totalled(invoice, shown), shown))
     return invoice
 
 

@@ -17,6 +17,7 @@ What a reader may rely on:
 - What a customer has to its credit, or owes from before, goes into the first invoice that is
   finalized in its currency; what is left of a credit stays with the customer. An invoice that is
   voided gives back what it took.
+- Credits pay for usage before the balance does (`invoicing.credit`).
 - Each change announces what it is, in the order of `docs/compatibility.md`.
 """
 
@@ -25,8 +26,10 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from meterhouse.billing.bill import credited, totalled
+from meterhouse.billing.credit import with_credits
 from meterhouse.billing.invoice import Invoice, Line, Segment
 from meterhouse.invoicing.create import check_amounts, showing_now
+from meterhouse.invoicing.credit import apply_credits, return_credits
 from meterhouse.invoicing.page import with_page
 from meterhouse.invoicing.posting import Posting
 from meterhouse.invoicing.tell import told
@@ -39,6 +42,7 @@ _NUMBER = "{prefix}-{sequence:04d}"
 def expect(posting: Posting, drafts: Collection[Invoice]) -> None:
     """Read at once what finalizing each of some drafts asks for."""
     posting.expect_lines([one.id for one in drafts])
+    posting.expect_grants({one.customer for one in drafts})
     numbers: set[tuple[str, str]] = set()
     for one in drafts:
         customer = posting.held(one)
@@ -59,11 +63,13 @@ def finalize(
     It is open then, or paid where nothing is to be paid.
     """
     check_amounts(lines)
+    lines = with_credits(lines, {})  # what was only expected of them
     before = invoice, posting.lines(invoice.id)
-    posting.put_lines(invoice, lines, segments)
     _credit(posting, invoice, segments)
+    posting.tell(told(cause, "updated", totalled(invoice, lines), lines, before))
+    lines = apply_credits(posting, cause, invoice, lines, now)
+    posting.put_lines(invoice, lines, segments)
     invoice = totalled(invoice, lines)
-    posting.tell(told(cause, "updated", invoice, lines, before))
     invoice = _opened(posting, cause, invoice, now)
     posting.tell(told(cause, "finalized", invoice, lines))
     if invoice.amount_due == 0:
@@ -81,12 +87,16 @@ def pay(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
 
 
 def void(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
-    """Declare an open or uncollectible invoice void, and give back what it took of the balance."""
+    """Declare an open or uncollectible invoice void, and give back what it took.
+
+    That is of the customer's balance, and of credits.
+    """
     taken = (invoice.ending_balance or 0) - invoice.starting_balance
     customer = posting.held(invoice)
     if taken and _in_its_currency(invoice, customer):
         restored = msgspec.structs.replace(customer, balance=customer.balance - taken)
         posting.update_account(restored)
+    return_credits(posting, cause, invoice, now)
     voided = msgspec.structs.replace(invoice, status="void", voided_at=now, auto_advance=False)
     return _stored(posting, cause, voided, "voided")
 

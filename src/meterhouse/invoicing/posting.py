@@ -20,10 +20,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
+from meterhouse.billing.credit import Grant, Transaction
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
 from meterhouse.billing.subscription import Subscription
 from meterhouse.ledger import (
+    credit_grants,
+    credit_transactions,
     customers,
     invoice_items,
     invoice_lines,
@@ -61,6 +65,11 @@ class Posting:
         self._put: dict[str, tuple[Invoice, Sequence[Line], Sequence[Segment]]] = {}
         self._items: list[InvoiceItem] = []
         self._assigned: list[tuple[str, str]] = []
+        self._grants: dict[str, Grant] = {}
+        self._unspent: dict[str, list[str]] = {}
+        self._granted: dict[str, Grant] = {}
+        self._regranted: dict[str, Grant] = {}
+        self._booked: list[Transaction] = []
         self._told: list[Notification] = []
 
     def hold(self, ids: Iterable[str]) -> None:
@@ -156,6 +165,54 @@ class Posting:
         """Note that an invoice has items which were pending."""
         self._assigned += [(id_, invoice.id) for id_ in item_ids]
 
+    def expect_grants(self, customers_: Iterable[str]) -> None:
+        """Read the credit grants of many customers, whose `grants` will be asked for."""
+        for customer_id, found in credit_grants.unspent(self.connection, customers_).items():
+            self._unspent[customer_id] = [one.id for one in found]
+            self._grants |= {one.id: one for one in found if one.id not in self._grants}
+
+    def hold_grants(self, ids: Iterable[str]) -> dict[str, Grant]:
+        """Return credit grants as they have become, whose customers are held."""
+        ids = list(ids)
+        missing = [id_ for id_ in ids if id_ not in self._grants]
+        if missing:
+            self._grants |= credit_grants.by_ids(self.connection, missing)
+        return {id_: self._grants[id_] for id_ in ids}
+
+    def grants(self, customer_id: str) -> list[Grant]:
+        """Return those of a customer of which something is left."""
+        if customer_id not in self._unspent:
+            self.expect_grants([customer_id])
+        return [one for id_ in self._unspent[customer_id] if (one := self._grants[id_]).balance]
+
+    def grant(self, grant_id: str) -> Grant:
+        """Return one that was asked for before, as it has become."""
+        return self._grants[grant_id]
+
+    def create_grant(self, grant: Grant) -> None:
+        """Note a new grant, of which nothing is there yet."""
+        self._grants[grant.id] = self._granted[grant.id] = grant
+
+    def update_grant(self, grant: Grant) -> None:
+        """Note what a grant has become; its balance changes with a transaction alone."""
+        noted = self._granted if grant.id in self._granted else self._regranted
+        self._grants[grant.id] = noted[grant.id] = grant
+
+    def book(self, transaction: Transaction) -> None:
+        """Note a transaction, and what it makes of its grant."""
+        before = self._grants[transaction.grant]
+        self.update_grant(replace(before, balance=before.balance + transaction.amount))
+        self._booked.append(transaction)
+
+    def applied_to(self, invoice_id: str) -> list[Transaction]:
+        """Return the transactions with which credits were applied to an invoice."""
+        noted = [
+            one
+            for one in self._booked
+            if one.invoice == invoice_id and one.kind == "credits_applied"
+        ]
+        return [*credit_transactions.applied_to(self.connection, invoice_id), *noted]
+
     def tell(self, events: Iterable[Notification]) -> None:
         """Note what is announced."""
         self._told += events
@@ -172,6 +229,9 @@ class Posting:
         invoice_items.assign(connection, self._assigned)
         self._post_lines()
         invoices.put_revised(connection, [*self._revised.values()])
+        credit_grants.create_grants(connection, self._granted.values())
+        credit_grants.update_grants(connection, self._regranted.values())
+        credit_transactions.add(connection, self._booked)
         outbox.emit_all(connection, self._told)
 
     def _post_lines(self) -> None:

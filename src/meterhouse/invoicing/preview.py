@@ -6,8 +6,8 @@ What a reader may rely on:
   long as nobody changes anything, the one at a period's end is the invoice.
 - Nothing of it is stored. It has an id of its own, and so has each of its lines, the same when it
   is looked at again; a subscription that is only imagined has none.
-- What the customer owes beside it, or has to its credit, is reckoned with, as it will be when the
-  invoice is finalized.
+- What the customer owes beside it, or has to its credit, and what credit grants pay, is reckoned
+  with, as it will be when the invoice is finalized.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from meterhouse.billing.bill import Bill, credited, made, totalled
 from meterhouse.billing.change import Recurrences
+from meterhouse.billing.credit import Grant, simulated
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
 from meterhouse.billing.period import period_at
 from meterhouse.billing.price import Price
@@ -26,16 +27,21 @@ from meterhouse.invoicing.bill import bill_of_change, recurrences_of, waiting_fo
 from meterhouse.invoicing.create import showing
 from meterhouse.invoicing.recount import names
 from meterhouse.invoicing.turn import Terms, Turn, draft_of, late_parts, turn_of
+from meterhouse.ledger import credit_grants
 from meterhouse.ledger.customers import Customer
 from meterhouse.wire.ids import derived_id
 
 
 class Preview(NamedTuple):
-    """An invoice that is not there, whose customer has a `balance`, and what it is made of."""
+    """An invoice that is not there, whose customer has a `balance`, and what it is made of.
+
+    `grants` are what credits may pay for it with.
+    """
 
     invoice: Invoice
     bill: Bill
     balance: int
+    grants: Sequence[Grant] = ()
 
 
 class Previewed(NamedTuple):
@@ -96,13 +102,15 @@ def preview_of(
         id=derived_id("upcoming_in", False, customer.id, after.id, turn.at),
         reason="upcoming",
     )
-    return Preview(showing(connection, invoice, customer), bill, customer.balance)
+    grants = credit_grants.unspent(connection, {customer.id})[customer.id]
+    return Preview(showing(connection, invoice, customer), bill, customer.balance, grants)
 
 
 def shown(preview: Preview, segments: Sequence[Segment]) -> Previewed:
     """Return a preview with its lines, once the segments of its bill are counted."""
-    invoice, bill, balance = preview
+    invoice, bill, balance, grants = preview
     lines, billed = made(bill, segments, names(invoice.id, "il_tmp"))
+    lines = simulated(grants, lines, invoice.period.end, invoice.currency)
     invoice = totalled(invoice, lines)
     balance += credited(billed)
     owed = invoice.total + balance

@@ -5,6 +5,7 @@ What a reader may rely on:
 - Whoever wants all that was acknowledged waits for it first (`Progress`), and then counts.
 - A draft that is counted anew keeps its lines' ids and what was written onto them. Nothing is
   stored: a draft follows usage by being counted whenever somebody looks at it.
+- A draft is shown as credits would pay for it now. Nothing of that is stored either.
 - A finalized invoice is shown as it was stored.
 - An invoice item that bills usage is shown as its invoice has it or, while it is pending, as one
   would have it now.
@@ -17,10 +18,11 @@ from msgspec.structs import replace
 
 from meterhouse.billing.bill import Bill, Made, Name, bill_of, item_part, made, totalled
 from meterhouse.billing.charge import billable
+from meterhouse.billing.credit import Grant, simulated
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Segment
 from meterhouse.invoicing.bill import Stored, catalog_of, of_drafts
 from meterhouse.invoicing.count import Asked, count
-from meterhouse.ledger import invoice_lines, invoice_segments, invoices
+from meterhouse.ledger import credit_grants, invoice_lines, invoice_segments, invoices
 from meterhouse.metering.model import Scope
 from meterhouse.wire.ids import derived_id
 
@@ -39,11 +41,11 @@ async def recounted(
     stores: Asked, scope: Scope, shown: Sequence[Invoice], now: int
 ) -> list[Stored]:
     """Return invoices of one scope in their order, each draft as usage makes it now."""
-    stored, bills = await stores.read(_read, shown)
+    stored, bills, grants = await stores.read(_read, shown)
     asked = [segment for bill in bills.values() for segment in bill.segments]
     counted = iter(await count(stores, scope, asked, now))
     return [
-        _anew(one, bill, [next(counted) for _ in bill.segments])
+        _anew(one, bill, [next(counted) for _ in bill.segments], grants[one.invoice.customer])
         if (bill := bills.get(one.invoice.id))
         else one
         for one in stored
@@ -88,20 +90,25 @@ def _read_items(
     return [one for one in found if one is not None], bills
 
 
-def _anew(draft: Stored, bill: Bill, counted: Sequence[Segment]) -> Stored:
+def _anew(draft: Stored, bill: Bill, counted: Sequence[Segment], grants: Sequence[Grant]) -> Stored:
     kept = {line.id: line.metadata for line in draft.lines}
     lines, segments = made(bill, counted, names(draft.invoice.id), kept)
+    lines = simulated(grants, lines, draft.invoice.period.end, draft.invoice.currency)
     return Stored(totalled(draft.invoice, lines), lines, segments)
 
 
 def _read(
     connection: sa.Connection, shown: Sequence[Invoice]
-) -> tuple[list[Stored], dict[str, Bill]]:
-    """Return what is stored of each invoice, and the bills of those that follow usage."""
+) -> tuple[list[Stored], dict[str, Bill], dict[str, list[Grant]]]:
+    """Return what is stored of each invoice, the bills of those that follow usage, and credits."""
     ids = [invoice.id for invoice in shown]
     lines = invoice_lines.lines_of(connection, ids)
     segments = invoice_segments.segments_of(connection, ids)
     stored = [Stored(one, lines[one.id], segments[one.id]) for one in shown]
     drafts = [one for one in stored if one.invoice.status == "draft" and one.segments]
     bills = of_drafts(connection, drafts)
-    return stored, {one.invoice.id: bill for one, bill in zip(drafts, bills, strict=True)}
+    return (
+        stored,
+        {one.invoice.id: bill for one, bill in zip(drafts, bills, strict=True)},
+        credit_grants.unspent(connection, {one.invoice.customer for one in drafts}),
+    )

@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from meterhouse.billing.bill import Bill
+from meterhouse.billing.credit import Grant
 from meterhouse.billing.invoice import Invoice, Segment
 from meterhouse.billing.subscription import Subscription, next_step
 from meterhouse.invoicing.bill import Stored, recurrences_of
+from meterhouse.invoicing.credit import expire
 from meterhouse.invoicing.finalize import expect
 from meterhouse.invoicing.posting import Posting, posted
 from meterhouse.invoicing.preview import Preview, next_of, shown
@@ -112,8 +114,10 @@ def take_steps(
 ) -> None:
     """Take steps whose segments are counted, of the subscriptions that are as they were."""
     with posted(connection) as posting:
-        if not _hold(posting, present, {one.subscription.customer for one in steps}):
+        owners = {one.subscription.customer for one in steps}
+        if not _hold(posting, present, owners):
             return
+        posting.expect_grants(owners)
         held = subscriptions.hold(connection, [one.subscription.id for one in steps])
         posting.know(held)
         same = [one for one in steps if _is_same(one.subscription, held)]
@@ -184,6 +188,18 @@ def tell_overdue(
                 tell_of_subscription(posting, cause, "updated", late, subscription)
             overdue = posting.update_invoice(replace(invoice, overdue_told=True))
             posting.tell(told(cause, "overdue", overdue, posting.lines(overdue.id)))
+
+
+def expire_due(connection: sa.Connection, present: Present, due: Sequence[Grant]) -> None:
+    """Let what is left of credit grants expire whose time has come, as they are by now."""
+    with posted(connection) as posting:
+        if not _hold(posting, present, {one.customer for one in due}):
+            return
+        held = posting.hold_grants({one.id for one in due})
+        for known in due:
+            grant = held[known.id]
+            if grant.due is not None and grant.due == known.due:
+                expire(posting, present.cause(grant.scope), grant, present.at(grant.due))
 
 
 def _hold(posting: Posting, present: Present, owners: Collection[str]) -> bool:

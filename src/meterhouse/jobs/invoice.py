@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import Worker, is_set_within
+from meterhouse.billing.credit import Grant
 from meterhouse.billing.invoice import Invoice
 from meterhouse.billing.subscription import Subscription
 from meterhouse.clock import Clock
@@ -33,13 +34,14 @@ from meterhouse.invoicing.recount import recounted
 from meterhouse.invoicing.step import (
     Planned,
     Present,
+    expire_due,
     finalize_due,
     plan,
     take_steps,
     tell_overdue,
 )
 from meterhouse.invoicing.turn import Terms
-from meterhouse.ledger import accounts, invoices, subscriptions, test_clocks
+from meterhouse.ledger import accounts, credit_grants, invoices, subscriptions, test_clocks
 from meterhouse.ledger.announce import Cause, announce
 from meterhouse.processing.stillness import Settle
 from meterhouse.processing.timekeeper import Timekeeper
@@ -48,7 +50,7 @@ from meterhouse.stores import Stores
 
 log = logging.getLogger("meterhouse.invoice")
 
-T = TypeVar("T", Subscription, Invoice)
+T = TypeVar("T", Subscription, Invoice, Grant)
 StepT = TypeVar("StepT")
 
 
@@ -145,7 +147,9 @@ class Invoicer(Worker):
         await self._in_parts(
             late, lambda some: self._stores.write(tell_overdue, present, self._terms, some), _of
         )
-        return bool(owed)
+        over = self._left(await read(credit_grants.due, clock, until, again))[:rows]
+        await self._in_parts(over, lambda some: self._stores.write(expire_due, present, some), _of)
+        return bool(owed or over)
 
     def _left(self, due: Sequence[T]) -> list[T]:
         return [one for one in due if one.id not in self._failed]
@@ -224,7 +228,7 @@ def _by_scope(some: Sequence[StepT], scope: Callable[[StepT], int]) -> dict[int,
     return found
 
 
-def _of(one: Subscription | Invoice) -> str:
+def _of(one: Subscription | Invoice | Grant) -> str:
     return one.id
 
 
@@ -236,6 +240,7 @@ def _next_due(connection: sa.Connection, scope: int, clock_id: str) -> int | Non
     first = [
         subscriptions.next_due(connection, clock_id),
         *(one.due for one in invoices.due(connection, clock_id, clock.target, 1)),
+        *(one.due for one in credit_grants.due(connection, clock_id, clock.target, 1)),
     ]
     return min((at for at in first if at is not None and at <= clock.target), default=None)
 

@@ -7,6 +7,8 @@
 - Every rejected event is in an error report, or waits for one.
 - The usage of every meter is what the payloads of its events say, added up anew.
 - The slots of every month hold what its events come to, where a meter has slots.
+- The balance of every credit grant is the sum of its transactions, and the lines of every invoice
+  tell of the credits that were applied to it.
 
 Processing stands still while the two stores are compared; events are acknowledged meanwhile. Any
 process may verify, where several share a ledger: it asks all of them to stand still.
@@ -25,6 +27,7 @@ from meterhouse.errors import DisturbedError, StoreError
 from meterhouse.ledger import (
     accounts,
     adjustments,
+    credit_books,
     journal,
     meters,
     rejections,
@@ -135,8 +138,26 @@ class Verification:
             if line is not None:
                 self._lines.append(line)
             self._problems += problems
+        await self._check_credits(books)
         await self._check_identifiers()
         await self._check_meters(books, counts)
+
+    async def _check_credits(self, books: Books) -> None:
+        """Add up the transactions of credit grants anew."""
+        self._step, rows = "Adding up credits", limits.VERIFY_CREDITS_ROWS
+        for one in await self._stores.read(credit_books.wrong_balances, rows):
+            self._problems.append(
+                f"{_of(books.scopes[one.scope])}: {one.told} are left of the grant {one.id}, "
+                f"but its credit transactions come to {one.total}."
+            )
+        after: str | None = ""
+        while after is not None:
+            wrong, after = await self._stores.read(credit_books.wrong_invoices, after, rows)
+            self._problems += [
+                f"{_of(books.scopes[one.scope])}: credits pay {one.told} of the invoice {one.id}, "
+                f"but {one.total} were applied to it."
+                for one in wrong
+            ]
 
     async def _check_identifiers(self) -> None:
         """Name identifiers that count twice; there are none, unless something is wrong with us."""
@@ -233,7 +254,7 @@ def check_scope(
         told, stored = rejected.get(code, 0), counts.rejected.get(code, 0)
         if stored > told or (exact and stored < told):
             problems += _differ(f"events rejected as {code}", told, "stored ones", stored)
-    where = f"{scope.account} {mode(scope.livemode)}"
+    where = _of(scope)
     if not any(outcomes.values()) and not problems:
         return None, []
     return {
@@ -246,6 +267,10 @@ def check_scope(
         "pending": pending,
         "cancelled": cancelled,
     }, [f"{where}: {problem}" for problem in problems]
+
+
+def _of(scope: Scope) -> str:
+    return f"{scope.account} {mode(scope.livemode)}"
 
 
 def _differ(what: str, told: int, other: str, found: int) -> list[str]:

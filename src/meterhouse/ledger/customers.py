@@ -13,7 +13,13 @@ import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of
 from meterhouse.ledger.paging import of_time, read_page
-from meterhouse.ledger.tables import customers, invoice_items, invoices, subscriptions
+from meterhouse.ledger.tables import (
+    credit_grants,
+    customers,
+    invoice_items,
+    invoices,
+    subscriptions,
+)
 from meterhouse.wire.page import PageParams
 from meterhouse.wire.search import fold, fold_words
 
@@ -72,7 +78,7 @@ _is_billed = sa.select(
     sa.or_(
         *(
             sa.exists().where(table.c.customer == sa.bindparam("customer"))
-            for table in (subscriptions, invoices, invoice_items)
+            for table in (subscriptions, invoices, invoice_items, credit_grants)
         )
     )
 )

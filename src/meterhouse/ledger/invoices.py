@@ -194,6 +194,13 @@ def due(
     return [_invoice(row) for row in rows.mappings()]
 
 
+def drafts_of(connection: sa.Connection, customer: str) -> list[Invoice]:
+    """Return the drafts of a customer, oldest first."""
+    query = _invoices.where(invoices.c.customer == customer, invoices.c.status == "draft")
+    rows = connection.execute(query.order_by(invoices.c.seq)).mappings()
+    return [_invoice(row) for row in rows]
+
+
 def late(connection: sa.Connection, subscription: str) -> bool:
     """Tell whether an invoice of a subscription is open still, and was told to be overdue."""
     query = _invoices.where(invoices.c.subscription == subscription, invoices.c.status == "open")

@@ -74,7 +74,6 @@ _INVOICE: Mapping[str, Any] = {
     "shipping_details": None,
     "statement_descriptor": None,
     "total_discount_amounts": [],
-    "total_pretax_credit_amounts": [],
 }
 _OF_BASIL: Mapping[str, Any] = {
     "amount_overpaid": 0,
@@ -146,6 +145,7 @@ def render_invoice(
             "voided_at": seconds_or_none(one.voided_at),
         },
         "test_clock": one.test_clock,
+        "total_pretax_credit_amounts": [credit for line in lines for credit in _credits(line)],
         "webhooks_delivered_at": seconds(one.created),
     }
     shape = _invoice_of_basil(one) if version.date >= BASIL else _invoice_before_basil(one)
@@ -174,7 +174,7 @@ def render_line(
         "livemode": livemode,
         "metadata": line.metadata,
         "period": _period(line.period),
-        "pretax_credit_amounts": [],
+        "pretax_credit_amounts": _credits(line),
         "quantity": int(line.quantity),
         "subscription": line.subscription,
     }
@@ -237,6 +237,18 @@ def render_invoice_item(
         "quantity_decimal": print_decimal(one.quantity),
     }
     return _shown_at(version, document)
+
+
+def _credits(line: Line) -> list[dict[str, Any]]:
+    """Tell what credits pay of a line; a draft is shown before there is a transaction of it."""
+    return [
+        {
+            "amount": credit.amount,
+            "credit_balance_transaction": credit.transaction,
+            "type": "credit_balance_transaction",
+        }
+        for credit in line.credits
+    ]
 
 
 def _amounts(one: Invoice) -> dict[str, Any]:

@@ -23,6 +23,7 @@ PERMISSION_RESOURCES: dict[str, str] = {
     "account": "The account that the key belongs to, and those connected to it.",
     "audit_log": "Who changed what.",
     "billing_alerts": "Alerts on usage.",
+    "billing_credits": "Credit grants, and what is left of them.",
     "billing_meter_event_adjustments": "Cancelling meter events.",
     "billing_meter_event_summaries": "Usage of a customer on a meter.",
     "billing_meter_usage": "Usage of customers on all meters, by dimensions and tenants.",

@@ -7,6 +7,8 @@ from meterhouse.wire.envelope import cannot_expand, expand_too_deep
 
 # What a restricted key must be permitted to read to see more than the id of it.
 _RESOURCES = {
+    "credit_balance_transaction": "billing_credits",
+    "credit_grant": "billing_credits",
     "customer": "customers",
     "default_price": "prices",
     "invoice": "invoices",

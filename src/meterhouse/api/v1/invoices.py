@@ -22,6 +22,7 @@ from meterhouse.billing.subscription import CollectionMethod
 from meterhouse.errors import OutdatedError
 from meterhouse.invoicing.bill import Stored, catalog_of
 from meterhouse.invoicing.create import create_invoice
+from meterhouse.invoicing.credit import simulated_of
 from meterhouse.invoicing.posting import posted
 from meterhouse.invoicing.recount import made_now
 from meterhouse.invoicing.tell import tell
@@ -213,7 +214,7 @@ def _create(
     with posted(connection) as posting:
         invoice = create_invoice(posting, call.cause, draft, made.lines, made.segments)
     call.note(connection, "invoice.created", invoice.id)
-    rows = [Stored(invoice, made.lines, made.segments)]
+    rows = [Stored(invoice, simulated_of(connection, invoice, made.lines), made.segments)]
     return ok(common.shown(connection, call, rows, params.expand)[0])
 
 

@@ -48,6 +48,7 @@ from meterhouse.ledger.tables.catalog import (
     products,
     rebuilt_months,
 )
+from meterhouse.ledger.tables.credit import credit_grants, credit_transactions
 from meterhouse.ledger.tables.customer import customers, erasures, terms_of_customer
 from meterhouse.ledger.tables.installation import (
     known_settings,
@@ -86,6 +87,8 @@ __all__ = [
     "attempts",
     "audit_log",
     "blocks",
+    "credit_grants",
+    "credit_transactions",
     "customers",
     "dashboard_sessions",
     "deliveries",
