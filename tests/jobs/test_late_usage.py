@@ -12,7 +12,8 @@ from meterhouse.invoicing.count import count
 from meterhouse.invoicing.preview import Previewed, next_of, shown
 from meterhouse.ledger import accounts, customers
 from tests.api.local import DAY, kept_store, local_server
-from tests.jobs.test_invoice import FEBRUARY, HOUR, JANUARY, MARCH, World, second
+from tests.jobs.test_invoice import FEBRUARY, HOUR, JANUARY, MARCH, second
+from tests.jobs.world import World
 
 APRIL = second("2027-04-30T10:00")
 LATE = "/meterhouse/v1/late_usage"

@@ -16,6 +16,7 @@ from meterhouse.api.invoice_item import blank_item, check_item, tells_cost, told
 from meterhouse.api.preview import DetailsParams, InvoiceItemParams, ItemParams, PreviewParams
 from meterhouse.api.price import AmountParams, default_price_of, read_currency
 from meterhouse.api.subscribed import Told, recurrences
+from meterhouse.api.subscription import check_not_held_up
 from meterhouse.api.subscription_change import (
     SubscriptionCancel,
     SubscriptionResume,
@@ -155,6 +156,7 @@ def _turned(
         if getattr(details, name) is not None:
             raise param_errors.exclusive_params("subscription", f"{_DETAILS}[{name}]")
     if overdue(one, now):
+        check_not_held_up(connection, one)
         raise errors.under_way(one.id)
     if details.cancel_now:
         return canceled(call, SubscriptionCancel(invoice_now=True), connection, one, now)

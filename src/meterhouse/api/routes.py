@@ -19,6 +19,7 @@ from meterhouse.api.meterhouse import (
     dimensions,
     embed_tokens,
     erasures,
+    holdups,
     invoice_lines,
     late_usage,
     rejections,
@@ -369,6 +370,7 @@ ROUTES: tuple[Route, ...] = (
     _route(
         "GET", "/meterhouse/v1/credit_burn_down", "billing_credits", credit_burn_down.retrieve
     )._replace(limit="meter_usage"),
+    _route("GET", "/meterhouse/v1/holdups", "invoices", holdups.list_),
     _route("GET", "/meterhouse/v1/late_usage", "invoices", late_usage.list_)._replace(
         limit="meter_usage"
     ),

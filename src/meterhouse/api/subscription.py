@@ -17,6 +17,7 @@ from meterhouse.invoicing.present import present, shown_at
 from meterhouse.invoicing.turn import Terms, Turn, take
 from meterhouse.ledger import (
     customers,
+    holdups,
     invoice_lines,
     invoices,
     prices,
@@ -82,11 +83,17 @@ def now_of(connection: sa.Connection, call: Call, test_clock: str | None, *, loc
 
 
 def to_change(
-    connection: sa.Connection, call: Call, subscription_id: str, *, lock: bool
+    connection: sa.Connection,
+    call: Call,
+    subscription_id: str,
+    *,
+    lock: bool,
+    ends: bool = False,
 ) -> tuple[Subscription, int]:
     """Return a subscription and its present; with `lock`, for nobody else to change.
 
-    Raises `OutdatedError` while something is to happen to it that was due before.
+    Raises `OutdatedError` while something is to happen to it that was due before. One of which that
+    is held up is refused, unless it `ends` with nothing billed.
     """
     scope = call.scope.id
     found = subscriptions.find_subscription(connection, scope, subscription_id)
@@ -98,9 +105,17 @@ def to_change(
         found = subscriptions.find_subscription(connection, scope, subscription_id, lock=True)
         if found is None:
             raise envelope.no_such("subscription", subscription_id)
-    if overdue(found, now):
+    if overdue(found, now) and not (ends and holdups.find(connection, found.id)):
+        check_not_held_up(connection, found)
         raise OutdatedError(f"What is due of '{found.id}' is not done yet.")
     return found, now
+
+
+def check_not_held_up(connection: sa.Connection, one: Subscription) -> None:
+    """Refuse a subscription of which something is due that cannot be billed."""
+    held = holdups.find(connection, one.id)
+    if held is not None:
+        raise subscription_errors.held_up(one.id, held.message)
 
 
 def shown(

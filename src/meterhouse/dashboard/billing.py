@@ -20,8 +20,12 @@ _UNDER_WAY = frozenset({"active", "past_due", "trialing"})
 
 
 class Bills(NamedTuple):
-    """What a page shows of a customer's subscriptions and invoices; some of the newest."""
+    """What a page shows of a customer's subscriptions and invoices; some of the newest.
 
+    `held_up` is what is due of them and cannot be billed.
+    """
+
+    held_up: list[dict[str, Any]]
     subscriptions: list[dict[str, Any]]
     invoices: list[dict[str, Any]]
     products: dict[str, str]
@@ -32,11 +36,14 @@ class Bills(NamedTuple):
 async def of_customer(visit: Visit, customer: str) -> Bills:
     """Return the subscriptions and the invoices of a customer."""
     asked = [("customer", customer), ("limit", _SHOWN)]
-    subscriptions, invoices = await asyncio.gather(
-        visit.items(_SUBSCRIPTIONS, [*asked, ("status", "all")]), visit.get(_INVOICES, asked)
+    held_up, subscriptions, invoices = await asyncio.gather(
+        visit.items("/meterhouse/v1/holdups", asked),
+        visit.items(_SUBSCRIPTIONS, [*asked, ("status", "all")]),
+        visit.get(_INVOICES, asked),
     )
     sold = [item["price"] for one in subscriptions for item in one["items"]["data"]]
     return Bills(
+        held_up,
         subscriptions,
         invoices["data"],
         await product_names(visit, (price["product"] for price in sold)),

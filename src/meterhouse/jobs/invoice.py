@@ -9,8 +9,8 @@ What a reader may rely on:
   and all that was due until then is done. What happens to its customers happens at the instant at
   which it was due; to others it happens when it is done.
 - Clocks go on in turn, a batch of steps each, so none waits for the way of another to end.
-- A step that fails is logged and tried again later. Nobody else waits for it but whoever lives by
-  the same test clock.
+- What is due of an object and fails holds up nobody else: it is noted with why (`ledger.holdups`),
+  and tried again after a pause. A test clock on whose way it is stands still there, and has failed.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from meterhouse.billing.credit import Grant
 from meterhouse.billing.invoice import Invoice
 from meterhouse.billing.subscription import Subscription
 from meterhouse.clock import Clock
-from meterhouse.errors import OvertakenError, StoreError
+from meterhouse.errors import OvertakenError, Refusal, StoreError
 from meterhouse.invoicing.count import count
 from meterhouse.invoicing.recount import recounted
 from meterhouse.invoicing.step import (
@@ -41,12 +41,22 @@ from meterhouse.invoicing.step import (
     tell_overdue,
 )
 from meterhouse.invoicing.turn import Terms
-from meterhouse.ledger import accounts, credit_grants, invoices, subscriptions, test_clocks
+from meterhouse.ledger import (
+    accounts,
+    credit_grants,
+    holdups,
+    invoices,
+    subscriptions,
+    test_clocks,
+)
 from meterhouse.ledger.announce import Cause, announce
+from meterhouse.ledger.test_clocks import TestClock
 from meterhouse.processing.stillness import Settle
 from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.render.test_clock import render_test_clock
 from meterhouse.stores import Stores
+
+_UNFORESEEN = "An error that nobody has foreseen; the log of the server tells it."
 
 log = logging.getLogger("meterhouse.invoice")
 
@@ -97,7 +107,9 @@ class Invoicer(Worker):
         So a clock that has a long way to go holds up neither others nor the machine's.
         """
         moved = False
-        for scope, clock_id in await self._stores.read(test_clocks.advancing):
+        clocks = await self._stores.read(test_clocks.advancing)
+        self._begun &= {clock_id for _, clock_id in clocks}
+        for scope, clock_id in clocks:
             if clock_id not in self._failed:
                 moved |= await self._advance(scope, clock_id)
         present = await self._present(None)
@@ -118,7 +130,14 @@ class Invoicer(Worker):
             return True
         if await self._play(await self._present(clock_id), due):
             return True
-        log.warning("the test clock %s is held up and goes on later", clock_id)
+        now = self._clock.now()
+        held = await self._stores.write(_stop, scope, clock_id, due, now)
+        if held:
+            self._begun.discard(clock_id)
+            self._failed.difference_update(held)  # when it goes on, they are tried at once
+            log.error("the test clock %s has failed: what was due could not be done", clock_id)
+            return True
+        log.info("the test clock %s waits, and goes on later", clock_id)
         self._failed.add(clock_id)
         return False
 
@@ -211,14 +230,34 @@ class Invoicer(Worker):
             await work(some)
         except StoreError:
             raise  # it is nobody's fault here
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - it is told where it is held up
             if len(some) > 1:
                 middle = len(some) // 2
                 for half in (some[:middle], some[middle:]):
                     await self._try(half, work, name)
                 return
-            self._failed.add(name(some[0]))
-            log.exception("what is due of %s failed and will be tried again", name(some[0]))
+            await self._hold_up(name(some[0]), error)
+
+    async def _hold_up(self, object_id: str, error: Exception) -> None:
+        """Note that what is due of an object has failed, and say why."""
+        self._failed.add(object_id)
+        refused = error if isinstance(error, Refusal) else None
+        code, why = (refused.code, refused.message) if refused else (None, _UNFORESEEN)
+        now = self._timekeeper.now()
+        held = await self._stores.write(holdups.hold_up, object_id, code, why, now)
+        if held is None:
+            return
+        again = "when its test clock is advanced again"
+        if held.again_at is not None:
+            again = f"in {(held.again_at - now) // 1000} seconds"
+        log.error(
+            "what is due of %s failed %d times and is tried again %s: %s",
+            object_id,
+            held.attempts,
+            again,
+            why,
+            exc_info=None if refused else error,
+        )
 
 
 def _by_scope(some: Sequence[StepT], scope: Callable[[StepT], int]) -> dict[int, list[StepT]]:
@@ -245,17 +284,34 @@ def _next_due(connection: sa.Connection, scope: int, clock_id: str) -> int | Non
     return min((at for at in first if at is not None and at <= clock.target), default=None)
 
 
+def _stop(connection: sa.Connection, scope_id: int, clock_id: str, at: int, now: int) -> list[str]:
+    """Let a clock stand where something is held up; return the ids of that."""
+    clock = test_clocks.find_test_clock(connection, scope_id, clock_id, lock=True)
+    held = holdups.of_test_clock(connection, clock_id)
+    if clock is None or clock.target is None or not held:
+        return []
+    frozen = max(at, clock.frozen_time)
+    stopped = msgspec.structs.replace(clock, frozen_time=frozen, target=None, failed=True)
+    _stand(connection, stopped, "internal_failure", now)
+    return held
+
+
 def _arrive(connection: sa.Connection, scope_id: int, clock_id: str, now: int) -> None:
     """Let a clock stand where it was sent."""
     clock = test_clocks.find_test_clock(connection, scope_id, clock_id, lock=True)
     if clock is None or clock.target is None:
         return
     arrived = msgspec.structs.replace(clock, frozen_time=clock.target, target=None)
-    test_clocks.update_test_clock(connection, arrived)
+    _stand(connection, arrived, "ready", now)
+
+
+def _stand(connection: sa.Connection, clock: TestClock, event: str, now: int) -> None:
+    """Store a clock that stands by now, and announce it."""
+    test_clocks.update_test_clock(connection, clock)
     announce(
         connection,
-        Cause(accounts.scopes_by_id(connection)[scope_id], now),
-        "test_helpers.test_clock.ready",
+        Cause(accounts.scopes_by_id(connection)[clock.scope], now),
+        f"test_helpers.test_clock.{event}",
         f"/v1/test_helpers/test_clocks/{clock.id}",
-        render_test_clock(arrived),
+        render_test_clock(clock),
     )

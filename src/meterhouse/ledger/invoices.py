@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from meterhouse.billing.invoice import Invoice, InvoiceStatus
 from meterhouse.billing.subscription import CollectionMethod
 from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.holdups import not_waiting
 from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import customers, invoices
 from meterhouse.wire.page import PageParams
@@ -185,10 +186,12 @@ def due(
 ) -> list[Invoice]:
     """Return invoices to which something happens of itself by `until`, the earliest first.
 
-    They live by `test_clock`, or by the machine's where it is None.
+    They live by `test_clock`, or by the machine's where it is None. What is held up is left out.
     """
     query = _invoices.where(
-        invoices.c.test_clock.is_not_distinct_from(test_clock), invoices.c.due <= until
+        invoices.c.test_clock.is_not_distinct_from(test_clock),
+        invoices.c.due <= until,
+        not_waiting(invoices, until),
     )
     rows = connection.execute(query.order_by(invoices.c.due, invoices.c.seq).limit(rows_max))
     return [_invoice(row) for row in rows.mappings()]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import Item, Subscription
 from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.holdups import not_waiting
 from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import subscription_items as items
 from meterhouse.ledger.tables import subscriptions
@@ -158,8 +159,9 @@ def due(
 ) -> list[Subscription]:
     """Return up to `rows` subscriptions to which something happens until then, earliest first.
 
-    They are those that live by a test clock, or, where that is None, by the machine's. Nothing is
-    locked: by the time that one is changed, its `revision` may be another.
+    They are those that live by a test clock, or, where that is None, by the machine's. What is held
+    up is left out. Nothing is locked: by the time that one is changed, its `revision` may be
+    another.
     """
     query = (
         _subscriptions.where(
@@ -167,6 +169,7 @@ def due(
             if test_clock is None
             else subscriptions.c.test_clock == test_clock,
             subscriptions.c.due <= until,
+            not_waiting(subscriptions, until),
         )
         .order_by(subscriptions.c.due, subscriptions.c.seq)
         .limit(rows)

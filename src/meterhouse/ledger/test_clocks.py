@@ -23,7 +23,10 @@ from meterhouse.wire.page import PageParams
 
 
 class TestClock(msgspec.Struct, frozen=True, kw_only=True):
-    """A clock. `created` is an instant of the machine's time; `target` is None while it stands."""
+    """A clock. `created` is an instant of the machine's time; `target` is None while it stands.
+
+    One that has `failed` stands where something could not be done that was due on its way.
+    """
 
     __test__ = False  # it is none, whatever its name says
 
@@ -32,6 +35,7 @@ class TestClock(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     frozen_time: int
     target: int | None = None
+    failed: bool = False
     created: int
 
 

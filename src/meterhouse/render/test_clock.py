@@ -21,6 +21,12 @@ def render_test_clock(one: TestClock) -> dict[str, Any]:
         "frozen_time": seconds(one.frozen_time),
         "livemode": False,
         "name": one.name,
-        "status": "ready" if one.target is None else "advancing",
+        "status": _status(one),
         "status_details": details,
     }
+
+
+def _status(one: TestClock) -> str:
+    if one.failed:
+        return "internal_failure"
+    return "ready" if one.target is None else "advancing"

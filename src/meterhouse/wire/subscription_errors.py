@@ -234,6 +234,15 @@ def metered_by_events() -> Refusal:
     )
 
 
+def held_up(subscription: str, why: str) -> Refusal:
+    """Refuse to change what cannot be billed for what is due of it."""
+    return Refusal(
+        f"What is due of '{quote(subscription)}' cannot be billed: {quote(why)} Until it is, the "
+        "subscription can only be canceled, without `invoice_now`.",
+        code="subscription_held_up",
+    )
+
+
 def under_way(object_id: str) -> Refusal:
     """Turn a change away because the subscription is being billed; it may be sent again."""
     return Refusal(

@@ -23,6 +23,7 @@ def test_the_books_of_an_account(local: LocalServer) -> None:
         "complete_until": f"{NOW}.000",
         "created": NOW,
         "duplicate": 1,
+        "held_up": 0,
         "livemode": False,
         "pending": 0,
         "rejected": 3,

@@ -185,7 +185,6 @@ def test_what_lives_by_a_clock_is_not_changed_while_it_is_on_its_way(local: Loca
         ("DELETE", f"/v1/customers/{customer}", None),
         ("POST", "/v1/customers", {"test_clock": clock}),
         ("POST", f"{CLOCKS}/{clock}/advance", target),
-        ("DELETE", f"{CLOCKS}/{clock}", None),
     ):
         answer = local.request(method, path, data=data)
         assert error_of(answer, 429)["message"] == (

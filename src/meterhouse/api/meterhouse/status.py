@@ -7,7 +7,7 @@ from collections import Counter
 
 from meterhouse import zones
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.ledger import tallies
+from meterhouse.ledger import holdups, tallies
 from meterhouse.render.instant import decimal_seconds, seconds
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.params import RequestParams
@@ -31,6 +31,7 @@ async def retrieve(call: Call) -> Answer:
             "complete_until": decimal_seconds(complete_until),
             "created": seconds(call.now),
             "duplicate": books["duplicate"],
+            "held_up": await call.read(holdups.count, call.scope.id),
             "livemode": call.scope.livemode,
             "pending": acknowledged - judged,
             "rejected": books["rejected"],

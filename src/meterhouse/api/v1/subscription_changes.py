@@ -46,7 +46,9 @@ async def update(call: Call) -> Answer:
 async def cancel(call: Call) -> Answer:
     """End a subscription now."""
     params = call.params(SubscriptionCancel)
-    return await _turned(call, params, "subscription.canceled", partial(canceled, call, params))
+    work = partial(canceled, call, params)
+    ends = not params.invoice_now
+    return await _turned(call, params, "subscription.canceled", work, ends=ends)
 
 
 async def pause(call: Call) -> Answer:
@@ -67,12 +69,17 @@ async def migrate(call: Call) -> Answer:
     return await _turned(call, params, "subscription.migrated", partial(migrated, params))
 
 
-async def _turned(call: Call, params: RequestParams, action: str, work: Work) -> Answer:
-    """Take the turn that `work` makes of the subscription in the path and its present."""
+async def _turned(
+    call: Call, params: RequestParams, action: str, work: Work, *, ends: bool = False
+) -> Answer:
+    """Take the turn that `work` makes of the subscription in the path and its present.
+
+    `ends` tells that it ends with nothing billed, whatever is due of it.
+    """
     check_expand(params.expand, EXPANDABLE)
 
     def decide(connection: sa.Connection, *, lock: bool) -> Turn:
-        one, now = to_change(connection, call, call.ids[0], lock=lock)
+        one, now = to_change(connection, call, call.ids[0], lock=lock, ends=ends)
         return work(connection, one, now)
 
     def show(connection: sa.Connection, one: Subscription) -> Answer:

@@ -15,7 +15,7 @@ from meterhouse.api.v1 import customers
 from meterhouse.billing.period import beginning
 from meterhouse.billing.price import Recurrence
 from meterhouse.ledger import customers as ledger_customers
-from meterhouse.ledger import prices, test_clocks
+from meterhouse.ledger import holdups, prices, test_clocks
 from meterhouse.ledger.announce import announce
 from meterhouse.ledger.test_clocks import TestClock
 from meterhouse.render.test_clock import render_test_clock
@@ -81,13 +81,16 @@ async def advance(call: Call) -> Answer:
 
     def work(connection: sa.Connection) -> Answer:
         clock = _find(connection, call)
+        if clock.target is not None:
+            raise test_clock_errors.underway(clock.id)
         target = params.frozen_time * 1000
         if target <= clock.frozen_time:
             raise test_clock_errors.not_later(clock.frozen_time // 1000)
         if call.services.config.limits == "stripe":
             _check_not_far(connection, clock, target)
-        moving = msgspec.structs.replace(clock, target=target)
+        moving = msgspec.structs.replace(clock, target=target, failed=False)
         test_clocks.update_test_clock(connection, moving)
+        holdups.forget(connection, clock.id)
         _announce(connection, call, "advancing", moving)
         return _noted(connection, call, "advanced", moving)
 
@@ -97,11 +100,12 @@ async def advance(call: Call) -> Answer:
 
 
 async def delete(call: Call) -> Answer:
-    """Delete a clock, and with it its customers, whose subscriptions are cancelled."""
+    """Delete a clock, also on its way, and with it its customers with their subscriptions."""
     _params(call, RequestParams)
 
     def work(connection: sa.Connection) -> Answer:
-        clock = _find(connection, call)
+        clock = msgspec.structs.replace(_find(connection, call), target=None)
+        test_clocks.update_test_clock(connection, clock)
         for customer in ledger_customers.of_test_clock(connection, clock.id):
             customers.remove(connection, call, customer)
         test_clocks.delete_test_clock(connection, clock)
@@ -133,12 +137,10 @@ def _params(call: Call, cls: type[ParamsT]) -> ParamsT:
 
 
 def _find(connection: sa.Connection, call: Call) -> TestClock:
-    """Return the clock of the path, which stands, for nobody else to move until we commit."""
+    """Return the clock of the path, for nobody else to move until we commit."""
     clock = test_clocks.find_test_clock(connection, call.scope.id, call.ids[0], lock=True)
     if clock is None:
         raise test_clock_errors.no_such_test_clock(call.ids[0])
-    if clock.target is not None:
-        raise test_clock_errors.underway(clock.id)
     return clock
 
 

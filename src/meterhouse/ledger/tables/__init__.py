@@ -32,6 +32,7 @@ from meterhouse.ledger.tables.access import (
 from meterhouse.ledger.tables.alert import alert_triggers, alerts, touches
 from meterhouse.ledger.tables.base import metadata
 from meterhouse.ledger.tables.billing import (
+    holdups,
     invoice_items,
     invoice_lines,
     invoice_segments,
@@ -97,6 +98,7 @@ __all__ = [
     "dimension_combinations",
     "erasures",
     "event_id_key",
+    "holdups",
     "idempotency_records",
     "invoice_items",
     "invoice_lines",

@@ -14,6 +14,7 @@ test_clocks = sa.Table(
     sa.Column("name", sa.Text),
     sa.Column("frozen_time", Whole64, nullable=False),
     sa.Column("target", Whole64),  # where it goes to; null while it stands
+    sa.Column("failed", sa.Boolean(create_constraint=True, name="failed"), nullable=False),
     sa.Column("created", Whole64, nullable=False),
 )
 sa.Index("ix_test_clocks_scope_seq", test_clocks.c.scope, test_clocks.c.seq)
@@ -156,3 +157,21 @@ invoice_items = sa.Table(
 sa.Index("ix_invoice_items_scope_seq", invoice_items.c.scope, invoice_items.c.seq)
 sa.Index("ix_invoice_items_customer_invoice", invoice_items.c.customer, invoice_items.c.invoice)
 sa.Index("ix_invoice_items_invoice", invoice_items.c.invoice)
+
+# What time cannot bring about of a subscription, an invoice or a credit grant, and why
+# (`ledger.holdups`).
+holdups = sa.Table(
+    "holdups",
+    metadata,
+    sa.Column("object", sa.Text, primary_key=True),
+    sa.Column("due", Whole64, nullable=False),  # that of the object: what is due later is no part
+    sa.Column("scope", sa.Integer, sa.ForeignKey("scopes.id"), nullable=False),
+    sa.Column("customer", sa.Text, nullable=False),
+    sa.Column("test_clock", sa.Text),
+    sa.Column("code", sa.Text),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("since", Whole64, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("again_at", Whole64),  # null: when its test clock is advanced again
+)
+sa.Index("ix_holdups_scope_since", holdups.c.scope, holdups.c.since)

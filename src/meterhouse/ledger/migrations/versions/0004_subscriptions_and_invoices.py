@@ -19,6 +19,7 @@ def upgrade() -> None:
     _invoice_items()
     _invoice_lines()
     _invoice_segments()
+    _holdups()
 
 
 def _customers() -> None:
@@ -41,6 +42,11 @@ def _test_clocks() -> None:
         sa.Column("name", sa.Text),
         sa.Column("frozen_time", Whole64, nullable=False),
         sa.Column("target", Whole64),
+        sa.Column(
+            "failed",
+            sa.Boolean(create_constraint=True, name="ck_test_clocks_failed"),
+            nullable=False,
+        ),
         sa.Column("created", Whole64, nullable=False),
         sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_test_clocks_scope"),
         sa.PrimaryKeyConstraint("seq", name="pk_test_clocks"),
@@ -226,3 +232,22 @@ def _invoice_segments() -> None:
     op.create_index(
         "ix_invoice_segments_scope_usage_end", "invoice_segments", ["scope", "usage_end"]
     )
+
+
+def _holdups() -> None:
+    op.create_table(
+        "holdups",
+        sa.Column("object", sa.Text, nullable=False),
+        sa.Column("due", Whole64, nullable=False),
+        sa.Column("scope", sa.Integer, nullable=False),
+        sa.Column("customer", sa.Text, nullable=False),
+        sa.Column("test_clock", sa.Text),
+        sa.Column("code", sa.Text),
+        sa.Column("message", sa.Text, nullable=False),
+        sa.Column("since", Whole64, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("again_at", Whole64),
+        sa.ForeignKeyConstraint(["scope"], ["scopes.id"], name="fk_holdups_scope"),
+        sa.PrimaryKeyConstraint("object", name="pk_holdups"),
+    )
+    op.create_index("ix_holdups_scope_since", "holdups", ["scope", "since"])
