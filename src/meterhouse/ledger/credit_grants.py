@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from meterhouse.billing.credit import Grant
 from meterhouse.ledger import memo
 from meterhouse.ledger.dialect import any_of
+from meterhouse.ledger.holdups import not_waiting
 from meterhouse.ledger.paging import read_page
 from meterhouse.ledger.tables import credit_grants as grants
 from meterhouse.wire.page import PageParams
@@ -51,6 +52,7 @@ _due = (
     _grants.where(
         grants.c.test_clock.is_not_distinct_from(sa.bindparam("test_clock")),
         grants.c.due <= sa.bindparam("until"),
+        not_waiting(grants, sa.bindparam("until")),
     )
     .order_by(grants.c.due, grants.c.seq)
     .limit(sa.bindparam("rows"))
@@ -121,7 +123,7 @@ def due(
 ) -> list[Grant]:
     """Return grants of which something is left that expires by `until`, the earliest first.
 
-    They live by `test_clock`, or by the machine's where it is None.
+    They live by `test_clock`, or by the machine's where it is None. What is held up is left out.
     """
     values = {"test_clock": test_clock, "until": until, "rows": rows_max}
     return [_grant(row) for row in connection.execute(_due, values).mappings()]

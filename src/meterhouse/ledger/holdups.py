@@ -65,8 +65,11 @@ def hold_up(
     attempts = 1 if before is None else before.attempts + 1
     wait = min(limits.INVOICE_RETRY_SECONDS * 2**attempts, limits.INVOICE_RETRY_SECONDS_MAX)
     held = Holdup(
-        object_id,
-        *row,
+        object=object_id,
+        due=row.due,
+        scope=row.scope,
+        customer=row.customer,
+        test_clock=row.test_clock,
         code=code,
         message=message,
         since=now if before is None else before.since,
@@ -114,7 +117,7 @@ def forget(connection: sa.Connection, clock_id: str) -> None:
     connection.execute(sa.delete(holdups).where(holdups.c.test_clock == clock_id))
 
 
-def not_waiting(table: sa.Table, until: int) -> sa.ColumnElement[bool]:
+def not_waiting(table: sa.Table, until: int | sa.BindParameter[int]) -> sa.ColumnElement[bool]:
     """Return the condition that what is due of a row of `table` may be tried at an instant."""
     return ~sa.exists().where(
         holdups.c.object == table.c.id,
