@@ -15,8 +15,11 @@ ARRIVED_SECONDS_MAX = 60
 STEPS, FINALIZE, OVERDUE = "step.take_steps", "step.finalize_due", "step.tell_overdue"
 ARRIVE = "invoice._arrive"
 MOMENTS = ("within", "after")
-# In the order of a way: a month is announced, renewed, finalized, and not paid in time.
-KILLS = [(call, moment) for call in (STEPS, STEPS, FINALIZE, OVERDUE, ARRIVE) for moment in MOMENTS]
+EXPIRE = "step.expire_due"
+# In the order of a way: credit expires, a month is announced, renewed, finalized, and not paid in
+# time.
+WAY = (EXPIRE, STEPS, STEPS, FINALIZE, OVERDUE, ARRIVE)
+KILLS = [(call, moment) for call in WAY for moment in MOMENTS]
 SHOWN = ("total", "period_start", "period_end", "created", "status_transitions")
 
 
@@ -67,6 +70,16 @@ async def subscribed(client: Client) -> Customer:
     ):
         form = {"customer": customer, "items[0][price]": price["id"], **collection}
         assert (await client.post("/v1/subscriptions", form)).status == 200
+    for value, more in (("130", {}), ("1000", {"expires_at": str(START + 3_600)})):
+        form = {
+            "customer": customer,
+            "amount[type]": "monetary",
+            "amount[monetary][currency]": "usd",
+            "amount[monetary][value]": value,
+            "applicability_config[scope][price_type]": "metered",
+            **more,
+        }
+        assert (await client.post("/v1/billing/credit_grants", form)).status == 200
     event = {
         "event_name": "tokens",
         "payload[stripe_customer_id]": customer,
@@ -96,7 +109,7 @@ async def told(client: Client, one: Customer) -> Told:
         page = (await client.get("/v1/events", limit=100, **after)).document
         for event in page["data"]:
             about = event["data"]["object"]
-            if about.get("customer", about.get("id")) not in one:
+            if about.get("customer", about.get("test_clock", about.get("id"))) not in one:
                 continue
             made.types[event["type"]] += 1
             if event["type"] == "invoice.finalized":
@@ -131,7 +144,8 @@ def test_kills_at_every_step(tmp_path: Path) -> None:
             await arrived(client, other)
             found, expected = await told(client, one), await told(client, other)
             assert found == expected
-            assert [one["total"] for one in expected.invoices] == [*[0] * 6, 100, 100]
+            assert [one["total"] for one in expected.invoices] == [*[0] * 6, 70, 0]
+            assert expected.types["billing.credit_balance_transaction.created"] == 5
             assert expected.types["test_helpers.test_clock.ready"] == 1
             client.close()
         code, said = await server.verify()

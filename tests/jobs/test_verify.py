@@ -7,9 +7,16 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
+from meterhouse.invoicing import credit
+from meterhouse.invoicing.create import create_invoice
+from meterhouse.invoicing.finalize import finalize
+from meterhouse.invoicing.posting import posted
 from meterhouse.jobs.verify import Verification
 from meterhouse.ledger import tables
+from meterhouse.ledger.announce import Cause
 from meterhouse.usage.store import UsageStore
+from tests.billing.test_credit import a_grant
+from tests.invoicing import samples
 from tests.metering.samples import DAY
 from tests.pipeline import DAYS, Pipeline
 from tests.processing.test_process import accept, cancel
@@ -235,6 +242,31 @@ def test_a_wrong_tally_is_found(filled: Pipeline) -> None:
     acknowledged = tables.tallies.c.outcome == "acknowledged"
     change(filled, sa.update(tables.tallies).where(acknowledged).values(events=5))
     assert problems(filled) == ["test: 5 acknowledged events, but 4 outcomes."]
+
+
+def test_wrong_books_of_credits_are_found(pipeline: Pipeline) -> None:
+    """Given a balance that is not what its transactions come to, and lines that tell otherwise."""
+    ledger, scope = pipeline.stores._ledger, pipeline.scope
+    samples.stock(ledger, scope.id, "cus_2")
+    grant = a_grant("g", scope=scope.id, customer="cus_2", balance=0)
+    draft = samples.an_invoice(scope.id, "cus_2", id="in_1")
+    lines = [samples.a_line(1_000, segment=0)]
+    with ledger.write() as connection, posted(connection) as posting:
+        cause = Cause(scope, samples.NOW)
+        credit.grant(posting, cause, grant, samples.NOW)
+        create_invoice(posting, cause, draft, lines, [])
+        finalize(posting, cause, draft, lines, [], samples.NOW)
+    assert problems(pipeline) == []
+    lines_ = tables.invoice_lines
+    details = sa.select(lines_.c.details).scalar_subquery()
+    with ledger.read() as connection:
+        told = connection.execute(sa.select(details)).scalar_one()
+    change(pipeline, sa.update(lines_).values(details=told | {"credits": [[599, "cbtxn_1"]]}))
+    change(pipeline, sa.update(tables.credit_grants).values(balance=7))
+    assert problems(pipeline) == [
+        "test: 7 are left of the grant g, but its credit transactions come to 0.",
+        "test: credits pay 599 of the invoice in_1, but 600 were applied to it.",
+    ]
 
 
 def test_a_lost_journal_row_is_found(pipeline: Pipeline) -> None:

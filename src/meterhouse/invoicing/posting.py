@@ -191,6 +191,8 @@ class Posting:
 
     def create_grant(self, grant: Grant) -> None:
         """Note a new grant, of which nothing is there yet."""
+        self.grants(grant.customer)
+        self._unspent[grant.customer].append(grant.id)
         self._grants[grant.id] = self._granted[grant.id] = grant
 
     def update_grant(self, grant: Grant) -> None:
