@@ -1,18 +1,17 @@
 """Credits: what requests about grants, their transactions and balances have in common."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.call import Call
-from meterhouse.api.invoice import expand_customer
+from meterhouse.api.invoice import expand_members
 from meterhouse.billing.credit import Grant
-from meterhouse.ledger import credit_grants, customers, prices, test_clocks
+from meterhouse.ledger import credit_grants, customers, prices
 from meterhouse.ledger.customers import Customer
 from meterhouse.render.credit import render_grant
-from meterhouse.render.test_clock import render_test_clock
 from meterhouse.wire import credit_errors, envelope
 from meterhouse.wire.param_errors import exclusive_params, missing_param
 from meterhouse.wire.params import Items, Params, Unsupported
@@ -83,26 +82,9 @@ def expand(
     connection: sa.Connection, call: Call, document: Document, wanted: Collection[str]
 ) -> None:
     """Show objects in the places of their ids, as far as the document has them."""
-    for name in wanted:
-        if document.get(name) is not None:
-            _EXPANDERS[name](connection, call, document)
-
-
-def _expand_clock(connection: sa.Connection, call: Call, document: Document) -> None:
-    clock = test_clocks.find_test_clock(connection, call.scope.id, document["test_clock"])
-    if clock is not None:
-        document["test_clock"] = render_test_clock(clock)
-
-
-def _expand_grant(connection: sa.Connection, call: Call, document: Document) -> None:
-    grant = credit_grants.find_grant(connection, call.scope.id, document["credit_grant"])
-    if grant is not None:
-        shown = render_grant(grant, livemode=call.scope.livemode, version=call.version)
-        document["credit_grant"] = shown
-
-
-_EXPANDERS: dict[str, Callable[[sa.Connection, Call, Document], None]] = {
-    "credit_grant": _expand_grant,
-    "customer": expand_customer,
-    "test_clock": _expand_clock,
-}
+    expand_members(connection, call, [document], wanted)
+    if "credit_grant" in wanted and document.get("credit_grant") is not None:
+        grant = credit_grants.find_grant(connection, call.scope.id, document["credit_grant"])
+        if grant is not None:
+            shown = render_grant(grant, livemode=call.scope.livemode, version=call.version)
+            document["credit_grant"] = shown

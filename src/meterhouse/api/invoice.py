@@ -7,7 +7,7 @@ What a reader may rely on:
   lines that were counted for it: where it has changed in the meantime, they are counted again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,9 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.catalog import shown_prices
 from meterhouse.api.once import once
+from meterhouse.api.subscription import clocks_shown, customers_shown, invoices_shown
 from meterhouse.api.subscription import shown as shown_subscriptions
 from meterhouse.billing.bill import totalled
 from meterhouse.billing.credit import with_credits
@@ -36,12 +38,9 @@ from meterhouse.ledger import (
     invoices,
     prices,
     subscriptions,
-    test_clocks,
 )
 from meterhouse.ledger.customers import Customer
-from meterhouse.render.customer import render_customer
 from meterhouse.render.invoice import render_invoice
-from meterhouse.render.test_clock import render_test_clock
 from meterhouse.wire import envelope, invoice_errors
 from meterhouse.wire.expand import expanded
 from meterhouse.wire.page import list_object
@@ -79,6 +78,7 @@ EXPANDABLE = frozenset(
 )
 EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in EXPANDABLE)
 _PARENT = "parent.subscription_details.subscription"
+PRICE = "pricing.price_details.price"  # of a line, and of an invoice item
 
 # What becomes of an invoice in a transaction, at the instant of its time: how it is to be shown.
 Change = Callable[[sa.Connection, Stored, int], Stored]
@@ -161,6 +161,7 @@ def shown(
 ) -> list[dict[str, Any]]:
     """Return invoices as the request's version shows them, with what it wants expanded."""
     paths = {path.removeprefix("data.") if listed else path for path in expand}
+    wanted = expanded(paths)
     livemode = call.scope.livemode
     named = {line.price for row in rows for line in row.lines if line.price is not None}
     known = prices_shown(connection, call, named)
@@ -170,9 +171,55 @@ def shown(
         document = render_invoice(
             invoice, row.lines, livemode=livemode, version=call.version, prices=known
         )
-        _expand(connection, call, invoice, document, paths)
+        _fill(call, document, wanted)
         documents.append(document)
+    expand_all(connection, call, documents, paths)
     return documents
+
+
+async def shown_now(
+    call: Call, ids: Collection[str], expand: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Return invoices as they are shown, by their ids, each draft as usage makes it now."""
+    found = await current(call, await call.read(_found, call, ids))
+    documents = await call.read(shown, call, found, expand)
+    return {document["id"]: document for document in documents}
+
+
+def expand_all(
+    connection: sa.Connection,
+    call: Call,
+    documents: Sequence[dict[str, Any]],
+    paths: Collection[str],
+) -> None:
+    """Show what there is of invoices in the places of its ids, as far as `paths` lead to it."""
+    expand_members(connection, call, documents, expanded(paths))
+    if any(f"{path}.".startswith(f"{_PARENT}.") for path in paths):
+        parents = [document["parent"] for document in documents if document.get("parent")]
+        details = [one for parent in parents if (one := parent["subscription_details"])]
+        expand_members(connection, call, details, {"subscription"})
+
+
+def expand_members(
+    connection: sa.Connection,
+    call: Call,
+    documents: Sequence[dict[str, Any]],
+    wanted: Collection[str],
+    drafts: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
+    """Show what members name in the places of their ids, where it is wanted.
+
+    Invoices are shown as they are stored, unless they are among `drafts`.
+    """
+    for name, read in _MEMBERS.items():
+        ids = {document[name] for document in documents if document.get(name)}
+        if name in wanted and ids:
+            found = read(connection, call, ids)
+            if name == "invoice":
+                found |= drafts or {}
+            for document in documents:
+                if document.get(name) in found:
+                    document[name] = found[document[name]]
 
 
 def prices_shown(connection: sa.Connection, call: Call, named: set[str]) -> dict[str, Price]:
@@ -264,45 +311,54 @@ def tell_updated(connection: sa.Connection, call: Call, before: Stored, after: S
     call.note(connection, "invoice.updated", after.invoice.id)
 
 
-def expand_customer(connection: sa.Connection, call: Call, document: dict[str, Any]) -> None:
-    """Show the customer in the place of its id."""
-    customer = customers.find_customer(connection, call.scope.id, document["customer"])
-    if customer is not None:
-        document["customer"] = render_customer(customer, livemode=call.scope.livemode)
-
-
-def _expand(
-    connection: sa.Connection,
-    call: Call,
-    invoice: Invoice,
-    document: dict[str, Any],
-    paths: Collection[str],
-) -> None:
-    """Show objects in the places of their ids, as far as there are any."""
-    wanted = expanded(paths)
-    if "customer" in wanted:
-        expand_customer(connection, call, document)
-    if "test_clock" in wanted and invoice.test_clock is not None:
-        clock = test_clocks.find_test_clock(connection, call.scope.id, invoice.test_clock)
-        document["test_clock"] = clock and render_test_clock(clock)
+def _fill(call: Call, document: dict[str, Any], wanted: Collection[str]) -> None:
+    """Show the members that an invoice only has where they are expanded."""
     if call.version.date < BASIL:
-        if "subscription" in wanted:
-            document["subscription"] = _subscription(connection, call, invoice)
         return
     if "payments" in wanted:
         document["payments"] = list_object("/v1/invoice_payments", [], has_more=False)
     if "confirmation_secret" in wanted:
         document["confirmation_secret"] = None
-    if document["parent"] and any(f"{path}.".startswith(f"{_PARENT}.") for path in paths):
-        details = document["parent"]["subscription_details"]
-        details["subscription"] = _subscription(connection, call, invoice)
 
 
-def _subscription(connection: sa.Connection, call: Call, invoice: Invoice) -> dict[str, Any] | None:
-    if invoice.subscription is None:
-        return None
-    found = subscriptions.find_subscription(connection, call.scope.id, invoice.subscription)
-    return shown_subscriptions(connection, call, [found], ())[0] if found else None
+def _found(connection: sa.Connection, call: Call, ids: Collection[str]) -> list[Invoice]:
+    found = [invoices.find_invoice(connection, call.scope.id, id_) for id_ in ids]
+    return [one for one in found if one]
+
+
+def _subscriptions(
+    connection: sa.Connection, call: Call, ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    found = subscriptions.by_ids(connection, call.scope.id, ids)
+    documents = shown_subscriptions(connection, call, [*found.values()], ())
+    return {document["id"]: document for document in documents}
+
+
+# What shows the objects that members name, by their ids.
+_MEMBERS: Mapping[str, Callable[..., dict[str, dict[str, Any]]]] = {
+    "customer": customers_shown,
+    "invoice": invoices_shown,
+    "subscription": _subscriptions,
+    "test_clock": clocks_shown,
+}
+
+
+def expand_prices(
+    connection: sa.Connection,
+    call: Call,
+    documents: Iterable[dict[str, Any]],
+    paths: Iterable[str],
+) -> None:
+    """Show prices in the places of the ids that lines or items have, where a path leads there."""
+    if not any(path == PRICE or path.startswith(f"{PRICE}.") for path in paths):
+        return
+    priced = [document["pricing"] for document in documents if document.get("pricing")]
+    details = [one["price_details"] for one in priced if one["price_details"]]
+    named = {one["price"] for one in details}
+    known = [*prices.by_ids(connection, call.scope.id, named).values()]
+    found = {one["id"]: one for one in shown_prices(connection, call, known, frozenset())}
+    for one in details:
+        one["price"] = found.get(one["price"], one["price"])
 
 
 async def _counted(call: Call, *, settled: bool) -> Stored | None:

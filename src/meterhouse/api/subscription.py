@@ -3,7 +3,7 @@
 https://docs.stripe.com/api/subscriptions
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -133,10 +133,13 @@ def shown(
     in_price = _below(paths, _IN_PRICE) | _below(paths, "plan.")
     known = prices_of(connection, call, rows)
     sold = _products(connection, call, known, in_price)
-    members = _members(connection, call, rows, paths)
+    members: dict[str, Mapping[str, Any]] = {}
+    for name, read in _MEMBERS.items():
+        if name in expanded(paths):
+            members[name] = read(connection, call, _named(rows, name))
     if "latest_invoice" in expanded(paths):
         ids = _named(rows, "latest_invoice")
-        members["latest_invoice"] = latest or _invoices(connection, call, ids)
+        members["latest_invoice"] = latest or invoices_shown(connection, call, ids)
     return [
         render_subscription(
             row,
@@ -241,35 +244,31 @@ def _products(
     return {id_: render_product(one, livemode=livemode) for id_, one in sold.items()}
 
 
-def _members(
-    connection: sa.Connection, call: Call, rows: Sequence[Subscription], paths: Iterable[str]
-) -> dict[str, Mapping[str, Any]]:
-    """Return the objects to show in place of their ids, for each member of a subscription."""
-    scope, livemode, expand = call.scope.id, call.scope.livemode, expanded(paths)
-    members: dict[str, Mapping[str, Any]] = {}
-    if "customer" in expand:
-        found = [
-            customers.find_customer(connection, scope, id_) for id_ in _named(rows, "customer")
-        ]
-        members["customer"] = {
-            one.id: render_customer(one, livemode=livemode) for one in found if one
-        }
-    if "test_clock" in expand:
-        clocks = [
-            test_clocks.find_test_clock(connection, scope, id_)
-            for id_ in _named(rows, "test_clock")
-        ]
-        members["test_clock"] = {one.id: render_test_clock(one) for one in clocks if one}
-    return members
+def customers_shown(
+    connection: sa.Connection, call: Call, ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Return customers as they are shown, by their ids."""
+    found = [customers.find_customer(connection, call.scope.id, id_) for id_ in ids]
+    livemode = call.scope.livemode
+    return {one.id: render_customer(one, livemode=livemode) for one in found if one}
+
+
+def clocks_shown(
+    connection: sa.Connection, call: Call, ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Return test clocks as they are shown, by their ids."""
+    found = [test_clocks.find_test_clock(connection, call.scope.id, id_) for id_ in ids]
+    return {one.id: render_test_clock(one) for one in found if one}
 
 
 def _named(rows: Iterable[Subscription], member: str) -> set[str]:
     return {value for row in rows if (value := getattr(row, member)) is not None}
 
 
-def _invoices(
+def invoices_shown(
     connection: sa.Connection, call: Call, ids: Collection[str]
 ) -> dict[str, dict[str, Any]]:
+    """Return invoices as they are shown and stored, by their ids."""
     lines = invoice_lines.lines_of(connection, ids)
     named = {line.price for some in lines.values() for line in some if line.price}
     known = prices.by_ids(connection, call.scope.id, named)
@@ -281,3 +280,10 @@ def _invoices(
         for one in found
         if one
     }
+
+
+# What shows the objects that members of a subscription name, by their ids.
+_MEMBERS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
+    "customer": customers_shown,
+    "test_clock": clocks_shown,
+}

@@ -6,7 +6,7 @@ forgotten: nothing of metering depends on it, and it may be somebody's secret.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.once import once
-from meterhouse.api.subscription import end_all, shown_of_customer
+from meterhouse.api.subscription import clocks_shown, end_all, shown_of_customer
 from meterhouse.invoicing.present import present
 from meterhouse.ledger import customers, erasures, idempotency, test_clocks
 from meterhouse.ledger.announce import announce
@@ -315,12 +315,12 @@ def listed(
 
 
 def shown(
-    connection: sa.Connection, call: Call, rows: Iterable[Customer], expand: Iterable[str]
+    connection: sa.Connection, call: Call, rows: Sequence[Customer], expand: Iterable[str]
 ) -> list[dict[str, Any]]:
     """Return customers as they are shown, with what the paths of `expand` name."""
     paths = [path.removeprefix("data.") for path in expand]
     members = expanded(paths)
-    return [
+    documents = [
         render_customer(
             row,
             livemode=call.scope.livemode,
@@ -333,6 +333,13 @@ def shown(
         )
         for row in rows
     ]
+    if "test_clock" in members:
+        named = {row.test_clock for row in rows if row.test_clock is not None}
+        clocks = clocks_shown(connection, call, named)
+        for document in documents:
+            if document.get("test_clock") in clocks:
+                document["test_clock"] = clocks[document["test_clock"]]
+    return documents
 
 
 def _to_change(connection: sa.Connection, call: Call, customer_id: str) -> Customer:

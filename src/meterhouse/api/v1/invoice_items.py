@@ -4,7 +4,7 @@ An item that bills usage, where a price changed in mid-period, follows that usag
 looks at it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,7 +40,7 @@ from meterhouse.wire.page import PageParams, list_object
 from meterhouse.wire.params import RequestParams, TimeRange, Unsupported
 
 _EXPANDABLE = frozenset(
-    {"customer", "discounts", "invoice", "subscription", "tax_rates", "test_clock"}
+    {"customer", "discounts", "invoice", common.PRICE, "subscription", "tax_rates", "test_clock"}
 )
 _EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
 
@@ -101,8 +101,8 @@ async def retrieve(call: Call) -> Answer:
     item = await call.read(invoice_items.find_item, call.scope.id, call.ids[0])
     if item is None:
         raise invoice_errors.no_such_item(call.ids[0])
-    (counted,) = await _counted(call, [item])
-    return await call.read(_shown, call, counted, params)
+    counted = await _counted(call, [item])
+    return ok((await _shown_now(call, counted, params.expand))[0])
 
 
 async def update(call: Call) -> Answer:
@@ -161,9 +161,19 @@ async def list_(call: Call) -> Answer:
     if page is None:
         raise envelope.no_such("invoiceitem", params.cursor, params.cursor_param)
     rows, has_more = page
-    wish = expanded(params.expand, listed=True)
-    documents = await call.read(_documents, call, await _counted(call, rows), wish)
+    documents = await _shown_now(call, await _counted(call, rows), params.expand)
     return ok(list_object(call.path, documents, has_more))
+
+
+async def _shown_now(
+    call: Call, rows: list[InvoiceItem], expand: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return items as they are shown, and their invoices as usage makes them now."""
+    drafts = None
+    if "invoice" in expanded(path.removeprefix("data.") for path in expand):
+        named = {row.invoice for row in rows if row.invoice is not None}
+        drafts = await common.shown_now(call, named, ())
+    return await call.read(_documents, call, rows, expand, drafts)
 
 
 async def _counted(call: Call, rows: Sequence[InvoiceItem]) -> list[InvoiceItem]:
@@ -251,19 +261,24 @@ def _announce(connection: sa.Connection, call: Call, what: str, item: InvoiceIte
 def _shown(
     connection: sa.Connection, call: Call, item: InvoiceItem, params: RequestParams
 ) -> Answer:
-    return ok(_documents(connection, call, [item], expanded(params.expand))[0])
+    return ok(_documents(connection, call, [item], params.expand)[0])
 
 
 def _documents(
-    connection: sa.Connection, call: Call, rows: list[InvoiceItem], wish: frozenset[str]
+    connection: sa.Connection,
+    call: Call,
+    rows: list[InvoiceItem],
+    expand: Sequence[str],
+    drafts: Mapping[str, dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
+    """Return items as they are shown, and their invoices as they are stored or in `drafts`."""
     named = {row.price for row in rows if row.price is not None}
     known = prices.by_ids(connection, call.scope.id, named)
     documents = [
         render_invoice_item(row, livemode=call.scope.livemode, version=call.version, prices=known)
         for row in rows
     ]
-    if "customer" in wish:
-        for document in documents:
-            common.expand_customer(connection, call, document)
+    paths = [path.removeprefix("data.") for path in expand]
+    common.expand_members(connection, call, documents, expanded(paths), drafts)
+    common.expand_prices(connection, call, documents, paths)
     return documents

@@ -4,8 +4,8 @@ https://docs.stripe.com/api/invoice-line-item. A line that is added is an invoic
 subscription owes stays as it is counted, but for what is written onto it.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -20,13 +20,13 @@ from meterhouse.invoicing.bill import Stored
 from meterhouse.ledger import invoice_items
 from meterhouse.render.invoice import render_line
 from meterhouse.wire import envelope, invoice_errors
-from meterhouse.wire.expand import check_expand
+from meterhouse.wire.expand import check_expand, expanded
 from meterhouse.wire.ids import new_id
 from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.page import PageParams, list_object
 from meterhouse.wire.params import Items, Metadata, Params, RequestParams
 
-_EXPANDABLE = frozenset({"discounts", "subscription"})
+_EXPANDABLE = frozenset({"discounts", common.PRICE, "subscription"})
 _EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
 
 
@@ -78,9 +78,8 @@ async def list_(call: Call) -> Answer:
     lines, has_more = _page(found.lines, params)
 
     def work(connection: sa.Connection) -> Answer:
-        return ok(
-            list_object(call.path, _documents(connection, call, found.invoice, lines), has_more)
-        )
+        shown = _documents(connection, call, found.invoice, lines, params.expand)
+        return ok(list_object(call.path, shown, has_more))
 
     return await call.read(work)
 
@@ -159,7 +158,8 @@ async def update_one(call: Call) -> Answer:
         place = _place(lines, call.ids[1], "line_item_id")
         lines[place] = _changed(connection, call, lines[place], params)
         after = common.relined(connection, call, before, lines, before.segments)
-        return ok(_documents(connection, call, after.invoice, [lines[place]])[0])
+        changed = [lines[place]]
+        return ok(_documents(connection, call, after.invoice, changed, params.expand)[0])
 
     return await common.locked(call, work)
 
@@ -256,10 +256,18 @@ def _page(lines: Sequence[Line], params: PageParams) -> tuple[list[Line], bool]:
 
 
 def _documents(
-    connection: sa.Connection, call: Call, invoice: Invoice, lines: Sequence[Line]
-) -> list[dict[str, object]]:
+    connection: sa.Connection,
+    call: Call,
+    invoice: Invoice,
+    lines: Sequence[Line],
+    expand: Iterable[str],
+) -> list[dict[str, Any]]:
     known = common.prices_shown(connection, call, {line.price for line in lines if line.price})
-    return [
+    documents = [
         render_line(line, invoice, livemode=call.scope.livemode, version=call.version, prices=known)
         for line in lines
     ]
+    paths = [path.removeprefix("data.") for path in expand]
+    common.expand_members(connection, call, documents, expanded(paths))
+    common.expand_prices(connection, call, documents, paths)
+    return documents

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.imagined import preview
-from meterhouse.api.invoice import EXPANDABLE, expand_customer
+from meterhouse.api.invoice import EXPANDABLE, expand_all
 from meterhouse.api.preview import (
     DetailsParams,
     PreviewParams,
@@ -30,7 +30,7 @@ from meterhouse.ledger.customers import Customer
 from meterhouse.metering.usage import PeriodQuery
 from meterhouse.render.preview import render_preview, render_preview_lines
 from meterhouse.wire import envelope, invoice_errors, preview_errors
-from meterhouse.wire.expand import check_expand, expanded
+from meterhouse.wire.expand import check_expand
 from meterhouse.wire.page import cut_page, list_object
 from meterhouse.wire.version import BASIL
 
@@ -90,8 +90,8 @@ async def _answer(call: Call, params: PreviewParams, *, named: bool) -> Answer:
         prices=prices,
         named=named,
     )
-    if "customer" in expanded(params.expand):
-        await call.read(expand_customer, call, document)
+    if params.expand:
+        await call.read(expand_all, call, [document], params.expand)
     return _told(settled, ok(document))
 
 
