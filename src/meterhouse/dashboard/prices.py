@@ -1,6 +1,7 @@
 """Prices: the list, one of them with what any usage would come to, and changes of them."""
 
 import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -137,14 +138,23 @@ def _form(visit: Visit) -> list[tuple[str, str]]:
         given["recurring[interval]"] = said("interval") or "month"
     if said("meter"):
         given |= {"recurring[usage_type]": "metered", "recurring[meter]": said("meter")}
-    if said("model") in {"graduated", "volume"}:
-        given |= {"billing_scheme": "tiered", "tiers_mode": said("model"), **_tiers(said("tiers"))}
-    else:
-        given["unit_amount_decimal"] = said("unit_amount")
-    if said("model") == "package":
-        given["transform_quantity[divide_by]"] = said("package")
+    fields = {name: said(name) for name in AMOUNT_FIELDS}
+    return [(name, text) for name, text in (given | amounts(fields)).items() if text]
+
+
+AMOUNT_FIELDS = ("model", "unit_amount", "package", "tiers")
+
+
+def amounts(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters that tell what a price comes to, from the `AMOUNT_FIELDS` of a form."""
+    model = fields["model"]
+    if model in {"graduated", "volume"}:
+        return {"billing_scheme": "tiered", "tiers_mode": model, **_tiers(fields["tiers"])}
+    given = {"unit_amount_decimal": fields["unit_amount"]}
+    if model == "package":
+        given["transform_quantity[divide_by]"] = fields["package"]
         given["transform_quantity[round]"] = "up"
-    return [(name, text) for name, text in given.items() if text]
+    return given
 
 
 def _product(visit: Visit) -> dict[str, str]:

@@ -44,6 +44,7 @@ from meterhouse.dashboard import (
     hosted,
     invoice_lines,
     invoices,
+    late,
     meters,
     overview,
     own_sessions,
@@ -52,6 +53,7 @@ from meterhouse.dashboard import (
     revenue,
     signin,
     usage,
+    what_if,
 )
 from meterhouse.dashboard.address import Address
 from meterhouse.dashboard.attempts import Attempts
@@ -129,7 +131,9 @@ ROWS: tuple[Row, ...] = (
     Row("GET", "/billing/invoices/{id}/pdf", invoices.pdf),
     Row("GET", "/billing/invoices/{id}/lines/{line}", invoice_lines.show),
     Row("POST", "/billing/invoices/{id}/{change}", invoices.change),
+    Row("GET", "/billing/late", late.show),
     Row("GET", "/billing/revenue", revenue.show),
+    Row("GET", "/billing/what-if", what_if.show),
     Row("GET", "/billing/clocks", clocks.list_),
     Row("POST", "/billing/clocks", clocks.create),
     Row("GET", "/billing/clocks/{id}", clocks.show),
@@ -184,6 +188,7 @@ class Dashboard:
         self.address = Address(config.trusted_proxies, config.base_path)
         self.templates = environment(self.address)
         self.printer = Printer(config.invoice_fonts)
+        self.late_usage = config.late_usage
         self._signing = signing
         self._attempts = Attempts(clock)
         self._sign_in = signin.SignIn(
@@ -312,6 +317,7 @@ class Dashboard:
             self.clock,
             self.templates,
             self.address,
+            self.late_usage,
             form,
         )
 

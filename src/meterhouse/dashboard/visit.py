@@ -57,7 +57,10 @@ def environment(address: Address) -> Environment:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request, who makes it, and the account and mode that it is about."""
+    """A request, who makes it, and the account and mode that it is about.
+
+    `late_usage` is the setting of this name.
+    """
 
     request: Request
     session: Session
@@ -71,6 +74,7 @@ class Visit:
     clock: Clock
     templates: Environment
     address: Address
+    late_usage: str
     form: FormData
 
     @property
