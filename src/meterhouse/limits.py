@@ -136,7 +136,8 @@ INVOICE_RETRY_SECONDS = 10  # after one that failed; what is due of an object wa
 INVOICE_RETRY_SECONDS_MAX = 3_600  # each time, up to this
 TEST_CLOCK_NAME_CHARS_MAX = 300
 TEST_CLOCK_DAYS = 30  # after which Stripe deletes one
-TEST_CLOCK_CUSTOMERS_ITEMS_MAX = 3  # these two in the limits profile `stripe`
+TEST_CLOCK_CUSTOMERS_ITEMS_MAX = 3  # these three in the limits profile `stripe`
+TEST_CLOCK_SUBSCRIPTIONS_ITEMS_MAX = 3  # of each of its customers
 TEST_CLOCK_INTERVALS_ITEMS_MAX = 2  # of its shortest subscription, that it goes at once
 
 PRODUCT_ID_CHARS_MAX = 255

@@ -28,6 +28,7 @@ DEMANDED: dict[str, Any] = {
     "activity.code": ("", "", "no_meter"),
     "activity.outcome": ("accepted", "duplicate", "rejected"),
     "adjustments.status": "complete",
+    "alerts.status": ("active", "archived", "inactive"),
     "api_keys.kind": "secret",
     "audit_log.actor_type": "user",
     "deliveries.next_attempt_at": (None, 7, None),

@@ -26,8 +26,9 @@ from meterhouse.billing.period import Period, beginning, period_at
 from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import BillingMode, Item, Subscription
 from meterhouse.invoicing.turn import Turn
+from meterhouse.ledger import subscriptions
 from meterhouse.metering.window import MILLISECONDS
-from meterhouse.wire import param_errors, subscription_errors
+from meterhouse.wire import param_errors, subscription_errors, test_clock_errors
 from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.params import Between, Items, Params, Timestamp
 from meterhouse.wire.version import MAJORS
@@ -135,6 +136,15 @@ def begun(
         invoice="subscription_create",
         draft=collection == "send_invoice",
     )
+
+
+def check_few_on_clock(connection: sa.Connection, call: Call, new: Subscription) -> None:
+    """Refuse a subscription more than Stripe lets a customer of a test clock have."""
+    most = limits.TEST_CLOCK_SUBSCRIPTIONS_ITEMS_MAX
+    if call.services.config.limits != "stripe" or new.test_clock is None:
+        return
+    if len(subscriptions.of_customer(connection, new.scope, new.customer)) >= most:
+        raise test_clock_errors.too_many_subscriptions(most)
 
 
 def default_mode(call: Call) -> BillingMode:

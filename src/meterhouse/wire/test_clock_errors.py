@@ -52,6 +52,13 @@ def too_many_customers(most: int) -> Refusal:
     return Refusal(f"A test clock can have at most {most} customers.", param="test_clock")
 
 
+def too_many_subscriptions(most: int) -> Refusal:
+    """Refuse a subscription more than a customer of a clock may have."""
+    return Refusal(
+        f"A customer with a test clock can have at most {most} subscriptions.", param="customer"
+    )
+
+
 def customer_has_clock(customer: str) -> Refusal:
     """Refuse a customer that lives by another clock."""
     return Refusal(

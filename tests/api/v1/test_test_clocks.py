@@ -174,6 +174,35 @@ def test_the_limits_profile_bounds_customers_and_how_far_a_clock_goes(
     limited.create(path, data={"frozen_time": NOW + 2 * YEAR})
 
 
+def test_the_limits_profile_bounds_subscriptions_of_a_customer_with_a_clock(
+    limited: LocalServer,
+) -> None:
+    """Given three, then one has to be over before there is another; without a clock never."""
+    product = limited.create("/v1/products", data={"name": "Seats"})["id"]
+    price = limited.create(
+        "/v1/prices",
+        data={
+            "product": product,
+            "currency": "usd",
+            "unit_amount": 100,
+            "recurring[interval]": "month",
+        },
+    )["id"]
+    clock = limited.create(CLOCKS, data={"frozen_time": NOW})["id"]
+    clocked = limited.create("/v1/customers", data={"test_clock": clock})["id"]
+    other = limited.create("/v1/customers")["id"]
+    path = "/v1/subscriptions"
+    wanted = {"customer": clocked, "items[0][price]": price}
+    first, *_ = (limited.create(path, data=wanted)["id"] for _ in range(3))
+    error = error_of(limited.request("POST", path, data=wanted), 400)
+    assert error["param"] == "customer"
+    assert error["message"] == "A customer with a test clock can have at most 3 subscriptions."
+    limited.request("DELETE", f"{path}/{first}").raise_for_status()
+    limited.create(path, data=wanted)
+    for _ in range(4):
+        limited.create(path, data=wanted | {"customer": other})
+
+
 def test_what_lives_by_a_clock_is_not_changed_while_it_is_on_its_way(local: LocalServer) -> None:
     clock = local.create(CLOCKS, data={"frozen_time": NOW})["id"]
     customer = local.create("/v1/customers", data={"test_clock": clock})["id"]

@@ -4,7 +4,6 @@ What is to be paid at once, such as the first period of what is licensed, is inv
 request.
 """
 
-from functools import partial
 from typing import Literal
 
 import sqlalchemy as sa
@@ -13,9 +12,10 @@ from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.subscribed import Told
 from meterhouse.api.subscription import EXPANDABLE, EXPANDABLE_IN_LIST, GOING, shown
 from meterhouse.api.subscription_now import shown_now
-from meterhouse.api.subscription_start import SubscriptionCreate, begun, check
+from meterhouse.api.subscription_start import SubscriptionCreate, begun, check, check_few_on_clock
 from meterhouse.api.turns import turned
 from meterhouse.billing.subscription import Subscription
+from meterhouse.invoicing.turn import Turn
 from meterhouse.ledger import subscriptions, test_clocks
 from meterhouse.ledger.subscriptions import Filter
 from meterhouse.wire import envelope, subscription_errors, test_clock_errors
@@ -63,7 +63,18 @@ async def create(call: Call) -> Answer:
     def show(connection: sa.Connection, one: Subscription) -> Answer:
         return ok(shown(connection, call, [one], params.expand)[0])
 
-    decide = partial(begun, call=call, params=params, told=told, subscription_id=subscription_id)
+    def decide(connection: sa.Connection, *, lock: bool) -> Turn:
+        turn = begun(
+            connection,
+            lock=lock,
+            call=call,
+            params=params,
+            told=told,
+            subscription_id=subscription_id,
+        )
+        check_few_on_clock(connection, call, turn.change.subscription)
+        return turn
+
     return await turned(call, decide, show, "subscription.created", subscription_id)
 
 
