@@ -241,7 +241,7 @@ def canceled(
     if before.status == "canceled":
         raise envelope.no_such("subscription", call.ids[0])
     if params.prorate and before.status != "trialing" and any(map(is_licensed, before.items)):
-        raise param_errors.not_supported("prorate")
+        raise subscription_errors.needs_no_credit()
     details = cancellation_of(before.details, params.cancellation_details, reason=REQUESTED)
     one = replace(before, details=details)
     made = change.canceled(one, now, billed=params.invoice_now, until=_until(now))

@@ -186,8 +186,17 @@ def needs_a_boundary(param: str) -> Refusal:
     """Refuse an end in the midst of a period of licensed items, which would be charged in part."""
     return Refusal(
         "This server does not support prorations of licensed items: they can only end where one of "
-        "their periods does.",
+        "their periods does, or, with `proration_behavior=none`, within the present one.",
         param=param,
+    )
+
+
+def needs_no_credit() -> Refusal:
+    """Refuse to credit the rest of a licensed item's period as it is canceled."""
+    return Refusal(
+        "This server does not support prorations of licensed items: cancel without `prorate`, or "
+        "at the end of a period.",
+        param="prorate",
     )
 
 

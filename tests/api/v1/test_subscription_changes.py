@@ -221,6 +221,9 @@ def test_seats(shop: Shop) -> None:
         assert "prorations of licensed items" in shop.refused(path, sent)["message"]
     anew = shop.change(one["id"], billing_cycle_anchor="now", proration_behavior="none")
     assert item_of(anew)["quantity"] == 5
+    error = shop.refused(f"{path}?prorate=true", {}, "DELETE")
+    assert error["param"] == "prorate"
+    assert error["message"].endswith("cancel without `prorate`, or at the end of a period.")
 
 
 def cancel(shop: Shop, one: str, **data: str) -> dict[str, Any]:

@@ -310,7 +310,8 @@ SEATS = {"items[0][price]": "SEATS"}
             SEATS | {"cancel_at": str(at("2027-02-15"))},
             (
                 "This server does not support prorations of licensed items: they can "
-                "only end where one of their periods does."
+                "only end where one of their periods does, or, with "
+                "`proration_behavior=none`, within the present one."
             ),
             "cancel_at",
         ),
