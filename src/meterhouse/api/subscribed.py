@@ -20,6 +20,7 @@ from meterhouse import limits
 from meterhouse.api.call import Call
 from meterhouse.api.subscription import prices_of
 from meterhouse.api.subscription_params import ItemChange, NewItem
+from meterhouse.api.thresholds import check_thresholds, usage_gte_of
 from meterhouse.billing import change
 from meterhouse.billing.change import Change, Stretch
 from meterhouse.billing.period import Period
@@ -119,6 +120,7 @@ def check_items(subscription: Subscription, known: Prices) -> None:
     intervals = [recurrence for id_, recurrence in recurrences(known).items() if id_ in seen]
     if not _fit(intervals, subscription.mode):
         raise subscription_errors.different_intervals(flexible=subscription.mode == "flexible")
+    check_thresholds(subscription, known)
 
 
 def recurrences(known: Prices) -> dict[str, Recurrence]:
@@ -169,8 +171,14 @@ def _item(
     quantity = _quantity(told, price)
     if quantity is not None and params.quantity is None and price.id == old.price:
         quantity = old.quantity
-    metadata = merge_metadata(old.metadata, params.metadata)
-    return replace(old, price=price.id, quantity=quantity, metadata=metadata), old
+    changed = replace(
+        old,
+        price=price.id,
+        quantity=quantity,
+        usage_gte=_usage_gte(told, old, price),
+        metadata=merge_metadata(old.metadata, params.metadata),
+    )
+    return changed, old
 
 
 def _turned(
@@ -229,9 +237,16 @@ def _new_item(told: Told, price: Price, now: int) -> Item:
         quantity=_quantity(told, price),
         period=Period(now, now),
         since=now,
+        usage_gte=_usage_gte(told, None, price),
         metadata=merge_metadata({}, told.params.metadata),
         created=now,
     )
+
+
+def _usage_gte(told: Told, item: Item | None, price: Price) -> int | None:
+    """Return of how much usage of an item an invoice is made at once."""
+    param = told.name("billing_thresholds")
+    return usage_gte_of(told.params.billing_thresholds, item, price, param)
 
 
 def _quantity(told: Told, price: Price) -> int | None:

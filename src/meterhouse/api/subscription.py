@@ -60,12 +60,12 @@ GOING = ("active", "past_due", "paused", "trialing")
 _IN_PRICE = "items.data.price."
 
 
-def whole_second(now: int, *least: int) -> int:
+def whole_second(now: int, least: int = 0) -> int:
     """Return the second of an instant, since senders tell time in whole ones; `least` or later.
 
     What begins then has the usage of all of it.
     """
-    return max(now // 1000 * 1000, *least, 0)
+    return max(now // 1000 * 1000, least)
 
 
 def customer_of(connection: sa.Connection, call: Call, customer_id: str, *, lock: bool) -> Customer:

@@ -31,6 +31,7 @@ from meterhouse.api.subscription_params import (
     details_of,
     trial_until,
 )
+from meterhouse.api.thresholds import threshold_of
 from meterhouse.billing import change
 from meterhouse.billing.change import Change, Recurrences
 from meterhouse.billing.subscription import Subscription
@@ -123,12 +124,13 @@ def updated(
 ) -> Turn:
     """Return the turn of a change of a subscription, its items, its periods and its end."""
     _check_over(before, params)
-    at = whole_second(now, *(item.since for item in before.items))
+    at = whole_second(now, before.settled)
     collection, days = collected(params, before.collection, before.days_until_due)
     one = replace(
         before,
         collection=collection,
         days_until_due=days,
+        threshold=threshold_of(params.billing_thresholds, before.threshold),
         metadata=merge_metadata(before.metadata, params.metadata),
         details=_details(params, before),
     )
@@ -297,7 +299,7 @@ def resumed(
     if not anew and params.proration_behavior != "none" and any(map(is_licensed, before.items)):
         raise subscription_errors.needs_prorations("billing_cycle_anchor")
     often = recurrences(prices_of(connection, call, [before]))
-    at = whole_second(now, *(item.since for item in before.items))
+    at = whole_second(now, before.settled)
     made = change.resumed(before, often, at, anew=anew)
     after = moved_end(_recounted(made.subscription, before))
     return Turn(

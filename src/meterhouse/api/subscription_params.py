@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from meterhouse import limits
+from meterhouse.api.thresholds import ItemThresholdParams, ThresholdParams
 from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import CollectionMethod
 from meterhouse.metering.window import MILLISECONDS
@@ -45,7 +46,7 @@ Text = Annotated[str, Length(limits.SUBSCRIPTION_DESCRIPTION_CHARS_MAX)]
 class NewItem(Params):
     """An item to add: a price, and how many of it where it is not metered."""
 
-    billing_thresholds: Refused = UNSET
+    billing_thresholds: ItemThresholdParams | UnsetType | None = UNSET
     current_trial: Refused = UNSET
     discounts: Refused = UNSET
     metadata: Metadata | UnsetType | None = UNSET
@@ -149,7 +150,7 @@ class SubscriptionWrite(RequestParams, kw_only=True):
     application_fee_percent: Refused = UNSET
     automatic_tax: AutomaticTax | None = None
     billing_schedules: Refused = UNSET
-    billing_thresholds: Refused = UNSET
+    billing_thresholds: ThresholdParams | UnsetType | None = UNSET
     cancel_at: str | UnsetType | None = UNSET
     cancel_at_period_end: bool | None = None
     collection_method: CollectionMethod | None = None

@@ -20,6 +20,7 @@ from meterhouse.api.subscription_params import (
     details_of,
     trial_until,
 )
+from meterhouse.api.thresholds import threshold_of
 from meterhouse.billing import change
 from meterhouse.billing.anchor import AnchorDay, anchor_on
 from meterhouse.billing.period import Period, beginning, period_at
@@ -117,6 +118,7 @@ def begun(
         collection=collection,
         days_until_due=days,
         trial=trial,
+        threshold=threshold_of(params.billing_thresholds, None),
         metadata=merge_metadata({}, params.metadata),
         details=_details(params, now),
         created=now,

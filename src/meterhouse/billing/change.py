@@ -7,6 +7,8 @@ What a reader may rely on:
   `since` is. So the ranges of an item follow each other without a gap or an overlap, from its first
   `since` on, whatever comes when.
 - What is settled is billed, or free because it was a trial, or dropped: nobody is asked to pay it.
+- What is billed `early`, because a threshold was reached, is counted once more with what follows on
+  it, or after it: so a range that goes on begins where it began.
 - Time goes on step by step: nothing that was due before `at` (`next_step`) is left to be done.
 
 `recurrences` tells how often each price is billed, by its id.
@@ -23,7 +25,7 @@ from meterhouse.billing.period import Period, period_at
 from meterhouse.billing.price import Recurrence
 from meterhouse.billing.subscription import Item, Subscription
 
-Fate = Literal["billed", "dropped", "free"]
+Fate = Literal["billed", "dropped", "early", "free"]
 Recurrences = Mapping[str, Recurrence]
 
 
@@ -135,6 +137,20 @@ def anchored(subscription: Subscription, recurrences: Recurrences, at: int) -> C
     return _anew(replace(subscription, anchor=at), recurrences, at, "billed")
 
 
+def threshold_reached(
+    subscription: Subscription, recurrences: Recurrences, at: int, until: int
+) -> Change:
+    """Bill early what was used up to `until`, in periods that go on or, if told, begin anew.
+
+    They are counted from `at` then, and usage from `until` on.
+    """
+    early = replace(subscription, billed_early=until)
+    if early.threshold is not None and early.threshold.resets:
+        return _anew(replace(early, anchor=at), recurrences, at, "early", until)
+    stretches = (_stretch(item, until, "early") for item in early.items)
+    return Change(early, tuple(stretch for some in stretches for stretch in some))
+
+
 def canceled(
     subscription: Subscription, at: int, *, billed: bool, until: int | None = None
 ) -> Change:
@@ -150,7 +166,8 @@ def canceled(
         ended_at=at,
     )
     fate = _fate(subscription, billed=billed)
-    return _settled(over, lambda item: replace(item, since=max(until or at, item.since)), fate)
+    since = max(until or at, subscription.settled)
+    return _settled(over, lambda item: replace(item, since=since), fate)
 
 
 def paused(
@@ -159,7 +176,8 @@ def paused(
     """Stand still until it is resumed: no periods, no invoices; `until` is as for its end."""
     still = replace(subscription, status="paused")
     fate = _fate(subscription, billed=billed)
-    return _settled(still, lambda item: replace(item, since=until or at), fate)
+    since = max(until or at, subscription.settled)
+    return _settled(still, lambda item: replace(item, since=since), fate)
 
 
 def resumed(subscription: Subscription, recurrences: Recurrences, at: int, *, anew: bool) -> Change:
@@ -207,10 +225,16 @@ def splits(subscription: Subscription, behavior: str) -> bool:
     return subscription.mode == "flexible" and behavior != "none"
 
 
-def _anew(subscription: Subscription, recurrences: Recurrences, at: int, fate: Fate) -> Change:
+def _anew(
+    subscription: Subscription,
+    recurrences: Recurrences,
+    at: int,
+    fate: Fate,
+    since: int | None = None,
+) -> Change:
     def begin(item: Item) -> Item:
         period = current_period(subscription, recurrences[item.price], at)
-        return replace(item, period=period, since=at)
+        return replace(item, period=period, since=at if since is None else since)
 
     return _settled(subscription, begin, fate)
 

@@ -22,7 +22,12 @@ from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import CollectionMethod
 
 Reason = Literal[
-    "manual", "subscription_create", "subscription_cycle", "subscription_update", "upcoming"
+    "manual",
+    "subscription_create",
+    "subscription_cycle",
+    "subscription_threshold",
+    "subscription_update",
+    "upcoming",
 ]
 InvoiceStatus = Literal["draft", "open", "paid", "uncollectible", "void"]
 # What becomes of usage that has changed since it was billed.
@@ -36,7 +41,9 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     `invoice_item` is the pending item that it was, where a price changed or an item went in
     mid-period. A `free` one costs nothing: it was a trial. One that is `late` has been billed by
     earlier invoices, for `billed_before` in all: what it comes to by now is billed and that taken
-    off again or, where it is less, the difference goes to the customer's credit.
+    off again or, where it is less, the difference goes to the customer's credit. An `early` one is
+    billed because a threshold was reached: who bills its range to the end begins where it began,
+    and takes off what it has charged, which is `billed_before` there, too.
 
     `usage` is the exact total, of `events` events, as it was `counted_at`: None until it is. That
     is an instant of the machine's time, by which events are received, also with a test clock.
@@ -51,6 +58,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     usage_in: Period
     period: Period
     free: bool = False
+    early: bool = False
     late: LateUsage | None = None
     billed_before: int = 0
     usage: Decimal = ZERO

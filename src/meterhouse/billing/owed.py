@@ -94,6 +94,7 @@ def _usage(one: Subscription, stretch: Stretch, catalog: Catalog) -> Usage:
         usage_in=stretch.usage_in,
         period=stretch.usage_in,
         free=stretch.fate == "free",
+        early=stretch.fate == "early",
     )
     return Usage(segment=segment, subscription=one.id or None, mode=one.mode, metadata=one.metadata)
 

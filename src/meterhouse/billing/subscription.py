@@ -6,7 +6,8 @@ What a reader may rely on:
   from when on usage is billed under the item's present price: the beginning of its period, or when
   the price came to be in the midst of it.
 - The usage of every instant from the item's first `since` on is billed once: what lies before a
-  `since` has gone onto an invoice, or waits as an invoice item.
+  `since` has gone onto an invoice, or waits as an invoice item. What is billed early, because a
+  threshold was reached, is counted again with the rest, and taken off.
 - Instants are milliseconds since the epoch, in the time of the subscription's test clock if it has
   one.
 
@@ -28,14 +29,29 @@ Status = Literal["active", "canceled", "past_due", "paused", "trialing"]
 StepKind = Literal["trial_will_end", "upcoming", "trial_ends", "renews", "cancels"]
 
 
+class Threshold(msgspec.Struct, frozen=True, kw_only=True):
+    """When a subscription is invoiced before its period is over (`billing.threshold`).
+
+    It is once `amount_gte`, in minor units, is not invoiced yet; None leaves it to its items. With
+    `resets` a new period begins then, of which the anchor is.
+    """
+
+    amount_gte: int | None = None
+    resets: bool = False
+
+
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """What is subscribed to: a price, and how many of it where it is not metered."""
+    """What is subscribed to: a price, and how many of it where it is not metered.
+
+    An invoice is made at once when `usage_gte` units are not invoiced yet; None: never.
+    """
 
     id: str
     price: str
     quantity: int | None
     period: Period
     since: int
+    usage_gte: int | None = None
     metadata: dict[str, str]
     created: int
 
@@ -45,9 +61,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     `trial` is when nothing is charged. `cancel_at` is when it ends of itself, with
     `cancel_at_period_end` at the end of a period. `upcoming_told` is the end of the period of which
-    it was told that it comes, `trial_told` that it was told of the trial's end. `details` are those
-    members of the object that are only given back, as the wire has them. `revision` grows with
-    every change.
+    it was told that it comes, `trial_told` that it was told of the trial's end. `threshold` is when
+    it is invoiced early, `billed_early` up to which instant it has been, the last time. `details`
+    are those members of the object that are only given back, as the wire has them. `revision` grows
+    with every change.
     """
 
     id: str
@@ -70,6 +87,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     latest_invoice: str | None = None
     upcoming_told: int | None = None
     trial_told: bool = False
+    threshold: Threshold | None = None
+    billed_early: int | None = None
     metadata: dict[str, str] = {}
     details: dict[str, Any] = {}
     created: int
@@ -80,6 +99,17 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         """The period that all items have in common: the latest start, the earliest end."""
         periods = [item.period for item in self.items]
         return Period(max(one.start for one in periods), min(one.end for one in periods))
+
+    @property
+    def settled(self) -> int:
+        """The instant before which all has been billed of some item: no change lies there."""
+        return max(self.billed_early or 0, *(item.since for item in self.items))
+
+    @property
+    def watched(self) -> bool:
+        """Whether it is invoiced early when usage reaches a threshold."""
+        amount = self.threshold is not None and self.threshold.amount_gte is not None
+        return amount or any(item.usage_gte is not None for item in self.items)
 
 
 class Step(NamedTuple):

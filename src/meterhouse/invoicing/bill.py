@@ -16,6 +16,7 @@ from functools import partial
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from meterhouse.billing.bill import Bill, Catalog, Part, Usage, bill_of, item_part
 from meterhouse.billing.change import Change, canceled, renewed, trial_ended
@@ -25,11 +26,13 @@ from meterhouse.billing.price import Price, Recurrence
 from meterhouse.billing.subscription import Subscription
 from meterhouse.ledger import (
     invoice_items,
+    invoice_segments,
     memo,
     prices,
     products,
     subscriptions,
 )
+from meterhouse.ledger.invoice_segments import Beginning
 
 
 class Stored(NamedTuple):
@@ -155,7 +158,45 @@ def bill_of_change(
     if not parts and not waiting:
         late = ()
     taken = [item_part(item, catalog, after.mode) for item in waiting]
+    if any(stretch.fate == "early" for stretch in change.settled):
+        taken = [_early(part) for part in taken]
+    if before is not None and before.billed_early:
+        return bill_of(after.currency, catalog, _less_early(connection, [*taken, *parts], late))
     return bill_of(after.currency, catalog, [*taken, *parts, *late])
+
+
+def _early(part: Part) -> Part:
+    """Return a part whose usage is billed early, too."""
+    if isinstance(part, Line):
+        return part
+    return replace(part, segment=replace(part.segment, early=True))
+
+
+def _less_early(
+    connection: sa.Connection, parts: Sequence[Part], late: Sequence[Usage]
+) -> list[Part]:
+    """Return parts that take off what was billed of them early, and then what is late.
+
+    What is late is not billed by two of them.
+    """
+    taken = less_early(connection, parts)
+    known = {Beginning.of(part.segment) for part in taken if isinstance(part, Usage)}
+    return [*taken, *(one for one in late if Beginning.of(one.segment) not in known)]
+
+
+def less_early(connection: sa.Connection, parts: Sequence[Part]) -> list[Part]:
+    """Return parts that take off what was billed of their usage early."""
+    fresh = [part.segment for part in parts if isinstance(part, Usage) and not part.segment.late]
+    early = invoice_segments.billed_early(connection, fresh) if fresh else {}
+
+    def less(part: Part) -> Part:
+        if isinstance(part, Line) or part.segment.late:
+            return part
+        found = early.get(Beginning.of(part.segment))
+        segment = replace(part.segment, billed_before=found.amount if found else 0)
+        return replace(part, segment=segment)
+
+    return [less(part) for part in parts]
 
 
 def of_waiting(connection: sa.Connection, subscription: Subscription) -> Bill:
@@ -164,6 +205,8 @@ def of_waiting(connection: sa.Connection, subscription: Subscription) -> Bill:
     named = [item.price for item in waiting if item.price is not None]
     catalog = catalog_of(connection, subscription.scope, named)
     parts = [item_part(item, catalog, subscription.mode) for item in waiting]
+    if subscription.billed_early:
+        parts = less_early(connection, parts)
     return bill_of(subscription.currency, catalog, parts)
 
 
@@ -179,15 +222,20 @@ def of_drafts(connection: sa.Connection, drafts: Sequence[Stored]) -> list[Bill]
     return [
         Bill(
             currency=one.invoice.currency,
-            parts=tuple(_parts(one, known.get(one.invoice.subscription or ""))),
+            parts=tuple(_parts(connection, one, known.get(one.invoice.subscription or ""))),
             catalog=catalog,
         )
         for one in drafts
     ]
 
 
-def _parts(draft: Stored, subscription: Subscription | None) -> list[Part]:
-    """Return the parts that a draft was made of: in the order of its lines, then what came late."""
+def _parts(
+    connection: sa.Connection, draft: Stored, subscription: Subscription | None
+) -> list[Part]:
+    """Return the parts that a draft was made of: in the order of its lines, then what came late.
+
+    What was billed early of them may have become void meanwhile.
+    """
     left = {segment.place: segment for segment in draft.segments if not segment.late}
     parts: list[Part] = []
     for line in draft.lines:
@@ -195,6 +243,8 @@ def _parts(draft: Stored, subscription: Subscription | None) -> list[Part]:
             parts.append(line)
         elif line.segment in left:
             parts.append(_usage(left.pop(line.segment), line, subscription))
+    if subscription is not None and subscription.billed_early:
+        parts = less_early(connection, parts)
     late = [segment for segment in draft.segments if segment.late]
     return [*parts, *(late_usage(segment, subscription) for segment in late)]
 

@@ -18,6 +18,7 @@ What a reader may rely on:
   finalized in its currency; what is left of a credit stays with the customer. An invoice that is
   voided gives back what it took.
 - Credits pay for usage before the balance does (`invoicing.credit`).
+  voided gives back what it took. Drafts that take off what it billed early are counted anew.
 - Each change announces what it is, in the order of `docs/compatibility.md`.
 """
 
@@ -33,6 +34,7 @@ from meterhouse.invoicing.credit import apply_credits, return_credits
 from meterhouse.invoicing.page import with_page
 from meterhouse.invoicing.posting import Posting
 from meterhouse.invoicing.tell import told
+from meterhouse.ledger import invoices
 from meterhouse.ledger.announce import Cause
 from meterhouse.ledger.customers import Customer
 
@@ -97,6 +99,8 @@ def void(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
         restored = msgspec.structs.replace(customer, balance=customer.balance - taken)
         posting.update_account(restored)
     return_credits(posting, cause, invoice, now)
+    if invoice.reason == "subscription_threshold" and invoice.subscription is not None:
+        invoices.revise_drafts(posting.connection, invoice.subscription)
     voided = msgspec.structs.replace(invoice, status="void", voided_at=now, auto_advance=False)
     return _stored(posting, cause, voided, "voided")
 

@@ -20,7 +20,7 @@ from meterhouse.billing.bill import Bill, Made, Name, bill_of, item_part, made, 
 from meterhouse.billing.charge import billable
 from meterhouse.billing.credit import Grant, simulated
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Segment
-from meterhouse.invoicing.bill import Stored, catalog_of, of_drafts
+from meterhouse.invoicing.bill import Stored, catalog_of, less_early, of_drafts
 from meterhouse.invoicing.count import Asked, count
 from meterhouse.ledger import credit_grants, invoice_lines, invoice_segments, invoices
 from meterhouse.metering.model import Scope
@@ -84,8 +84,9 @@ def _read_items(
     found = [invoices.find_invoice(connection, scope, id_) for id_ in sorted(holders)]
     waiting = [item for item in usage if item.invoice is None]
     catalog = catalog_of(connection, scope, {item.price for item in waiting if item.price})
+    parts = less_early(connection, [item_part(item, catalog, "flexible") for item in waiting])
     bills = [
-        bill_of(item.currency, catalog, [item_part(item, catalog, "flexible")]) for item in waiting
+        bill_of(item.currency, catalog, [part]) for item, part in zip(waiting, parts, strict=True)
     ]
     return [one for one in found if one is not None], bills
 

@@ -17,7 +17,8 @@ What a reader may rely on:
 https://docs.stripe.com/billing/subscriptions/billing-mode/compare
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
@@ -44,6 +45,7 @@ from meterhouse.billing.invoice import (
 )
 from meterhouse.billing.period import Period
 from meterhouse.billing.subscription import Step, Subscription, next_step
+from meterhouse.billing.threshold import Crossed, reason_of
 from meterhouse.config import Config
 from meterhouse.errors import OutdatedError
 from meterhouse.invoicing.bill import bill_of_change, late_usage, prices_of, waiting_for_all
@@ -53,7 +55,8 @@ from meterhouse.invoicing.posting import Posting, posted
 from meterhouse.invoicing.recount import names
 from meterhouse.ledger import invoice_segments
 from meterhouse.ledger.announce import Cause, announced
-from meterhouse.limits import LATE_USAGE_DAYS_MAX
+from meterhouse.ledger.invoice_segments import Beginning
+from meterhouse.limits import LATE_USAGE_DAYS_MAX, THRESHOLD_LATE_MILLISECONDS
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.render.invoice import render_invoice_item
 from meterhouse.render.subscription import render_subscription
@@ -91,7 +94,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     `events` are told of it, in their order. `invoice` is why what it bills is invoiced with it;
     None where that waits. With `draft` the invoice is left as one, to be finalized after
     `Terms.delay`; else it is finalized at once. `late` is what it does about usage that has changed
-    since it was billed.
+    since it was billed. `crossed` are the thresholds that were reached by it.
     """
 
     before: Subscription | None
@@ -101,6 +104,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     invoice: Reason | None = None
     draft: bool = False
     late: LateUsage | None = None
+    crossed: Crossed | None = None
 
 
 def turn_of(one: Subscription, step: Step, recurrences: Recurrences) -> Turn:
@@ -174,12 +178,36 @@ def late_parts_of(connection: sa.Connection, turns: Sequence[Turn]) -> list[list
             begun = min(item.period.start for item in turn.before.items)
             since[turn.before.id] = begun - LATE_USAGE_DAYS_MAX * MILLISECONDS["day"]
     found = invoice_segments.billed_again(connection, since)
+    early = {turn.before.id for turn in turns if turn.before and turn.before.billed_early}
+    left = invoice_segments.left_early(connection, early)
     return [
         [
-            late_usage(msgspec.structs.replace(segment, late=turn.late), turn.before)
-            for segment in (found.get(turn.before.id, ()) if turn.before else ())
+            *(late_usage(one, turn.before) for one in _ended(turn, left)),
+            *(
+                late_usage(msgspec.structs.replace(segment, late=turn.late), turn.before)
+                for segment in (found.get(turn.before.id, ()) if turn.before else ())
+            ),
         ]
         for turn in turns
+    ]
+
+
+def _ended(turn: Turn, left: Mapping[str, list[Segment]]) -> list[Segment]:
+    """Return what was billed early in ranges that have ended, as they do where periods begin anew.
+
+    It was not a draft, which waits for what comes late; so it is billed again once, whatever
+    becomes of late usage else. The next threshold may be reached in the same second.
+    """
+    before = turn.before
+    if before is None or before.id not in left:
+        return []
+    open_ = {Beginning(item.price, item.id, item.since) for item in before.items}
+    early = turn.invoice == "subscription_threshold"
+    until = turn.at - THRESHOLD_LATE_MILLISECONDS if early else sys.maxsize
+    return [
+        one
+        for one in left[before.id]
+        if Beginning.of(one) not in open_ and one.usage_in.end <= until
     ]
 
 
@@ -226,6 +254,9 @@ def take_billed(
     stored = _store(posting, turn, after, terms)
     _tell(posting, cause, turn, stored)
     lines, segments = made(bill, counted, names(invoice.id))
+    if turn.crossed is not None:
+        reason = {"threshold_reason": reason_of(turn.crossed, lines)}
+        invoice = msgspec.structs.replace(invoice, details=invoice.details | reason)
     draft = create_invoice(posting, cause, invoice, lines, segments)
     if not turn.draft and draft.auto_advance:
         finalize_for(posting, cause, stored, draft, lines, segments, invoice.created)
@@ -361,9 +392,13 @@ def draft_of(turn: Turn, terms: Terms, created: int) -> Invoice:
 
 
 def _elapsed(turn: Turn) -> Period:
-    """Return the period that is over with a turn; that of what begins or changes is an instant."""
+    """Return the period that is over with a turn; that of what begins or changes is an instant.
+
+    What is invoiced early is the period that goes on, as far as it has come.
+    """
     items = turn.before.items if turn.before else ()
-    begun = [item.period.start for item in items if item.period.end <= turn.at]
+    early = turn.invoice == "subscription_threshold"
+    begun = [item.period.start for item in items if early or item.period.end <= turn.at]
     return Period(min(begun, default=turn.at), turn.at)
 
 

@@ -40,6 +40,7 @@ from meterhouse.invoicing.step import (
     take_steps,
     tell_overdue,
 )
+from meterhouse.invoicing.threshold import check_clock
 from meterhouse.invoicing.turn import Terms
 from meterhouse.ledger import (
     accounts,
@@ -122,6 +123,8 @@ class Invoicer(Worker):
                 log.info("the test clock %s waits until what was acknowledged is stored", clock_id)
                 self._failed.add(clock_id)
                 return False
+            now = self._clock.now()
+            await check_clock(self._stores, self._terms, now, scope, clock_id)
             self._begun.add(clock_id)
         due = await self._stores.read(_next_due, scope, clock_id)
         if due is None:

@@ -3,8 +3,9 @@
 They are replaced as a whole as long as their invoice is a draft, and never again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import sqlalchemy as sa
@@ -55,9 +56,44 @@ _billed = (
         any_of(invoices.c.subscription, "subscriptions"),
         invoice_segments.c.usage_end > sa.bindparam("since"),
         invoice_segments.c.free.is_(False),
+        invoice_segments.c.early.is_(False),
     )
     .order_by(invoice_segments.c.usage_end.desc(), invoice_segments.c.seq)
 )
+_early = (
+    sa.select(invoice_segments, invoices.c.subscription.label("of"))
+    .join(invoices, invoices.c.id == invoice_segments.c.invoice)
+    .where(invoice_segments.c.early.is_(True), invoices.c.status != "void")
+    .order_by(invoice_segments.c.seq)
+)
+_others = invoice_segments.alias()
+_left_early = _early.where(
+    any_of(invoices.c.subscription, "subscriptions"),
+    ~sa.exists().where(
+        _others.c.early.is_(False),
+        *(_others.c[name].is_not_distinct_from(invoice_segments.c[name]) for name in RANGE[:-1]),
+    ),
+)
+
+
+class Early(NamedTuple):
+    """What was billed early of usage: what it came to, and how much of it there was at last."""
+
+    amount: int
+    usage: Decimal
+
+
+class Beginning(NamedTuple):
+    """What usage of a customer that was billed early has in common with what is billed later."""
+
+    price: str
+    subscription_item: str | None
+    usage_start: int
+
+    @classmethod
+    def of(cls, segment: Segment) -> Self:
+        """Return that of a segment."""
+        return cls(segment.price, segment.subscription_item, segment.usage_in.start)
 
 
 def put_segments(
@@ -110,7 +146,7 @@ def billed_again(connection: sa.Connection, since: Mapping[str, int]) -> dict[st
     """Return what subscriptions were billed for in ranges that end after an instant each has.
 
     It is to be counted and billed again. What some draft bills already is left alone, and so is
-    what was free or has become void.
+    what was free or has become void. What was billed early is with the rest of its range.
     """
     if not since:
         return {}
@@ -129,13 +165,58 @@ def billed_again(connection: sa.Connection, since: Mapping[str, int]) -> dict[st
     }
 
 
+def billed_early(
+    connection: sa.Connection, segments: Collection[Segment]
+) -> dict[Beginning, Early]:
+    """Return what was billed early of usage that begins where segments do.
+
+    What has become void has not been billed.
+    """
+    columns = invoice_segments.c
+    query = _early.where(
+        columns.customer.in_({one.customer for one in segments}),
+        columns.meter.in_({one.meter for one in segments}),
+        columns.usage_start.in_({one.usage_in.start for one in segments}),
+    )
+    found: dict[Beginning, Early] = {}
+    for early in map(segment_of, connection.execute(query).mappings()):
+        key = Beginning.of(early)
+        before = found[key].amount if key in found else 0
+        found[key] = Early(before + early.amount, early.usage)
+    return found
+
+
+def left_early(connection: sa.Connection, of: Collection[str]) -> dict[str, list[Segment]]:
+    """Return what subscriptions were billed for early and not billed again yet, to bill it again.
+
+    Some of it may belong to ranges that go on.
+    """
+    if not of:
+        return {}
+    found: dict[str, dict[Beginning, Segment]] = {id_: {} for id_ in of}
+    for row in connection.execute(_left_early, {"subscriptions": list(of)}).mappings():
+        early = segment_of(row)
+        known, key = found[row["of"]], Beginning.of(early)
+        before = known[key].billed_before if key in known else 0
+        known[key] = _again(early, before + early.amount)
+    return {id_: list(known.values()) for id_, known in found.items()}
+
+
 def _uncounted(billed: Sequence[sa.RowMapping]) -> Segment:
     """Return the segment of a range that was billed, the last time by the last of these."""
+    before = billed[0]["billed_before"] + sum(row["amount"] for row in billed)
+    return _again(segment_of(billed[-1]), before)
+
+
+def _again(segment: Segment, billed_before: int) -> Segment:
+    """Return a segment that has been billed, to be counted and billed again."""
     return msgspec.structs.replace(
-        segment_of(billed[-1]),
+        segment,
         place=0,
         invoice_item=None,
-        billed_before=sum(row["amount"] for row in billed),
+        early=False,
+        late="bill",
+        billed_before=billed_before,
         usage=ZERO,
         events=0,
         amount=0,

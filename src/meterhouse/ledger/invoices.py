@@ -146,6 +146,18 @@ def put_revised(connection: sa.Connection, some: Sequence[Invoice]) -> None:
             raise ValueError(f"{_named(one.id for one in some)} is finalized, or gone.")
 
 
+def revise_drafts(connection: sa.Connection, subscription: str) -> None:
+    """Let the drafts of a subscription be counted anew, whoever has counted them already.
+
+    Their customer must be held.
+    """
+    connection.execute(
+        sa.update(invoices)
+        .where(invoices.c.subscription == subscription, invoices.c.status == "draft")
+        .values(revision=invoices.c.revision + 1)
+    )
+
+
 def delete_invoice(connection: sa.Connection, invoice_id: str) -> None:
     """Forget a draft, which has no lines, segments and items any more."""
     require_draft(connection, invoice_id)

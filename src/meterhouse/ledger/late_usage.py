@@ -2,7 +2,7 @@
 
 What a reader may rely on: usage that was billed several times, because it had changed, is told
 once, as it was counted last, with what has been charged for it in all. What was free, or has become
-void, is left out. What ends last is first.
+void, is left out, and so is what was billed early, which is counted again. What ends last is first.
 """
 
 from collections.abc import Collection, Iterator
@@ -107,9 +107,12 @@ def billed_in(
 def _query(scope: int) -> sa.Select[tuple[object, ...]]:
     other, whose = segments.alias(), invoices.alias()
     same = [other.c[name].is_not_distinct_from(segments.c[name]) for name in RANGE]
-    others = sa.select(other.c.seq).join(whose, whose.c.id == other.c.invoice).where(*same)
+    others = sa.select(other.c.seq).join(whose, whose.c.id == other.c.invoice)
+    others = others.where(*same, other.c.early.is_(False))
     finalized = whose.c.finalized_at.is_not(None)
     charged = others.where(finalized).with_only_columns(sa.func.sum(other.c.amount))
+    early = others.where(finalized).with_only_columns(other.c.billed_before)
+    early = early.order_by(other.c.seq).limit(1)
     draft = others.where(~finalized).with_only_columns(sa.func.min(whose.c.id))
     newer = others.where(finalized, other.c.seq > segments.c.seq)
     return (
@@ -117,13 +120,14 @@ def _query(scope: int) -> sa.Select[tuple[object, ...]]:
             segments,
             invoices.c.subscription,
             invoices.c.currency,
-            charged.scalar_subquery().label("charged"),
+            (charged.scalar_subquery() + early.scalar_subquery()).label("charged"),
             draft.scalar_subquery().label("draft"),
         )
         .join(invoices, invoices.c.id == segments.c.invoice)
         .where(
             segments.c.scope == scope,
             segments.c.free.is_(False),
+            segments.c.early.is_(False),
             invoices.c.finalized_at.is_not(None),
             invoices.c.status != "void",
             ~newer.exists(),

@@ -36,7 +36,7 @@ _COLUMNS = (
 _DETAILS = tuple(
     name for name in Subscription.__struct_fields__ if name not in {*_COLUMNS, "items"}
 )
-_ITEM = ("id", "price", "quantity", "since", "metadata", "created")
+_ITEM = ("id", "price", "quantity", "since", "usage_gte", "metadata", "created")
 _OVER = ("canceled", "incomplete_expired")
 
 _subscriptions = sa.select(*(subscriptions.c[name] for name in (*_COLUMNS, "details")))
@@ -53,7 +53,7 @@ _held = (
     .order_by(subscriptions.c.id)
     .with_for_update()
 )
-_CHANGING = ("status", "collection", "due", "revision", "metadata", "details")
+_CHANGING = ("status", "collection", "due", "watched", "revision", "metadata", "details")
 _update = (
     sa.update(subscriptions)
     .where(subscriptions.c.id == sa.bindparam("of_id"))
@@ -66,7 +66,15 @@ _items = (
     .where(any_of(items.c.subscription, "ids"))
     .order_by(items.c.seq)
 )
-_ITEM_CHANGING = ("price", "quantity", "period_start", "period_end", "since", "metadata")
+_ITEM_CHANGING = (
+    "price",
+    "quantity",
+    "period_start",
+    "period_end",
+    "since",
+    "usage_gte",
+    "metadata",
+)
 _update_item = (
     sa.update(items)
     .where(items.c.id == sa.bindparam("of_id"))
@@ -284,6 +292,7 @@ def _row(subscription: Subscription, due: int | None) -> dict[str, Any]:
     return {
         **{name: getattr(subscription, name) for name in _COLUMNS},
         "due": due,
+        "watched": subscription.watched,
         "details": msgspec.to_builtins({name: getattr(subscription, name) for name in _DETAILS}),
     }
 

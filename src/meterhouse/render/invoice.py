@@ -148,6 +148,8 @@ def render_invoice(
         "total_pretax_credit_amounts": [credit for line in lines for credit in _credits(line)],
         "webhooks_delivered_at": seconds(one.created),
     }
+    if "threshold_reason" in one.details:
+        document["threshold_reason"] = one.details["threshold_reason"]
     shape = _invoice_of_basil(one) if version.date >= BASIL else _invoice_before_basil(one)
     return _shown_at(version, document | shape, but="subtotal")
 

@@ -46,7 +46,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
     "billing_cycle_anchor_config": None,
     "billing_schedules": [],
-    "billing_thresholds": None,
     "cancellation_details": CANCELLATION_DETAILS,
     "customer_account": None,
     "default_payment_method": None,
@@ -108,6 +107,11 @@ def render_subscription(
         **{name: value for name, value in one.details.items() if name not in _NOT_SHOWN},
         "billing_cycle_anchor": seconds(one.anchor),
         "billing_mode": _billing_mode(one),
+        "billing_thresholds": one.threshold
+        and {
+            "amount_gte": one.threshold.amount_gte,
+            "reset_billing_cycle_anchor": one.threshold.resets,
+        },
         "cancel_at": seconds_or_none(one.cancel_at),
         "cancel_at_period_end": one.cancel_at_period_end,
         "canceled_at": seconds_or_none(one.canceled_at),
@@ -152,7 +156,7 @@ def render_item(
     document: dict[str, Any] = {
         "id": one.id,
         "object": "subscription_item",
-        "billing_thresholds": None,
+        "billing_thresholds": one.usage_gte and {"usage_gte": one.usage_gte},
         "created": seconds(one.created),
         "discounts": [],
         "metadata": one.metadata,

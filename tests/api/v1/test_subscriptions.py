@@ -333,7 +333,6 @@ SEATS = {"items[0][price]": "SEATS"}
                 ("automatic_tax[enabled]", "true", "automatic_tax[enabled]"),
                 ("items[0][tax_rates][]", "txr_1", "items[0][tax_rates]"),
                 ("items[0][price_data][currency]", "usd", "items[0][price_data]"),
-                ("billing_thresholds[amount_gte]", "5", "billing_thresholds"),
                 ("add_invoice_items[0][price]", "price_1", "add_invoice_items"),
                 ("transfer_data[destination]", "acct_1", "transfer_data"),
                 ("application_fee_percent", "5", "application_fee_percent"),

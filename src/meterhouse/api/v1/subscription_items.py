@@ -20,6 +20,7 @@ from meterhouse.api.subscription_params import (
     Quantity,
     Refused,
 )
+from meterhouse.api.thresholds import ItemThresholdParams
 from meterhouse.api.turns import turned
 from meterhouse.billing.change import Change
 from meterhouse.billing.subscription import Item, Subscription
@@ -39,7 +40,7 @@ _EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
 class ItemWrite(RequestParams, kw_only=True):
     """The parameters that a new item and a change to one have in common; see `NewItem`."""
 
-    billing_thresholds: Refused = UNSET
+    billing_thresholds: ItemThresholdParams | UnsetType | None = UNSET
     current_trial: Refused = UNSET
     discounts: Refused = UNSET
     metadata: Metadata | UnsetType | None = UNSET
@@ -56,6 +57,7 @@ class ItemWrite(RequestParams, kw_only=True):
     def of_item(self, item_id: str | None) -> ItemChange:
         """Return what is told of the item itself; one without an id is new."""
         return ItemChange(
+            billing_thresholds=self.billing_thresholds,
             id=item_id,
             metadata=self.metadata,
             plan=self.plan,
@@ -182,7 +184,7 @@ async def _turned(
         before, now = to_change(connection, call, find(connection), lock=lock)
         if before.status == "canceled":
             raise subscription_errors.not_while("canceled")
-        at = whole_second(now, *(item.since for item in before.items))
+        at = whole_second(now, before.settled)
         made = changed_items(connection, call, before, [told], at, behavior=behavior)
         at_once = behavior == "always_invoice" and made.billed
         return Turn(

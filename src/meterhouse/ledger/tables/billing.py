@@ -30,6 +30,7 @@ subscriptions = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("collection", sa.Text, nullable=False),
     sa.Column("due", Whole64),  # when something happens to it of itself; null: never
+    sa.Column("watched", sa.Boolean, server_default=sa.false(), nullable=False),
     sa.Column("revision", Whole64, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("details", sa.JSON, nullable=False),  # the rest of it (`ledger.subscriptions`)
@@ -38,6 +39,7 @@ subscriptions = sa.Table(
 sa.Index("ix_subscriptions_scope_seq", subscriptions.c.scope, subscriptions.c.seq)
 sa.Index("ix_subscriptions_customer_seq", subscriptions.c.customer, subscriptions.c.seq)
 sa.Index("ix_subscriptions_test_clock_due", subscriptions.c.test_clock, subscriptions.c.due)
+sa.Index("ix_subscriptions_watched", subscriptions.c.watched)
 
 subscription_items = sa.Table(
     "subscription_items",
@@ -50,6 +52,7 @@ subscription_items = sa.Table(
     sa.Column("period_start", Whole64, nullable=False),
     sa.Column("period_end", Whole64, nullable=False),
     sa.Column("since", Whole64, nullable=False),  # from when on its usage is not billed yet
+    sa.Column("usage_gte", Whole64),  # of which an invoice is made at once; null: never
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("created", Whole64, nullable=False),
 )
@@ -122,6 +125,8 @@ invoice_segments = sa.Table(
     sa.Column("period_start", Whole64, nullable=False),
     sa.Column("period_end", Whole64, nullable=False),
     sa.Column("free", sa.Boolean(create_constraint=True, name="free"), nullable=False),
+    # Its range is billed again by whoever bills the rest.
+    sa.Column("early", sa.Boolean, server_default=sa.false(), nullable=False),
     sa.Column("late", sa.Text),  # what becomes of a change since; null: billed for the first time
     sa.Column("billed_before", Whole64, nullable=False),
     sa.Column("usage", sa.Text, nullable=False),  # an exact decimal
