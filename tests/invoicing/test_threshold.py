@@ -16,7 +16,8 @@ from meterhouse.invoicing.turn import Turn, take
 from meterhouse.ledger import customers
 from meterhouse.ledger.announce import Cause
 from tests.api.local import DAY, kept_store, local_server
-from tests.jobs.test_invoice import FEBRUARY, HOUR, JANUARY, MARCH, World
+from tests.jobs.test_invoice import FEBRUARY, HOUR, JANUARY, MARCH
+from tests.jobs.world import World
 
 # What 10,000 units cost at 50 each, and more of them at 40 (spec of tiered prices).
 TIERS = {
@@ -362,3 +363,23 @@ def test_usage_of_a_threshold_is_late_only_when_its_period_has_been_billed(world
     assert late() == []
     world.use(story.customer, "5", FEBRUARY - 1)
     assert late() == [("310", 1_240, 20)]
+
+
+def test_credits_put_a_threshold_off(world: World) -> None:
+    """Given a credit, then what it pays of usage does not count against the threshold."""
+    story = Story(world, **{"billing_thresholds[amount_gte]": 1_000})
+    grant = {
+        "customer": story.customer,
+        "amount[type]": "monetary",
+        "amount[monetary][currency]": "usd",
+        "amount[monetary][value]": 600,
+        "applicability_config[scope][price_type]": "metered",
+    }
+    story.http.create("/v1/billing/credit_grants", data=grant)
+    story.use("399")
+    assert story.invoices() == []
+    story.use("1")
+    assert story.totals() == [("threshold", 1_000)]
+    story.use("10")
+    story.on(FEBRUARY + HOUR)
+    assert story.totals()[1:] == [("cycle", 40)]

@@ -2,8 +2,8 @@
 
 What a reader may rely on:
 
-- What is compared is what no invoice has billed yet: the amount of the subscription, and the usage
-  of each of its items that has a threshold of its own.
+- What is compared is what no invoice has billed yet: the amount of the subscription, less what
+  credits pay of it, and the usage of each of its items that has a threshold of its own.
 - Nothing is compared during a trial, shortly before a period or the subscription ends, and while
   invoices are not collected.
 
@@ -51,7 +51,8 @@ def crossed(
     `billed_before` is the usage of items, by their ids, that invoices have billed early.
     """
     amount_gte = subscription.threshold.amount_gte if subscription.threshold else None
-    amount = sum(line.amount for line in made.lines if line.subscription == subscription.id)
+    own = [line for line in made.lines if line.subscription == subscription.id]
+    amount = sum(line.amount - sum(one.amount for one in line.credits) for line in own)
     used = {one.subscription_item: one.usage for one in made.segments if is_open(one)}
     usage_gte = {
         item.id: item.usage_gte

@@ -16,7 +16,7 @@ What a reader may rely on:
   to be (`Segment.late`).
 - What a customer has to its credit, or owes from before, goes into the first invoice that is
   finalized in its currency; what is left of a credit stays with the customer. An invoice that is
-  voided gives back what it took.
+  voided gives back what it took. Drafts that take off what it billed early are counted anew.
 - Credits pay for usage before the balance does (`invoicing.credit`).
   voided gives back what it took. Drafts that take off what it billed early are counted anew.
 - Each change announces what it is, in the order of `docs/compatibility.md`.

@@ -22,9 +22,10 @@ from msgspec.structs import replace
 from meterhouse import limits
 from meterhouse.billing.bill import Bill, made
 from meterhouse.billing.change import Recurrences, threshold_reached
+from meterhouse.billing.credit import Grant, simulated
 from meterhouse.billing.invoice import Segment
 from meterhouse.billing.subscription import Subscription, overdue
-from meterhouse.billing.threshold import crossed, is_compared, is_open
+from meterhouse.billing.threshold import Crossed, crossed, is_compared, is_open
 from meterhouse.errors import OutdatedError, StoreError
 from meterhouse.invoicing.bill import recurrences_of
 from meterhouse.invoicing.count import count
@@ -32,6 +33,7 @@ from meterhouse.invoicing.recount import names
 from meterhouse.invoicing.turn import Terms, Turn, bill_of, take
 from meterhouse.ledger import (
     accounts,
+    credit_grants,
     customers,
     invoice_segments,
     subscriptions,
@@ -52,7 +54,8 @@ Touched = tuple[int, str, str]
 class _Compared(NamedTuple):
     """What a subscription would be billed now: its turn at an instant, and the bill of it.
 
-    `billed_before` is how much usage of its items was billed early, by their ids.
+    `billed_before` is how much usage of its items was billed early, by their ids; `grants` are what
+    credits may pay for it with.
     """
 
     subscription: Subscription
@@ -60,6 +63,13 @@ class _Compared(NamedTuple):
     turn: Turn
     bill: Bill
     billed_before: dict[str, Decimal]
+    grants: list[Grant]
+
+    def crossed(self, counted: Sequence[Segment]) -> Crossed | None:
+        """Return the thresholds that are reached by the usage of the bill's segments."""
+        bill = made(self.bill, counted, names(""))
+        lines = simulated(self.grants, bill.lines, self.turn.at, self.bill.currency)
+        return crossed(self.subscription, bill._replace(lines=lines), self.billed_before)
 
 
 async def check(stores: Stores, terms: Terms, now: int, touched: Collection[Touched]) -> None:
@@ -147,7 +157,8 @@ class _Look:
                 open_ = [segment for segment in bill.segments if is_open(segment)]
                 before = invoice_segments.billed_early(connection, open_)
                 used = {key.subscription_item or "": last.usage for key, last in before.items()}
-                found.append(_Compared(one, now, turn, bill, used))
+                grants = credit_grants.unspent(connection, {one.customer})[one.customer]
+                found.append(_Compared(one, now, turn, bill, used, grants))
         return found
 
     def _present(self, connection: sa.Connection, one: Subscription, *, lock: bool) -> int | None:
@@ -161,8 +172,7 @@ class _Look:
 
     async def _take(self, cause: Cause, one: _Compared, counted: Sequence[Segment]) -> bool:
         """Bill a subscription if it has reached a threshold; False where it has changed."""
-        compared = made(one.bill, counted, names(""))
-        reached = crossed(one.subscription, compared, one.billed_before)
+        reached = one.crossed(counted)
         if reached is None:
             return True
         turn = replace(one.turn, crossed=reached)
