@@ -111,7 +111,7 @@ SUBSCRIPTION_BACKDATED_LINES_MAX = 250  # that are billed, a line at least for e
 SUBSCRIPTION_DUE_SECONDS_MAX = 5  # that a change waits for what is due before it
 PREVIEW_INVOICE_ITEMS_MAX = 250
 # https://docs.stripe.com/billing/subscriptions/usage-based/thresholds
-THRESHOLD_AMOUNT_LEAST = 50  # in minor units
+THRESHOLD_LEAST_LIMIT = 50  # minor units
 THRESHOLD_USAGE_LIMIT = 999_999_999_999_999
 THRESHOLD_REST_MILLISECONDS = 86_400_000  # before a period ends, in which none is looked at
 THRESHOLD_LATE_MILLISECONDS = 3_600_000  # after which usage that was billed early is counted again

@@ -21,7 +21,7 @@ class ThresholdParams(Params):
     """What is not invoiced yet when an invoice is made at once, and if a period ends with it."""
 
     amount_gte: (
-        Annotated[int, Between(limits.THRESHOLD_AMOUNT_LEAST, limits.INVOICE_LINE_AMOUNT_LIMIT)]
+        Annotated[int, Between(limits.THRESHOLD_LEAST_LIMIT, limits.INVOICE_LINE_AMOUNT_LIMIT)]
         | UnsetType
         | None
     ) = None
