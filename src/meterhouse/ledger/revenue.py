@@ -2,7 +2,7 @@
 
 What a reader may rely on:
 
-- A row is the sum of lines, so all rows of a month and a currency add up to the totals of its
+- A row is the sum of lines, so all rows of a month and a currency add up to the subtotals of its
   invoices. Amounts are whole minor units; currencies are never added to each other.
 - Lines that come of no meter's usage, such as those of a quantity, are a row of their own.
 - An invoice that was declared void counts no more. What is uncollectible was still earned.
