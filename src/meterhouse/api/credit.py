@@ -1,22 +1,17 @@
 """Credits: what requests about grants, their transactions and balances have in common."""
 
-from collections.abc import Collection
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.api.call import Call
-from meterhouse.api.invoice import expand_members
 from meterhouse.billing.credit import Grant
 from meterhouse.ledger import credit_grants, customers, prices
 from meterhouse.ledger.customers import Customer
-from meterhouse.render.credit import render_grant
 from meterhouse.wire import credit_errors, envelope
 from meterhouse.wire.param_errors import exclusive_params, missing_param
 from meterhouse.wire.params import Items, Params, Unsupported
-
-Document = dict[str, Any]
 
 
 class PriceParams(Params):
@@ -76,15 +71,3 @@ def grant_asked(
     if grant.customer != customer.id:
         raise credit_errors.not_of_customer(grant_id, customer.id, param)
     return grant
-
-
-def expand(
-    connection: sa.Connection, call: Call, document: Document, wanted: Collection[str]
-) -> None:
-    """Show objects in the places of their ids, as far as the document has them."""
-    expand_members(connection, call, [document], wanted)
-    if "credit_grant" in wanted and document.get("credit_grant") is not None:
-        grant = credit_grants.find_grant(connection, call.scope.id, document["credit_grant"])
-        if grant is not None:
-            shown = render_grant(grant, livemode=call.scope.livemode, version=call.version)
-            document["credit_grant"] = shown

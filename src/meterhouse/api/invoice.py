@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.catalog import shown_prices
+from meterhouse.api.credit_shown import grants_shown, transactions_shown
 from meterhouse.api.once import once
 from meterhouse.api.subscription import clocks_shown, customers_shown, invoices_shown
 from meterhouse.api.subscription import shown as shown_subscriptions
@@ -78,6 +79,7 @@ EXPANDABLE = frozenset(
 )
 EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in EXPANDABLE)
 _PARENT = "parent.subscription_details.subscription"
+_TRANSACTION = "credit_balance_transaction"
 PRICE = "pricing.price_details.price"  # of a line, and of an invoice item
 
 # What becomes of an invoice in a transaction, at the instant of its time: how it is to be shown.
@@ -194,7 +196,8 @@ def expand_all(
 ) -> None:
     """Show what there is of invoices in the places of its ids, as far as `paths` lead to it."""
     expand_members(connection, call, documents, expanded(paths))
-    if any(f"{path}.".startswith(f"{_PARENT}.") for path in paths):
+    expand_credits(connection, call, documents, paths, "total_pretax_credit_amounts")
+    if _lead_to(paths, _PARENT):
         parents = [document["parent"] for document in documents if document.get("parent")]
         details = [one for parent in parents if (one := parent["subscription_details"])]
         expand_members(connection, call, details, {"subscription"})
@@ -336,11 +339,36 @@ def _subscriptions(
 
 # What shows the objects that members name, by their ids.
 _MEMBERS: Mapping[str, Callable[..., dict[str, dict[str, Any]]]] = {
+    "credit_balance_transaction": transactions_shown,
+    "credit_grant": grants_shown,
     "customer": customers_shown,
     "invoice": invoices_shown,
     "subscription": _subscriptions,
     "test_clock": clocks_shown,
 }
+
+
+def expand_credits(
+    connection: sa.Connection,
+    call: Call,
+    documents: Iterable[dict[str, Any]],
+    paths: Collection[str],
+    member: str,
+) -> None:
+    """Show transactions, and their grants, in what a `member` tells that credits have paid."""
+    path = f"{member}.{_TRANSACTION}"
+    if not _lead_to(paths, path):
+        return
+    paid = [one for document in documents for one in document.get(member, ())]
+    expand_members(connection, call, paid, {_TRANSACTION})
+    if _lead_to(paths, f"{path}.credit_grant"):
+        shown = [one[_TRANSACTION] for one in paid if one[_TRANSACTION]]
+        expand_members(connection, call, shown, {"credit_grant"})
+
+
+def _lead_to(paths: Iterable[str], place: str) -> bool:
+    """Tell whether one of some paths leads to a place, or through it."""
+    return any(f"{path}.".startswith(f"{place}.") for path in paths)
 
 
 def expand_prices(
@@ -350,7 +378,7 @@ def expand_prices(
     paths: Iterable[str],
 ) -> None:
     """Show prices in the places of the ids that lines or items have, where a path leads there."""
-    if not any(path == PRICE or path.startswith(f"{PRICE}.") for path in paths):
+    if not _lead_to(paths, PRICE):
         return
     priced = [document["pricing"] for document in documents if document.get("pricing")]
     details = [one["price_details"] for one in priced if one["price_details"]]

@@ -4,7 +4,7 @@ https://docs.stripe.com/api/billing/credit-balance-transaction. What a reader ma
 transaction is added together with what it makes of its grant's balance, and never changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -57,7 +57,7 @@ def applied_to(connection: sa.Connection, invoice_id: str) -> list[Transaction]:
     return [Transaction(**row) for row in rows]
 
 
-def by_ids(connection: sa.Connection, ids: list[str]) -> dict[str, Transaction]:
+def by_ids(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Transaction]:
     """Return the transactions that have these ids."""
-    rows = connection.execute(_by_ids, {"ids": ids}).mappings()
+    rows = connection.execute(_by_ids, {"ids": list(ids)}).mappings()
     return {row["id"]: Transaction(**row) for row in rows}

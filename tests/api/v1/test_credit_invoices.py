@@ -60,6 +60,7 @@ def test_a_grant_pays_a_part(shop: Shop) -> None:
     assert (one["credit_grant"], one["credit"], one["type"]) == (made.id, None, "debit")
     assert (one["created"], one["effective_at"]) == (at(DONE), at(DONE))
     assert balances(shop) == [("usd", 0, 0)]
+    _expanded(shop, document["id"], booked, made.id)
     refused = shop.refused(f"/v1/billing/credit_grants/{made.id}/void", {})
     assert "has been applied" in refused["message"]
 
@@ -80,6 +81,30 @@ def test_a_grant_pays_a_part(shop: Shop) -> None:
         "invoice_line_item": line["id"],
     }
     assert told(shop)[1:] == ["billing.credit_balance_transaction.created"] * 3
+
+
+def _expanded(shop: Shop, invoice_id: str, booked: str, grant_id: str) -> None:
+    """Transactions and grants are shown where an invoice names them, and the other way round."""
+
+    def first(path: str, expand: str) -> Any:
+        asked = {"expand[]": expand, "customer": shop.customer}
+        if path.endswith("lines"):
+            del asked["customer"]
+        return shop.http.get(path, params=asked).json()["data"][0]
+
+    of_lines = "pretax_credit_amounts.credit_balance_transaction"
+    for path, member in (
+        ("/v1/invoices", f"total_{of_lines}"),
+        (f"/v1/invoices/{invoice_id}/lines", of_lines),
+    ):
+        paid = first(path, f"data.{member}")[member.partition(".")[0]][0]
+        assert paid["credit_balance_transaction"]["id"] == booked
+        if path.endswith("lines"):
+            paid = first(path, f"data.{member}.credit_grant")["pretax_credit_amounts"][0]
+            assert paid["credit_balance_transaction"]["credit_grant"]["id"] == grant_id
+    applied = "data.debit.credits_applied.invoice"
+    shown = first("/v1/billing/credit_balance_transactions", applied)
+    assert shown["debit"]["credits_applied"]["invoice"]["id"] == invoice_id
 
 
 def test_grants_pay_one_after_the_other(shop: Shop) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from meterhouse.api import credit as common
 from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.invoice import expand_members
 from meterhouse.billing.credit import Grant
 from meterhouse.invoicing.drawdown import Left, left_of
 from meterhouse.invoicing.present import shown_at
@@ -64,7 +65,7 @@ async def retrieve(call: Call) -> Answer:
     )
 
     def work(connection: sa.Connection) -> Answer:
-        common.expand(connection, call, document, expanded(params.expand))
+        expand_members(connection, call, [document], expanded(params.expand))
         return ok(document)
 
     return await call.read(work)

@@ -3,13 +3,14 @@
 https://docs.stripe.com/api/billing/credit-balance-transaction
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from meterhouse.api import credit as common
 from meterhouse.api.call import Answer, Call, ok
+from meterhouse.api.invoice import expand_members
 from meterhouse.billing.credit import Transaction
 from meterhouse.ledger import credit_transactions
 from meterhouse.render.credit import render_transaction
@@ -19,7 +20,12 @@ from meterhouse.wire.page import PageParams, list_object
 from meterhouse.wire.params import RequestParams, Unsupported
 
 _NOUN = "billing credit balance transaction"
-_EXPANDABLE = frozenset({"credit_grant", "test_clock"})
+# Where an invoice is named.
+_INVOICE = {
+    "credits_application_invoice_voided": "credit.credits_application_invoice_voided.invoice",
+    "credits_applied": "debit.credits_applied.invoice",
+}
+_EXPANDABLE = frozenset({"credit_grant", "test_clock", *_INVOICE.values()})
 _EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
 
 
@@ -40,7 +46,7 @@ async def retrieve(call: Call) -> Answer:
         found = credit_transactions.find_transaction(connection, call.scope.id, call.ids[0])
         if found is None:
             raise envelope.no_such(_NOUN, call.ids[0])
-        return ok(_documents(connection, call, [found], expanded(params.expand))[0])
+        return ok(_documents(connection, call, [found], params.expand)[0])
 
     return await call.read(work)
 
@@ -61,16 +67,20 @@ async def list_(call: Call) -> Answer:
         if page is None:
             raise envelope.no_such(_NOUN, params.cursor, params.cursor_param)
         rows, has_more = page
-        wish = expanded(params.expand, listed=True)
-        return ok(list_object(call.path, _documents(connection, call, rows, wish), has_more))
+        paths = [path.removeprefix("data.") for path in params.expand]
+        return ok(list_object(call.path, _documents(connection, call, rows, paths), has_more))
 
     return await call.read(work)
 
 
 def _documents(
-    connection: sa.Connection, call: Call, rows: Sequence[Transaction], wish: frozenset[str]
+    connection: sa.Connection, call: Call, rows: Sequence[Transaction], paths: Collection[str]
 ) -> list[dict[str, Any]]:
     documents = [render_transaction(row, livemode=call.scope.livemode) for row in rows]
-    for document in documents:
-        common.expand(connection, call, document, wish)
+    expand_members(connection, call, documents, expanded(paths))
+    for kind, place in _INVOICE.items():
+        if place in paths:
+            told = [document[document["type"]] for document in documents]
+            named = [one[kind] for one in told if one.get(kind)]
+            expand_members(connection, call, named, {"invoice"})
     return documents

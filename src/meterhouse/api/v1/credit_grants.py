@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from meterhouse import limits
 from meterhouse.api import credit as common
 from meterhouse.api.call import Answer, Call, ok
-from meterhouse.api.invoice import customer_of, lock_time
+from meterhouse.api.invoice import customer_of, expand_members, lock_time
 from meterhouse.api.once import once
 from meterhouse.api.price import read_currency
 from meterhouse.billing.credit import Category, Grant
@@ -300,6 +300,5 @@ def _documents(
     documents = [
         render_grant(row, livemode=call.scope.livemode, version=call.version) for row in rows
     ]
-    for document in documents:
-        common.expand(connection, call, document, wish)
+    expand_members(connection, call, documents, wish)
     return documents

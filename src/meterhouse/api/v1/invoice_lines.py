@@ -26,7 +26,7 @@ from meterhouse.wire.metadata import merge_metadata
 from meterhouse.wire.page import PageParams, list_object
 from meterhouse.wire.params import Items, Metadata, Params, RequestParams
 
-_EXPANDABLE = frozenset({"discounts", common.PRICE, "subscription"})
+_EXPANDABLE = frozenset({"discounts", common.PRICE, "pretax_credit_amounts", "subscription"})
 _EXPANDABLE_IN_LIST = frozenset(f"data.{name}" for name in _EXPANDABLE)
 
 
@@ -269,5 +269,6 @@ def _documents(
     ]
     paths = [path.removeprefix("data.") for path in expand]
     common.expand_members(connection, call, documents, expanded(paths))
+    common.expand_credits(connection, call, documents, paths, "pretax_credit_amounts")
     common.expand_prices(connection, call, documents, paths)
     return documents
