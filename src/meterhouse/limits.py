@@ -219,7 +219,6 @@ SIGNAL_LOOK_MILLISECONDS = 200  # until a process that listens looks whether it 
 SIGNAL_RETRY_SECONDS = 1  # until it listens anew after it lost the connection
 PARTITIONS_MAX = 1_024
 PROCESS_BATCH_EVENTS_MAX = 60_000
-PROCESS_AT_ONCE_EVENTS = 2_000  # judged together: what fits into the processor's caches
 PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 200 bytes each
 PROCESS_AHEAD_EVENTS = 10_000  # in the journal, which are judged while a batch is committed
 PROCESS_BATCH_ROWS_MAX = 10_000  # journal rows in one batch; each cancellation is a row

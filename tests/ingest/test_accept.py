@@ -76,7 +76,7 @@ def test_a_group_is_acknowledged_in_its_order(pipeline: Pipeline) -> None:
     assert told(commit_group(pipeline, submission("a"), submission("b"))) == ["acknowledged"] * 2
     with pipeline.stores._ledger.read() as connection:
         [entry] = journal.read(connection, 10, 10, 10_000)
-    assert [event.identifier for event in entry.events] == ["a", "b"]
+    assert journal.events_of([entry]).identifiers.to_pylist() == ["a", "b"]
     assert pipeline.books() == {"acknowledged": 2, "pending": 2}
 
 

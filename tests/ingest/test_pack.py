@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.journal import Entry, Packed
 from meterhouse.metering.identifier import identifier_digest, partition_of
 from meterhouse.metering.model import MeterEvent
+from tests.metering.rows import events_of
 from tests.metering.samples import NOW, event
 from tests.pipeline import Pipeline
 
@@ -30,9 +32,10 @@ def written(ledger: Ledger, rows: Sequence[Packed], partitions: int) -> Iterator
         found: dict[int, MeterEvent] = {}
         for number in range(partitions):
             for entry in journal.read(connection, 100, 100, 100_000, partition=number):
-                found |= dict(entry.numbered())
+                columns = journal.events_of([entry])
+                found |= dict(events_of(columns))
                 assert max(found) >= entry.last
-                assert {partition(one, partitions) for one in entry.events} == {number}
+                assert {partition(one, partitions) for one in columns.one_by_one()} == {number}
     assert sorted(found) == [*range(first, first + len(found))]
     return (found[position] for position in sorted(found))
 
@@ -56,19 +59,17 @@ def test_positions_are_in_the_order_of_the_events(pipeline: Pipeline, partitions
 
 
 @pytest.mark.parametrize("number", [1, 15, 16, 17, 65_535, 65_536])
-def test_joined_rows_are_read_however_many_events_they_have(
-    pipeline: Pipeline, number: int
-) -> None:
-    events = [EVENTS[0]] * (number - 1)
-    rows = (
-        [journal.pack(events), journal.pack(EVENTS[1:2])] if events else [journal.pack(EVENTS[1:2])]
-    )
-    [joined] = journal.join(rows)
+def test_joined_rows_are_read_however_many_parts_they_have(pipeline: Pipeline, number: int) -> None:
+    rows = [journal.pack(EVENTS[:2])] * (number - 1)
+    [joined] = journal.join([*rows, journal.pack(EVENTS[2:3])])
     with pipeline.stores._ledger.write() as connection:
         journal.append(connection, journal.reserve(connection, 1), [joined])
         [entry] = all_of(connection)
-        assert entry.events == [*events, EVENTS[1]]
+        assert entry.events == 2 * number - 1
         assert not entry.offsets
+        columns = journal.events_of([entry])
+    last = columns.take(np.arange(len(columns))[-3:])
+    assert [*last.one_by_one()] == [*(EVENTS[:2] if number > 1 else []), EVENTS[2]]
 
 
 def test_there_is_one_row_for_each_partition_that_has_events() -> None:
@@ -90,8 +91,6 @@ def test_a_commit_has_one_row_for_each_partition(pipeline: Pipeline) -> None:
     with pipeline.stores._ledger.write() as connection:
         assert commit(connection, sent, NOW, claims, 2).events == 30
         rows = all_of(connection)
-        assert [len(row.events) for row in rows] == [
-            *Counter(partition(e, 2) for e in EVENTS).values()
-        ]
-        found = dict(pair for row in rows for pair in row.numbered())
+        assert [row.events for row in rows] == [*Counter(partition(e, 2) for e in EVENTS).values()]
+        found = dict(events_of(journal.events_of(rows)))
         assert [found[position] for position in sorted(found)] == EVENTS

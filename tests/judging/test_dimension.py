@@ -6,7 +6,8 @@ import pytest
 from meterhouse import limits
 from meterhouse.judging.dimension import Admission, Combinations
 from meterhouse.ledger.tables import dimension_combinations
-from meterhouse.metering.model import AcceptedEvent, Meter
+from meterhouse.metering.model import Meter
+from tests.metering.rows import AcceptedEvent, accepted_columns
 from tests.metering.samples import event, meter
 from tests.pipeline import Pipeline
 
@@ -35,8 +36,7 @@ def check(
     kept: list[str] = []
     refused: list[str] = []
     with pipeline.stores._ledger.write() as connection:
-        admission = Admission(combinations)
-        admission.add(events, 0, METERS)
+        admission = Admission(combinations, accepted_columns(events, METERS))
         admission.look_up(connection)
         for number, one in enumerate(events):
             rejected = admission.refuse(number)

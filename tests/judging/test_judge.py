@@ -235,10 +235,11 @@ def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:
     assert pipeline.stored() == pipeline.claims() == 1
 
 
-def test_it_does_not_matter_how_many_events_are_judged_at_once(
-    pipeline: Pipeline, judge: Judge, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("together", [1, 2, 15])
+def test_it_does_not_matter_how_many_events_came_together(
+    pipeline: Pipeline, judge: Judge, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
-    """Given duplicates, one combination too many, and events alone, in rows of two events."""
+    """Given duplicates, one combination too many, and events alone, in rows of so many events."""
     monkeypatch.setattr(limits, "DIMENSION_COMBINATIONS_MAX", 2)
     create_tiers(pipeline)
     tiers = [
@@ -247,23 +248,30 @@ def test_it_does_not_matter_how_many_events_are_judged_at_once(
     ]
     sent = [*tiers, *map(streamed, "abcab"), streamed("d", "many"), alone("e"), alone("f", "many")]
     sent += [streamed("g", day=TODAY - 1), streamed("a", day=TODAY - 40)]
-    for number in range(0, len(sent), 2):
-        write_journal(pipeline, *sent[number : number + 2])
-    verdicts = []
-    for at_once in (1, 3, 2_000):
-        monkeypatch.setattr(limits, "PROCESS_AT_ONCE_EVENTS", at_once)
-        assert len(judge.judge(anew=True) or []) == 12
-        verdicts.append(judge.conclude({}))
-    for verdict in verdicts:
-        assert verdict._replace(blocks=[], as_of=0) == verdicts[0]._replace(blocks=[], as_of=0)
-        assert [block.read(one.body).to_pylist() for one in verdict.blocks] == [
-            block.read(one.body).to_pylist() for one in verdicts[0].blocks
-        ]
-    assert verdicts[0].counts == {
+    for number in range(0, len(sent), together):
+        write_journal(pipeline, *sent[number : number + together])
+    assert len(judge.judge(anew=True) or []) == 12
+    verdict = judge.conclude({})
+    assert verdict.counts == {
         Line(1, "accepted"): 9,
         Line(1, "duplicate"): 3,
         Line(1, "rejected", "meter_event_dimension_count_too_high"): 1,
         Line(1, "rejected", "meter_event_invalid_value"): 2,
+    }
+    stored: dict[str, dict[int, str]] = {}  # by the positions
+    for one in verdict.blocks:
+        if one.destination in ("events", "duplicate_events", "rejected_events"):
+            rows = block.read(one.body).to_pylist()
+            found = stored.setdefault(one.destination, {})
+            found |= {row["position"]: row["identifier"] for row in rows}
+    places = sorted(position for found in stored.values() for position in found)
+    assert {
+        name: {places.index(position) + 1: one for position, one in found.items()}
+        for name, found in stored.items()
+    } == {
+        "events": {1: "t0", 2: "t1", 4: "t3", 5: "t4", 6: "a", 7: "b", 8: "c", 12: "e", 14: "g"},
+        "duplicate_events": {9: "a", 10: "b", 15: "a"},
+        "rejected_events": {3: "t2", 11: "d", 13: "f"},
     }
 
 

@@ -1,4 +1,6 @@
+from collections.abc import Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -7,24 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.limits import DIMENSION_COMBINATIONS_MAX
-from meterhouse.metering.model import AcceptedEvent, Meter, MeterEvent, RejectedEvent, TimedBy
+from meterhouse.metering.columns import Events
+from meterhouse.metering.model import Meter, MeterEvent, TimedBy
+from meterhouse.metering.problem import (
+    Problem,
+    earliest_timestamp,
+    reject_combination,
+    timestamp_problem,
+)
 from meterhouse.metering.validation import (
     STEPS,
     Catalog,
-    by_kind,
     check_dimensions,
     check_timestamps,
     dimension_digest,
-    earliest_timestamp,
     find_customers,
     find_meter,
     find_values,
     judge,
     read_customers,
-    reject_combination,
-    timestamp_problem,
 )
 from tests.metering.oracle import TOO_MANY_DIGITS, Oracle, OracleMeter
+from tests.metering.rows import AcceptedEvent, RejectedEvent, accepted_rows, rejected_rows
 from tests.metering.samples import DAY, MINUTE, NOW, SCOPE, SECOND, event, meter
 
 COUNTING = meter(id="mtr_count", event_name="visits", formula="count")
@@ -49,9 +55,22 @@ CATALOG = Catalog(
 def judge_one(
     position: int, sent: MeterEvent, catalog: Catalog = CATALOG
 ) -> AcceptedEvent | RejectedEvent:
-    accepted, rejected = judge(by_kind([(position, sent)]), catalog)
-    assert len(accepted) + len(rejected) == 1
-    return accepted[0] if accepted else rejected[0]
+    [verdict] = judge_all([(position, sent)], catalog)
+    return verdict
+
+
+def judge_all(
+    numbered: Sequence[tuple[int, MeterEvent]], catalog: Catalog = CATALOG
+) -> list[AcceptedEvent | RejectedEvent]:
+    """Judge events together; return what becomes of each, in the order of their positions."""
+    positions, events = zip(*numbered, strict=True) if numbered else ((), ())
+    accepted, rejected = judge(Events.of(positions, events), catalog)
+    found: list[AcceptedEvent | RejectedEvent] = [
+        *accepted_rows(accepted),
+        *rejected_rows(rejected),
+    ]
+    assert len(found) == len(numbered)
+    return sorted(found, key=itemgetter(0))
 
 
 def payload(**pairs: str) -> dict[str, str]:
@@ -304,22 +323,12 @@ PARTS = st.text(alphabet="a1:\0é", max_size=4)
 def test_a_digest_stands_for_the_values_and_nothing_else(
     one: tuple[str, str], other: tuple[str, str]
 ) -> None:
-    def digest(values: tuple[str, str]) -> int:
-        return dimension_digest(CUT, payload(model=values[0], region=values[1]))
-
-    assert (digest(one) == digest(other)) == (one == other)
-    assert digest(one) == dimension_digest(CUT, {"region": one[1], "x": "y", "model": one[0]})
-    assert 0 <= digest(one) < 2**63
+    assert (dimension_digest(one) == dimension_digest(other)) == (one == other)
+    assert 0 <= dimension_digest(one) < 2**63
 
 
 def test_one_combination_too_many() -> None:
-    sent = event(event_name="tokens", payload=payload(model="m", region="eu"))
-    accepted = judge_one(7, sent)
-    assert isinstance(accepted, AcceptedEvent)
-    assert reject_combination(accepted) == RejectedEvent(
-        7,
-        sent,
-        "mtr_cut",
+    assert reject_combination("cus_1") == Problem(
         "meter_event_dimension_count_too_high",
         f"The customer cus_1 has reached the limit of {DIMENSION_COMBINATIONS_MAX} "
         "combinations of dimension values on this meter.",
@@ -403,8 +412,7 @@ def test_customers_of_a_test_clock_are_measured_by_its_time(
     told = judged.event.timestamp if isinstance(judged, AcceptedEvent) else judged.code
     assert told == outcome
     # Others beside it change nothing.
-    accepted, rejected = judge(by_kind(enumerate([event(), sent, event()])), CLOCKED)
-    assert len(accepted) + len(rejected) == 3
+    assert judge_all([*enumerate([event(), sent, event()])], CLOCKED)[1] == (1, *judged[1:])
 
 
 def test_what_was_checked_by_a_clock_that_is_gone_is_not_checked_again() -> None:

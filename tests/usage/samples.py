@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 from clickhouse_connect.driver.client import Client
 
-from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent, Scope, StoredEvent
+from meterhouse.metering.model import Meter, Scope, StoredEvent
 from meterhouse.usage import block
 from meterhouse.usage.block import Block, Destination
 from meterhouse.usage.slots import slots
 from meterhouse.usage.store import UsageStore
+from tests.metering.rows import AcceptedEvent, RejectedEvent, accepted_columns, rejected_columns
 from tests.metering.samples import event
 
 _positions = itertools.count(1)
@@ -80,6 +81,11 @@ def forget_slots(store: UsageStore) -> None:
     store.change("TRUNCATE TABLE usage_slots", {}, {})
 
 
+def event_rows(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
+    """Make the columns that the store has of accepted events."""
+    return block.accepted(accepted_columns(rows), scopes)
+
+
 def accepted_blocks(
     rows: Sequence[AcceptedEvent],
     scopes: Mapping[int, Scope],
@@ -87,7 +93,9 @@ def accepted_blocks(
 ) -> list[Block]:
     """Pack accepted events, or duplicates."""
     instant = "timestamp" if destination == "events" else "received_at"
-    return block.pack(destination, block.by_month(block.accepted(rows, scopes), instant))
+    return block.pack(
+        destination, block.by_month(block.accepted(accepted_columns(rows), scopes), instant)
+    )
 
 
 def cancelled_blocks(rows: Sequence[StoredEvent]) -> list[Block]:
@@ -97,7 +105,7 @@ def cancelled_blocks(rows: Sequence[StoredEvent]) -> list[Block]:
 
 def rejected_blocks(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> list[Block]:
     """Pack rejected events."""
-    months = block.by_month(block.rejected(rows, scopes), "received_at")
+    months = block.by_month(block.rejected(rejected_columns(rows), scopes), "received_at")
     return block.pack("rejected_events", months)
 
 

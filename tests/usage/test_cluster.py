@@ -47,6 +47,7 @@ from tests.usage.samples import (
     accepted,
     accepted_blocks,
     cancelled_blocks,
+    event_rows,
     insert,
     new_scope,
     next_position,
@@ -81,7 +82,7 @@ def blocks_of(scope: Scope, events: int = 60) -> list[Block]:
     wrong = [rejected(scope, "no_meter", identifier=f"wrong {row.position}") for row in rows]
     claims = [identifier_digest(scope.id, str(row.position)) for row in rows]
     days = [30_000 + scope.id] * events
-    events_of = block.accepted(rows, {scope.id: scope})
+    events_of = event_rows(rows, {scope.id: scope})
     return [
         *accepted_blocks(rows, {scope.id: scope}),
         *accepted_blocks(rows, {scope.id: scope}, "duplicate_events"),

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from meterhouse import zones
 from meterhouse.metering.aggregation import SUM
 from meterhouse.metering.meter_usage import Filter, MeterQuestion, MeterUsageQuery, UsageRow
-from meterhouse.metering.model import AcceptedEvent, Scope
+from meterhouse.metering.model import Scope
 from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 from tests.metering.oracle import Oracle, OracleEvent, OracleMeter
+from tests.metering.rows import AcceptedEvent
 from tests.metering.samples import DAY, HOUR, MINUTE, at, meter, values
 from tests.usage.samples import (
     accepted,
+    event_rows,
     forget_slots,
     insert,
     new_scope,
@@ -56,7 +58,7 @@ def put(
 ) -> None:
     """Insert events and their cancellations, as one batch after the other brings them."""
     for events in (
-        block.accepted(rows, {scope.id: scope}),
+        event_rows(rows, {scope.id: scope}),
         block.cancelled([stored(row, scope) for row in cancelled]),
     ):
         insert(store, block.pack("events", block.by_month(events, "timestamp")))

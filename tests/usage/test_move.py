@@ -9,7 +9,7 @@ import pytest
 
 from meterhouse.errors import StoreError
 from meterhouse.metering.model import Scope
-from meterhouse.usage import block, move, request_logs
+from meterhouse.usage import move, request_logs
 from meterhouse.usage.request_logs import RequestLog
 from meterhouse.usage.store import UsageStore
 from tests.clickhouse import Double
@@ -19,6 +19,7 @@ from tests.usage.samples import (
     accepted,
     accepted_blocks,
     cancelled_blocks,
+    event_rows,
     insert,
     next_token,
     rejected,
@@ -52,7 +53,10 @@ def source(clickhouse_server: Double, scope: Scope) -> Iterator[UsageStore]:
             insert(opened, cancelled_blocks([stored(rows[0], scope)]))
             insert(opened, accepted_blocks(rows[1:], scopes, "duplicate_events"))
             insert(opened, rejected_blocks([rejected(scope, "no_meter")], scopes))
-            insert(opened, slot_blocks(block.accepted(rows, scopes), meters, batch + 1))
+            insert(
+                opened,
+                slot_blocks(event_rows(rows, scopes), meters, batch + 1),
+            )
             writer(opened).command(
                 "INSERT INTO identifiers VALUES (1, 2, 3, {day:UInt32})", {"day": batch}
             )

@@ -9,14 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse.metering.aggregation import Use
-from meterhouse.metering.model import AcceptedEvent, Meter, Scope
+from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.usage import PeriodQuery, PeriodUsage, SummaryQuery, summarize
 from meterhouse.metering.window import floor_to
 from meterhouse.usage import block, periods
 from meterhouse.usage.store import UsageStore
+from tests.metering.rows import AcceptedEvent
 from tests.metering.samples import DAY, MINUTE, at, meter, values
 from tests.usage.samples import (
     accepted,
+    event_rows,
     forget_slots,
     insert,
     new_scope,
@@ -49,7 +51,7 @@ def put(
 ) -> None:
     """Insert events and their cancellations, as one batch after the other brings them."""
     for events in (
-        block.accepted(rows, {scope.id: scope}),
+        event_rows(rows, {scope.id: scope}),
         block.cancelled([stored(row, scope) for row in cancelled]),
     ):
         insert(store, block.pack("events", block.by_month(events, "timestamp")))

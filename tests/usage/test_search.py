@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse import limits
-from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope
+from meterhouse.metering.model import Scope
 from meterhouse.metering.search import EventSearch, FoundEvent, filled
 from meterhouse.metering.window import Window
 from meterhouse.usage.search import Page, pages
 from meterhouse.usage.store import UsageStore
+from tests.metering.rows import AcceptedEvent, RejectedEvent
 from tests.metering.samples import HOUR, METER, NOW, event
 from tests.usage.samples import (
     accepted,

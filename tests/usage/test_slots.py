@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
-from meterhouse.metering.model import AcceptedEvent, Scope
+from meterhouse.metering.coded import joined
+from meterhouse.metering.model import Scope
 from meterhouse.usage import block
 from meterhouse.usage.block import Block
 from meterhouse.usage.slots import EVERYBODY, WHOLE
 from meterhouse.usage.store import UsageStore
+from tests.metering.rows import AcceptedEvent
 from tests.metering.samples import MINUTE, at, meter
 from tests.usage.samples import (
     accepted,
+    event_rows,
     insert,
     next_position,
     next_token,
@@ -37,9 +40,9 @@ def packed(
     batch: int = 7,
     partition: int = 0,
 ) -> list[Block]:
-    events = block.joined(
+    events = joined(
         [
-            block.accepted(rows, {scope.id: scope}),
+            event_rows(rows, {scope.id: scope}),
             block.cancelled([stored(row, scope) for row in cancelled]),
         ]
     )

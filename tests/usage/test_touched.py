@@ -5,6 +5,7 @@ from decimal import Decimal
 import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
+from meterhouse.metering.columns import VALUE
 from meterhouse.usage import block
 from meterhouse.usage.touched import USED_LIMIT, merged, touched
 
@@ -20,7 +21,7 @@ def events(*rows: Row, position: int = 1) -> pa.RecordBatch:
             "meter": pa.array(meters).dictionary_encode(),
             "customer": pa.array(customers),
             "sign": pa.array(signs, pa.int8()),
-            "value": pa.array(map(Decimal, values), block.VALUE),
+            "value": pa.array(map(Decimal, values), VALUE),
             "timestamp": pa.array([1_000 + number for number in numbers], block.INSTANT),
             "position": pa.array(numbers, pa.uint64()),
         }

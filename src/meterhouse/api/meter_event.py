@@ -13,7 +13,7 @@ from meterhouse.ingest.commit import Submission, Timed
 from meterhouse.ledger import meters, test_clocks
 from meterhouse.ledger.idempotency import Record
 from meterhouse.metering.model import MeterEvent
-from meterhouse.metering.validation import earliest_timestamp, timestamp_problem
+from meterhouse.metering.problem import earliest_timestamp, timestamp_problem
 from meterhouse.wire import envelope, refusals
 from meterhouse.wire.envelope_v2 import too_many_concurrent_requests
 

@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from meterhouse import limits
 from meterhouse.identifiers.filter import Digests, Filter
 from meterhouse.ledger import blocks, journal
-from meterhouse.metering.identifier import identifier_digest, partition_of
+from meterhouse.metering.identifier import partition_of
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.stores import Stores
 from meterhouse.usage import block
@@ -241,9 +241,9 @@ def _unstored(connection: sa.Connection, partition: int | None) -> Claimed:
     The newest day stands last, so that its claim is the one that is kept.
     """
     claimed: dict[int, list[bytes]] = {}
-    for event in journal.claiming_events(connection, partition):
-        digest = identifier_digest(event.scope, event.identifier)
-        claimed.setdefault(day_of(event.received_at), []).append(digest)
+    for events in journal.claiming_events(connection, partition):
+        for day, digest in zip(events.days.tolist(), events.digests, strict=True):
+            claimed.setdefault(day, []).append(digest)
     for one in blocks.read(connection, "identifiers", partition):
         for day, digests in block.claims(one.body).by_day().items():
             claimed.setdefault(day, []).extend(digests)

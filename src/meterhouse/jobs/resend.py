@@ -30,11 +30,13 @@ from meterhouse.ingest.pack import pack
 from meterhouse.judging.catalog import CatalogReader
 from meterhouse.ledger import erasures, journal, partitions, resends, tallies
 from meterhouse.ledger.resends import Resend
+from meterhouse.metering.coded import texts
+from meterhouse.metering.columns import Events
 from meterhouse.metering.identifier import Claim, identifier_digest
 from meterhouse.metering.model import MeterEvent
 from meterhouse.metering.resend import received_last
 from meterhouse.metering.search import EventSearch, FoundEvent
-from meterhouse.metering.validation import by_kind, judge
+from meterhouse.metering.validation import judge
 from meterhouse.metrics import Metrics
 from meterhouse.processing.stillness import Settle
 from meterhouse.processing.timekeeper import Timekeeper
@@ -259,10 +261,11 @@ def _send(
 
 def _judge(connection: sa.Connection, events: list[MeterEvent]) -> dict[str, str]:
     """Return, by identifier, `accepted` or the code of the rejection."""
-    kinds = by_kind(enumerate(events))
-    accepted, rejected = judge(kinds, CatalogReader(connection).read(kinds))
-    outcomes = {one.event.identifier: "accepted" for one in accepted}
-    return outcomes | {one.event.identifier: one.code for one in rejected}
+    columns = Events.of(range(len(events)), events)
+    accepted, rejected = judge(columns, CatalogReader(connection).read(columns))
+    outcomes = dict.fromkeys(accepted.events.identifiers.to_pylist(), "accepted")
+    codes = texts(rejected.codes).to_pylist()
+    return outcomes | dict(zip(rejected.events.identifiers.to_pylist(), codes, strict=True))
 
 
 def _advanced(resend: Resend, chunk: Chunk, outcomes: Mapping[str, str]) -> Resend:

@@ -1,12 +1,14 @@
 """The catalog as judging needs it, read for some events."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import sqlalchemy as sa
 
 from meterhouse.ledger import customers, meters, test_clocks
+from meterhouse.metering.columns import Events
 from meterhouse.metering.model import Meter
-from meterhouse.metering.validation import Cases, Catalog, Kind
+from meterhouse.metering.part import Kind
+from meterhouse.metering.validation import Catalog
 
 Customer = tuple[int, str]  # scope, id
 Known = Callable[[sa.Connection, set[Customer]], Mapping[Customer, int | None]]
@@ -28,16 +30,11 @@ class CatalogReader:
         self._archived: dict[tuple[int, str], Meter] = {}
         self._scopes: dict[int, bool] = {}  # whether each has a test clock
 
-    def read(self, kinds: Sequence[Cases]) -> Catalog:
+    def read(self, events: Events) -> Catalog:
         """Return what judging these events needs; it may hold more."""
-        self._read_meters([cases.kind for cases in kinds])
+        self._read_meters(events.kinds.values)
         keys = {meter.customer_key for meter in self.meters.values()}
-        wanted = {
-            (cases.kind.scope, customer)
-            for cases in kinds
-            for key in keys
-            for customer in {payload.get(key, "") for payload in cases.payloads} - {""}
-        }
+        wanted = {one for key in keys for one in events.named_by(key)}
         known = self._known(self._connection, wanted)
         return Catalog(self.meters, self._active, self._archived, known, self._frozen(wanted))
 

@@ -1,73 +1,65 @@
 """Judged: the events of a batch that would count, unless one is a duplicate or one too many.
 
-A batch is tens of thousands of events. As objects they have fallen out of the processor's caches
-before the first is looked at again, which costs more than all that is done with them. So they are
-taken up some at a time, and kept as the columns in which they leave for the usage store, beside
-what deduplication asks of each of them. An event is known by its number in the batch.
+They are kept as the columns in which they leave for the usage store, beside what deduplication asks
+of each of them. An event is known by its number in the batch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
 
 from meterhouse.judging.deduplicate import Days
-from meterhouse.metering.activity import Arrival
-from meterhouse.metering.identifier import Claims, identifier_digest
-from meterhouse.metering.model import AcceptedEvent, Scope
-from meterhouse.usage import block
-
-Numbers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-
-_ARRIVAL = ["account", "livemode", "received_at", "meter"]
+from meterhouse.metering.coded import NONE, Coded, Mask, Numbers
+from meterhouse.metering.columns import Events
+from meterhouse.metering.identifier import Claims
+from meterhouse.metering.problem import Problem
+from meterhouse.metering.validation import Accepted, Rejected
 
 
 class Judged:
-    """Takes up events in the order of their positions; asked for `rows`, it takes up no more.
+    """The `rows` of a batch, in the order of their positions.
 
     `digests` are those of their identifiers, None where an event was submitted alone: `alone` has
     those. `resent` are, by digest, the positions of the rejected events that are sent again.
     """
 
-    def __init__(self, scopes: Mapping[int, Scope]) -> None:
-        self.digests: list[bytes | None] = []
-        self.alone: dict[int, bytes] = {}
-        self.resent: dict[bytes, int] = {}
-        self._scopes = scopes
-        self._batches = [block.accepted([], {})]
-
-    def add(self, accepted: Sequence[AcceptedEvent]) -> None:
-        """Take up events; what is kept of them is not the objects."""
-        self._batches.append(block.accepted(accepted, self._scopes))
-        for number, one in enumerate(accepted, len(self.digests)):
-            event = one.event
-            digest = identifier_digest(event.scope, event.identifier)
-            if event.meter is not None:
-                self.alone[number] = digest
-                self.digests.append(None)
-                continue
-            self.digests.append(digest)
-            if event.resend_of is not None:
-                self.resent[digest] = event.resend_of
-
-    @cached_property
-    def rows(self) -> pa.RecordBatch:
-        """All of them, as the usage store keeps them."""
-        return block.joined(self._batches)
+    def __init__(self, rows: Accepted) -> None:
+        self.rows = rows
+        digests = rows.events.digests
+        self.alone = {
+            number: digests[number] for number in np.flatnonzero(rows.events.alone).tolist()
+        }
+        self.digests: list[bytes | None] = [*digests]
+        for number in self.alone:
+            self.digests[number] = None
+        resent = rows.events.resend_of
+        self.resent = {
+            digests[number]: int(resent[number])
+            for number in np.flatnonzero(resent != NONE).tolist()
+            if number not in self.alone
+        }
 
     @cached_property
     def days(self) -> Days:
         """The UTC days on which they were received, counted from the epoch."""
-        return block.instants(self.rows, "received_at") // block.DAY_MILLISECONDS
+        return self.rows.events.days
 
     def without(self, numbers: Iterable[int]) -> Mask:
         """Tell apart the others than some: True where an event is not among them."""
         mask = np.ones(len(self.digests), np.bool_)
         mask[list(numbers)] = False
         return mask
+
+    def counting(self, counted: Mask) -> Accepted:
+        """Return the events that count."""
+        return self.rows if counted.all() else self.rows.take(np.flatnonzero(counted))
+
+    def refused(self, refused: dict[int, Problem]) -> Rejected:
+        """Return the events that do not, with what is wrong with each."""
+        numbers = np.array([*refused], np.int64)
+        problems = Coded(np.arange(len(numbers)), list(refused.values()))
+        return Rejected(self.rows.events.take(numbers), self.rows.meters.take(numbers), problems)
 
     def claims(self, counted: Mask) -> tuple[Claims, Claims]:
         """Return the claims of events that count: those they make now, and those made alone."""
@@ -82,20 +74,12 @@ class Judged:
             self._claims([self.alone[number] for number in old], np.array(old, np.int64)),
         )
 
-    def arrivals(self, rows: pa.RecordBatch) -> dict[Arrival, int]:
-        """Count some of the rows by scope, instant of receipt and meter."""
-        scopes = {(scope.account, scope.livemode): scope.id for scope in self._scopes.values()}
-        table = pa.table(
-            {name: rows[name] for name in _ARRIVAL}
-            | {"received_at": rows["received_at"].cast(pa.int64())}
-        )
-        groups = table.group_by(_ARRIVAL, use_threads=False).aggregate([([], "count_all")])
-        columns = [groups[name].to_pylist() for name in (*_ARRIVAL, "count_all")]
-        return {
-            (scopes[account, livemode], received_at, meter): events
-            for account, livemode, received_at, meter, events in zip(*columns, strict=True)
-        }
-
     def _claims(self, digests: list[bytes], numbers: Numbers) -> Claims:
-        positions = self.rows["position"].to_numpy()[numbers]
+        positions = self.rows.events.positions[numbers]
         return Claims(digests, positions.tolist(), self.days[numbers].tolist())
+
+
+def claims_alone(events: Events) -> Claims:
+    """Return the claims that events made when they were submitted alone."""
+    some = events.take(np.flatnonzero(events.alone))
+    return Claims(some.digests, some.positions.tolist(), some.days.tolist())

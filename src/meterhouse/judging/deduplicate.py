@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meterhouse.judging.dimension import Admission
-from meterhouse.metering.model import RejectedEvent
+from meterhouse.metering.problem import Problem
 
 Days = npt.NDArray[np.int64]  # counted from the epoch
 
@@ -24,7 +24,7 @@ class Deduplicated(NamedTuple):
     """What does not count among the events of a batch, by their numbers; the others do."""
 
     duplicates: list[int]
-    refused: dict[int, RejectedEvent]
+    refused: dict[int, Problem]
 
 
 def deduplicate(
@@ -47,16 +47,16 @@ def deduplicate(
     if contested:
         uncertain.update(number for number, digest in enumerate(digests) if digest in contested)
     duplicates: list[int] = []
-    refused: dict[int, RejectedEvent] = {}
+    refused: dict[int, Problem] = {}
     claimed = dict(taken)
     for number in sorted(uncertain):
         digest, day = digests[number], int(received[number])
         if digest is not None and digest in claimed and claimed[digest] >= day - days:
             duplicates.append(number)
             continue
-        rejected = admission.refuse(number)
-        if rejected is not None:
-            refused[number] = rejected
+        problem = admission.refuse(number)
+        if problem is not None:
+            refused[number] = problem
         elif digest is not None:
             claimed[digest] = day
     return Deduplicated(duplicates, refused)

@@ -11,21 +11,25 @@ look-up. So there the commit counts once more, and whoever would exceed the maxi
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.ledger.dialect import any_of, insert_and_return, insert_at_once
 from meterhouse.ledger.tables import dimension_combinations
-from meterhouse.metering.model import AcceptedEvent, Meter, RejectedEvent
-from meterhouse.metering.validation import dimension_digest, reject_combination
+from meterhouse.metering.coded import Numbers, coded
+from meterhouse.metering.problem import Problem, reject_combination
+from meterhouse.metering.validation import Accepted, dimension_digest, dimension_values
 
 Pair = tuple[str, int, str]  # meter, version of its dimensions, customer
 Combination = tuple[str, int, str, int]  # the same, and a digest of the values
 
+_ODD, _HALF = np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(32)  # what spreads bits in a hash
 _COLUMNS = ("meter", "version", "customer", "digest")
 _seen = sa.select(*(dimension_combinations.c[name] for name in _COLUMNS[1:])).where(
     dimension_combinations.c.meter == sa.bindparam("meter"),
@@ -120,7 +124,6 @@ class _Candidate(NamedTuple):
 
     hashed: int
     combination: Combination
-    event: AcceptedEvent
 
 
 class Admission:
@@ -129,10 +132,9 @@ class Admission:
     The caller writes what is new with the outcomes, or clears the `Combinations` when that fails.
     """
 
-    def __init__(self, combinations: Combinations) -> None:
+    def __init__(self, combinations: Combinations, rows: Accepted) -> None:
         self._combinations = combinations
-        self._candidates: dict[int, _Candidate] = {}
-        self._pairs: set[Pair] = set()
+        self._candidates = _candidates(rows, combinations.admitted)
         self.new: list[Combination] = []
 
     @property
@@ -140,31 +142,13 @@ class Admission:
         """The numbers of the events that `refuse` must be asked about; others are admitted."""
         return self._candidates.keys()
 
-    def add(
-        self, accepted: Sequence[AcceptedEvent], first: int, meters: Mapping[str, Meter]
-    ) -> None:
-        """Take up events, whose numbers begin at `first`."""
-        admitted = self._combinations.admitted
-        values = {
-            meter.id: (meter.dimension_version, _values_of(meter)) for meter in meters.values()
-        }
-        for number, one in enumerate(accepted, first):
-            version, read = values[one.meter]
-            if read is None:
-                continue
-            hashed = hash((one.meter, version, one.customer, read(one.event.payload)))
-            if hashed not in admitted:
-                pair = (one.meter, version, one.customer)
-                self._pairs.add(pair)
-                digest = dimension_digest(meters[one.meter], one.event.payload)
-                self._candidates[number] = _Candidate(hashed, (*pair, digest), one)
-
     def look_up(self, connection: sa.Connection) -> None:
         """Look up what was seen of the meters and customers of these events."""
-        self._combinations.look_up(connection, self._pairs)
+        pairs = {one.combination[:3] for one in self._candidates.values()}
+        self._combinations.look_up(connection, pairs)
 
-    def refuse(self, number: int) -> RejectedEvent | None:
-        """Admit an event, or reject its combination as one too many.
+    def refuse(self, number: int) -> Problem | None:
+        """Admit an event, or say that its combination is one too many.
 
         It is asked about one event after the other, in the order of their positions.
         """
@@ -173,18 +157,57 @@ class Admission:
             return None
         added = self._combinations.add(candidate.combination)
         if added is None:
-            return reject_combination(candidate.event)
+            return reject_combination(candidate.combination[2])
         self._combinations.admitted.add(candidate.hashed)
         if added:
             self.new.append(candidate.combination)
         return None
 
 
+def _candidates(rows: Accepted, admitted: Collection[int]) -> dict[int, _Candidate]:
+    """Return those of the events, by their numbers, that are not admitted for certain."""
+    meters, customers = rows.meters.values, rows.customers.values
+    declared = np.array([bool(meter.dimension_keys) for meter in meters], np.bool_)
+    if not declared.any():
+        return {}
+    places = dimension_values(rows.events, rows.meters)
+    hashes = _hashes(rows, places)
+    some = [
+        number
+        for number in np.flatnonzero(declared[rows.meters.numbers]).tolist()
+        if hashes[number] not in admitted
+    ]
+    at = np.array(some, np.int64)
+    columns = (
+        some,
+        rows.meters.numbers[at].tolist(),
+        rows.customers.numbers[at].tolist(),
+        zip(*(values.take(pa.array(at)).to_pylist() for values in places), strict=True),
+    )
+    found = {}
+    for number, place, customer, values in zip(*columns, strict=True):
+        meter = meters[place]
+        digest = dimension_digest(values[: len(meter.dimension_keys or ())])
+        combination = (meter.id, meter.dimension_version, customers[customer], digest)
+        found[number] = _Candidate(hashes[number], combination)
+    return found
+
+
+def _hashes(rows: Accepted, places: Sequence[pa.Array]) -> list[int]:
+    """Return a hash of each event's meter, version, customer and values of dimensions."""
+    versions = [hash((meter.id, meter.dimension_version)) for meter in rows.meters.values]
+    hashes = _spread(rows.meters.numbers, versions)
+    for column in (rows.customers, *map(coded, places)):
+        hashes = (hashes ^ _spread(column.numbers, [hash(one) for one in column.values])) * _ODD
+        hashes ^= hashes >> _HALF
+    found: list[int] = hashes.tolist()
+    return found
+
+
+def _spread(numbers: Numbers, hashes: Sequence[int]) -> npt.NDArray[np.uint64]:
+    return np.array(hashes, np.int64).view(np.uint64)[numbers]
+
+
 def _lock_of(pair: Pair) -> int:
     """Return the number of the lock that whoever adds to a pair waits at, in any process."""
     return zlib.crc32(repr(pair).encode()) % limits.DIMENSION_LOCK_KEYS
-
-
-def _values_of(meter: Meter) -> Callable[[Mapping[str, str]], Any] | None:
-    """Return what reads the values of the meter's dimensions from a payload, None without any."""
-    return itemgetter(*meter.dimension_keys) if meter.dimension_keys else None

@@ -8,7 +8,7 @@ concludes with that answer. A second first round forgets the first one.
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -18,9 +18,9 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.identifiers.index import day_of, latest_day
+from meterhouse.identifiers.index import latest_day
 from meterhouse.judging.catalog import CatalogReader
-from meterhouse.judging.columns import Judged
+from meterhouse.judging.columns import Judged, claims_alone
 from meterhouse.judging.deduplicate import deduplicate
 from meterhouse.judging.dimension import Admission, Combination, Combinations
 from meterhouse.judging.known_customers import KnownCustomers
@@ -29,14 +29,15 @@ from meterhouse.judging.watched import Watched
 from meterhouse.ledger import accounts, journal, meters, partitions, tallies, timekeeping
 from meterhouse.ledger.blocks import Block
 from meterhouse.ledger.engine import Ledger
-from meterhouse.ledger.journal import Cancellation, Entry
+from meterhouse.ledger.journal import Cancellation
 from meterhouse.ledger.touches import Touches
 from meterhouse.metering.activity import ActivityLine
 from meterhouse.metering.activity import gather as gather_activity
-from meterhouse.metering.identifier import Claims, identifier_digest
-from meterhouse.metering.model import Meter, RejectedEvent, Scope, StoredEvent
+from meterhouse.metering.coded import joined
+from meterhouse.metering.identifier import Claims
+from meterhouse.metering.model import Meter, Scope, StoredEvent
 from meterhouse.metering.report import RejectionLine, gather
-from meterhouse.metering.validation import by_kind, judge
+from meterhouse.metering.validation import Accepted, Rejected, judge
 from meterhouse.usage import block
 from meterhouse.usage.slots import slots
 from meterhouse.usage.store import UsageStore
@@ -98,7 +99,7 @@ class _Batch(NamedTuple):
     today: int
     judged: Judged
     admission: Admission
-    rejected: list[RejectedEvent]
+    rejected: Rejected
     cancellations: list[Cancellation]
     scopes: dict[int, Scope]
     meters: Mapping[str, Meter]
@@ -146,20 +147,24 @@ class Judge:
         batch, self._batch = self._batch, None
         if batch is None:
             raise StoreError("The batch that was begun is gone; it must be judged anew.")
-        judged, rows = batch.judged, batch.judged.rows
+        judged = batch.judged
         taken = without_own(taken, judged.resent, self._usage.claims)
         received = np.minimum(judged.days, batch.today)
         outcome = deduplicate(judged.digests, received, taken, self._days, batch.admission)
         counted = judged.without([*outcome.duplicates, *outcome.refused])
-        kept = rows if counted.all() else rows.filter(counted)
-        duplicates = rows.take(pa.array(outcome.duplicates, pa.int64()))
-        rejected = [*batch.rejected, *outcome.refused.values()]
+        kept = judged.counting(counted)
+        duplicates = judged.rows.take(np.array(outcome.duplicates, np.int64))
+        rejected = Rejected.joined(batch.rejected, judged.refused(outcome.refused))
         cancelled = self._find_cancelled(batch.cancellations, batch.scopes)
-        events = block.joined([kept, block.cancelled(cancelled)])
-        activity = gather_activity(judged.arrivals(kept), judged.arrivals(duplicates), rejected)
+        rows = joined([block.accepted(kept, batch.scopes), block.cancelled(cancelled)])
+        activity = [
+            *gather_activity(kept.events, kept.meters, "accepted"),
+            *gather_activity(duplicates.events, duplicates.meters, "duplicate"),
+            *gather_activity(rejected.events, rejected.meters, "rejected", rejected.codes),
+        ]
         new, alone = judged.claims(counted)
-        claims = _all_claims(new, alone, rejected)
-        blocks = _blocks(batch, events, duplicates, rejected, claims)
+        claims = Claims.joined([new, alone, claims_alone(rejected.events)])
+        blocks = _blocks(batch, rows, duplicates, rejected, claims)
         return Verdict(
             batch.partition,
             batch.number,
@@ -175,7 +180,7 @@ class Judge:
             new.by_day(),
             batch.admission.new,
             [one.adjustment for one in batch.cancellations],
-            self._watched.touched_by(events, blocks),
+            self._watched.touched_by(rows, blocks),
         )
 
     def _read(self, connection: sa.Connection, under_way: UnderWay) -> _Batch | None:
@@ -188,29 +193,18 @@ class Judge:
             partition=self._partition,
             without=under_way.positions,
         )
+        if not entries:
+            return None
+        positions = [entry.position for entry in entries]
+        cancellations = [one for entry in entries for one in entry.cancellations]
         scopes = accounts.scopes_by_id(connection)
         known = timekeeping.read(connection)
-        judged, admission = Judged(scopes), Admission(self._combinations)
         self._customers.refresh(connection)
         self._watched.refresh(connection)
-        catalogs = CatalogReader(connection, self._customers.look_up)
-        rejected: list[RejectedEvent] = []
-        cancellations: list[Cancellation] = []
-        last, positions = 0, []
-        for some in _some_at_a_time(entries):
-            last = some[-1].last
-            positions += [entry.position for entry in some]
-            cancellations += [one for entry in some for one in entry.cancellations]
-            kinds = by_kind(
-                (position, event) for entry in some for position, event in entry.numbered()
-            )
-            catalog = catalogs.read(kinds)
-            accepted, wrong = judge(kinds, catalog)
-            admission.add(accepted, len(judged.digests), catalog.meters)
-            judged.add(accepted)
-            rejected += wrong
-        if not last:
-            return None
+        events = journal.events_of(entries)
+        catalog = CatalogReader(connection, self._customers.look_up).read(events)
+        accepted, rejected = judge(events, catalog)
+        admission = Admission(self._combinations, accepted)
         admission.look_up(connection)
         rest = journal.has_more(
             connection, self._partition, positions[-1], without=under_way.positions
@@ -220,15 +214,15 @@ class Judge:
             self._partition,
             max(partitions.last_batch(connection, self._partition), under_way.batch) + 1,
             0 if rest else instant,
-            last,
+            entries[-1].last,
             positions,
             _NEVER if known is None else latest_day(known.reached),
-            judged,
+            Judged(accepted),
             admission,
             rejected,
             cancellations,
             scopes,
-            {**catalogs.meters, **measured},
+            {**catalog.meters, **measured},
         )
 
     def _find_cancelled(
@@ -261,42 +255,11 @@ class Judge:
         return found
 
 
-def _some_at_a_time(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Yield rows of the journal together that have as many events as are judged at once."""
-    some: list[Entry] = []
-    events = 0
-    for entry in entries:
-        some.append(entry)
-        events += len(entry.events)
-        if events >= limits.PROCESS_AT_ONCE_EVENTS:
-            yield some
-            some, events = [], 0
-    if some:
-        yield some
-
-
-def _all_claims(new: Claims, alone: Claims, rejected: Sequence[RejectedEvent]) -> Claims:
-    """Add the claims that events made when they were submitted alone, whatever became of them.
-
-    A rejected event keeps its claim: its sender was told that the identifier is taken.
-    """
-    also = [(one.position, one.event) for one in rejected if one.event.meter is not None]
-    if not also and not alone.digests:
-        return new
-    digests = [identifier_digest(event.scope, event.identifier) for _, event in also]
-    days = [day_of(event.received_at) for _, event in also]
-    return Claims(
-        new.digests + alone.digests + digests,
-        new.positions + alone.positions + [position for position, _ in also],
-        new.days + alone.days + days,
-    )
-
-
 def _blocks(
     batch: _Batch,
     counted: pa.RecordBatch,
-    duplicates: pa.RecordBatch,
-    rejected: Sequence[RejectedEvent],
+    duplicates: Accepted,
+    rejected: Rejected,
     claims: Claims,
 ) -> list[Block]:
     """Make the inserts: one for each table and partition, each under a token of its own.
@@ -306,7 +269,7 @@ def _blocks(
     """
     events = block.by_month(counted, "timestamp")
     wrong = block.by_month(block.rejected(rejected, batch.scopes), "received_at")
-    again = block.by_month(duplicates, "received_at")
+    again = block.by_month(block.accepted(duplicates, batch.scopes), "received_at")
     made = [
         *block.pack("events", events),
         *block.pack("usage_slots", slots(events, batch.meters, batch.partition, batch.number)),

@@ -1,5 +1,6 @@
 """Pending events: what a search finds in the journal."""
 
+import numpy as np
 import sqlalchemy as sa
 
 from meterhouse import limits
@@ -7,7 +8,6 @@ from meterhouse.judging.catalog import CatalogReader
 from meterhouse.ledger import journal
 from meterhouse.metering import search
 from meterhouse.metering.search import EventSearch, FoundEvent
-from meterhouse.metering.validation import by_kind
 
 
 def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEvent]:
@@ -23,14 +23,16 @@ def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEv
         limits.PROCESS_BATCH_ROWS_MAX,
         limits.PROCESS_BATCH_BYTES_MAX,
     )
-    numbered = [
-        (position, event)
-        for entry in entries
-        for position, event in entry.numbered()
-        if event.scope == wanted.scope.id
+    events = journal.events_of(entries)
+    events = events.take(np.argsort(events.positions))
+    events = events.take(
+        np.flatnonzero(
+            events.which([head.scope == wanted.scope.id for head in events.heads.values])
+        )
+    )
+    catalog = CatalogReader(connection).read(events)
+    found = [
+        search.pending(position, event, catalog)
+        for position, event in zip(events.positions.tolist(), events.one_by_one(), strict=True)
     ]
-    events = dict(sorted(numbered, key=lambda one: one[0]))
-    kinds = by_kind(events.items())
-    catalog = CatalogReader(connection).read(kinds)
-    found = [search.pending(position, event, catalog) for position, event in events.items()]
     return [event for event in reversed(found) if wanted.wants(event)]

@@ -1,5 +1,6 @@
 """The journal: what was acknowledged and is not judged yet.
 
+- A row keeps its events as columns (`metering.part`), one part for each request of a stream.
 - A row is a request's worth of work, or those of many that had one event each. Its events have the
   positions `row.position`, `+ 1`, `+ 2` …
 - Where there are several partitions, a row is what a commit has for one of them, and its events
@@ -13,16 +14,20 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import sqlalchemy as sa
 
 from meterhouse.ledger.dialect import any_of, insert_rows
 from meterhouse.ledger.locks import Lock, hold, share
 from meterhouse.ledger.tables import event_id_key, journal, journal_head, journal_positions
 from meterhouse.limits import JOURNAL_COMMIT_POSITIONS
+from meterhouse.metering.columns import Events
 from meterhouse.metering.model import MeterEvent
+from meterhouse.metering.part import Part
 
 
 class Cancellation(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +41,7 @@ class Cancellation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Packed(NamedTuple):
-    """Events of one partition as a row keeps them: their number, and their encoded bytes.
+    """Events of one partition as a row keeps them: their number, and their parts, encoded.
 
     Where they are scattered among others of a request, or of a commit, `offsets` tell how, from the
     first of them on; that one stands `shift` positions after the end of the row before.
@@ -50,33 +55,31 @@ class Packed(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One row of the journal, decoded: events from `position` on, or a cancellation."""
+    """One row of the journal: the parts of its events from `position` on, or a cancellation."""
 
     position: int
-    events: list[MeterEvent]
+    parts: list[Part]
     cancellations: list[Cancellation]
     offsets: Sequence[int] = ()  # of scattered events, from the row's position
+
+    @property
+    def events(self) -> int:
+        """How many events it has."""
+        return sum(part.events for part in self.parts)
 
     @property
     def last(self) -> int:
         """The highest position of the row."""
         if self.offsets:
             return self.position + self.offsets[-1]
-        return self.position + max(len(self.events) + len(self.cancellations), 1) - 1
-
-    def numbered(self) -> Iterable[tuple[int, MeterEvent]]:
-        """Yield each event with its position."""
-        if not self.offsets:
-            return enumerate(self.events, self.position)
-        return zip((self.position + one for one in self.offsets), self.events, strict=True)
+        return self.position + max(self.events + len(self.cancellations), 1) - 1
 
     @property
-    def receipts(self) -> list[int]:
-        """When each of the row's events and cancellations was received."""
-        return [
-            *(event.received_at for event in self.events),
-            *(cancellation.received_at for cancellation in self.cancellations),
-        ]
+    def positions(self) -> Iterable[int]:
+        """The positions of its events."""
+        if not self.offsets:
+            return range(self.position, self.position + self.events)
+        return [self.position + one for one in self.offsets]
 
 
 _COLUMNS = ("position", "partition", "events", "kind", "body")
@@ -88,8 +91,8 @@ _LONG_ARRAY = b"\xdd"
 _PAIR = b"\x92"
 
 _encoder = msgspec.msgpack.Encoder()
-_events_decoder = msgspec.msgpack.Decoder(list[MeterEvent])
-_scattered_decoder = msgspec.msgpack.Decoder(tuple[list[int], list[MeterEvent]])
+_events_decoder = msgspec.msgpack.Decoder(list[Part])
+_scattered_decoder = msgspec.msgpack.Decoder(tuple[list[int], list[Part]])
 _cancellations_decoder = msgspec.msgpack.Decoder(list[Cancellation])
 
 _reserve = (
@@ -166,7 +169,7 @@ def read_id_key(connection: sa.Connection) -> bytes:
 
 def pack(events: Sequence[MeterEvent], partition: int = 0) -> Packed:
     """Encode the events of a row."""
-    return Packed(len(events), _encoder.encode(events), partition)
+    return Packed(len(events), _encoder.encode([Part.of(events)]), partition)
 
 
 def pack_scattered(
@@ -180,7 +183,7 @@ def pack_scattered(
 
 
 def join(rows: Sequence[Packed]) -> list[Packed]:
-    """Make one row for each partition, as if all were of one request.
+    """Make one row for each partition of rows of one part, as if all were of one request.
 
     A row costs about as much as the events of a small request, in the ledger and at the judge.
     """
@@ -190,12 +193,12 @@ def join(rows: Sequence[Packed]) -> list[Packed]:
         indexes, bodies = parts[row.partition]
         first = position + row.shift
         indexes += [first + one for one in row.offsets or range(row.events)]
-        bodies.append(row.body[len(_array_head(row.events)) :])
+        bodies.append(row.body[len(_array_head(1)) :])
         position += row.events
     made: list[Packed] = []
     before = 0
     for partition, (indexes, bodies) in sorted(parts.items()):
-        body = _array_head(len(indexes)) + b"".join(bodies)
+        body = _array_head(len(bodies)) + b"".join(bodies)
         made.append(_placed(Packed(len(indexes), body, partition), indexes, before))
         before += len(indexes)
     return made
@@ -251,12 +254,11 @@ def read(
     *,
     partition: int | None = None,
     without: Collection[int] = (),
-) -> Iterator[Entry]:
-    """Yield up to `rows_max` rows, the oldest of a `partition` or of all.
+) -> list[Entry]:
+    """Return up to `rows_max` rows, the oldest of a `partition` or of all.
 
     There is at least one if there are any, and more for up to `events_max` events whose bodies
-    have `bytes_max` bytes. Each is decoded when it is asked for. Rows at positions `without` which
-    the caller does are passed over.
+    have `bytes_max` bytes. Rows at positions `without` which the caller does are passed over.
     """
     wanted = [*([] if partition is None else [_of_partition]), *([_without] if without else [])]
     values = {"wanted_partition": partition, "without": without}
@@ -267,10 +269,17 @@ def read(
         if last is not None and (events > events_max or size > bytes_max):
             break
         first, last = first or position, position
-    if last is not None:
-        among = journal.c.position.between(first, last)
-        for row in connection.execute(_read.where(among, *wanted), values):
-            yield _decode(*row)
+    if last is None:
+        return []
+    among = journal.c.position.between(first, last)
+    return [_decode(*row) for row in connection.execute(_read.where(among, *wanted), values)]
+
+
+def events_of(entries: Iterable[Entry]) -> Events:
+    """Return the events of rows as columns."""
+    some = [entry for entry in entries if entry.parts]
+    positions = np.fromiter(chain.from_iterable(entry.positions for entry in some), np.int64)
+    return Events.of_parts(positions, [part for entry in some for part in entry.parts])
 
 
 def _all(connection: sa.Connection, partition: int | None = None) -> Iterator[Entry]:
@@ -330,29 +339,35 @@ def oldest(connection: sa.Connection) -> tuple[int, int] | None:
     The one need not belong to the other: what was received first may have its position last.
     """
     first = first_position(connection)
-    receipts = (one for entry in _all(connection) for one in entry.receipts)
-    return None if first is None else (first, min(receipts))
+    if first is None:
+        return None
+    receipts: list[int] = []
+    for entry in _all(connection):
+        receipts += [one.received_at for one in entry.cancellations]
+        if entry.events:
+            receipts.append(int(events_of([entry]).received.min()))
+    return first, min(receipts)
 
 
 def pending_by_scope(connection: sa.Connection) -> dict[int, int]:
     """Count the events that are acknowledged and not judged yet, for each scope."""
     pending: Counter[int] = Counter()
     for entry in _all(connection):
-        pending.update(event.scope for event in entry.events)
+        scopes = events_of([entry]).scopes
+        counts = np.bincount(scopes.numbers, minlength=len(scopes.values))
+        pending.update(dict(zip(scopes.values, counts.tolist(), strict=True)))
     return dict(pending)
 
 
-def claiming_events(
-    connection: sa.Connection, partition: int | None = None
-) -> Iterator[MeterEvent]:
+def claiming_events(connection: sa.Connection, partition: int | None = None) -> Iterator[Events]:
     """Yield the pending events that were submitted alone, which claim their identifiers here.
 
-    They are those of one `partition`, or all.
+    They are those of one `partition`, or all, some at a time.
     """
     for entry in _all(connection, partition):
-        for event in entry.events:
-            if event.meter is not None:
-                yield event
+        events = events_of([entry])
+        if events.alone.any():
+            yield events.take(np.flatnonzero(events.alone))
 
 
 def pending_events(connection: sa.Connection, partition: int | None = None) -> int:

@@ -4,17 +4,14 @@ The grain is a window of `ACTIVITY_WINDOW_MINUTES`. A batch comes to a handful o
 charts of outcomes need neither the events nor the usage store.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-
 import msgspec
+import numpy as np
 
 from meterhouse import limits
-from meterhouse.metering.model import RejectedEvent
+from meterhouse.metering.coded import Coded, distinct
+from meterhouse.metering.columns import Events
+from meterhouse.metering.model import Meter
 from meterhouse.metering.window import MILLISECONDS
-
-Arrival = tuple[int, int, str]  # scope, instant of receipt, meter
-_Kind = tuple[int, int, str, str, str]  # the same, outcome, code
 
 WINDOW = limits.ACTIVITY_WINDOW_MINUTES * MILLISECONDS["minute"]
 
@@ -36,27 +33,27 @@ class ActivityLine(msgspec.Struct, frozen=True, gc=False):
 
 
 def gather(
-    accepted: Mapping[Arrival, int],
-    duplicates: Mapping[Arrival, int],
-    rejected: Iterable[RejectedEvent],
+    events: Events, meters: Coded[Meter], outcome: str, codes: Coded[str] | None = None
 ) -> list[ActivityLine]:
-    """Put together what was counted of accepted events and duplicates, and count rejected ones."""
-    refused = Counter(
-        [(one.event.scope, one.event.received_at, one.meter or "", one.code) for one in rejected]
-    )
-    counts = [((*arrival, "accepted", ""), events) for arrival, events in accepted.items()]
-    counts += [((*arrival, "duplicate", ""), events) for arrival, events in duplicates.items()]
-    counts += [
-        ((scope, received_at, meter, "rejected", code), events)
-        for (scope, received_at, meter, code), events in refused.items()
+    """Count events that came to one outcome; `codes` are those of rejected ones."""
+    received, scopes = events.received, events.scopes
+    columns = [scopes.numbers, received // WINDOW, meters.numbers + 1]
+    keys, of = distinct(*columns, *([] if codes is None else [codes.numbers]))
+    counts = np.bincount(of, minlength=len(keys[0]))
+    lasts = np.zeros(len(counts), np.int64)
+    np.maximum.at(lasts, of, received)
+    ids = ("", *(meter.id for meter in meters.values))
+    return [
+        ActivityLine(
+            scopes.values[scope],
+            window * WINDOW,
+            ids[meter],
+            outcome,
+            codes.values[code[0]] if codes and code else "",
+            events_counted,
+            last,
+        )
+        for scope, window, meter, *code, events_counted, last in zip(
+            *(column.tolist() for column in (*keys, counts, lasts)), strict=True
+        )
     ]
-    return _lines(counts)
-
-
-def _lines(counts: Iterable[tuple[_Kind, int]]) -> list[ActivityLine]:
-    found: dict[_Kind, tuple[int, int]] = {}
-    for (scope, received_at, meter, outcome, code), events in counts:
-        key = (scope, received_at - received_at % WINDOW, meter, outcome, code)
-        before, last = found.get(key, (0, 0))
-        found[key] = (before + events, max(last, received_at))
-    return [ActivityLine(*key, *values) for key, values in found.items()]

@@ -5,9 +5,11 @@ Two identifiers are the same exactly where their digests are: 16 bytes of BLAKE2
 nobody can choose identifiers that do.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, Self
 
 DIGEST_BYTES = 16
 
@@ -30,6 +32,11 @@ class Claims(NamedTuple):
     positions: list[int]
     days: list[int]
 
+    @classmethod
+    def joined(cls, some: Iterable[Self]) -> Self:
+        """Return several together."""
+        return cls(*([*chain.from_iterable(columns)] for columns in zip(*some, strict=True)))
+
     def by_day(self) -> dict[int, list[bytes]]:
         """Return the digests of each day."""
         if len(set(self.days)) == 1:
@@ -45,6 +52,16 @@ def identifier_digest(scope: int, identifier: str) -> bytes:
     digest = _begun(scope).copy()
     digest.update(identifier.encode())
     return digest.digest()
+
+
+def identifier_digests(scopes: Iterable[int], identifiers: Iterable[bytes]) -> list[bytes]:
+    """Return the digests of many encoded identifiers, each in its scope."""
+    digests = []
+    for scope, identifier in zip(scopes, identifiers, strict=True):
+        digest = _begun(scope).copy()
+        digest.update(identifier)
+        digests.append(digest.digest())
+    return digests
 
 
 def partition_of(digest: bytes, partitions: int) -> int:

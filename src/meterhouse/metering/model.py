@@ -78,33 +78,6 @@ class MeterEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     timed_by: TimedBy = "sender"
 
 
-class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event that counts: whose usage of which meter, and how much.
-
-    `value` is 1 on a meter that counts and has no value in its payload to keep.
-    """
-
-    position: int
-    event: MeterEvent
-    meter: str
-    customer: str
-    value: Decimal
-
-
-class RejectedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An acknowledged event that does not count, and why.
-
-    `meter` is None where no meter was found. `code` is one of Stripe's error-report codes
-    (https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#error-codes).
-    """
-
-    position: int
-    event: MeterEvent
-    meter: str | None
-    code: str
-    message: str
-
-
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted event as the usage store holds it; what a cancellation negates."""
 

@@ -9,9 +9,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from meterhouse import limits
-from meterhouse.metering.model import RejectedEvent
+from meterhouse.metering.coded import Numbers, distinct
+from meterhouse.metering.validation import Rejected
 
 WINDOW = limits.REPORT_WINDOW_SECONDS * 1000
 NO_METER = ""
@@ -43,21 +46,34 @@ class RejectionLine(msgspec.Struct, frozen=True, gc=False):
     samples: list[Sample]
 
 
-def gather(rejected: Iterable[RejectedEvent]) -> list[RejectionLine]:
+def gather(rejected: Rejected) -> list[RejectionLine]:
     """Count rejected events, and keep the first of each kind as samples."""
-    gathered: dict[tuple[int, str, int, str], tuple[list[Sample], list[int]]] = {}
-    for one in rejected:
-        event = one.event
-        received_at = event.received_at
-        key = (event.scope, one.meter or NO_METER, received_at - received_at % WINDOW, one.code)
-        found = gathered.get(key)
-        if found is None:
-            found = gathered[key] = ([], [0])
-        samples, count = found
-        count[0] += 1
-        if len(samples) < limits.REPORT_SAMPLE_EVENTS_MAX:
-            samples.append(Sample(event.identifier, one.message))
-    return [RejectionLine(*key, count[0], samples) for key, (samples, count) in gathered.items()]
+    events, codes = rejected.events, rejected.codes
+    windows = events.received // WINDOW
+    keys, of = distinct(events.scopes.numbers, rejected.meters.numbers + 1, windows, codes.numbers)
+    counts = np.bincount(of, minlength=len(keys[0]))
+    order, ends = np.argsort(of, kind="stable"), np.cumsum(counts)
+    ids = (NO_METER, *(meter.id for meter in rejected.meters.values))
+    return [
+        RejectionLine(
+            events.scopes.values[scope],
+            ids[meter],
+            window * WINDOW,
+            codes.values[code],
+            count,
+            _samples(rejected, order[end - count : end][: limits.REPORT_SAMPLE_EVENTS_MAX]),
+        )
+        for scope, meter, window, code, count, end in zip(
+            *(column.tolist() for column in (*keys, counts, ends)), strict=True
+        )
+    ]
+
+
+def _samples(rejected: Rejected, numbers: Numbers) -> list[Sample]:
+    problems = rejected.problems
+    identifiers = rejected.events.identifiers.take(pa.array(numbers)).to_pylist()
+    messages = (problems.values[one].message for one in problems.numbers[numbers].tolist())
+    return [Sample(*pair) for pair in zip(identifiers, messages, strict=True)]
 
 
 def merged(lines: Iterable[RejectionLine]) -> list[RejectionLine]:

@@ -1,50 +1,40 @@
 """The judge: does an acknowledged event count, and if not, why not.
 
-Events of one kind are judged together, column by column. `STEPS` is the whole judgement, in order;
-the first step that objects to an event decides. What a reader may rely on: judging is a function of
-the event and the catalog alone. An event is measured against the instant at which it was received,
-not against the present, so a late judgement is the same one; that of a customer with a test clock
-against the time of that.
-
-The codes are those of Stripe's error reports
-(https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#error-codes). Where
-Stripe's sentence is known it stands here word for word.
+Events are judged together, column by column: Python looks at what is distinct among them (names,
+customers, texts of values), never at one event after the other. `STEPS` is the whole judgement, in
+order; the first step that objects to an event decides. What a reader may rely on: judging is a
+function of the event and the catalog alone. An event is measured against the instant at which it
+was received, not against the present, so a late judgement is the same one; that of a customer with
+a test clock against the time of that.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from hashlib import blake2b
-from itertools import compress, repeat
-from operator import attrgetter
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, Self
 
 import msgspec
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
 
-from meterhouse.limits import (
-    DIMENSION_COMBINATIONS_MAX,
-    EVENT_FUTURE_MINUTES_MAX,
-    EVENT_PAST_DAYS_MAX,
-    EVENT_VALUE_DIGITS_MAX,
+from meterhouse.metering.coded import NONE, Coded, Mask, Numbers, distinct, empty
+from meterhouse.metering.columns import VALUE, Events
+from meterhouse.metering.model import Meter, TimedBy
+from meterhouse.metering.problem import (
+    FUTURE_MAX,
+    PAST_MAX,
+    Problem,
+    customer_problem,
+    meter_problem,
+    missing_dimensions,
+    no_customer,
+    untimely,
+    value_problem,
 )
-from meterhouse.metering.model import AcceptedEvent, Meter, MeterEvent, RejectedEvent
-from meterhouse.metering.value import ONE, InvalidValue, read_value
+from meterhouse.metering.value import ONE, read_value
 
-TimestampProblem = Literal["timestamp_in_future", "timestamp_too_far_in_past"]
-
-_PAST_MAX = EVENT_PAST_DAYS_MAX * 86_400_000
-_FUTURE_MAX = EVENT_FUTURE_MINUTES_MAX * 60_000
-
-_position = attrgetter("position")
-
-
-class Kind(NamedTuple):
-    """What events that are judged together have in common; its fields are those of an event."""
-
-    scope: int
-    event_name: str
-    meter: str | None
-    whole: bool
+_NEVER = 2**62  # an instant that never comes
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -70,165 +60,230 @@ class Catalog(msgspec.Struct, frozen=True):
         return self.active.get(name) or self.archived.get(name)
 
 
-class Problem(NamedTuple):
-    """Why an event does not count: the code, and a sentence for a person."""
+class Objections(NamedTuple):
+    """What a step has against some `events`: of each the number of its problem among `problems`.
 
-    code: str
-    message: str
+    What it has against events that an earlier step objected to does not matter.
+    """
+
+    events: Numbers
+    numbers: Numbers
+    problems: Sequence[Problem]
+
+
+_NO_OBJECTIONS = Objections(np.array([], np.int64), np.array([], np.int64), ())
+
+
+class Accepted(NamedTuple):
+    """Events that count: whose usage of which meter, and how much.
+
+    A value is 1 on a meter that counts and has no value in its payload to keep.
+    """
+
+    events: Events
+    meters: Coded[Meter]
+    customers: Coded[str]
+    values: pa.Decimal128Array
+
+    def take(self, numbers: Numbers) -> "Accepted":
+        """Return some of them."""
+        return Accepted(
+            self.events.take(numbers),
+            self.meters.take(numbers),
+            self.customers.take(numbers),
+            self.values.take(pa.array(numbers)),
+        )
+
+
+class Rejected(NamedTuple):
+    """Events that do not count, and why not. The meter is `NONE` where none was found."""
+
+    events: Events
+    meters: Coded[Meter]
+    problems: Coded[Problem]
+
+    @property
+    def codes(self) -> Coded[str]:
+        """The codes of their problems."""
+        places = {
+            code: number
+            for number, code in enumerate({one.code: 0 for one in self.problems.values})
+        }
+        numbers = np.array([places[one.code] for one in self.problems.values], np.int64)
+        return Coded(numbers[self.problems.numbers], list(places))
+
+    @classmethod
+    def joined(cls, one: Self, other: Self) -> Self:
+        """Return the events of both."""
+        return cls(
+            one.events.joined(other.events),
+            one.meters.joined(other.meters),
+            one.problems.joined(other.problems),
+        )
 
 
 class Cases:
-    """Events of one kind on their way through the steps, with what these have found out so far.
+    """Events on their way through the steps, with what these have found out so far.
 
-    Everything is a column: `customers` and `values` have an item for each of the `events`, which
-    means nothing where a step objected.
+    Everything is a column and has an item for each event. The item means nothing where a step
+    objected: `standing` tells the others apart.
     """
 
-    __slots__ = (
-        "customers",
-        "events",
-        "kind",
-        "meter",
-        "meter_id",
-        "payloads",
-        "positions",
-        "values",
-    )
+    meters: Coded[Meter]
+    values: pa.Decimal128Array
 
-    meter: Meter
-    customers: list[str]
-    values: list[Decimal]
-
-    def __init__(self, kind: Kind, positions: Sequence[int], events: Sequence[MeterEvent]) -> None:
-        self.kind = kind
-        self.positions = positions
+    def __init__(self, events: Events) -> None:
         self.events = events
-        self.payloads = [event.payload for event in events]
-        self.meter_id: str | None = None
+        self.standing: Mask = np.ones(len(events), np.bool_)
+        self.problems = Coded[Problem](np.full(len(events), NONE), ())
+
+    @cached_property
+    def customers(self) -> Coded[str]:
+        """The customers that the payloads name for the meters, empty where they name none."""
+        keys = [meter.customer_key for meter in self.meters.values]
+        return self.events.coded_values(keys, self.meters.numbers)
+
+    @cached_property
+    def customer_numbers(self) -> tuple[list[tuple[int, str]], Numbers]:
+        """The distinct customers of all scopes, and of each event the number of its own."""
+        scopes, names = self.events.scopes, self.customers
+        [scope, name], numbers = distinct(scopes.numbers, names.numbers)
+        found = zip(scope.tolist(), name.tolist(), strict=True)
+        return [(scopes.values[one], names.values[two]) for one, two in found], numbers
+
+    def of_meters(self, values: Sequence[int]) -> Numbers:
+        """Return of each event what stands at its meter's place; without a meter it is 0."""
+        found: Numbers = np.array([*values, 0], np.int64)[self.meters.numbers]
+        return found
+
+    def object(self, objections: Objections) -> None:
+        """Note what a step has found, where no earlier one has objected."""
+        new = self.standing[objections.events]
+        events, told = objections.events[new], len(self.problems.values)
+        self.problems.numbers[events] = objections.numbers[new] + told
+        problems = (*self.problems.values, *objections.problems)
+        self.problems = self.problems._replace(values=problems)
+        self.standing[events] = False
 
 
-Problems = dict[int, Problem]  # by the numbers of the events in their cases
-
-
-def find_meter(cases: Cases, catalog: Catalog) -> Problems:
+def find_meter(cases: Cases, catalog: Catalog) -> Objections:
     """Find the meter: the one that the requests were checked against, else by the event name.
 
     A meter that a request was checked against counts even where it was deactivated since: the
     sender was told that the event is in.
     """
-    scope, event_name, checked, _ = cases.kind
-    meter = catalog.meter_of(scope, event_name, checked)
-    if meter is None:
-        message = f"No meter was found matching event_name {event_name}."
-        return dict.fromkeys(range(len(cases.events)), Problem("no_meter", message))
-    cases.meter = meter
-    cases.meter_id = meter.id
-    if checked is None and not meter.active:
-        message = f"The meter matching event_name {event_name} has been deactivated."
-        return dict.fromkeys(range(len(cases.events)), Problem("archived_meter", message))
-    return {}
+    of, kinds = cases.events.kinds
+    found = [catalog.meter_of(*kind) for kind in kinds]
+    known = {meter.id: meter for meter in found if meter is not None}
+    places = {id_: number for number, id_ in enumerate(known)}
+    numbers = [NONE if meter is None else places[meter.id] for meter in found]
+    cases.meters = Coded(np.array(numbers, np.int64)[of], list(known.values()))
+    wrong = [
+        (number, problem)
+        for number, (kind, meter) in enumerate(zip(kinds, found, strict=True))
+        if (problem := meter_problem(kind, meter)) is not None
+    ]
+    return _of_distinct(of, wrong, len(kinds))
 
 
-def check_timestamps(cases: Cases, catalog: Catalog) -> Problems:
-    """Check that the use happened neither too long ago nor in the future."""
-    if catalog.frozen:
-        return _check_by_clocks(cases, catalog.frozen)
-    ages = [event.received_at - event.timestamp for event in cases.events]
-    if max(ages) <= _PAST_MAX and min(ages) >= -_FUTURE_MAX:
-        return {}
-    return {
-        number: _timestamp_problem(event.received_at, code)
-        for number, event in enumerate(cases.events)
-        if event.timed_by != "clock"
-        and (code := timestamp_problem(event.timestamp, event.received_at))
-    }
+def check_timestamps(cases: Cases, catalog: Catalog) -> Objections:
+    """Check that the use happened neither too long ago nor in the future.
 
-
-def _check_by_clocks(cases: Cases, frozen: Mapping[tuple[int, str], int]) -> Problems:
-    """Check timestamps where some customers live by test clocks, each by its own present.
-
-    What came without a timestamp happened then.
+    Customers with a test clock have a present of their own. What came without a timestamp happened
+    then.
     """
-    scope, key = cases.kind.scope, cases.meter.customer_key
-    events = list(cases.events)
-    problems: Problems = {}
-    for number, event in enumerate(events):
-        clocked = frozen.get((scope, event.payload.get(key, "")))
-        if event.timed_by == "clock":
-            continue
-        if clocked is not None and event.timed_by == "receipt":
-            events[number] = msgspec.structs.replace(event, timestamp=clocked, timed_by="clock")
-            continue
-        now = event.received_at if clocked is None else clocked
-        code = timestamp_problem(event.timestamp, now)
-        if code:
-            problems[number] = _timestamp_problem(now, code)
-    cases.events = events
-    return problems
+    events = cases.events
+    now, timestamps = events.received, events.timestamps
+    ages = now - timestamps
+    if not catalog.frozen and _timely(ages).all():
+        return _NO_OBJECTIONS
+    if catalog.frozen:
+        customers, of = cases.customer_numbers
+        clocks = np.array([catalog.frozen.get(one, NONE) for one in customers], np.int64)[of]
+        clocked = (clocks != NONE) & cases.standing
+        now = np.where(clocked, clocks, now)
+        receipt = clocked & _timed_by(events, "receipt")
+        timestamps = np.where(receipt, clocks, timestamps)
+        cases.events = events.timed(timestamps)
+        ages = now - timestamps
+    wrong = np.flatnonzero(~_timely(ages) & ~_timed_by(events, "clock"))
+    [instants, late], of = distinct(now[wrong], (ages[wrong] > 0).astype(np.int64))
+    problems = [untimely(*pair) for pair in zip(instants.tolist(), late.tolist(), strict=True)]
+    return Objections(wrong, of, problems)
 
 
-def read_customers(cases: Cases, _: Catalog) -> Problems:
+def read_customers(cases: Cases, _: Catalog) -> Objections:
     """Read the customers' ids from the payloads; an empty one is none."""
-    key = cases.meter.customer_key
-    cases.customers = [payload.get(key, "") for payload in cases.payloads]
-    if all(cases.customers):
-        return {}
-    message = f"Customer mapping key {key} not found in payload."
-    problem = Problem("meter_event_no_customer_defined", message)
-    return {number: problem for number, one in enumerate(cases.customers) if not one}
+    names = cases.customers
+    missing = [number for number, name in enumerate(names.values) if not name]
+    if not missing:
+        return _NO_OBJECTIONS
+    wrong = np.flatnonzero(names.numbers == missing[0])
+    problems = [no_customer(meter) for meter in cases.meters.values]
+    return Objections(wrong, cases.meters.numbers[wrong], problems)
 
 
-def find_customers(cases: Cases, catalog: Catalog) -> Problems:
-    """Find the customers, who must have existed when the events were received."""
-    scope, known = cases.kind.scope, catalog.customers
-    # None tells that one exists; whoever else there is was deleted, or never was.
-    others = {one for one in set(cases.customers) if known.get((scope, one), 0) is not None}
-    if not others:
-        return {}
-    return {
-        number: problem
-        for number, one in enumerate(cases.customers)
-        if one in others and (problem := _customer_problem(one, cases.events[number], known))
-    }
+def find_customers(cases: Cases, catalog: Catalog) -> Objections:
+    """Find the customers; one who was deleted before the event was received counts no more."""
+    customers, of = cases.customer_numbers
+    known = catalog.customers
+    deleted = [known.get(one, NONE) for one in customers]
+    if all(at is None for at in deleted):
+        return _NO_OBJECTIONS
+    instants = np.array([_NEVER if at is None else at for at in deleted], np.int64)
+    wrong = np.flatnonzero(instants[of] <= cases.events.received)
+    problems = [
+        customer_problem(customer, known=at != NONE)
+        for (_, customer), at in zip(customers, deleted, strict=True)
+    ]
+    return Objections(wrong, of[wrong], problems)
 
 
-def find_values(cases: Cases, _: Catalog) -> Problems:
+def find_values(cases: Cases, _: Catalog) -> Objections:
     """Read the values from the payloads. A meter that counts keeps a good one and needs none."""
-    key, whole = cases.meter.value_key, cases.kind.whole
-    texts = [payload.get(key, "") for payload in cases.payloads]
-    read = {text: read_value(text, whole=whole) for text in set(texts)}
-    if cases.meter.formula == "count":
-        read = {text: value if isinstance(value, Decimal) else ONE for text, value in read.items()}
-    cases.values = [cast("Decimal", read[text]) for text in texts]
-    problems = {
-        text: _value_problem(text, value, cases)
-        for text, value in read.items()
-        if isinstance(value, InvalidValue)
-    }
-    if not problems:
-        return {}
-    return {number: problems[text] for number, text in enumerate(texts) if text in problems}
+    meters, events = cases.meters, cases.events
+    keys = [meter.value_key for meter in meters.values]
+    texts = events.coded_values(keys, meters.numbers)
+    whole = events.which([head.whole for head in events.heads.values]).astype(np.int64)
+    [text, is_whole, of_meter], of = distinct(
+        texts.numbers, whole, np.where(cases.standing, meters.numbers, 0)
+    )
+    read: list[Decimal] = []
+    wrong: list[tuple[int, Problem]] = []
+    for number, one in enumerate(
+        zip(text.tolist(), is_whole.tolist(), of_meter.tolist(), strict=True)
+    ):
+        sent, meter = texts.values[one[0]], meters.values[one[2]]
+        value = read_value(sent, whole=bool(one[1]))
+        problem = value_problem(sent, value, meter, whole=bool(one[1]))
+        read.append(value if isinstance(value, Decimal) else ONE)
+        if problem is not None:
+            wrong.append((number, problem))
+    cases.values = pa.array(read, VALUE).take(pa.array(of))
+    return _of_distinct(of, wrong, len(read))
 
 
-def check_dimensions(cases: Cases, _: Catalog) -> Problems:
+def check_dimensions(cases: Cases, _: Catalog) -> Objections:
     """Check that every dimension that the meter declares has a value that is not empty."""
-    missing: defaultdict[int, list[str]] = defaultdict(list)
-    for key in cases.meter.dimension_keys or ():
-        values = [payload.get(key) for payload in cases.payloads]
-        if not all(values):
-            for number, value in enumerate(values):
-                if not value:
-                    missing[number].append(key)
-    return {
-        number: Problem(
-            "missing_dimension_payload_keys",
-            f"Dimension payload keys {', '.join(keys)} not found in payload.",
+    meters = cases.meters
+    missing = np.zeros(len(cases.events), np.int64)  # a bit for each place among the dimensions
+    for place, values in enumerate(dimension_values(cases.events, meters)):
+        declared = cases.of_meters(
+            [len(meter.dimension_keys or ()) > place for meter in meters.values]
         )
-        for number, keys in missing.items()
-    }
+        missing |= (empty(values) & (declared == 1)).astype(np.int64) << place
+    wrong = np.flatnonzero(missing)
+    if not len(wrong):
+        return _NO_OBJECTIONS
+    [bits, of_meter], of = distinct(missing[wrong], meters.numbers[wrong])
+    problems = [
+        missing_dimensions(meters.values[meter], places)
+        for places, meter in zip(bits.tolist(), of_meter.tolist(), strict=True)
+    ]
+    return Objections(wrong, of, problems)
 
 
-STEPS: tuple[Callable[[Cases, Catalog], Problems], ...] = (
+STEPS: tuple[Callable[[Cases, Catalog], Objections], ...] = (
     find_meter,
     check_timestamps,
     read_customers,
@@ -238,130 +293,71 @@ STEPS: tuple[Callable[[Cases, Catalog], Problems], ...] = (
 )
 
 
-def by_kind(events: Iterable[tuple[int, MeterEvent]]) -> list[Cases]:
-    """Make cases of events, which come with their positions and in the order of these."""
-    kinds: defaultdict[tuple[int, str, str | None, bool], list[tuple[int, MeterEvent]]]
-    kinds = defaultdict(list)
-    for pair in events:
-        _, event = pair
-        kinds[event.scope, event.event_name, event.meter, event.whole].append(pair)
-    return [Cases(Kind(*kind), *zip(*pairs, strict=True)) for kind, pairs in kinds.items()]
-
-
-def judge(
-    kinds: Iterable[Cases], catalog: Catalog
-) -> tuple[list[AcceptedEvent], list[RejectedEvent]]:
-    """Judge acknowledged events by all the `STEPS`; return them in the order of their positions.
+def judge(events: Events, catalog: Catalog) -> tuple[Accepted, Rejected]:
+    """Judge acknowledged events by all the `STEPS`; both keep the order of the events.
 
     The number of dimension combinations is not judged here, because it depends on the events
     before: see `dimension_digest` and `reject_combination`.
     """
-    accepted: list[AcceptedEvent] = []
-    rejected: list[RejectedEvent] = []
-    for cases in kinds:
-        problems = _problems(cases, catalog)
-        rejected += [
-            RejectedEvent(cases.positions[number], cases.events[number], cases.meter_id, *problem)
-            for number, problem in problems.items()
-        ]
-        if len(problems) < len(cases.events):
-            accepted += _without(problems, cases)
-    accepted.sort(key=_position)
-    rejected.sort(key=_position)
-    return accepted, rejected
-
-
-def _problems(cases: Cases, catalog: Catalog) -> Problems:
-    problems: Problems = {}
+    cases = Cases(events)
     for step in STEPS:
-        problems = step(cases, catalog) | problems
-        if len(problems) == len(cases.events):
+        cases.object(step(cases, catalog))
+        if not cases.standing.any():
             break
-    return problems
+    return _accepted(cases), _rejected(cases)
 
 
-def _without(problems: Problems, cases: Cases) -> Iterable[AcceptedEvent]:
-    meter = repeat(cases.meter.id)
-    columns = (cases.positions, cases.events, meter, cases.customers, cases.values)
-    accepted = map(AcceptedEvent, *columns)
-    if not problems:
-        return accepted
-    return compress(accepted, [number not in problems for number in range(len(cases.events))])
+def _accepted(cases: Cases) -> Accepted:
+    if not cases.standing.any():
+        nothing = np.array([], np.int64)
+        values = pa.array([], VALUE)
+        return Accepted(cases.events.take(nothing), Coded(nothing, ()), Coded(nothing, ()), values)
+    whole = Accepted(cases.events, cases.meters, cases.customers, cases.values)
+    return whole if cases.standing.all() else whole.take(np.flatnonzero(cases.standing))
 
 
-def earliest_timestamp(now: int) -> int:
-    """Return the earliest timestamp, in milliseconds, that an event received at `now` may have."""
-    return now - _PAST_MAX
+def _rejected(cases: Cases) -> Rejected:
+    wrong = np.flatnonzero(~cases.standing)
+    return Rejected(cases.events.take(wrong), cases.meters.take(wrong), cases.problems.take(wrong))
 
 
-def timestamp_problem(timestamp: int, now: int) -> TimestampProblem | None:
-    """Return the code of what is wrong with `timestamp` at `now`, both in milliseconds."""
-    age = now - timestamp
-    if age > _PAST_MAX:
-        return "timestamp_too_far_in_past"
-    if age < -_FUTURE_MAX:
-        return "timestamp_in_future"
-    return None
+def _of_distinct(
+    of: Numbers, wrong: Sequence[tuple[int, Problem]], distinct_values: int
+) -> Objections:
+    """Object to the events whose distinct value, by its number, is `wrong`."""
+    if not wrong:
+        return _NO_OBJECTIONS
+    places = np.full(distinct_values, NONE)
+    places[[number for number, _ in wrong]] = np.arange(len(wrong))
+    numbers = places[of]
+    events = np.flatnonzero(numbers != NONE)
+    return Objections(events, numbers[events], [problem for _, problem in wrong])
 
 
-def _timestamp_problem(now: int, code: str) -> Problem:
-    if code == "timestamp_in_future":
-        return Problem(code, "The event timestamp cannot be in future.")
-    earliest = -(-earliest_timestamp(now) // 1000)
-    return Problem(
-        code,
-        f"The event timestamp cannot be more than {EVENT_PAST_DAYS_MAX} days in past. "
-        f"Expected a timestamp greater than or equal to {earliest}.",
-    )
+def _timed_by(events: Events, word: TimedBy) -> Mask:
+    return events.which([head.timed_by == word for head in events.heads.values])
 
 
-def _customer_problem(
-    customer: str, event: MeterEvent, known: Mapping[tuple[int, str], int | None]
-) -> Problem | None:
-    """Say what is wrong with a customer who does not simply exist."""
-    deleted_at = known.get((event.scope, customer))
-    if deleted_at is None:
-        message = f"No customer was found matching {customer}."
-    elif deleted_at > event.received_at:
-        return None
-    else:
-        message = f"The customer {customer} has been deleted."
-    return Problem("meter_event_customer_not_found", message)
+def _timely(ages: Numbers) -> Mask:
+    timely: Mask = (ages <= PAST_MAX) & (ages >= -FUTURE_MAX)
+    return timely
 
 
-def _value_problem(text: str, value: InvalidValue, cases: Cases) -> Problem:
-    if not text:
-        message = f"Value settings key {cases.meter.value_key} not found in payload."
-        return Problem("meter_event_value_not_found", message)
-    if value is InvalidValue.TOO_MANY_DIGITS:
-        message = (
-            f"The value in the event payload can have at most {EVENT_VALUE_DIGITS_MAX} digits. "
-            f"Received {text}."
-        )
-    else:
-        kind = "whole" if cases.kind.whole else "decimal"
-        message = f"The value in the event payload must be a {kind} number. Received {text}."
-    return Problem(value.code, message)
+def dimension_values(events: Events, meters: Coded[Meter]) -> list[pa.Array]:
+    """Return, for each place among the dimensions of meters, the values that events have there.
 
-
-def dimension_digest(meter: Meter, payload: Mapping[str, str]) -> int:
-    """Return a number of 63 bits that stands for the values of the meter's dimensions.
-
-    The payload has all the keys: it is that of an accepted event.
+    They are empty where there is none.
     """
-    values = [payload[key].encode() for key in meter.dimension_keys or ()]
+    keys = [meter.dimension_keys or () for meter in meters.values]
+    return [
+        events.values([some[place] if place < len(some) else None for some in keys], meters.numbers)
+        for place in range(max(map(len, keys), default=0))
+    ]
+
+
+def dimension_digest(values: Sequence[str]) -> int:
+    """Return a number of 63 bits that stands for the values of a meter's dimensions, in order."""
+    encoded = [value.encode() for value in values]
     # The length in front keeps ("a", "bc") apart from ("ab", "c").
-    text = b"".join([b"%d:%b" % (len(value), value) for value in values])
+    text = b"".join([b"%d:%b" % (len(value), value) for value in encoded])
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") >> 1
-
-
-def reject_combination(accepted: AcceptedEvent) -> RejectedEvent:
-    """Reject an event whose new combination of dimension values would be one too many."""
-    return RejectedEvent(
-        accepted.position,
-        accepted.event,
-        accepted.meter,
-        "meter_event_dimension_count_too_high",
-        f"The customer {accepted.customer} has reached the limit of {DIMENSION_COMBINATIONS_MAX} "
-        "combinations of dimension values on this meter.",
-    )

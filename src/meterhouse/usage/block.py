@@ -8,8 +8,7 @@ columns are those of `usage.schema`, in any order.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import accumulate, chain
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,17 +16,17 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from meterhouse.metering.coded import Coded, texts
+from meterhouse.metering.columns import VALUE, Events, payload_column
 from meterhouse.metering.identifier import DIGEST_BYTES, Claims
-from meterhouse.metering.model import AcceptedEvent, RejectedEvent, Scope, StoredEvent
+from meterhouse.metering.model import Scope, StoredEvent
+from meterhouse.metering.validation import Accepted, Rejected
 
 Destination = Literal["duplicate_events", "events", "identifiers", "rejected_events", "usage_slots"]
-Row = TypeVar("Row", AcceptedEvent, RejectedEvent, StoredEvent)
 
 DAY_MILLISECONDS = 86_400_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("ms", tz="UTC")
-VALUE = pa.decimal128(38, 15)
-PAYLOAD = pa.map_(pa.string(), pa.string())
 COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
@@ -43,25 +42,25 @@ class Block(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def accepted(rows: Sequence[AcceptedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
+def accepted(rows: Accepted, scopes: Mapping[int, Scope]) -> pa.RecordBatch:
     """Make the columns of accepted events; duplicates, which would have counted, have the same.
 
     `scopes` holds the scope of every event by its id.
     """
-    events = [row.event for row in rows]
+    events = rows.events
     return pa.record_batch(
         {
-            **_scope_columns([scopes[event.scope] for event in events]),
-            "meter": _names(row.meter for row in rows),
-            "customer": pa.array([row.customer for row in rows], pa.string()),
-            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
-            "position": pa.array([row.position for row in rows], pa.uint64()),
-            "sign": pa.repeat(pa.scalar(1, pa.int8()), len(rows)),
-            "value": pa.array([row.value for row in rows], VALUE),
-            "received_at": pa.array([event.received_at for event in events], INSTANT),
-            "event_name": _names(event.event_name for event in events),
-            "identifier": pa.array([event.identifier for event in events], pa.string()),
-            "payload": _payloads([event.payload for event in events]),
+            **_of_scopes(events, scopes),
+            "meter": texts(Coded(rows.meters.numbers, [one.id for one in rows.meters.values])),
+            "customer": texts(rows.customers).dictionary_decode(),
+            "timestamp": pa.array(events.timestamps, INSTANT),
+            "position": pa.array(events.positions).cast(pa.uint64()),
+            "sign": pa.repeat(pa.scalar(1, pa.int8()), len(events)),
+            "value": rows.values,
+            "received_at": pa.array(events.received, INSTANT),
+            "event_name": texts(events.names),
+            "identifier": events.identifiers,
+            "payload": events.payloads(),
         }
     )
 
@@ -81,37 +80,30 @@ def cancelled(rows: Sequence[StoredEvent]) -> pa.RecordBatch:
             "received_at": pa.array([row.received_at for row in rows], INSTANT),
             "event_name": _names(row.event_name for row in rows),
             "identifier": pa.array([row.identifier for row in rows], pa.string()),
-            "payload": _payloads([row.payload for row in rows]),
+            "payload": payload_column([row.payload for row in rows]),
         }
     )
 
 
-def rejected(rows: Sequence[RejectedEvent], scopes: Mapping[int, Scope]) -> pa.RecordBatch:
+def rejected(rows: Rejected, scopes: Mapping[int, Scope]) -> pa.RecordBatch:
     """Make the columns of rejected events; `scopes` holds the scope of every event by its id."""
-    events = [row.event for row in rows]
+    events, problems = rows.events, rows.problems
+    messages = Coded(problems.numbers, [one.message for one in problems.values])
+    meters = ["", *(meter.id for meter in rows.meters.values)]
     return pa.record_batch(
         {
-            **_scope_columns([scopes[event.scope] for event in events]),
-            "meter": _names(row.meter or "" for row in rows),
-            "event_name": _names(event.event_name for event in events),
-            "identifier": pa.array([event.identifier for event in events], pa.string()),
-            "code": _names(row.code for row in rows),
-            "message": pa.array([row.message for row in rows], pa.string()),
-            "payload": _payloads([event.payload for event in events]),
-            "timestamp": pa.array([event.timestamp for event in events], INSTANT),
-            "received_at": pa.array([event.received_at for event in events], INSTANT),
-            "position": pa.array([row.position for row in rows], pa.uint64()),
+            **_of_scopes(events, scopes),
+            "meter": texts(Coded(rows.meters.numbers + 1, meters)),
+            "event_name": texts(events.names),
+            "identifier": events.identifiers,
+            "code": texts(rows.codes),
+            "message": texts(messages).dictionary_decode(),
+            "payload": events.payloads(),
+            "timestamp": pa.array(events.timestamps, INSTANT),
+            "received_at": pa.array(events.received, INSTANT),
+            "position": pa.array(events.positions).cast(pa.uint64()),
         }
     )
-
-
-def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """Make one batch of several that have the same columns."""
-    some = [batch for batch in batches if batch.num_rows] or batches[:1]
-    if len(some) > 1:
-        some = pa.Table.from_batches(some).unify_dictionaries().combine_chunks().to_batches()
-    [batch] = some
-    return batch
 
 
 def instants(rows: pa.RecordBatch, column: str) -> npt.NDArray[np.int64]:
@@ -193,23 +185,16 @@ def _month(day: int) -> str:
     return f"{EPOCH + timedelta(days=day):%Y%m}"
 
 
-def _scope_columns(scopes: list[Scope]) -> dict[str, pa.Array]:
+def _of_scopes(events: Events, scopes: Mapping[int, Scope]) -> dict[str, pa.Array]:
+    numbers, ids = events.scopes
+    found = [scopes[id_] for id_ in ids]
+    livemode = pa.array([scope.livemode for scope in found], pa.bool_())
     return {
-        "account": _names(scope.account for scope in scopes),
-        "livemode": pa.array([scope.livemode for scope in scopes], pa.bool_()),
+        "account": texts(Coded(numbers, [scope.account for scope in found])),
+        "livemode": livemode.take(pa.array(numbers)),
     }
 
 
 def _names(values: Iterable[str]) -> pa.Array:
     """Make a column of few distinct texts."""
     return pa.array(list(values), pa.string()).dictionary_encode()
-
-
-def _payloads(payloads: list[dict[str, str]]) -> pa.Array:
-    """Make a column of maps from its parts, many times faster than from the maps themselves."""
-    offsets = pa.array(accumulate(map(len, payloads), initial=0), pa.int32())
-    keys = pa.array(list(chain.from_iterable(payloads)), pa.string())
-    values = pa.array(
-        list(chain.from_iterable(payload.values() for payload in payloads)), pa.string()
-    )
-    return pa.MapArray.from_arrays(offsets, keys, values)

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
@@ -31,7 +32,6 @@ from meterhouse.usage.block import INSTANT
 EVERYBODY = ""  # the customer of rows that all customers come to
 WHOLE = 0  # the version of those that tell no dimensions apart; a meter's own begin with 1
 
-_BATCHES = pa.map_(pa.uint16(), pa.uint64())
 _SAME = ("meter", "customer")  # in a row of events and in one of slots
 
 
@@ -45,8 +45,8 @@ def slots(
     """
     added: dict[str, pa.RecordBatch] = {}
     for month, events in months.items():
-        slotted = [meter.id for meter in _meters(events, meters) if meter.slotted]
-        rows = events.filter(pc.is_in(events["meter"], pa.array(slotted, pa.string())))
+        slotted = np.array([meter.slotted for meter in _meters(events, meters)], np.bool_)
+        rows = events if slotted.all() else _filtered(events, slotted)
         if rows.num_rows:
             totals = _added(rows, _meters(rows, meters))
             added[month] = _batched(totals, partition, batch)
@@ -56,9 +56,19 @@ def slots(
 def _batched(rows: pa.RecordBatch, partition: int, batch: int) -> pa.RecordBatch:
     """Tell of rows which batch they are of."""
     first = pa.scalar(0 if partition else batch, pa.uint64())
-    others = pa.scalar([(partition, batch)] if partition else [], _BATCHES)
+    others = rows.num_rows if partition else 0
+    batches = pa.MapArray.from_arrays(
+        pa.array(np.minimum(np.arange(rows.num_rows + 1), others), pa.int32()),
+        pa.repeat(pa.scalar(partition, pa.uint16()), others),
+        pa.repeat(pa.scalar(batch, pa.uint64()), others),
+    )
     rows = rows.append_column("batch", pa.repeat(first, rows.num_rows))
-    return rows.append_column("batches", pa.repeat(others, rows.num_rows))
+    return rows.append_column("batches", batches)
+
+
+def _filtered(events: pa.RecordBatch, meters: npt.NDArray[np.bool_]) -> pa.RecordBatch:
+    """Return the events of some meters, which are told by their numbers."""
+    return events.filter(pa.array(meters[events["meter"].indices.to_numpy()]))
 
 
 def _meters(rows: pa.RecordBatch, meters: Mapping[str, Meter]) -> list[Meter]:

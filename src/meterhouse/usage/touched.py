@@ -16,15 +16,16 @@ from decimal import Decimal
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from meterhouse.usage import block
+from meterhouse.metering.coded import joined
+from meterhouse.metering.columns import VALUE
 
 USED_LIMIT = 10**15
 
 _KEYS = ("meter", "customer")
 _ADDED_UP = {"used": "sum", "events": "sum", "first": "min", "last": "max", "position": "max"}
-_NOTHING = pa.scalar(Decimal(0), block.VALUE)
+_NOTHING = pa.scalar(Decimal(0), VALUE)
 _LIMIT = pa.scalar(USED_LIMIT, pa.int64())
-_MOST = pa.scalar(Decimal(USED_LIMIT), block.VALUE)
+_MOST = pa.scalar(Decimal(USED_LIMIT), VALUE)
 
 
 def touched(events: pa.RecordBatch) -> pa.RecordBatch:
@@ -47,7 +48,7 @@ def touched(events: pa.RecordBatch) -> pa.RecordBatch:
 
 def merged(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """Make one of what several batches have touched."""
-    whole = block.joined(batches)
+    whole = joined(batches)
     if len(batches) < 2:  # noqa: PLR2004 - there is nothing to merge
         return whole
     return _added_up({name: whole[name] for name in whole.schema.names})

@@ -13,20 +13,16 @@ from meterhouse.api.v2.event import EventName, Identifier, Payload, Timestamp
 from meterhouse.errors import Refusal
 from meterhouse.ledger import meters
 from meterhouse.metering.model import MeterEvent
-from meterhouse.metering.validation import (
-    Catalog,
-    by_kind,
-    find_meter,
-    find_values,
-    read_customers,
-)
+from meterhouse.metering.part import Kind
+from meterhouse.metering.problem import Problem, meter_problem, no_customer, value_problem
+from meterhouse.metering.validation import Catalog
+from meterhouse.metering.value import read_value
 from meterhouse.wire.document import Document
 from meterhouse.wire.envelope_v2 import invalid_field, meter_event_refused
 from meterhouse.wire.ids import new_identifier
 from meterhouse.wire.timestamp import print_timestamp, read_timestamp
 
-# What is checked before the answer, and how the endpoint calls what the judge finds.
-_STEPS = (find_meter, read_customers, find_values)
+# How the endpoint calls what the judge would find.
 _CODES = {
     "archived_meter": "archived_meter",
     "meter_event_invalid_value": "payload_invalid_value",
@@ -83,8 +79,17 @@ def _refuse(connection: sa.Connection, event: MeterEvent) -> Refusal | None:
     active = meters.active_by_names(connection, name)
     archived = {} if active else meters.archived_by_names(connection, name)
     catalog = Catalog(meters={}, active=active, archived=archived, customers={})
-    [cases] = by_kind([(0, event)])
-    for step in _STEPS:
-        for problem in step(cases, catalog).values():
-            return meter_event_refused(_CODES[problem.code])
-    return None
+    problem = _problem(event, catalog)
+    return None if problem is None else meter_event_refused(_CODES[problem.code])
+
+
+def _problem(event: MeterEvent, catalog: Catalog) -> Problem | None:
+    kind = Kind(event.scope, event.event_name, event.meter)
+    meter = catalog.meter_of(*kind)
+    problem = meter_problem(kind, meter)
+    if problem is not None or meter is None:
+        return problem
+    if not meter.customer_of(event.payload):
+        return no_customer(meter)
+    text = event.payload.get(meter.value_key, "")
+    return value_problem(text, read_value(text, whole=event.whole), meter, whole=event.whole)
