@@ -48,15 +48,6 @@ _update = (
 _currencies = (
     sa.select(grants.c.currency).where(grants.c.customer == sa.bindparam("customer")).distinct()
 )
-_due = (
-    _grants.where(
-        grants.c.test_clock.is_not_distinct_from(sa.bindparam("test_clock")),
-        grants.c.due <= sa.bindparam("until"),
-        not_waiting(grants, sa.bindparam("until")),
-    )
-    .order_by(grants.c.due, grants.c.seq)
-    .limit(sa.bindparam("rows"))
-)
 _ANY = "SELECT EXISTS (SELECT 1 FROM credit_grants)"
 
 
@@ -125,8 +116,13 @@ def due(
 
     They live by `test_clock`, or by the machine's where it is None. What is held up is left out.
     """
-    values = {"test_clock": test_clock, "until": until, "rows": rows_max}
-    return [_grant(row) for row in connection.execute(_due, values).mappings()]
+    query = _grants.where(
+        grants.c.test_clock == test_clock,  # IS NULL where that is None: only that has an index
+        grants.c.due <= until,
+        not_waiting(grants, until),
+    )
+    rows = connection.execute(query.order_by(grants.c.due, grants.c.seq).limit(rows_max))
+    return [_grant(row) for row in rows.mappings()]
 
 
 def _are_there(connection: sa.Connection) -> bool:
