@@ -20,3 +20,16 @@ def test_a_name_is_not_needed(tmp_path: Path) -> None:
     ]
     listed = meterhouse("accounts", "list", "--data-dir", tmp_path).stdout.splitlines()
     assert [line.split("\t")[0] for line in listed[2:]] == ids
+
+
+def test_accounts_are_renamed(tmp_path: Path) -> None:
+    account = meterhouse("accounts", "create", "--data-dir", tmp_path).stdout.strip()
+    names = {"House & Söhne": (), "Shop": ("--account", account), " ": ("--account", account)}
+    for name, whose in names.items():
+        meterhouse("accounts", "rename", name, *whose, "--data-dir", tmp_path)
+    listed = meterhouse("accounts", "list", "--data-dir", tmp_path).stdout.splitlines()
+    assert [line.split("\t")[2] for line in listed[1:]] == ["House & Söhne", ""]
+    nobody = ("--account", "acct_nope", "--data-dir", tmp_path)
+    told = meterhouse("accounts", "rename", "x", *nobody)
+    assert told.exit_code != 0
+    assert "There is no account 'acct_nope'" in told.stderr

@@ -12,6 +12,7 @@ from tests.cli.samples import ENVIRONMENT, meterhouse
 WRITES: dict[str, str | None] = {
     "accounts create": "account.created",
     "accounts list": None,
+    "accounts rename": "account.renamed",
     "audit list": None,
     "backup": "backup.created",
     "clock accept": "clock.accepted",

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from meterhouse.ledger.accounts import rename_account
 from tests.api.local import LocalServer
 from tests.dashboard.selling import sell
 from tests.dashboard.test_invoices import LINES, OWED
@@ -56,3 +57,20 @@ def test_a_draft_has_no_address(local: LocalServer) -> None:
     for secret in ("None", "", "x"):
         path = f"/invoice/{account}/test/{draft['id']}/{secret}"
         assert local.request("GET", path).status_code == 404
+
+
+def test_seller_and_customer_are_named_as_they_were(local: LocalServer) -> None:
+    """An account may have another name by now; a finalized invoice has the one of before."""
+    account = local.request("GET", "/v1/account").json()["id"]
+    stores = local.meterhouse.services.stores
+    local.run(stores.write(rename_account, account, "House & <i>Sons</i>"))
+    sold = sell(local)
+    local.run(stores.write(rename_account, account, "Another House"))
+    assert sold.invoice["account_name"] == "House & <i>Sons</i>"
+    page = local.request("GET", urlsplit(sold.invoice["hosted_invoice_url"]).path).text
+    assert "House &amp; &lt;i&gt;Sons&lt;/i&gt;" in page
+    assert "&lt;b&gt;Ada&lt;/b&gt; &amp; Co." in page
+    assert "Another House" not in page
+    asked = {"subscription": sold.subscription}
+    preview = local.create("/v1/invoices/create_preview", data=asked)
+    assert preview["account_name"] == "Another House"

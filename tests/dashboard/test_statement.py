@@ -17,6 +17,7 @@ def invoice(**more: Any) -> dict[str, Any]:
     moments = dict.fromkeys(("finalized_at", "paid_at", "voided_at"))
     return {
         **nothing,
+        "account_name": "House",
         "number": "DF67D6F2-0001",
         "billing_reason": "subscription_cycle",
         "status": "open",
@@ -46,7 +47,7 @@ def line(
 
 def test_lines_stand_below_their_periods() -> None:
     lines = [line("a", 0, "1000"), line("b", 900, "0"), line("c", 5, "0.5", DECEMBER)]
-    said = state(invoice(), lines, seller="House", customer=ADA, more=3)
+    said = state(invoice(), lines, customer=ADA, more=3)
     assert said.parts == [
         Part(
             "1 Nov 2026 \N{EN DASH} 1 Dec 2026",
@@ -74,7 +75,7 @@ def test_lines_stand_below_their_periods() -> None:
     ],
 )
 def test_what_is_due(more: dict[str, Any], sums: dict[str, int]) -> None:
-    said = state(invoice(**more), [], seller="", customer=ADA)
+    said = state(invoice(**more), [], customer=ADA)
     assert sums.items() <= dict(said.sums).items()
     assert said.sums[-1][0] in {"Due", "Paid"}
 
@@ -97,7 +98,7 @@ def test_what_is_due(more: dict[str, Any], sums: dict[str, int]) -> None:
 def test_who_pays_is_as_the_invoice_has_it(
     of_invoice: dict[str, Any], now: dict[str, Any], told: list[str]
 ) -> None:
-    assert state(invoice(**of_invoice), [], seller="", customer=now).customer == told
+    assert state(invoice(**of_invoice), [], customer=now).customer == told
 
 
 @pytest.mark.parametrize(
@@ -105,4 +106,4 @@ def test_who_pays_is_as_the_invoice_has_it(
     [({"number": None}, "Draft"), ({"number": None, "billing_reason": "upcoming"}, "Upcoming")],
 )
 def test_what_has_no_number_yet(more: dict[str, Any], title: str) -> None:
-    assert state(invoice(**more), [], seller="", customer=ADA).title == title
+    assert state(invoice(**more), [], customer=ADA).title == title

@@ -10,7 +10,7 @@ from meterhouse.cli.output import print_table, show_time
 from meterhouse.config import Config
 from meterhouse.ledger import accounts, audit
 
-app = typer.Typer(help="Make and list accounts.", add_completion=False, no_args_is_help=True)
+app = typer.Typer(help="Make, name and list accounts.", add_completion=False, no_args_is_help=True)
 
 
 @app.command()
@@ -29,6 +29,30 @@ def create(
         account = accounts.create_account(connection, name, by.at)
         audit.note(connection, by, "account.created", None, account.id)
     typer.echo(account.id)
+
+
+@app.command()
+def rename(
+    name: Annotated[str, typer.Argument(help="The name that invoices show; '' for none.")],
+    account: Annotated[
+        str | None, typer.Option(help="The account's id; the default account unless told.")
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give an account another name, which its invoices show from then on."""
+    config = Config.read({"data_dir": data_dir, "database_url": database_url})
+    with books.opened(config, make=True) as ledger, ledger.write() as connection:
+        by = books.operator()
+        found = (
+            accounts.default_account(connection, by.at)
+            if account is None
+            else accounts.find_account(connection, account)
+        )
+        if found is None:
+            raise books.unknown_account(account or "")
+        accounts.rename_account(connection, found.id, name.strip() or None)
+        audit.note(connection, by, "account.renamed", None, found.id)
 
 
 @app.command("list")

@@ -60,7 +60,7 @@ async def upcoming(visit: Visit, customer: str) -> list[tuple[dict[str, Any], St
     found = await asyncio.gather(*(_preview(visit, one) for one in going_on))
     who = await visit.get(f"/v1/customers/{path_part(customer)}") if any(found) else {}
     return [
-        (one, state(one, one["lines"]["data"], seller="", customer=who, more=_more(one)))
+        (one, state(one, one["lines"]["data"], customer=who, more=_more(one)))
         for one in found
         if one
     ]

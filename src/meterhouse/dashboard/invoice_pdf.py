@@ -99,11 +99,13 @@ class _Page:
         """Write which invoice it is, of whom, for whom."""
         self._write(f"Invoice {statement.title}", size=_LARGE, bold=True)
         self._pdf.ln(2)
-        if statement.seller:
-            self._write(statement.seller, bold=True)
         for name, text in [("Status", statement.status.capitalize()), *statement.facts]:
             self._write(f"{name}: {text}", soft=True)
         self._pdf.ln(4)
+        if statement.seller:
+            self._write("From", size=_SMALL, soft=True)
+            self._write(statement.seller, bold=True)
+            self._pdf.ln(2)
         self._write("Bill to", size=_SMALL, soft=True)
         for place, text in enumerate(statement.customer):
             self._write(text, bold=not place)

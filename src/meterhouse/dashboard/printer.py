@@ -16,15 +16,13 @@ from meterhouse.dashboard.statement import Statement, state
 
 async def read_statement(api: Api, space: Space, invoice: dict[str, Any]) -> Statement:
     """Return what an invoice of the API says; raises `ApiError`."""
-    lines, customer, account = await asyncio.gather(
+    lines, customer = await asyncio.gather(
         _lines(api, space, invoice),
         api.get(space, f"/v1/customers/{path_part(invoice['customer'])}"),
-        api.get(space, "/v1/account"),
     )
     return state(
         invoice,
         lines,
-        seller=account["business_profile"]["name"] or "",
         customer=customer,
         more=invoice["lines"]["total_count"] - len(lines),
     )

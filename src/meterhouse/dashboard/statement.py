@@ -49,7 +49,6 @@ def state(
     invoice: Mapping[str, Any],
     lines: Iterable[Mapping[str, Any]],
     *,
-    seller: str,
     customer: Mapping[str, Any],
     more: int = 0,
 ) -> Statement:
@@ -57,7 +56,7 @@ def state(
     return Statement(
         title=invoice["number"] or _UNNUMBERED.get(invoice["billing_reason"], "Draft"),
         status=invoice["status"],
-        seller=seller,
+        seller=invoice["account_name"] or "",
         customer=_customer(invoice, customer),
         facts=_facts(invoice),
         parts=[

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from meterhouse.billing.bill import totalled
 from meterhouse.billing.credit import simulated
@@ -45,7 +44,7 @@ def create_invoice(
     check_amounts(lines)
     customer = posting.customer(invoice)
     if customer is not None:
-        invoice = showing_now(posting, _as_customer_likes(invoice, customer), customer)
+        invoice = showing(posting, _as_customer_likes(invoice, customer), customer)
     invoice = totalled(invoice, lines)
     posting.create_invoice(invoice, lines, segments)
     billed = {line.invoice_item for line in lines} | {one.invoice_item for one in segments}
@@ -62,14 +61,12 @@ def check_amounts(lines: Iterable[Line]) -> None:
         raise line_too_large()
 
 
-def showing(connection: sa.Connection, invoice: Invoice, customer: Customer) -> Invoice:
-    """Return an invoice that shows who its customer is now, and its subscription's metadata."""
-    return showing_now(Posting(connection), invoice, customer)
-
-
-def showing_now(posting: Posting, invoice: Invoice, customer: Customer) -> Invoice:
-    """Return the same with what the customer and the subscription have become."""
-    details: dict[str, Any] = invoice.details | {"customer_email": customer.email}
+def showing(posting: Posting, invoice: Invoice, customer: Customer) -> Invoice:
+    """Return an invoice that shows who is whose customer now, and its subscription's metadata."""
+    details: dict[str, Any] = invoice.details | {
+        "account_name": posting.seller(invoice.scope),
+        "customer_email": customer.email,
+    }
     for name, member in _SHOWN.items():
         details.pop(name, None)
         if customer.details.get(member) is not None:

@@ -29,7 +29,7 @@ import msgspec
 from meterhouse.billing.bill import credited, totalled
 from meterhouse.billing.credit import with_credits
 from meterhouse.billing.invoice import Invoice, Line, Segment
-from meterhouse.invoicing.create import check_amounts, showing_now
+from meterhouse.invoicing.create import check_amounts, showing
 from meterhouse.invoicing.credit import apply_credits, return_credits
 from meterhouse.invoicing.page import with_page
 from meterhouse.invoicing.posting import Posting
@@ -124,7 +124,7 @@ def _credit(posting: Posting, invoice: Invoice, segments: Sequence[Segment]) -> 
 def _opened(posting: Posting, cause: Cause, invoice: Invoice, now: int) -> Invoice:
     """Store an invoice as open, with a number, and settled with its customer's balance."""
     customer = posting.held(invoice)
-    invoice = with_page(cause, showing_now(posting, invoice, customer))
+    invoice = with_page(cause, showing(posting, invoice, customer))
     number, sequence = _next_number(posting, invoice, customer)
     own = _in_its_currency(invoice, customer)
     balance = customer.balance if own else 0

@@ -18,6 +18,7 @@ with posted(connection) as posting:
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from meterhouse.billing.credit import Grant, Transaction
 from meterhouse.billing.invoice import Invoice, InvoiceItem, Line, Segment
 from meterhouse.billing.subscription import Subscription
 from meterhouse.ledger import (
+    accounts,
     credit_grants,
     credit_transactions,
     customers,
@@ -37,6 +39,7 @@ from meterhouse.ledger import (
     subscriptions,
 )
 from meterhouse.ledger.customers import Customer
+from meterhouse.ledger.memo import remembered
 from meterhouse.wire.notification import Notification
 
 
@@ -94,6 +97,12 @@ class Posting:
     def know(self, found: Mapping[str, Subscription]) -> None:
         """Take subscriptions for what they are: they are held."""
         self._known |= found
+
+    def seller(self, scope: int) -> str | None:
+        """Return the name of the account that a scope is of."""
+        return remembered(
+            self.connection, f"seller {scope}", partial(accounts.name_of, self.connection, scope)
+        )
 
     def subscription_metadata(self, subscription_id: str) -> dict[str, str]:
         """Return the metadata that a subscription has now."""

@@ -25,6 +25,7 @@ from meterhouse.billing.price import Price
 from meterhouse.billing.subscription import Subscription, next_step
 from meterhouse.invoicing.bill import bill_of_change, recurrences_of, waiting_for
 from meterhouse.invoicing.create import showing
+from meterhouse.invoicing.posting import Posting
 from meterhouse.invoicing.recount import names
 from meterhouse.invoicing.turn import Terms, Turn, draft_of, late_parts, turn_of
 from meterhouse.ledger import credit_grants
@@ -103,7 +104,10 @@ def preview_of(
         reason="upcoming",
     )
     grants = credit_grants.unspent(connection, {customer.id})[customer.id]
-    return Preview(showing(connection, invoice, customer), bill, customer.balance, grants)
+    posting = Posting(connection)
+    if turn.before is not None:
+        posting.know({turn.before.id: turn.before})
+    return Preview(showing(posting, invoice, customer), bill, customer.balance, grants)
 
 
 def shown(preview: Preview, segments: Sequence[Segment]) -> Previewed:

@@ -35,6 +35,11 @@ class Home(NamedTuple):
 
 
 _accounts = sa.select(*(accounts.c[name] for name in Account.__struct_fields__))
+_name = (
+    sa.select(accounts.c.name)
+    .join(scopes, scopes.c.account == accounts.c.id)
+    .where(scopes.c.id == sa.bindparam("scope"))
+)
 _scopes = sa.select(scopes.c.id, scopes.c.account, scopes.c.livemode).order_by(scopes.c.id)
 
 
@@ -57,6 +62,17 @@ def create_account(connection: sa.Connection, name: str | None, now: int) -> Acc
 def find_account(connection: sa.Connection, account_id: str) -> Account | None:
     """Return an account by its id."""
     return _find(connection, accounts.c.id == account_id)
+
+
+def rename_account(connection: sa.Connection, account_id: str, name: str | None) -> None:
+    """Give an account another name for people, or none."""
+    connection.execute(sa.update(accounts).where(accounts.c.id == account_id).values(name=name))
+
+
+def name_of(connection: sa.Connection, scope: int) -> str | None:
+    """Return the name of the account that a scope is of."""
+    name: str | None = connection.execute(_name, {"scope": scope}).scalar_one()
+    return name
 
 
 def list_accounts(connection: sa.Connection) -> list[Account]:

@@ -26,6 +26,7 @@ from meterhouse.wire.page import PageParams
 # Whatever can be done that an entry tells of.
 ACTIONS: Mapping[str, str] = {
     "account.created": "An account was made.",
+    "account.renamed": "An account was given another name, or none.",
     "alert.activated": "An alert was activated.",
     "alert.archived": "An alert was archived.",
     "alert.created": "An alert was made.",
