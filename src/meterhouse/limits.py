@@ -113,6 +113,7 @@ PREVIEW_INVOICE_ITEMS_MAX = 250
 # https://docs.stripe.com/billing/subscriptions/usage-based/thresholds
 THRESHOLD_LEAST_LIMIT = 50  # minor units
 THRESHOLD_USAGE_LIMIT = 999_999_999_999_999
+THRESHOLD_TOUCHED_ROWS = 5_000  # customers on meters who are looked for at a time
 THRESHOLD_REST_MILLISECONDS = 86_400_000  # before a period ends, in which none is looked at
 THRESHOLD_LATE_MILLISECONDS = 3_600_000  # after which usage that was billed early is counted again
 TRIAL_NOTICE_MILLISECONDS = 3 * 86_400_000  # before a trial ends, it is told

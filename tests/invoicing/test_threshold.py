@@ -329,16 +329,16 @@ def test_one_that_fails_holds_up_nobody_else(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, whole = (Story(world, **{"billing_thresholds[amount_gte]": 1_000}) for _ in range(2))
-    for story in (broken, whole):
-        world.use(story.customer, "300")
-    services = whole.http.meterhouse.services
-    assert whole.http.run(services.progress.settle(30))
 
     def refuse(connection: sa.Connection, cause: Cause, turn: Turn, *more: Any) -> Subscription:
         assert turn.change.subscription.id != broken.id
         return take(connection, cause, turn, *more)
 
     monkeypatch.setattr(threshold, "take", refuse)
+    for story in (broken, whole):
+        world.use(story.customer, "300")
+    services = whole.http.meterhouse.services
+    assert whole.http.run(services.progress.settle(30))
     touched = {(1, world.meter, story.customer) for story in (broken, whole)}
     now = whole.http.clock.now()
     whole.http.run(check(services.stores, world.terms, now, touched))

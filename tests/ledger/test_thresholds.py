@@ -12,7 +12,8 @@ from meterhouse.billing.subscription import Threshold
 from meterhouse.ledger import invoice_segments, invoices, prices, subscriptions
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.invoice_segments import Beginning, Early
-from meterhouse.ledger.thresholds import watched_by_clock, watched_meters, watched_of
+from meterhouse.ledger.thresholds import any_watched, watched_by_clock, watched_of
+from meterhouse.ledger.watched_meters import all_watched
 from tests.billing.samples import item, price, subscription, unit
 from tests.invoicing.samples import (
     NOVEMBER,
@@ -52,16 +53,17 @@ def test_who_is_watched(ledger: Ledger, scope: int) -> None:
     subscribe(ledger, scope, "sub_1", "price_1")
     subscribe(ledger, scope, "sub_2", "price_1", threshold=Threshold(resets=True))
     subscribe(ledger, scope, "sub_3", "seats", **AMOUNT)
-    subscribe(ledger, scope, "sub_4", "price_1", **AMOUNT, status="canceled")
     touched = {("mtr_1", "cus_1"), ("mtr_1", "cus_2"), ("mtr_2", "cus_2")}
     with ledger.read() as connection:
-        assert watched_meters(connection) == set()
+        assert all_watched(connection) == set()
         assert watched_of(connection, scope, touched) == []
+    subscribe(ledger, scope, "sub_4", "price_1", **AMOUNT, status="canceled")
     subscribe(ledger, scope, "sub_5", "price_1", **AMOUNT)
     subscribe(ledger, scope, "sub_6", "price_1", usage_gte=5, test_clock="clock_1")
     subscribe(ledger, scope, "sub_7", "price_1", usage_gte=5, customer="cus_2")
     with ledger.read() as connection:
-        assert watched_meters(connection) == {"mtr_1"}
+        assert all_watched(connection) == {"mtr_1"}
+        assert any_watched(connection)
         found = watched_of(connection, scope, touched)
         assert {one.id for one in found} == {"sub_5", "sub_6", "sub_7"}
         [own] = watched_of(connection, scope, {("mtr_1", "cus_2"), ("mtr_2", "cus_1")})
@@ -70,14 +72,24 @@ def test_who_is_watched(ledger: Ledger, scope: int) -> None:
         assert [one.id for one in watched_by_clock(connection, scope, "clock_1")] == ["sub_6"]
 
 
-def test_one_that_has_no_threshold_any_more_is_not_watched(ledger: Ledger, scope: int) -> None:
+def test_one_that_has_no_threshold_any_more_is_not_looked_for(ledger: Ledger, scope: int) -> None:
     subscribe(ledger, scope, "sub_1", "price_1", usage_gte=5)
     with ledger.write() as connection:
         one = subscriptions.find_subscription(connection, scope, "sub_1")
         assert one is not None
         plain = replace(one, items=(replace(one.items[0], usage_gte=None),))
         subscriptions.update_subscription(connection, plain, None)
-        assert watched_meters(connection) == set()
+        assert not any_watched(connection)
+        assert watched_of(connection, scope, {("mtr_1", "cus_1")}) == []
+
+
+def test_one_that_gets_a_threshold_is_watched(ledger: Ledger, scope: int) -> None:
+    subscribe(ledger, scope, "sub_1", "price_1")
+    with ledger.write() as connection:
+        one = subscriptions.find_subscription(connection, scope, "sub_1")
+        assert one is not None
+        subscriptions.update_subscription(connection, replace(one, **AMOUNT), None)
+        assert all_watched(connection) == {"mtr_1"}
 
 
 def put(ledger: Ledger, scope: int, *segments: Segment, **changes: Any) -> str:

@@ -81,8 +81,12 @@ async def check(stores: Stores, terms: Terms, now: int, touched: Collection[Touc
     for scope, meter, customer in touched:
         pairs[scope].add((meter, customer))
     look = _Look(stores, terms, now)
-    for scope, some in pairs.items():
-        await look.at(scope, await stores.read(thresholds.watched_of, scope, some))
+    size = limits.THRESHOLD_TOUCHED_ROWS
+    for scope, of_scope in pairs.items():
+        in_order = sorted(of_scope)
+        for start in range(0, len(in_order), size):
+            some = in_order[start : start + size]
+            await look.at(scope, await stores.read(thresholds.watched_of, scope, some))
 
 
 async def check_clock(stores: Stores, terms: Terms, now: int, scope: int, test_clock: str) -> None:

@@ -1,4 +1,4 @@
-"""Alert: whoever has used as much as an alert says is told of, once.
+"""Alert: whoever has used as much as an alert says is told of, once; or is billed early.
 
 What a reader may rely on:
 
@@ -8,6 +8,8 @@ What a reader may rely on:
   back again by a cancellation, before it was evaluated, may have been triggered or not.
 - A trigger, its event, and the end of what brought it about are on disk together, so nothing is
   lost or told twice, whatever is killed and when.
+- Whoever has reached a threshold of a subscription is invoiced before that is forgotten
+  (`invoicing.threshold`).
 - Totals are exact: they are asked for, of many customers at once, where one may have reached a
   step. What is kept in memory only spares questions (`jobs.alert_totals`).
 """
@@ -15,19 +17,24 @@ What a reader may rely on:
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import Worker, is_set_within
 from meterhouse.billing.alert import Alert, Measure, Trigger
 from meterhouse.errors import OvertakenError
+from meterhouse.invoicing.threshold import Touched, check
+from meterhouse.invoicing.turn import Terms
 from meterhouse.jobs.alert_watch import Asked, Reached, Watch
 from meterhouse.ledger import accounts, alert_triggers, alerts, meters, outbox, test_clocks, touches
 from meterhouse.ledger.announce import About, Cause, both
 from meterhouse.ledger.touches import Ready
+from meterhouse.ledger.watched_meters import all_watched
+from meterhouse.metering.model import Meter
 from meterhouse.metering.usage import PeriodQuery
 from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.render.alert import render_triggered
@@ -46,11 +53,13 @@ TRIGGERED = "billing.alert.triggered"
 class Alerter(Worker):
     """Evaluates what batches have used, and looks once in a while for more of it."""
 
-    def __init__(self, stores: Stores, timekeeper: Timekeeper) -> None:
+    def __init__(self, stores: Stores, timekeeper: Timekeeper, terms: Terms) -> None:
         super().__init__()
         self._stores = stores
         self._timekeeper = timekeeper
+        self._terms = terms
         self._watch = Watch()
+        self._thresholds: frozenset[str] = frozenset()  # meters
 
     async def evaluate(self) -> bool:
         """Evaluate some of what is ready; False where nothing is."""
@@ -73,11 +82,12 @@ class Alerter(Worker):
                 log.exception("alerts could not be evaluated and will be tried again")
                 await asyncio.sleep(limits.ALERT_RETRY_SECONDS)
                 continue
-            look = limits.ALERT_LOOK_MILLISECONDS if self._watch else limits.ALERT_IDLE_MILLISECONDS
+            waited_for = self._watch or self._thresholds
+            look = limits.ALERT_LOOK_MILLISECONDS if waited_for else limits.ALERT_IDLE_MILLISECONDS
             await is_set_within(self._work, look / 1000)
 
     async def _evaluate(self) -> bool:
-        ready, changed = await self._stores.read(_see, self._watch.revision)
+        ready, changed, self._thresholds = await self._stores.read(_see, self._watch.revision)
         self._watch.change(changed)
         if not ready.seqs:
             return False
@@ -85,12 +95,19 @@ class Alerter(Worker):
         known = await self._stores.read(meters.by_ids, rows["meter"].dictionary.to_pylist())
         asked = await asyncio.to_thread(self._watch.asked, rows, known)
         reached = await self._reached(asked)
+        await self._bill(await asyncio.to_thread(_touched, rows, known, self._thresholds))
         size = limits.ALERT_WRITE_ROWS_MAX
         for start in range(0, max(len(reached), 1), size):
             done = ready.seqs if start + size >= len(reached) else []
             now = self._timekeeper.now()
             await self._stores.write(_trigger, reached[start : start + size], done, now)
         return True
+
+    async def _bill(self, touched: Collection[Touched]) -> None:
+        """Invoice those early who have reached a threshold."""
+        if touched and self._stores.shared:
+            await self._stores.usage(UsageStore.sync)
+        await check(self._stores, self._terms, self._timekeeper.now(), touched)
 
     async def _reached(self, asked: Sequence[Asked]) -> list[Reached]:
         """Ask for totals; return the steps that were not known to be reached."""
@@ -111,16 +128,32 @@ class Alerter(Worker):
         return [one for one in found if _key(one) not in before]
 
 
-def _see(connection: sa.Connection, revision: int) -> tuple[Ready, list[Alert]]:
-    """Return what can be evaluated, and the alerts that have changed since a revision."""
+def _see(connection: sa.Connection, revision: int) -> tuple[Ready, list[Alert], frozenset[str]]:
+    """Return what can be evaluated, the alerts that have changed since a revision, and meters.
+
+    They are those that have thresholds.
+    """
     ready = touches.ready(connection, limits.ALERT_TOUCHES_ROWS_MAX)
+    thresholds = all_watched(connection)
     if alerts.newest_revision(connection) == revision:
-        return ready, []
-    return ready, alerts.changed_since(connection, revision)
+        return ready, [], thresholds
+    return ready, alerts.changed_since(connection, revision), thresholds
 
 
 def _merged(ready: Ready) -> pa.RecordBatch:
     return merged([block.read(body) for body in ready.bodies])
+
+
+def _touched(
+    rows: pa.RecordBatch, known: Mapping[str, Meter], thresholds: frozenset[str]
+) -> list[Touched]:
+    """Return who has used something of meters that have thresholds."""
+    own = thresholds & known.keys()
+    if not own:
+        return []
+    rows = rows.filter(pc.is_in(rows["meter"], value_set=pa.array(sorted(own), pa.string())))
+    pairs = zip(rows["meter"].to_pylist(), rows["customer"].to_pylist(), strict=True)
+    return [(known[meter].scope, meter, customer) for meter, customer in pairs]
 
 
 def _alike(asked: Sequence[Asked]) -> Iterator[list[Asked]]:

@@ -1,7 +1,7 @@
 """The usage that somebody waits for, remembered from batch to batch.
 
-What a reader may rely on: no event is left out that is acknowledged after its alert was made. Such
-an event is judged in a view of the ledger that has the alert.
+What a reader may rely on: no event is left out that is acknowledged after its alert was made, or
+its subscription has a threshold. Such an event is judged in a view of the ledger that has them.
 """
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -11,31 +11,36 @@ import sqlalchemy as sa
 from meterhouse.ledger import alerts
 from meterhouse.ledger.blocks import Block, batch_of
 from meterhouse.ledger.touches import Touches
+from meterhouse.ledger.watched_meters import all_watched
 from meterhouse.usage import block
 from meterhouse.usage.touched import touched
 
 
 class Watched:
-    """Meters with an active alert; and whose usage alone the alerts of each are about."""
+    """Meters with an active alert or a threshold; and whose usage alone they are about."""
 
     def __init__(self) -> None:
         self._revision = 0
+        self._thresholds: frozenset[str] = frozenset()  # meters
         self._alerts: dict[str, tuple[str, str | None]] = {}  # meter, customer
         self._customers: dict[str, pa.Array | None] = {}  # by meter; None: everybody
 
     def refresh(self, connection: sa.Connection) -> None:
-        """Hear what has changed of the alerts, as far as the view of the ledger tells."""
+        """Hear what has changed, as far as the view of the ledger tells."""
         newest = alerts.newest_revision(connection)
-        if newest == self._revision:
+        thresholds = all_watched(connection)
+        if (newest, thresholds) == (self._revision, self._thresholds):
             return
         for alert_id, active, meter, customer in alerts.watching(connection, self._revision):
             self._alerts.pop(alert_id, None)
             if active:
                 self._alerts[alert_id] = (meter, customer)
-        self._revision = newest
+        self._revision, self._thresholds = newest, thresholds
         watching: dict[str, set[str | None]] = {}
         for meter, customer in self._alerts.values():
             watching.setdefault(meter, set()).add(customer)
+        for meter in thresholds:
+            watching.setdefault(meter, set()).add(None)
         self._customers = {
             meter: None if None in some else pa.array(list(some), pa.string())
             for meter, some in watching.items()

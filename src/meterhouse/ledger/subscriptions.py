@@ -18,6 +18,7 @@ from meterhouse.ledger.holdups import not_waiting
 from meterhouse.ledger.paging import of_time, read_page
 from meterhouse.ledger.tables import subscription_items as items
 from meterhouse.ledger.tables import subscriptions
+from meterhouse.ledger.watched_meters import watch
 from meterhouse.wire.page import PageParams
 
 Window = tuple[int | None, int | None]
@@ -108,6 +109,7 @@ def create_subscription(
     connection.execute(
         sa.insert(items), [_item_row(subscription.id, item) for item in subscription.items]
     )
+    _watch(connection, [subscription])
 
 
 def find_subscription(
@@ -223,6 +225,7 @@ def put_revised(connection: sa.Connection, some: Sequence[tuple[Subscription, in
     if some:
         connection.execute(_update, [_changes(_row(one, due), _CHANGING) for one, due in some])
         _put_items(connection, [one for one, _ in some])
+        _watch(connection, [one for one, _ in some])
 
 
 def list_subscriptions(
@@ -316,6 +319,10 @@ def _put_items(connection: sa.Connection, some: Sequence[Subscription]) -> None:
         connection.execute(_update_item, kept)
     if new:
         connection.execute(sa.insert(items), new)
+
+
+def _watch(connection: sa.Connection, some: Sequence[Subscription]) -> None:
+    watch(connection, {item.price for one in some if one.watched for item in one.items})
 
 
 def _item_row(subscription: str, item: Item) -> dict[str, Any]:

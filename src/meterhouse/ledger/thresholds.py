@@ -15,12 +15,7 @@ _watched = sa.and_(subscriptions.c.watched.is_(True), subscriptions.c.status.not
 _items = subscription_items.join(
     subscriptions, subscriptions.c.id == subscription_items.c.subscription
 ).join(prices, prices.c.id == subscription_items.c.price)
-_meters = (
-    sa.select(prices.c.meter)
-    .select_from(_items)
-    .where(_watched, prices.c.meter.is_not(None))
-    .distinct()
-)
+_any = sa.select(sa.exists(sa.select(subscriptions.c.id).where(_watched)))
 _of_customers = (
     sa.select(subscriptions.c.customer, prices.c.meter, subscriptions.c.id)
     .select_from(_items)
@@ -31,9 +26,9 @@ _of_clock = sa.select(subscriptions.c.id).where(
 )
 
 
-def watched_meters(connection: sa.Connection) -> set[str]:
-    """Return the meters whose usage may reach a threshold of a subscription."""
-    return set(connection.execute(_meters).scalars())
+def any_watched(connection: sa.Connection) -> bool:
+    """Tell whether anybody is watched at all."""
+    return bool(connection.execute(_any).scalar_one())
 
 
 def watched_of(

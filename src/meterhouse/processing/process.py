@@ -44,6 +44,7 @@ from meterhouse.ledger import (
     tallies,
     touches,
 )
+from meterhouse.ledger.thresholds import any_watched
 from meterhouse.metrics import Metrics
 from meterhouse.processing.demand import Demand
 from meterhouse.processing.lease import Lease
@@ -277,13 +278,14 @@ class Processor:
     async def _hold_back(self) -> None:
         """Leave events in the journal, where they are safe, until somebody asks or there are some.
 
-        A batch costs much the same for one event as for a thousand. Who has an alert waits.
+        A batch costs much the same for one event as for a thousand. Who has an alert waits, or a
+        threshold.
         """
         self._wanted.clear()
         some = self.backlog.journal_events >= limits.PROCESS_HELD_EVENTS_MAX
         if self._demand.asked() or some or self._stopping:
             return
-        if not await self._stores.read(alerts.any_active):
+        if not await self._stores.read(_is_awaited):
             self._held_to = math.inf
             self._demand.rest(self.number)
             await is_set_within(self._wanted, limits.PROCESS_HELD_MILLISECONDS_MAX / 1000)
@@ -455,6 +457,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, StoreError):
         return str(error)
     return "Events are acknowledged, but cannot be processed; the log tells why."
+
+
+def _is_awaited(connection: sa.Connection) -> bool:
+    """Tell whether somebody waits to be told, or billed, when usage comes."""
+    return alerts.any_active(connection) or any_watched(connection)
 
 
 def _settled(connection: sa.Connection, partition: int) -> Settled:

@@ -84,7 +84,7 @@ class Working(ABC):
         timekeeper, receiving = common.timekeeper, common.under_way.receiving
         sender = Sender(config, clock)
         return {
-            "alert": lambda stores: Alerter(stores, timekeeper),
+            "alert": lambda stores: Alerter(stores, timekeeper, Terms.of(config)),
             "deliver": lambda stores: Deliverer(stores, clock, timekeeper, common.metrics, sender),
             "report": lambda stores: Reporter(stores, clock, self.settle),
             "retain": lambda stores: Retention(

@@ -40,6 +40,7 @@ from meterhouse.ledger.tables.billing import (
     subscription_items,
     subscriptions,
     test_clocks,
+    watched_meters,
 )
 from meterhouse.ledger.tables.catalog import (
     dimension_changes,
@@ -134,5 +135,6 @@ __all__ = [
     "touches",
     "users",
     "verification",
+    "watched_meters",
     "zone_rules",
 ]

@@ -63,6 +63,14 @@ sa.Index(
 )
 sa.Index("ix_subscription_items_price", subscription_items.c.price)
 
+# Meters on which a subscription has thresholds, or had them (`ledger.watched_meters`).
+watched_meters = sa.Table(
+    "watched_meters",
+    metadata,
+    sa.Column("meter", sa.Text, sa.ForeignKey("meters.id"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 invoices = sa.Table(
     "invoices",
     metadata,

@@ -15,6 +15,13 @@ def upgrade() -> None:
         "subscriptions", sa.Column("watched", sa.Boolean, server_default=sa.false(), nullable=False)
     )
     op.create_index("ix_subscriptions_watched", "subscriptions", ["watched"])
+    op.create_table(
+        "watched_meters",
+        sa.Column("meter", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["meter"], ["meters.id"], name="fk_watched_meters_meter"),
+        sa.PrimaryKeyConstraint("meter", name="pk_watched_meters"),
+        sqlite_with_rowid=False,
+    )
     op.add_column("subscription_items", sa.Column("usage_gte", Whole64))
     op.add_column(
         "invoice_segments",
