@@ -128,6 +128,15 @@ day = meter.created // 86_400 * 86_400
 summaries = billing.Meter.list_event_summaries(
     meter.id, customer=customer.id, start_time=day, end_time=day + 172_800, **here
 )
+grant = billing.CreditGrant.create(
+    customer=customer.id,
+    category="promotional",
+    amount={"type": "monetary", "monetary": {"currency": "usd", "value": 500}},
+    applicability_config={"scope": {"price_type": "metered"}},
+    **here,
+)
+billing.CreditGrant.void_grant(grant.id, **here)
+booked = billing.CreditBalanceTransaction.list(customer=customer.id, **here)
 listed = billing.Meter.list(limit=1, **here)
 inactive = billing.Meter.deactivate(meter.id, **here)
 print(json.dumps([
@@ -138,6 +147,7 @@ print(json.dumps([
     [one.aggregated_value for one in summaries.auto_paging_iter()],
     [one.id for one in listed.data] == [meter.id],
     inactive.status,
+    [one.type for one in booked.auto_paging_iter()],
 ]))
 """
 
@@ -161,6 +171,7 @@ def test_an_old_version_of_the_package(server: Server, account: str) -> None:
         [4],
         True,
         "inactive",
+        ["debit", "credit"],
     ]
 
 
@@ -192,12 +203,21 @@ const stripe = require("stripe")(key, {
   const summaries = await stripe.billing.meters.listEventSummaries(meter.id, {
     customer: customer.id, start_time: day, end_time: day + 172800,
   });
+  const money = {type: "monetary", monetary: {currency: "usd", value: 500}};
+  const scope = {price_type: "metered"};
+  await stripe.billing.creditGrants.create({
+    customer: customer.id, amount: money, applicability_config: {scope},
+  });
+  const credit = await stripe.billing.creditBalanceSummaries.retrieve({
+    customer: customer.id, filter: {type: "applicability_scope", applicability_scope: scope},
+  });
   const meters = [];
   for await (const one of stripe.billing.meters.list({limit: 1})) meters.push(one.id === meter.id);
   const gone = await stripe.customers.del(customer.id);
   console.log(JSON.stringify([
     customer.metadata.a, duplicate, adjustment.status,
     summaries.data.map((one) => one.aggregated_value), meters, gone.deleted,
+    credit.balances[0].available_balance.monetary.value,
   ]));
 })();
 """
@@ -222,4 +242,5 @@ def test_node(server: Server, account: str) -> None:
         [3],
         [True],
         True,
+        500,
     ]
