@@ -12,6 +12,7 @@ import httpx
 import pytest
 import stripe
 
+from tests.api.samples import make_customer, make_meter, send
 from tests.api.stripe_cli import BINARY, PACKAGE, ROOT, Sink, StripeCli, sinking
 from tests.server import LIVE_KEY, TEST_KEY, Server, serving, start
 
@@ -129,6 +130,29 @@ def test_events_are_chosen_by_name(by_port: StripeCli) -> None:
         for name in events.split(","):
             lines.wait_for(rf"--> {name} ")
         assert "customer.created" not in lines.text()
+
+
+def test_an_alert_that_is_triggered_is_heard(
+    served: Server, by_port: StripeCli, sink: Sink
+) -> None:
+    client = sdk(served)
+    meter = make_meter(client, "watched")
+    customer = make_customer(client)
+    alert = client.v1.billing.alerts.create(
+        {
+            "alert_type": "usage_threshold",
+            "title": "Much",
+            "usage_threshold": {"gte": 10, "meter": meter, "recurrence": "one_time"},
+        }
+    )
+    events, to = "billing.alert.triggered", f"{sink.url}/alert"
+    with by_port.listening("listen", "-s", "--events", events, "--forward-to", to) as lines:
+        send(client, customer, "9", "watched")
+        send(client, customer, "3", "watched")
+        lines.wait_for(rf"--> {events} ")
+        body, _ = sink.wait_for("/alert", "billing.alert.triggered")
+    told = json.loads(body)["data"]["object"]
+    assert (told["alert"]["id"], told["customer"], told["value"]) == (alert.id, customer, 12)
 
 
 def test_what_came_of_forwarding_is_recorded(

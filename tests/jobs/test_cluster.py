@@ -260,3 +260,35 @@ def test_a_clock_arrives_although_the_worker_that_moves_it_is_killed(cluster: Cl
     assert [invoice["total"] for invoice in invoices] == [*[0] * 34, 8]
     for later, earlier in pairwise(invoices):
         assert earlier["period_end"] == later["period_start"]
+
+
+def test_an_alert_is_triggered_once_whoever_judges(cluster: Cluster) -> None:
+    """Given customers whose events go to several workers, each reaches it by all of them."""
+    one, other = cluster.one, cluster.other
+    meter = {
+        "display_name": "Watched",
+        "event_name": "watched",
+        "default_aggregation[formula]": "sum",
+    }
+    alert = {
+        "alert_type": "usage_threshold",
+        "title": "Much",
+        "usage_threshold[gte]": "8",
+        "usage_threshold[meter]": one.post("/v1/billing/meters", data=meter)["id"],
+        "usage_threshold[recurrence]": "one_time",
+    }
+    made = one.post("/v1/billing/alerts", data=alert)["id"]
+    customers = [one.post("/v1/customers")["id"] for _ in range(6)]
+    for number in range(8):
+        for customer in customers[: 4 if number > 2 else 6]:
+            (one, other)[number % 2].event(f"{customer}-{number}", customer, "watched")
+
+    def told() -> list[str]:
+        events = one.get("/v1/events", type="billing.alert.triggered", limit=100)["data"]
+        objects = [event["data"]["object"] for event in events]
+        return sorted(each["customer"] for each in objects if each["alert"]["id"] == made)
+
+    assert until(lambda: len(found := told()) >= 4 and found) == sorted(customers[:4])
+    for number, customer in enumerate(customers):
+        one.event(f"{customer}-more-{number}", customer, "watched")
+    assert until(lambda: len(found := told()) >= 6 and found) == sorted(customers)
