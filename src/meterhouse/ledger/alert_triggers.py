@@ -51,7 +51,7 @@ def put(connection: sa.Connection, trigger: Trigger) -> bool:
         "value": format(trigger.value, "f"),
     }
     statement = insert_missing(connection.dialect.name, alert_triggers)
-    return connection.execute(statement, row).rowcount > 0
+    return connection.execute(statement.returning(alert_triggers.c.seq), row).first() is not None
 
 
 def list_triggers(
