@@ -19,6 +19,7 @@ with posted(connection) as posting:
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -41,6 +42,8 @@ from meterhouse.ledger import (
 from meterhouse.ledger.customers import Customer
 from meterhouse.ledger.memo import remembered
 from meterhouse.wire.notification import Notification
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -65,7 +68,8 @@ class Posting:
         self._numbers: dict[tuple[str, str], bool] = {}
         self._new: dict[str, Invoice] = {}
         self._revised: dict[str, Invoice] = {}
-        self._put: dict[str, tuple[Invoice, Sequence[Line], Sequence[Segment]]] = {}
+        self._put_lines: dict[str, tuple[int, str, Sequence[Line]]] = {}
+        self._put_segments: dict[str, tuple[int, str, Sequence[Segment]]] = {}
         self._items: list[InvoiceItem] = []
         self._assigned: list[tuple[str, str]] = []
         self._grants: dict[str, Grant] = {}
@@ -162,9 +166,11 @@ class Posting:
     def put_lines(
         self, invoice: Invoice, lines: Sequence[Line], segments: Sequence[Segment]
     ) -> None:
-        """Note all the lines and segments of a draft."""
-        self._lines[invoice.id] = lines
-        self._put[invoice.id] = (invoice, lines, segments)
+        """Note all the lines and segments of a draft; lines that it has already stay."""
+        self._put_segments[invoice.id] = (invoice.scope, invoice.id, segments)
+        if self._lines.get(invoice.id) != lines:
+            self._lines[invoice.id] = lines
+            self._put_lines[invoice.id] = (invoice.scope, invoice.id, lines)
 
     def create_item(self, item: InvoiceItem) -> None:
         """Note a new invoice item."""
@@ -246,11 +252,14 @@ class Posting:
         outbox.emit_all(connection, self._told)
 
     def _post_lines(self) -> None:
-        new = [one for id_, one in self._put.items() if id_ in self._new]
-        replaced = [one for id_, one in self._put.items() if id_ not in self._new]
-        for noted, put_lines, put_segments in (
-            (new, invoice_lines.insert_lines, invoice_segments.insert_segments),
-            (replaced, invoice_lines.replace_lines, invoice_segments.replace_segments),
-        ):
-            put_lines(self.connection, [(one.scope, one.id, lines) for one, lines, _ in noted])
-            put_segments(self.connection, [(one.scope, one.id, own) for one, _, own in noted])
+        new, old = self._parted(self._put_lines)
+        invoice_lines.insert_lines(self.connection, new)
+        invoice_lines.replace_lines(self.connection, old)
+        new_segments, old_segments = self._parted(self._put_segments)
+        invoice_segments.insert_segments(self.connection, new_segments)
+        invoice_segments.replace_segments(self.connection, old_segments)
+
+    def _parted(self, put: Mapping[str, T]) -> tuple[list[T], list[T]]:
+        """Return what new invoices get, and what others get in the place of what they have."""
+        new = [one for id_, one in put.items() if id_ in self._new]
+        return new, [one for id_, one in put.items() if id_ not in self._new]

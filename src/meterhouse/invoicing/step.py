@@ -118,18 +118,13 @@ def take_steps(
         if not _hold(posting, present, owners):
             return
         posting.expect_grants(owners)
-        held = subscriptions.hold(connection, [one.subscription.id for one in steps])
+        held = subscriptions.hold_unchanged(connection, [one.subscription for one in steps])
         posting.know(held)
-        same = [one for one in steps if _is_same(one.subscription, held)]
+        same = [one for one in steps if one.subscription.id in held]
         bills = iter(bills_of(connection, [one.turn for one in same if one.turn]))
         for one in same:
             bill = next(bills) if one.turn else None
             _take_step(posting, present, terms, bill, one)
-
-
-def _is_same(planned: Subscription, held: Mapping[str, Subscription]) -> bool:
-    now = held.get(planned.id)
-    return now is not None and now.revision == planned.revision
 
 
 def _take_step(

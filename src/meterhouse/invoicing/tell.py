@@ -36,7 +36,9 @@ def told(
     lines: Sequence[Line],
     before: tuple[Invoice, Sequence[Line]] | None = None,
 ) -> list[Notification]:
-    """Return what `tell` announces."""
+    """Return what `tell` announces: nothing where an update has changed nothing."""
+    if before is not None and before == (invoice, lines):
+        return []
     livemode = cause.scope.livemode
     return announced(
         cause,

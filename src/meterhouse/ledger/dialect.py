@@ -129,7 +129,7 @@ def insert_missing(dialect: str, table: sa.Table) -> sa.Insert:
 
 
 def as_json(value: Any) -> str:
-    """Return the text that `insert_rows` takes for a column of JSON."""
+    """Return the text of a document, as columns of JSON have it."""
     return msgspec.json.encode(value).decode()
 
 

@@ -54,6 +54,7 @@ _held = (
     .order_by(subscriptions.c.id)
     .with_for_update()
 )
+_revisions = _held.with_only_columns(subscriptions.c.id, subscriptions.c.revision)
 _CHANGING = ("status", "collection", "due", "watched", "revision", "metadata", "details")
 _update = (
     sa.update(subscriptions)
@@ -204,6 +205,15 @@ def hold(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Subscriptio
     They are locked in the order of their ids.
     """
     return {one.id: one for one in _read(connection, _held, {"ids": list(ids)})}
+
+
+def hold_unchanged(
+    connection: sa.Connection, some: Iterable[Subscription]
+) -> dict[str, Subscription]:
+    """Return those of different subscriptions that are as they were read, and hold them so."""
+    known = {one.id: one for one in some}
+    found = connection.execute(_revisions, {"ids": list(known)})
+    return {row.id: known[row.id] for row in found if row.revision == known[row.id].revision}
 
 
 def update_subscription(

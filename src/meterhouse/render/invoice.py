@@ -30,6 +30,7 @@ _SINCE: Mapping[str, date] = {
     "amount_paid_off_stripe": date(2026, 5, 27),
     "status_details": date(2026, 9, 30),
 }
+_NEWEST = max(_SINCE.values())
 # What nothing here fills, and what `Invoice.details` may.
 _INVOICE: Mapping[str, Any] = {
     "account_country": "US",
@@ -402,5 +403,7 @@ def _period(period: Period) -> dict[str, int]:
 
 def _shown_at(version: ApiVersion, document: dict[str, Any], but: str = "") -> dict[str, Any]:
     """Leave out what a version did not have; `but` is a member that it had here."""
+    if version.date >= _NEWEST:
+        return document
     late = {name for name, since in _SINCE.items() if version.date < since and name != but}
     return {name: value for name, value in document.items() if name not in late}
