@@ -15,6 +15,10 @@ from tests.jobs.world import CLOCKS, World
 HOUR = 3_600
 MONTH = 40 * DAY
 TOO_MUCH = "999999999999999"
+ADVICE = (
+    "Cancel the events that are wrong, or cancel the subscription without `invoice_now`, "
+    "which then does not bill them."
+)
 SENTENCE = "The amount of a line is greater than the maximum amount allowed."
 
 
@@ -67,6 +71,7 @@ def test_it_is_told_and_tried_again_with_pauses(
     retry = limits.INVOICE_RETRY_SECONDS
     assert held == {
         "object": "meterhouse.holdup",
+        "advice": ADVICE,
         "attempts": 1,
         "code": "amount_too_large",
         "customer": bad,
@@ -76,7 +81,7 @@ def test_it_is_told_and_tried_again_with_pauses(
         "since": now,
         "test_clock": None,
     }
-    again = f"failed 1 times and is tried again in {2 * retry} seconds: {SENTENCE}"
+    again = f"failed 1 times and is tried again in {2 * retry} seconds: {SENTENCE} {ADVICE}"
     assert f"what is due of {failing} {again}" in caplog.text
     world.local.until(lambda connection: bool(_drafts(connection)))
     assert len(world.invoices(good)) == 1
@@ -137,7 +142,18 @@ def test_a_draft_that_has_become_too_much_is_finalized_once_its_events_are_cance
     world.local.create("/v1/billing/meter_events", data=data)
     world.local.later(2 * HOUR * 1000)
     held = attempts(world, 1)
-    assert held["held_up"] == world.invoices(customer)[0].id
+    draft = world.invoices(customer)[0].id
+    assert held["held_up"] == draft
+    error = {
+        "code": "amount_too_large",
+        "doc_url": "https://stripe.com/docs/error-codes/amount-too-large",
+        "message": SENTENCE,
+        "type": "invalid_request_error",
+    }
+    shown = world.local.request("GET", f"/v1/invoices/{draft}").json()
+    assert shown["last_finalization_error"] == error
+    told = [one for one in world.told(customer) if one["type"] == "invoice.finalization_failed"]
+    assert [one["data"]["object"]["last_finalization_error"] for one in told] == [error]
     world.local.create(
         "/v1/billing/meter_event_adjustments",
         data={"event_name": "tokens", "type": "cancel", "cancel[identifier]": "too much"},
@@ -145,6 +161,8 @@ def test_a_draft_that_has_become_too_much_is_finalized_once_its_events_are_cance
     world.go_on(2 * limits.INVOICE_RETRY_SECONDS)
     [invoice] = world.invoices(customer)
     assert (invoice.status, invoice.total) == ("paid", 0)
+    shown = world.local.request("GET", f"/v1/invoices/{draft}").json()
+    assert shown["last_finalization_error"] is None
     assert held_up(world) == []
 
 

@@ -34,6 +34,7 @@ from meterhouse.invoicing.recount import recounted
 from meterhouse.invoicing.tell import tell
 from meterhouse.ledger import (
     customers,
+    holdups,
     invoice_lines,
     invoice_segments,
     invoices,
@@ -41,7 +42,7 @@ from meterhouse.ledger import (
     subscriptions,
 )
 from meterhouse.ledger.customers import Customer
-from meterhouse.render.invoice import render_invoice
+from meterhouse.render.invoice import render_finalization_error, render_invoice
 from meterhouse.wire import envelope, invoice_errors
 from meterhouse.wire.expand import expanded
 from meterhouse.wire.page import list_object
@@ -167,12 +168,18 @@ def shown(
     livemode = call.scope.livemode
     named = {line.price for row in rows for line in row.lines if line.price is not None}
     known = prices_shown(connection, call, named)
+    drafts = [row.invoice.id for row in rows if row.invoice.status == "draft"]
+    held_up = holdups.of_objects(connection, drafts)
     documents = []
     for row in rows:
         invoice = _as_counted(row)
         document = render_invoice(
             invoice, row.lines, livemode=livemode, version=call.version, prices=known
         )
+        held = held_up.get(invoice.id)
+        if held is not None:
+            error = render_finalization_error(held.code, held.message)
+            document["last_finalization_error"] = error
         _fill(call, document, wanted)
         documents.append(document)
     expand_all(connection, call, documents, paths)

@@ -30,6 +30,7 @@ from meterhouse.billing.subscription import Subscription
 from meterhouse.clock import Clock
 from meterhouse.errors import OvertakenError, Refusal, StoreError
 from meterhouse.invoicing.count import count
+from meterhouse.invoicing.hold_up import hold_up
 from meterhouse.invoicing.recount import recounted
 from meterhouse.invoicing.step import (
     Planned,
@@ -56,8 +57,6 @@ from meterhouse.processing.stillness import Settle
 from meterhouse.processing.timekeeper import Timekeeper
 from meterhouse.render.test_clock import render_test_clock
 from meterhouse.stores import Stores
-
-_UNFORESEEN = "An error that nobody has foreseen; the log of the server tells it."
 
 log = logging.getLogger("meterhouse.invoice")
 
@@ -244,22 +243,21 @@ class Invoicer(Worker):
     async def _hold_up(self, object_id: str, error: Exception) -> None:
         """Note that what is due of an object has failed, and say why."""
         self._failed.add(object_id)
-        refused = error if isinstance(error, Refusal) else None
-        code, why = (refused.code, refused.message) if refused else (None, _UNFORESEEN)
         now = self._timekeeper.now()
-        held = await self._stores.write(holdups.hold_up, object_id, code, why, now)
+        held = await self._stores.write(hold_up, object_id, error, now)
         if held is None:
             return
         again = "when its test clock is advanced again"
         if held.again_at is not None:
             again = f"in {(held.again_at - now) // 1000} seconds"
         log.error(
-            "what is due of %s failed %d times and is tried again %s: %s",
+            "what is due of %s failed %d times and is tried again %s: %s %s",
             object_id,
             held.attempts,
             again,
-            why,
-            exc_info=None if refused else error,
+            held.message,
+            held.advice,
+            exc_info=None if isinstance(error, Refusal) else error,
         )
 
 

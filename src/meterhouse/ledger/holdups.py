@@ -7,13 +7,22 @@ What a reader may rely on:
   clock only when that is advanced again.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse import limits
-from meterhouse.ledger.dialect import upsert
+from meterhouse.ledger.dialect import any_of, upsert
 from meterhouse.ledger.tables import credit_grants, holdups, invoices, subscriptions
+
+_ADVICE = {
+    "amount_too_large": (
+        "Cancel the events that are wrong, or cancel the subscription without `invoice_now`, which "
+        "then does not bill them."
+    ),
+}
+_REPORT = "The log of the server tells more. Please report it."
 
 
 class Holdup(NamedTuple):
@@ -34,6 +43,11 @@ class Holdup(NamedTuple):
     attempts: int
     again_at: int | None
 
+    @property
+    def advice(self) -> str:
+        """What whoever runs the server can do about it."""
+        return _ADVICE.get(self.code or "", _REPORT)
+
 
 _COLUMNS = Holdup._fields
 _OBJECTS = (subscriptions, invoices, credit_grants)
@@ -44,6 +58,7 @@ _current = sa.or_(
         for table in _OBJECTS
     )
 )
+_of_objects = _holdups.where(any_of(holdups.c.object, "ids"), _current)
 
 
 def hold_up(
@@ -104,6 +119,14 @@ def count(connection: sa.Connection, scope: int) -> int:
     query = sa.select(sa.func.count()).select_from(holdups)
     found: int = connection.execute(query.where(holdups.c.scope == scope, _current)).scalar_one()
     return found
+
+
+def of_objects(connection: sa.Connection, ids: Collection[str]) -> dict[str, Holdup]:
+    """Return what holds up some objects, by their ids."""
+    if not ids:
+        return {}
+    rows = connection.execute(_of_objects, {"ids": list(ids)})
+    return {row.object: Holdup(*row) for row in rows}
 
 
 def of_test_clock(connection: sa.Connection, clock_id: str) -> list[str]:

@@ -17,6 +17,7 @@ from meterhouse.billing.price import Price
 from meterhouse.limits import INVOICE_FIRST_LINES
 from meterhouse.render.catalog import render_plan, render_price
 from meterhouse.render.instant import seconds, seconds_or_none
+from meterhouse.wire.envelope import doc_url
 from meterhouse.wire.page import list_object
 from meterhouse.wire.version import BASIL, DEFAULT_VERSION, ApiVersion
 
@@ -377,6 +378,12 @@ def _line_before_basil(line: Line, price: Price | None, *, livemode: bool) -> di
         if getattr(line, name) is not None:
             shape[name] = getattr(line, name)
     return shape
+
+
+def render_finalization_error(code: str | None, message: str) -> dict[str, Any]:
+    """Render why a draft cannot be finalized, as its `last_finalization_error`."""
+    error = {"message": message, "type": "invalid_request_error" if code else "api_error"}
+    return error | ({"code": code, "doc_url": doc_url(code)} if code else {})
 
 
 def _unit_amount_excluding_tax(line: Line) -> str | None:

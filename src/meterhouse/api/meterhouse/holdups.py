@@ -32,6 +32,7 @@ async def list_(call: Call) -> Answer:
 def _document(one: Holdup) -> dict[str, Any]:
     return {
         "object": "meterhouse.holdup",
+        "advice": one.advice,
         "attempts": one.attempts,
         "code": one.code,
         "customer": one.customer,
