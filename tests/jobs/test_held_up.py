@@ -81,7 +81,7 @@ def test_it_is_told_and_tried_again_with_pauses(
         "since": now,
         "test_clock": None,
     }
-    again = f"failed 1 times and is tried again in {2 * retry} seconds: {SENTENCE} {ADVICE}"
+    again = f"failed at attempt 1 and is tried again in {2 * retry} seconds: {SENTENCE} {ADVICE}"
     assert f"what is due of {failing} {again}" in caplog.text
     world.local.until(lambda connection: bool(_drafts(connection)))
     assert len(world.invoices(good)) == 1

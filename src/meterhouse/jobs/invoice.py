@@ -251,7 +251,7 @@ class Invoicer(Worker):
         if held.again_at is not None:
             again = f"in {(held.again_at - now) // 1000} seconds"
         log.error(
-            "what is due of %s failed %d times and is tried again %s: %s %s",
+            "what is due of %s failed at attempt %d and is tried again %s: %s %s",
             object_id,
             held.attempts,
             again,
