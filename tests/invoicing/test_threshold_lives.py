@@ -1,6 +1,7 @@
 """Whatever happens to a subscription with a threshold, nothing is billed twice and nothing lost."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,13 @@ def test_all_invoices_come_to_what_all_usage_costs(
             life.go_on(int(str(details[0])))
     life.end()
     assert life.billed() == life.owed()
+
+
+def test_several_who_look_at_once_make_one_invoice(ledger: Ledger) -> None:
+    """Given workers that each think that they are alone, then the ledger tells them apart."""
+    life = Life(ledger, stocked(ledger), "unit", Threshold(amount_gte=700))
+    life.used.append((life.now, 100))
+    with ThreadPoolExecutor(4) as threads:
+        for look in [threads.submit(life.look) for _ in range(4)]:
+            look.result()
+    assert [one.total for one in life.invoices()] == [700]
