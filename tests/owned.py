@@ -14,7 +14,7 @@ class Owned(NamedTuple):
     epoch: int
 
     def check(self, connection: sa.Connection) -> None:
-        leases.check(connection, self.name, self.epoch)
+        leases.check(connection, {self.name: self.epoch})
 
 
 def take_over(connection: sa.Connection, name: str, owner: str) -> Owned:

@@ -102,9 +102,8 @@ class Pipeline:
 
     @property
     def only(self) -> Processor:
-        """The one processor, once it has started."""
-        [processor] = self.processor.owned
-        return processor
+        """The one that does the work."""
+        return self.processor._processor
 
     def restarted(self) -> "Pipeline":
         """Build on the same stores what a new process would: nothing in memory is left."""

@@ -219,6 +219,7 @@ SIGNAL_MILLISECONDS = 20  # between two times that a process signals to others
 SIGNAL_LOOK_MILLISECONDS = 200  # until a process that listens looks whether it shall end
 SIGNAL_RETRY_SECONDS = 1  # until it listens anew after it lost the connection
 PARTITIONS_MAX = 1_024
+PARTITION_COMING_MILLISECONDS = 100  # between two looks at one of which others have something left
 PROCESS_BATCH_EVENTS_MAX = 60_000
 PROCESS_BATCH_BYTES_MAX = 33_554_432  # of the journal; usual events have some 200 bytes each
 PROCESS_AHEAD_EVENTS = 10_000  # in the journal, which are judged while a batch is committed

@@ -114,7 +114,7 @@ def engine(tmp_path: Path, lock: IO[str]) -> Iterator[EngineClient]:
 def test_work_is_done_elsewhere(engine: EngineClient) -> None:
     assert engine.usage(pid_of) == process_of(engine).pid != os.getpid()
     assert engine.usage(UsageStore.counts) == {}
-    assert engine.judge(0) is None
+    assert engine.judge([0]) is None
 
 
 def test_a_process_that_has_read_other_rules_of_zones_is_told(
@@ -138,7 +138,7 @@ def test_errors_come_back_as_they_are(engine: EngineClient) -> None:
     with pytest.raises(StoreError, match="took no block"):
         engine.usage(UsageStore.insert, "events", b"no Arrow stream", "token")
     with pytest.raises(StoreError, match="judged anew"):
-        engine.conclude(0, {})
+        engine.conclude({})
     with pytest.raises(LookupError, match="something was missing"):
         engine.usage(refuse)
     assert engine.usage(pid_of) == process_of(engine).pid
@@ -179,12 +179,12 @@ def test_a_batch_that_a_dead_process_had_begun_is_judged_anew(
         pipeline = Pipeline(stores, cast("EngineService", engine))
         asyncio.run(stream(pipeline, submission("a").event))
         digests = [identifier_digest(pipeline.scope.id, "a")]
-        assert engine.judge(0) == digests
+        assert engine.judge([0]) == digests
         kill(engine)
         with pytest.raises(StoreError, match="judged anew"):
-            engine.conclude(0, {})
-        assert engine.judge(0) == digests
-        assert engine.conclude(0, {}).last == 1
+            engine.conclude({})
+        assert engine.judge([0]) == digests
+        assert engine.conclude({}).last == 1
         stores.close()
 
 
@@ -217,7 +217,7 @@ def test_closing_ends_the_process(engine: EngineClient) -> None:
     process = process_of(engine)
     engine.close()
     assert process.returncode == 0
-    for call in (lambda: engine.usage(pid_of), lambda: engine.judge(0)):
+    for call in (lambda: engine.usage(pid_of), lambda: engine.judge([0])):
         with pytest.raises(StoreError, match="is closed"):
             call()
     engine.close()

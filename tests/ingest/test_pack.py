@@ -31,7 +31,7 @@ def written(ledger: Ledger, rows: Sequence[Packed], partitions: int) -> Iterator
         journal.append(connection, first, rows)
         found: dict[int, MeterEvent] = {}
         for number in range(partitions):
-            for entry in journal.read(connection, 100, 100, 100_000, partition=number):
+            for entry in journal.read(connection, 100, 100, 100_000, partitions=[number]):
                 columns = journal.events_of([entry])
                 found |= dict(events_of(columns))
                 assert max(found) >= entry.last

@@ -96,7 +96,7 @@ def test_events_are_packed_by_partition_in_their_order(nodes: Nodes) -> None:
     nodes.run(body)
     with nodes.left.stores._ledger.read() as connection:
         for number in range(PARTITIONS):
-            entries = journal.read(connection, 100, 100, 100_000, partition=number)
+            entries = journal.read(connection, 100, 100, 100_000, partitions=[number])
             found = [*journal.events_of(entries).one_by_one()]
             assert [event.identifier for event in found] == [
                 name

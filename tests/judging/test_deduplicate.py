@@ -205,9 +205,9 @@ def test_a_crash_between_judgement_and_commit_leaves_every_identifier_free(
 ) -> None:
     async def judged() -> None:
         await stream(pipeline, streamed("a"), streamed("a"))
-        digests = pipeline.engine.judge(0)
+        digests = pipeline.engine.judge([0])
         assert digests == [identifier_digest(pipeline.scope.id, "a")] * 2
-        assert pipeline.engine.conclude(0, {}).new_claims
+        assert pipeline.engine.conclude({}).new_claims
 
     asyncio.run(judged())
     again = pipeline.restarted()

@@ -216,7 +216,7 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
     judge.judge()
     first = judge.conclude({})
     write_journal(pipeline, submission("b", "7", event_name="tiers").event)
-    judge.judge(first.under_way)
+    judge.judge([0], first.under_way)
     second = judge.conclude({})
     assert (len(first.combinations), len(second.combinations)) == (1, 0)
     assert second.last > first.last
@@ -227,8 +227,8 @@ def test_combinations_that_are_being_committed_stay_in_a_full_cache(
 def test_a_workshop_judges_and_answers_questions(pipeline: Pipeline) -> None:
     engine = EngineService(pipeline.stores._ledger, pipeline.engine._usage, DAYS)
     write_journal(pipeline, streamed("a"))
-    assert engine.judge(0) == digests("a")
-    verdict = engine.conclude(0, {})
+    assert engine.judge([0]) == digests("a")
+    verdict = engine.conclude({})
     assert {("events", 1), ("identifiers", 1)} <= set(destinations(verdict.blocks))
     for one in verdict.blocks:
         engine.usage(type(pipeline.engine._usage).insert, one.destination, one.body, one.token)
@@ -286,15 +286,35 @@ def test_slots_tell_the_batch_of_their_partition(
     with ledger.write() as connection:
         partitions.provision(connection, 4)
         partitions.number_after(connection, {partition: 4})
-    judge = Judge(ledger, pipeline.engine._usage, DAYS, partition)
+    judge = Judge(ledger, pipeline.engine._usage, DAYS)
     told = []
-    under_way = UnderWay(0, [])
+    under_way = UnderWay({}, [])
     for identifier in "ab":
         write_journal(pipeline, streamed(identifier), partition=partition)
-        judge.judge(under_way)
+        judge.judge([partition], under_way)
         verdict = judge.conclude({})
         under_way = verdict.under_way
         [slots] = [one for one in verdict.blocks if one.destination == "usage_slots"]
         [row, *_] = block.read(slots.body).to_pylist()
         told.append((slots.partition, row["batch"], row["batches"]))
     assert told == batches
+
+
+def test_partitions_are_judged_together(pipeline: Pipeline, judge: Judge) -> None:
+    """They are one batch, with a number in each that has something, and kept under the first."""
+    with pipeline.stores._ledger.write() as connection:
+        partitions.provision(connection, 5)
+        partitions.number_after(connection, {1: 4, 4: 6})
+    for number, names in ((4, "ab"), (0, "c"), (2, "d")):
+        write_journal(pipeline, *map(streamed, names), partition=number)
+    assert judge.judge([1, 2, 3, 4]) == digests("a", "b", "d")
+    verdict = judge.conclude({})
+    assert verdict.under == 1
+    assert verdict.batches == {1: 5, 2: 1, 4: 7}
+    assert verdict.events == {1: 0, 2: 1, 4: 2}
+    assert verdict.as_of > 0
+    assert destinations(verdict.blocks) == [("events", 3), ("usage_slots", 3), ("identifiers", 3)]
+    assert {one.partition for one in verdict.blocks} == {1}
+    slots = block.read(verdict.blocks[1].body).to_pylist()
+    assert [row["batches"] for row in slots] == [[(1, 5)]] * 3
+    assert judge.judge([1, 2, 3, 4], verdict.under_way) is None

@@ -44,7 +44,7 @@ def test_a_lease_that_was_given_back_begins_another_epoch(ledger: Ledger) -> Non
         leases.release(connection, "deliver", "ada")
         assert leases.held(connection) == {}
         with pytest.raises(OvertakenError, match="'deliver'"):
-            leases.check(connection, "deliver", 2)
+            leases.check(connection, {"deliver": 2})
     assert take(ledger, "ada") == 2
 
 
@@ -63,16 +63,16 @@ def test_renewing_keeps_all_that_is_an_owners(ledger: Ledger) -> None:
 
 def test_who_was_overtaken_does_not_pass(ledger: Ledger) -> None:
     with ledger.write() as connection, pytest.raises(OvertakenError):
-        leases.check(connection, "deliver", 1)
+        leases.check(connection, {"deliver": 1})
     take(ledger, "ada")
     with ledger.write() as connection:
-        leases.check(connection, "deliver", 1)
+        leases.check(connection, {"deliver": 1})
         with pytest.raises(OvertakenError):
-            leases.check(connection, "deliver", None)
+            leases.check(connection, {"deliver": None})
     end(ledger)
     take(ledger, "bob")
     with ledger.write() as connection, pytest.raises(OvertakenError):
-        leases.check(connection, "deliver", 1)
+        leases.check(connection, {"deliver": 1})
 
 
 def test_the_clock_is_that_of_the_database(ledger: Ledger) -> None:
@@ -93,13 +93,13 @@ def test_a_takeover_passes_by_while_the_owner_commits(ledger: Ledger, url: str) 
     end(ledger)
     with open_ledger(url) as other:
         with ledger.write() as connection:
-            leases.check(connection, "deliver", 1)
+            leases.check(connection, {"deliver": 1})
             with other.write() as renewing:
                 assert leases.renew(renewing, "ada", -1) == {"deliver": 1}
             assert take(other, "bob") is None
         assert take(other, "bob") == 2
     with ledger.write() as connection, pytest.raises(OvertakenError):
-        leases.check(connection, "deliver", 1)
+        leases.check(connection, {"deliver": 1})
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -111,7 +111,7 @@ def test_a_database_that_does_not_answer_is_no_takeover(ledger: Ledger) -> None:
             driver = connection.connection.driver_connection
             assert driver is not None
             driver.close()
-            leases.check(connection, "deliver", 1)
+            leases.check(connection, {"deliver": 1})
 
     with pytest.raises(StoreError) as error:
         check()

@@ -234,7 +234,7 @@ def test_who_stopped_in_the_middle_of_a_commit_holds_nothing_up(
 
     def stand_still(ledger: Ledger, other: Ledger) -> None:
         with ledger.write() as connection:
-            leases.check(connection, "deliver", 1)
+            leases.check(connection, {"deliver": 1})
             while not epochs:
                 with other.write() as taking:
                     epochs.extend(filter(None, [leases.take(taking, "deliver", "bob", 10)]))

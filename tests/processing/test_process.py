@@ -17,7 +17,8 @@ from meterhouse.ledger.journal import Cancellation
 from meterhouse.metering.activity import WINDOW, ActivityLine
 from meterhouse.metering.model import Scope, StoredEvent
 from meterhouse.processing import process
-from meterhouse.processing.process import _retry_seconds, store_left_behind
+from meterhouse.processing.left_behind import store_left_behind
+from meterhouse.processing.process import _retry_seconds
 from meterhouse.usage.store import UsageStore
 from tests.metering.samples import DAY, NOW, event
 from tests.pipeline import Pipeline, stream, submission, write_journal
@@ -315,11 +316,11 @@ def test_a_batch_is_judged_while_the_one_before_is_committed(
     failures = iter([False, True, False, False, True])
     judged_ahead: list[bool] = []
 
-    def judging(partition: int, under_way: Any = None, *, anew: bool = False) -> Any:
+    def judging(numbers: list[int], under_way: Any = None, *, anew: bool = False) -> Any:
         judged_ahead.append(under_way is not None)
         if fault == "judge" and under_way and next(failures, False):
             raise StoreError("the process went away")
-        return judge(partition, under_way, anew=anew)
+        return judge(numbers, under_way, anew=anew)
 
     async def committing(then: Any, work: Any, *args: Any) -> Any:
         if fault == "commit" and work is process._commit and next(failures, False):
@@ -359,9 +360,9 @@ async def nothing() -> None:
 
 async def crash(pipeline: Pipeline, stored: Container[str]) -> None:
     """Judge and commit a batch, and die when the usage store has the blocks for some tables."""
-    digests = pipeline.engine.judge(0)
+    digests = pipeline.engine.judge([0])
     assert digests is not None
-    verdict = pipeline.engine.conclude(0, await pipeline.identifiers.find(pipeline.stores, digests))
+    verdict = pipeline.engine.conclude(await pipeline.identifiers.find(pipeline.stores, digests))
     await pipeline.stores.write(process._commit, verdict, [], pipeline.identifiers)
     for one in verdict.blocks:
         if one.destination in stored:
@@ -484,7 +485,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def held(pipeline: Pipeline) -> None:
     """Wait until the processor holds back what there is."""
-    while not pipeline.processor._holds_back():  # noqa: ASYNC110 - nobody is told
+    while not pipeline.only.holds_back():  # noqa: ASYNC110 - nobody is told
         await asyncio.sleep(0)
 
 
@@ -547,7 +548,7 @@ def test_nothing_waits_while_somebody_asks_again_and_again(
         for position, name in enumerate("abc", 1):
             await accept(pipeline, name)
             await stored(pipeline, position)
-            assert not pipeline.processor._holds_back()
+            assert not pipeline.only.holds_back()
 
     pipeline.run(body)
 

@@ -44,7 +44,7 @@ def test_a_strong_read_waits_for_every_partition(
         with nodes.left.stores._ledger.write() as connection:
             now = leases.now(connection) + 60_000
             for number in range(PARTITIONS - 1):
-                partitions.publish(connection, number, now, 0)
+                partitions.publish(connection, [(number, now, 0)])
         assert not await nodes.left.progress.reach(strong=True)
         assert not await nodes.left.progress.settle(0.01)
 
@@ -117,7 +117,7 @@ def test_where_much_is_on_its_way_nobody_waits_for_all_of_it(
         with nodes.left.stores._ledger.write() as connection:
             some_time_ago = leases.now(connection) - limits.PROGRESS_LAG_MILLISECONDS // 2
             for number in range(PARTITIONS):
-                partitions.publish(connection, number, some_time_ago, 0)
+                partitions.publish(connection, [(number, some_time_ago, 0)])
         assert not await told(nodes.right)
 
     nodes.run(body)
@@ -128,7 +128,7 @@ def test_where_processing_is_behind_nobody_waits(nodes: Nodes) -> None:
         assert await nodes.left.send(submission("a")) is None
         await enter(nodes)
         with nodes.left.stores._ledger.write() as connection:
-            partitions.publish(connection, 0, 1, limits.PROCESS_BATCH_EVENTS_MAX)
+            partitions.publish(connection, [(0, 1, limits.PROCESS_BATCH_EVENTS_MAX)])
         assert not await told(nodes.right)
 
     nodes.run(body)
@@ -165,7 +165,7 @@ def test_what_waits_at_all_nodes_counts_and_who_is_there(nodes: Nodes) -> None:
         assert (progress.api_nodes, acceptor.journal_events) == (2, 0)
         with nodes.left.stores._ledger.write() as connection:
             for number in range(PARTITIONS):
-                partitions.publish(connection, number, 1, 1_000)
+                partitions.publish(connection, [(number, 1, 1_000)])
         await progress._count()
         assert await nodes.left.send(submission("a")) is None
         assert acceptor.journal_events == PARTITIONS * 1_000 + 1
@@ -185,7 +185,7 @@ def test_a_backlog_of_all_partitions_is_an_overload(
         for backlog, queue in ((50, "journal"), (49, None)):
             with nodes.left.stores._ledger.write() as connection:
                 for number in range(2):
-                    partitions.publish(connection, number, 1, backlog)
+                    partitions.publish(connection, [(number, 1, backlog)])
             await nodes.right.progress._count()
             assert nodes.right.acceptor.overloaded() == queue
 

@@ -43,7 +43,8 @@ class Owner:
             rest = Rest(fenced, self.pauses, number, partial(self._hold, number))
             self.rests.append(rest)
             rest.start()
-            await rest.admit()
+            while not await rest.admits():  # noqa: ASYNC110 - nobody is told
+                await asyncio.sleep(0.01)
 
     async def die(self) -> None:
         """End as after a kill: the leases are over."""

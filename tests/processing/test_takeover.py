@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.errors import StoreError
-from meterhouse.ledger import blocks, leases, partitions
+from meterhouse.ledger import blocks, journal, leases, partitions
 from meterhouse.processing import process
 from meterhouse.usage.store import UsageStore
 from tests.clickhouse import usage_store
@@ -79,14 +79,41 @@ async def shared(workers: Workers, *some: Worker) -> None:
     )
 
 
-def take_all(workers: Workers, owner: str) -> None:
-    """Take everything from an owner, as if it had stood still, for somebody who ends at once."""
-    for number in range(PARTITIONS):
+def take(workers: Workers, owner: str, *numbers: int, seconds: float = 0.2) -> None:
+    """Take partitions from an owner, as if it had stood still, for somebody who does nothing."""
+    for number in numbers:
         name, taken = f"partition-{number}", None
         while taken is None:  # it may be at a commit
             with workers.ledger.write() as connection:
                 leases.release(connection, name, owner)
-                taken = leases.take(connection, name, "another", 0.2)
+                taken = leases.take(connection, name, "another", seconds)
+
+
+def take_all(workers: Workers, owner: str) -> None:
+    """Take everything from an owner, for somebody who ends at once."""
+    take(workers, owner, *range(PARTITIONS))
+
+
+def delay_commits(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, wait: Callable[[], None]
+) -> None:
+    """Let the commit of each batch wait in another thread before it begins."""
+    parts = worker.partitions._processor._parts
+    writing = parts.writing
+
+    def delayed(*numbers: Any) -> Any:
+        stores = writing(*numbers)
+        write_then = stores.write_then
+
+        async def late(then: Any, work: Any, *args: Any) -> Any:
+            if work is process._commit:
+                await asyncio.to_thread(wait)
+            return await write_then(then, work, *args)
+
+        monkeypatch.setattr(stores, "write_then", late)
+        return stores
+
+    monkeypatch.setattr(parts, "writing", delayed)
 
 
 def test_partitions_move_as_workers_come_and_go(workers: Workers) -> None:
@@ -146,14 +173,20 @@ def test_what_a_former_owner_has_stored_is_waited_for_before_anything_is_asked(
         await worker.stop()
 
     run(body)
-    assert asked.count("sync") >= PARTITIONS + 1  # each partition, and what their filters load
+    assert asked.count("sync") >= 2  # before the partitions come, and what their filters load
     assert asked[0] == "sync"
     assert "insert" in asked
 
 
+@pytest.mark.parametrize("followers", [1, 2])
 @pytest.mark.parametrize("moment", ["before", "within", "after"])
-def test_a_worker_that_dies_between_the_stores(workers: Workers, moment: str) -> None:
-    """Given a batch that is committed, and of which the usage store has nothing, a part, or all."""
+def test_a_worker_that_dies_between_the_stores(
+    workers: Workers, moment: str, followers: int
+) -> None:
+    """Given a batch that is committed, and of which the usage store has nothing, a part, or all.
+
+    Its partitions go to one other worker, or to two, of which one has nothing of it to bring.
+    """
 
     async def body() -> None:
         dead = await workers.add()
@@ -176,11 +209,11 @@ def test_a_worker_that_dies_between_the_stores(workers: Workers, moment: str) ->
         workers.send(*names(5, 20))
         await caught.wait()
         await dead.die()
-        other = await workers.add()
-        await shared(workers, other)
+        others = [await workers.add() for _ in range(followers)]
+        await shared(workers, *others)
         workers.send(*names(0, 30))
-        await workers.stored(other)
-        await other.stop()
+        await workers.stored(*others)
+        await asyncio.gather(*(one.stop() for one in others))
 
     run(body)
     balanced(workers, 10 + 20 + 30, 30)
@@ -218,6 +251,75 @@ def test_a_lease_that_is_lost_in_the_middle_of_an_insert(workers: Workers) -> No
     balanced(workers, 20 + 30, 30)
 
 
+def test_who_has_the_blocks_of_others_brings_them(workers: Workers) -> None:
+    """Given a batch under a partition that is lost alone, in the middle of an insert."""
+    inserting, may_insert = threading.Event(), threading.Event()
+
+    def kept() -> set[int]:
+        with workers.ledger.read() as connection:
+            return {one.partition for one in blocks.read(connection)}
+
+    async def body() -> None:
+        slow = await workers.add()
+        await shared(workers, slow)
+        usage, owner = slow.usage, slow._heartbeat.node
+
+        def wait(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if work is UsageStore.insert:
+                inserting.set()
+                may_insert.wait(30)
+            return usage(work, *args, **kwargs)
+
+        slow.usage = wait
+        workers.send(*names(0, 20))
+        await asyncio.to_thread(inserting.wait, 30)
+        assert kept() == {0}
+        take(workers, owner, 0)
+        other = await workers.add()
+        await workers.until(lambda: 0 in other.has and not kept())
+        may_insert.set()
+        workers.send(*names(0, 30))
+        await shared(workers, slow, other)
+        await workers.stored(slow, other)
+        await asyncio.gather(slow.stop(), other.stop())
+
+    run(body)
+    balanced(workers, 20 + 30, 30)
+
+
+@pytest.mark.parametrize("lost", [0, PARTITIONS - 1])
+def test_a_partition_that_is_lost_holds_up_no_other(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Given a commit that comes too late for one of its partitions: the others go on without it."""
+    reached, may_go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        may_go_on.wait(30)
+
+    def waiting() -> set[int]:
+        with workers.ledger.read() as connection:
+            return set(journal.waiting(connection))
+
+    async def body() -> None:
+        worker = await workers.add()
+        await shared(workers, worker)
+        delay_commits(worker, monkeypatch, wait)
+        workers.send(*names(0, 40))
+        await asyncio.to_thread(reached.wait, 30)
+        take(workers, worker._heartbeat.node, lost, seconds=60)
+        may_go_on.set()
+        await workers.until(lambda: waiting() == {lost})
+        with workers.ledger.write() as connection:
+            leases.release(connection, f"partition-{lost}", "another")
+        await workers.stored(worker)
+        await worker.stop()
+
+    run(body)
+    balanced(workers, 40, 40)
+
+
 @pytest.mark.parametrize("round_", ["judge", "conclude", "commit"])
 def test_a_lease_that_is_lost_in_the_middle_of_a_step(
     workers: Workers, monkeypatch: pytest.MonkeyPatch, round_: str
@@ -235,16 +337,7 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_step(
             may_go_on.wait(30)
 
         if round_ == "commit":
-            write_then = slow.partitions.owned[0]._stores.write_then
-            for one in slow.partitions.owned:
-                write_then = one._stores.write_then
-
-                async def late(then: Any, work: Any, *args: Any, run: Any = write_then) -> Any:
-                    if work is process._commit:
-                        await asyncio.to_thread(wait)
-                    return await run(then, work, *args)
-
-                monkeypatch.setattr(one._stores, "write_then", late)
+            delay_commits(slow, monkeypatch, wait)
         else:
             judged = getattr(slow._engine, round_)
 
@@ -302,7 +395,7 @@ def test_a_process_that_stands_still_in_the_middle_of_a_commit_holds_up_nobody(
         with workers.ledger.write() as connection:
             leases.take(connection, "partition-0", "stopped", 0.1)
         stopped = workers.ledger._tender.connect()
-        leases.check(stopped, "partition-0", 1)
+        leases.check(stopped, {"partition-0": 1})
         worker = await workers.add()
         await workers.until(lambda: worker.has == set(range(1, PARTITIONS)))
         workers.send(*names(0, 30))

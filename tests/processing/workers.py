@@ -105,10 +105,10 @@ class Worker:
     async def die(self) -> None:
         """End at once, as a kill would: nothing is given back, or finished."""
         self._heartbeat._known = False
-        for one in self.partitions.owned:
-            for task in (one._task, one._storing, one._ahead):
-                if task is not None:
-                    task.cancel()
+        processor = self.partitions._processor
+        for task in (processor._task, processor._storing, processor._ahead):
+            if task is not None:
+                task.cancel()
         if self.keeper._task is not None:
             self.keeper._task.cancel()
         await self._end()

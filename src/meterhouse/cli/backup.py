@@ -31,7 +31,7 @@ from meterhouse.jobs.snapshot import Snapshots, check_covered
 from meterhouse.ledger import audit
 from meterhouse.ledger.owner import Owner
 from meterhouse.limits import BACKUP_ANSWER_SECONDS_MAX, BACKUP_POLL_MILLISECONDS
-from meterhouse.processing.process import store_left_behind
+from meterhouse.processing.left_behind import store_left_behind
 from meterhouse.stores import Stores
 
 app = typer.Typer(add_completion=False)

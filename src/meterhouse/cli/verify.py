@@ -28,7 +28,7 @@ from meterhouse.jobs.verify import Verification
 from meterhouse.ledger.engine import Ledger
 from meterhouse.ledger.owner import Owner
 from meterhouse.limits import VERIFY_POLL_MILLISECONDS
-from meterhouse.processing.process import store_left_behind
+from meterhouse.processing.left_behind import store_left_behind
 from meterhouse.processing.stillness import alone
 from meterhouse.stores import Stores
 from meterhouse.usage.store import UsageStore

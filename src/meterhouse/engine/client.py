@@ -10,7 +10,7 @@ What a reader may rely on:
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -60,20 +60,20 @@ class EngineClient:
         return result
 
     def judge(
-        self, partition: int, under_way: UnderWay | None = None, *, anew: bool = False
+        self,
+        partitions: Sequence[int],
+        under_way: UnderWay | None = None,
+        *,
+        anew: bool = False,
     ) -> list[bytes] | None:
-        """Begin a batch of a partition there, as `Judge.judge` does."""
-        digests: list[bytes] | None = self._call("judge", partition, under_way, anew=anew)
+        """Begin a batch of partitions there, as `Judge.judge` does."""
+        digests: list[bytes] | None = self._call("judge", partitions, under_way, anew=anew)
         return digests
 
-    def conclude(self, partition: int, taken: Mapping[bytes, int]) -> Verdict:
+    def conclude(self, taken: Mapping[bytes, int]) -> Verdict:
         """End it, as `Judge.conclude` does."""
-        verdict: Verdict = self._call("conclude", partition, taken)
+        verdict: Verdict = self._call("conclude", taken)
         return verdict
-
-    def forget(self, partition: int) -> None:
-        """Forget all about a partition there."""
-        self._call("forget", partition)
 
     def ended(self) -> bool:
         """Tell whether the process has ended, so that the next call has to start another."""

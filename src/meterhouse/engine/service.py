@@ -4,21 +4,19 @@ What happens here takes whole batches and whole queries at a time and needs no e
 may stand in a process of its own (`engine.serve`), and then has an interpreter of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.managers import BaseManager
 from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
 
-from meterhouse.errors import StoreError
 from meterhouse.judging.judge import Judge, UnderWay, Verdict
-from meterhouse.judging.known_customers import KnownCustomers
 from meterhouse.ledger.engine import Ledger
 from meterhouse.usage.store import UsageStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CALLS = ("usage", "judge", "conclude", "forget", "close")
+CALLS = ("usage", "judge", "conclude", "close")
 OPEN = "open "  # what the process says once it serves, with the version of the rules of zones
 
 
@@ -26,11 +24,8 @@ class EngineService:
     """Its methods may be called from any thread; batches are judged one at a time."""
 
     def __init__(self, ledger: Ledger, usage: UsageStore, deduplication_days: int) -> None:
-        self._ledger = ledger
         self._usage = usage
-        self._days = deduplication_days
-        self._customers = KnownCustomers()
-        self._judges: dict[int, Judge] = {}
+        self._judge = Judge(ledger, usage, deduplication_days)
         self._judging = Lock()
 
     def usage(
@@ -43,29 +38,20 @@ class EngineService:
         return work(self._usage, *args, **kwargs)
 
     def judge(
-        self, partition: int, under_way: UnderWay | None = None, *, anew: bool = False
+        self,
+        partitions: Sequence[int],
+        under_way: UnderWay | None = None,
+        *,
+        anew: bool = False,
     ) -> list[bytes] | None:
-        """Begin a batch of a partition, as `Judge.judge` does."""
+        """Begin a batch of partitions, as `Judge.judge` does."""
         with self._judging:
-            judge = self._judges.get(partition)
-            if judge is None:
-                judge = self._judges[partition] = Judge(
-                    self._ledger, self._usage, self._days, partition, self._customers
-                )
-            return judge.judge(under_way, anew=anew)
+            return self._judge.judge(partitions, under_way, anew=anew)
 
-    def conclude(self, partition: int, taken: Mapping[bytes, int]) -> Verdict:
+    def conclude(self, taken: Mapping[bytes, int]) -> Verdict:
         """End it, as `Judge.conclude` does."""
         with self._judging:
-            judge = self._judges.get(partition)
-            if judge is None:
-                raise StoreError("The batch that was begun is gone; it must be judged anew.")
-            return judge.conclude(taken)
-
-    def forget(self, partition: int) -> None:
-        """Forget all about a partition that is not processed here any more."""
-        with self._judging:
-            self._judges.pop(partition, None)
+            return self._judge.conclude(taken)
 
     def ended(self) -> bool:
         """Tell whether the next call has to start it anew: never, as long as this process lives."""

@@ -91,12 +91,12 @@ class Identifiers:
             share.filter = stored
             share.loaded = True
 
-    async def recover(self, stores: Stores, partition: int | None = None) -> None:
+    async def recover(self, stores: Stores, partitions: Collection[int] | None = None) -> None:
         """Learn what is committed and was not claimed here: at a start, after a commit in doubt.
 
-        It is learnt of one `partition`, or of all.
+        It is learnt of some `partitions`, or of all.
         """
-        await stores.write_then(self.claim, _unstored, partition)
+        await stores.write_then(self.claim, _unstored, partitions)
 
     def first_day(self, now: int) -> int:
         """Return the first day whose claims still hold."""
@@ -235,16 +235,16 @@ def _firsts(digests: Sequence[bytes]) -> Digests:
     return np.frombuffer(b"".join(digests), "<u8")[::2]
 
 
-def _unstored(connection: sa.Connection, partition: int | None) -> Claimed:
+def _unstored(connection: sa.Connection, partitions: Collection[int] | None) -> Claimed:
     """Read the claims that the usage store need not have: of the journal and of blocks.
 
     The newest day stands last, so that its claim is the one that is kept.
     """
     claimed: dict[int, list[bytes]] = {}
-    for events in journal.claiming_events(connection, partition):
+    for events in journal.claiming_events(connection, partitions):
         for day, digest in zip(events.days.tolist(), events.digests, strict=True):
             claimed.setdefault(day, []).append(digest)
-    for one in blocks.read(connection, "identifiers", partition):
+    for one in blocks.read(connection, "identifiers", partitions):
         for day, digests in block.claims(one.body).by_day().items():
             claimed.setdefault(day, []).extend(digests)
     return dict(sorted(claimed.items()))

@@ -7,8 +7,8 @@ concludes with that answer. A second first round forgets the first one.
 
 import logging
 import secrets
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -48,17 +48,21 @@ log = logging.getLogger("meterhouse.judge")
 
 
 class UnderWay(NamedTuple):
-    """A batch that is concluded and not known to be committed, and the positions of its rows."""
+    """A batch that is concluded and not known to be committed.
 
-    batch: int
-    positions: list[int]
+    That is its number in each of its partitions, and the positions of its rows.
+    """
+
+    batches: Mapping[int, int]
+    positions: Sequence[int]
 
 
 class Verdict(NamedTuple):
     """What one batch comes to: what to commit, and the `positions` of the journal's rows it is of.
 
-    It is the `batch` of that number of its `partition`. Where it takes all that the partition had
-    left, `as_of` is an instant before it was read, by the database's clock; it is 0 elsewhere.
+    `batches` are its number in each partition that it is of, and `events` how many it takes of
+    them. Its blocks are kept `under` one of these. Where it takes all that the partitions had left,
+    `as_of` is an instant before it was read, by the database's clock; it is 0 elsewhere.
 
     `claims` are the digests, by day, that the blocks bring to the usage store; `new_claims` are the
     ones among them that nobody has made yet. `today` is the day that time had reached: claims that
@@ -66,8 +70,9 @@ class Verdict(NamedTuple):
     is what the batch has used that somebody waits for.
     """
 
-    partition: int
-    batch: int
+    under: int
+    batches: dict[int, int]
+    events: dict[int, int]
     as_of: int
     last: int
     positions: list[int]
@@ -85,14 +90,15 @@ class Verdict(NamedTuple):
     @property
     def under_way(self) -> UnderWay:
         """What the next batch is judged without."""
-        return UnderWay(self.batch, self.positions)
+        return UnderWay(self.batches, self.positions)
 
 
 class _Batch(NamedTuple):
     """A batch between its two rounds: the positions of its rows, and of its last event."""
 
-    partition: int
-    number: int
+    under: int
+    numbers: dict[int, int]
+    events: dict[int, int]
     as_of: int
     last: int
     positions: list[int]
@@ -106,38 +112,40 @@ class _Batch(NamedTuple):
 
 
 class Judge:
-    """Judges the batches of one partition, one at a time."""
+    """Judges batches, one at a time, each of all partitions that are named."""
 
     def __init__(
         self,
         ledger: Ledger,
         usage: UsageStore,
         deduplication_days: int,
-        partition: int = 0,
-        customers: KnownCustomers | None = None,
     ) -> None:
-        """Judge a partition; judges that are not asked at the same time may share `customers`."""
         self._ledger = ledger
         self._usage = usage
         self._days = deduplication_days
-        self._partition = partition
-        self._customers = customers or KnownCustomers()
+        self._customers = KnownCustomers()
         self._combinations = Combinations()
         self._watched = Watched()
         self._batch: _Batch | None = None
 
-    def judge(self, under_way: UnderWay | None = None, *, anew: bool = False) -> list[bytes] | None:
-        """Judge the oldest events of the partition; return the identifiers to look up, as digests.
+    def judge(
+        self,
+        numbers: Sequence[int] = (0,),
+        under_way: UnderWay | None = None,
+        *,
+        anew: bool = False,
+    ) -> list[bytes] | None:
+        """Judge the oldest events of partitions; return the identifiers to look up, as digests.
 
         None tells that there are none, beside those of the batch `under_way`; `anew` is for a batch
-        whose commit failed.
+        whose commit failed, and for partitions that others had before.
         """
         # What a batch that is being committed has added to the combinations, the ledger cannot
         # tell again.
         if anew or (under_way is None and self._combinations.full):
             self._combinations.clear()
         with self._ledger.read() as connection:
-            self._batch = self._read(connection, under_way or UnderWay(0, []))
+            self._batch = self._read(connection, numbers, under_way or UnderWay({}, []))
         if self._batch is None:
             return None
         return [digest for digest in self._batch.judged.digests if digest is not None]
@@ -166,8 +174,9 @@ class Judge:
         claims = Claims.joined([new, alone, claims_alone(rejected.events)])
         blocks = _blocks(batch, rows, duplicates, rejected, claims)
         return Verdict(
-            batch.partition,
-            batch.number,
+            batch.under,
+            batch.numbers,
+            batch.events,
             batch.as_of,
             batch.last,
             batch.positions,
@@ -183,14 +192,16 @@ class Judge:
             self._watched.touched_by(rows, blocks),
         )
 
-    def _read(self, connection: sa.Connection, under_way: UnderWay) -> _Batch | None:
+    def _read(
+        self, connection: sa.Connection, numbers: Sequence[int], under_way: UnderWay
+    ) -> _Batch | None:
         instant = partitions.instant(connection)
         entries = journal.read(
             connection,
             limits.PROCESS_BATCH_EVENTS_MAX,
             limits.PROCESS_BATCH_ROWS_MAX,
             limits.PROCESS_BATCH_BYTES_MAX,
-            partition=self._partition,
+            partitions=numbers,
             without=under_way.positions,
         )
         if not entries:
@@ -206,15 +217,18 @@ class Judge:
         accepted, rejected = judge(events, catalog)
         admission = Admission(self._combinations, accepted)
         admission.look_up(connection)
-        rest = journal.has_more(
-            connection, self._partition, positions[-1], without=under_way.positions
-        )
+        rest = journal.has_more(connection, numbers, positions[-1], without=under_way.positions)
+        taken = Counter({numbers[0]: 0})
+        for entry in entries:
+            taken[entry.partition] += entry.events
+        before = partitions.last_batches(connection, taken)
         measured = meters.by_ids(connection, {one.meter for one in cancellations})
         return _Batch(
-            self._partition,
-            max(partitions.last_batch(connection, self._partition), under_way.batch) + 1,
+            numbers[0],
+            {one: max(before[one], under_way.batches.get(one, 0)) + 1 for one in taken},
+            dict(taken),
             0 if rest else instant,
-            entries[-1].last,
+            max(entry.last for entry in entries),
             positions,
             _NEVER if known is None else latest_day(known.reached),
             Judged(accepted),
@@ -272,13 +286,15 @@ def _blocks(
     again = block.by_month(block.accepted(duplicates, batch.scopes), "received_at")
     made = [
         *block.pack("events", events),
-        *block.pack("usage_slots", slots(events, batch.meters, batch.partition, batch.number)),
+        *block.pack(
+            "usage_slots", slots(events, batch.meters, batch.under, batch.numbers[batch.under])
+        ),
         *block.pack("rejected_events", wrong),
         *block.pack("duplicate_events", again),
         *block.identifiers(claims),
     ]
     name = f"{batch.positions[0]}-{secrets.token_hex(8)}"
     return [
-        Block(f"{name}-{number}", one.destination, one.rows, one.body, batch.partition)
+        Block(f"{name}-{number}", one.destination, one.rows, one.body, batch.under)
         for number, one in enumerate(made)
     ]

@@ -5,7 +5,7 @@ usage store has them. After a crash the same bytes are inserted unless the usage
 already: nothing is judged twice, nothing can come out differently.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from meterhouse.ledger.tables import blocks
 class Block(msgspec.Struct, frozen=True):
     """One insert: a table of the usage store, a token, and an Arrow stream of `rows` rows.
 
-    They come from one `partition` of the journal.
+    It is kept under one `partition` of those that its batch is of (`ledger.partitions`).
     """
 
     token: str
@@ -25,6 +25,9 @@ class Block(msgspec.Struct, frozen=True):
     rows: int
     body: bytes
     partition: int = 0
+
+
+_under = any_of(blocks.c.partition, "partitions")
 
 
 def batch_of(token: str) -> str:
@@ -39,21 +42,30 @@ def put(connection: sa.Connection, new: Sequence[Block]) -> None:
 
 
 def read(
-    connection: sa.Connection, destination: str | None = None, partition: int | None = None
+    connection: sa.Connection,
+    destination: str | None = None,
+    partitions: Collection[int] | None = None,
 ) -> list[Block]:
-    """Return the blocks that are kept, of one `destination` or `partition` or all, oldest first."""
+    """Return the blocks that are kept, oldest first: all, or those for one `destination`.
+
+    Or those that are kept under some `partitions`.
+    """
     columns = (blocks.c[name] for name in Block.__struct_fields__)
     kept = sa.select(*columns).order_by(blocks.c.seq)
-    if partition is not None:
-        kept = kept.where(blocks.c.partition == partition)
+    if partitions is not None:
+        kept = kept.where(_under)
     if destination is not None:
         kept = kept.where(blocks.c.destination == destination)
-    return [Block(*row) for row in connection.execute(kept)]
+    values = {} if partitions is None else {"partitions": list(partitions)}
+    return [Block(*row) for row in connection.execute(kept, values)]
 
 
-def tokens(connection: sa.Connection) -> list[str]:
-    """Return the tokens of all blocks that are kept."""
-    return list(connection.execute(sa.select(blocks.c.token)).scalars())
+def tokens(connection: sa.Connection, partitions: Collection[int] | None = None) -> list[str]:
+    """Return the tokens of all blocks that are kept, or of those under some `partitions`."""
+    kept = sa.select(blocks.c.token)
+    if partitions is None:
+        return list(connection.execute(kept).scalars())
+    return list(connection.execute(kept.where(_under), {"partitions": list(partitions)}).scalars())
 
 
 def are_kept(connection: sa.Connection, tokens: Sequence[str]) -> bool:

@@ -61,6 +61,7 @@ class Entry(NamedTuple):
     parts: list[Part]
     cancellations: list[Cancellation]
     offsets: Sequence[int] = ()  # of scattered events, from the row's position
+    partition: int = 0
 
     @property
     def events(self) -> int:
@@ -106,12 +107,20 @@ _forward = sa.text(
     "SELECT setval('journal_positions', :position + 1, false) FROM journal_positions"  # noqa: S608
     f" WHERE {_NEXT} <= :position"
 )
-_read = sa.select(journal.c.position, journal.c.kind, journal.c.body).order_by(journal.c.position)
+_read = sa.select(journal.c.position, journal.c.kind, journal.c.body, journal.c.partition).order_by(
+    journal.c.position
+)
 _sizes = sa.select(journal.c.position, journal.c.events, sa.func.length(journal.c.body)).order_by(
     journal.c.position
 )
-_of_partition = journal.c.partition == sa.bindparam("wanted_partition")
+_of_partitions = any_of(journal.c.partition, "partitions")
 _without = sa.not_(any_of(journal.c.position, "without"))
+_first = sa.select(sa.func.min(journal.c.position))
+_more = (
+    sa.select(journal.c.position)
+    .where(_of_partitions, journal.c.position > sa.bindparam("after"), _without)
+    .limit(1)
+)
 _release = sa.delete(journal).where(any_of(journal.c.position, "positions"))
 
 
@@ -252,16 +261,16 @@ def read(
     rows_max: int,
     bytes_max: int,
     *,
-    partition: int | None = None,
+    partitions: Collection[int] | None = None,
     without: Collection[int] = (),
 ) -> list[Entry]:
-    """Return up to `rows_max` rows, the oldest of a `partition` or of all.
+    """Return up to `rows_max` rows, the oldest of some `partitions` together, or of all.
 
     There is at least one if there are any, and more for up to `events_max` events whose bodies
     have `bytes_max` bytes. Rows at positions `without` which the caller does are passed over.
     """
-    wanted = [*([] if partition is None else [_of_partition]), *([_without] if without else [])]
-    values = {"wanted_partition": partition, "without": without}
+    wanted = [*([] if partitions is None else [_of_partitions]), *([_without] if without else [])]
+    values = {"partitions": partitions, "without": without}
     first, last, events, size = None, None, 0, 0
     sizes = connection.execute(_sizes.where(*wanted).limit(rows_max), values)
     for position, more, length in sizes:
@@ -282,22 +291,22 @@ def events_of(entries: Iterable[Entry]) -> Events:
     return Events.of_parts(positions, [part for entry in some for part in entry.parts])
 
 
-def _all(connection: sa.Connection, partition: int | None = None) -> Iterator[Entry]:
-    """Yield every row, of one `partition` or all, oldest first, a few in memory at a time."""
-    query = _read if partition is None else _read.where(_of_partition)
-    values = {"wanted_partition": partition}
+def _all(connection: sa.Connection, partitions: Collection[int] | None = None) -> Iterator[Entry]:
+    """Yield every row, of some `partitions` or all, oldest first, a few in memory at a time."""
+    query = _read if partitions is None else _read.where(_of_partitions)
+    values = {} if partitions is None else {"partitions": partitions}
     with connection.execute(query, values, execution_options={"yield_per": 100}) as rows:
         for row in rows:
             yield _decode(*row)
 
 
-def _decode(position: int, kind: str, body: bytes) -> Entry:
+def _decode(position: int, kind: str, body: bytes, partition: int) -> Entry:
     if kind == "events":
-        return Entry(position, _events_decoder.decode(body), [])
+        return Entry(position, _events_decoder.decode(body), [], (), partition)
     if kind == "scattered":
         offsets, events = _scattered_decoder.decode(body)
-        return Entry(position, events, [], offsets)
-    return Entry(position, [], _cancellations_decoder.decode(body))
+        return Entry(position, events, [], offsets, partition)
+    return Entry(position, [], _cancellations_decoder.decode(body), (), partition)
 
 
 def release(connection: sa.Connection, positions: Collection[int]) -> None:
@@ -305,25 +314,25 @@ def release(connection: sa.Connection, positions: Collection[int]) -> None:
     connection.execute(_release, {"positions": positions})
 
 
-def first_position(connection: sa.Connection, partition: int | None = None) -> int | None:
+def first_position(
+    connection: sa.Connection, partitions: Collection[int] | None = None
+) -> int | None:
     """Return the oldest position that is not judged yet, None when nothing waits.
 
-    That is of one `partition`, or of all.
+    That is of some `partitions`, or of all.
     """
-    query = sa.select(sa.func.min(journal.c.position))
-    if partition is not None:
-        query = query.where(journal.c.partition == partition)
-    found: int | None = connection.execute(query).scalar()
+    query = _first if partitions is None else _first.where(_of_partitions)
+    values = {} if partitions is None else {"partitions": partitions}
+    found: int | None = connection.execute(query, values).scalar()
     return found
 
 
 def has_more(
-    connection: sa.Connection, partition: int, after: int, without: Collection[int]
+    connection: sa.Connection, partitions: Collection[int], after: int, without: Collection[int]
 ) -> bool:
-    """Tell whether a partition has rows beyond a position, other than those `without`."""
-    rows = sa.select(journal.c.position).where(_of_partition, journal.c.position > after, _without)
-    values = {"wanted_partition": partition, "without": without}
-    return connection.execute(rows.limit(1), values).first() is not None
+    """Tell whether partitions have rows beyond a position, other than those `without`."""
+    values = {"partitions": partitions, "after": after, "without": without}
+    return connection.execute(_more, values).first() is not None
 
 
 def waiting(connection: sa.Connection) -> dict[int, int]:
@@ -359,20 +368,23 @@ def pending_by_scope(connection: sa.Connection) -> dict[int, int]:
     return dict(pending)
 
 
-def claiming_events(connection: sa.Connection, partition: int | None = None) -> Iterator[Events]:
+def claiming_events(
+    connection: sa.Connection, partitions: Collection[int] | None = None
+) -> Iterator[Events]:
     """Yield the pending events that were submitted alone, which claim their identifiers here.
 
-    They are those of one `partition`, or all, some at a time.
+    They are those of some `partitions`, or all, some at a time.
     """
-    for entry in _all(connection, partition):
+    for entry in _all(connection, partitions):
         events = events_of([entry])
         if events.alone.any():
             yield events.take(np.flatnonzero(events.alone))
 
 
-def pending_events(connection: sa.Connection, partition: int | None = None) -> int:
-    """Count the events that are acknowledged and not judged yet, of a partition or of all."""
+def pending_events(connection: sa.Connection, partitions: Collection[int] | None = None) -> int:
+    """Count the events that are acknowledged and not judged yet, of some partitions or of all."""
     counted = sa.select(sa.func.coalesce(sa.func.sum(journal.c.events), 0))
-    if partition is not None:
-        counted = counted.where(journal.c.partition == partition)
-    return int(connection.execute(counted).scalar_one())
+    if partitions is not None:
+        counted = counted.where(_of_partitions)
+    values = {} if partitions is None else {"partitions": partitions}
+    return int(connection.execute(counted, values).scalar_one())

@@ -8,6 +8,7 @@ What a reader may rely on:
   Renewing waits for nobody's commits.
 """
 
+from collections.abc import Mapping
 from contextlib import closing
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ _now = sa.select(
 )
 _of_name = leases.c.name == sa.bindparam("wanted")
 _find = sa.select(leases.c.owner, leases.c.epoch, leases.c.until).where(_of_name)
-_EPOCH = "SELECT epoch FROM leases WHERE name = {} FOR KEY SHARE"
+_EPOCHS = "SELECT name, epoch FROM leases WHERE name IN ({})"
 
 
 def now(connection: sa.Connection) -> int:
@@ -103,22 +104,33 @@ def held(connection: sa.Connection) -> dict[str, Held]:
     return {row.name: Held(row.owner, row.epoch, row.until) for row in connection.execute(query)}
 
 
-def check(connection: sa.Connection, name: str, epoch: int | None) -> None:
-    """Make sure that a lease stays in its epoch until the transaction ends.
+def check(connection: sa.Connection, epochs: Mapping[str, int | None]) -> None:
+    """Make sure that leases stay in their epochs, by name, until the transaction ends.
 
-    Raises `OvertakenError` when it is in another one. The driver is asked itself: each transaction
-    of an owner begins like this, and SQLAlchemy would take several times as long.
+    Raises `OvertakenError` when one is in another.
+    """
+    for name in sorted(epochs.keys() - lasting(connection, epochs)):
+        raise OvertakenError(f"Another process has taken over what '{name}' names.")
+
+
+def lasting(connection: sa.Connection, epochs: Mapping[str, int | None]) -> set[str]:
+    """Return the leases that are in these epochs, by name, and stay so until the transaction ends.
+
+    The driver is asked itself: each transaction of an owner begins like this, and SQLAlchemy would
+    take several times as long.
     """
     sqlite = connection.dialect.name == "sqlite"
-    statement = _EPOCH.format("?").partition(" FOR")[0] if sqlite else _EPOCH.format("%s")
+    names = ", ".join(("?" if sqlite else "%s") for _ in epochs)
+    statement = _EPOCHS.format(names) + ("" if sqlite else " FOR KEY SHARE")
     try:
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(statement, (name,))
-            row = cursor.fetchone()
+            cursor.execute(statement, tuple(epochs))
+            found = dict(cursor.fetchall())
     except connection.dialect.loaded_dbapi.Error as error:
         raise StoreError(f"The ledger does not answer: {error}") from error
-    if row is None or row[0] != epoch:
-        raise OvertakenError(f"Another process has taken over what '{name}' names.")
+    return {
+        name for name, epoch in epochs.items() if epoch is not None and epoch == found.get(name)
+    }
 
 
 def _anothers(

@@ -2,15 +2,19 @@
 
 An identifier's events are all in one partition (`metering.identifier.partition_of`). So their
 number is fixed once the first event was acknowledged.
+
+A batch is of all partitions of its owner that have something. Its blocks are kept under the number
+of one of them, and the others point there: whoever has that one brings the blocks to the usage
+store, whoever has another one waits until they are there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from meterhouse.ledger import journal, leases
-from meterhouse.ledger.dialect import insert_missing
+from meterhouse.ledger.dialect import any_of, insert_missing
 from meterhouse.ledger.tables import partitions
 
 
@@ -32,13 +36,16 @@ _began = sa.select(
 )
 _columns = tuple(partitions.c[name] for name in Partition._fields)
 _of_number = partitions.c.number == sa.bindparam("wanted")
-_batch = sa.select(partitions.c.batch).where(_of_number)
-_next_batch = (
+_among = any_of(partitions.c.number, "numbers")
+_batches = sa.select(partitions.c.number, partitions.c.batch).where(_among)
+_next_batches = (
     sa.update(partitions)
-    .where(_of_number)
-    .values(batch=partitions.c.batch + 1)
-    .returning(partitions.c.batch)
+    .where(_among)
+    .values(batch=partitions.c.batch + 1, kept_under=sa.bindparam("under"))
+    .returning(partitions.c.number, partitions.c.batch)
 )
+_kept_under = sa.select(partitions.c.number, partitions.c.kept_under).where(_among)
+_part = sa.update(partitions).where(_among).values(kept_under=partitions.c.number)
 _new, _old = sa.bindparam("stored_until", type_=sa.BigInteger), partitions.c.as_of
 _rest = sa.update(partitions).where(_of_number).values(rest=sa.bindparam("epoch"))
 _publish = (
@@ -58,7 +65,8 @@ def provision(connection: sa.Connection, number: int) -> int:
         sa.select(partitions.c.number).where(_of_number).with_for_update(), {"wanted": 0}
     )
     if journal.last_position(connection) == 0 and count(connection) == 1:
-        rows = [Partition(one, 0, 0, 0)._asdict() for one in range(1, number)]
+        new = [Partition(one, 0, 0, 0)._asdict() for one in range(1, number)]
+        rows = [row | {"kept_under": row["number"]} for row in new]
         if rows:
             connection.execute(insert_missing(connection.dialect.name, partitions), rows)
     return count(connection)
@@ -95,16 +103,30 @@ def instant(connection: sa.Connection) -> int:
     return began
 
 
-def last_batch(connection: sa.Connection, number: int) -> int:
-    """Return the number of the newest batch of a partition that is committed."""
-    batch: int = connection.execute(_batch, {"wanted": number}).scalar_one()
-    return batch
+def last_batches(connection: sa.Connection, numbers: Collection[int]) -> dict[int, int]:
+    """Return the number of the newest batch that is committed of each of some partitions."""
+    rows = connection.execute(_batches, {"numbers": list(numbers)})
+    return {row.number: row.batch for row in rows}
 
 
-def next_batch(connection: sa.Connection, number: int) -> int:
-    """Count a batch of a partition that is being committed, and return its number."""
-    batch: int = connection.execute(_next_batch, {"wanted": number}).scalar_one()
-    return batch
+def next_batches(connection: sa.Connection, numbers: Collection[int], under: int) -> dict[int, int]:
+    """Count a batch of some partitions that is being committed; return its number in each of them.
+
+    Its blocks are kept under one of them.
+    """
+    values = {"numbers": list(numbers), "under": under}
+    return {row.number: row.batch for row in connection.execute(_next_batches, values)}
+
+
+def kept_under(connection: sa.Connection, numbers: Collection[int]) -> dict[int, int]:
+    """Return under which partition the blocks of the newest batch are kept, for some of them."""
+    rows = connection.execute(_kept_under, {"numbers": list(numbers)})
+    return {row.number: row.kept_under for row in rows}
+
+
+def part(connection: sa.Connection, numbers: Collection[int]) -> None:
+    """Let nothing of some partitions be kept under another one: all of it is stored."""
+    connection.execute(_part, {"numbers": list(numbers)})
 
 
 def number_after(connection: sa.Connection, batches: Mapping[int, int]) -> None:
@@ -117,10 +139,13 @@ def number_after(connection: sa.Connection, batches: Mapping[int, int]) -> None:
         )
 
 
-def publish(connection: sa.Connection, number: int, as_of: int, backlog_events: int) -> None:
-    """Tell that all that was committed up to an instant is stored, and how many events wait."""
-    values = {"wanted": number, "stored_until": as_of, "backlog": backlog_events}
-    connection.execute(_publish, values)
+def publish(connection: sa.Connection, told: Sequence[tuple[int, int, int]]) -> None:
+    """Tell of partitions, by number, until when all that was committed is stored, and what waits.
+
+    That is an instant of the database's clock, and a number of events.
+    """
+    names = ("wanted", "stored_until", "backlog")
+    connection.execute(_publish, [dict(zip(names, one, strict=True)) for one in told])
 
 
 def rest(connection: sa.Connection, number: int, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Demand: what readers want of the processors of this process, and who is at work for them.
+"""Demand: what readers want of the processor of this process, and whether it is at work.
 
 What a reader may rely on: whoever waits is told whenever something has moved, was let go, or stands
 still.
@@ -13,18 +13,15 @@ from meterhouse import limits
 
 
 class Demand:
-    """One for all processors of a process; each of them is known by its partition.
+    """What the readers of a process and its processor tell each other.
 
-    `busy` is set while any of them is at work; `stirred` whenever one has moved, for the one who
-    clears it.
+    `busy` is set while that is at work; `stirred` whenever it has moved, for the one who clears it.
     """
 
     def __init__(self) -> None:
         self.busy = asyncio.Event()
         self.stirred = asyncio.Event()
-        self.processors = 1  # of this process
         self._moved = asyncio.Condition()
-        self._at_work: set[int] = set()
         self._asked = -math.inf  # when somebody asked last
         self._waiting = 0  # readers
 
@@ -38,7 +35,7 @@ class Demand:
         return self._waiting > 0 or self._asked > just_now
 
     async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until something holds that processors bring about; False if time ran out."""
+        """Wait until something holds that the processor brings about; False if time ran out."""
         self._waiting += 1
         try:
             async with asyncio.timeout(seconds), self._moved:
@@ -54,14 +51,3 @@ class Demand:
         self.stirred.set()
         async with self._moved:
             self._moved.notify_all()
-
-    def work(self, partition: int) -> None:
-        """Tell that a processor is at work."""
-        self._at_work.add(partition)
-        self.busy.set()
-
-    def rest(self, partition: int) -> None:
-        """Tell that it is not: nothing is left, or events are held back."""
-        self._at_work.discard(partition)
-        if not self._at_work:
-            self.busy.clear()

@@ -9,6 +9,7 @@ What a reader may rely on:
 """
 
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -20,15 +21,14 @@ from meterhouse.ledger import leases
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while a machine sleeps
 
 
-class Epoch(NamedTuple):
-    """A lease from when it was taken until it is somebody else's; a fence for `Stores.fenced`."""
+class Epochs(NamedTuple):
+    """Leases from when each was taken until it is somebody else's; a fence for `Stores.fenced`."""
 
-    name: str
-    number: int | None
+    of: Mapping[str, int | None]
 
     def check(self, connection: sa.Connection) -> None:
-        """Make sure that it lasts until the transaction ends, or raise `OvertakenError`."""
-        leases.check(connection, self.name, self.number)
+        """Make sure that they last until the transaction ends, or raise `OvertakenError`."""
+        leases.check(connection, self.of)
 
 
 class Lease:
@@ -48,9 +48,9 @@ class Lease:
         """Know that it is somebody else's."""
         self.epoch = None
 
-    def fence(self) -> "Epoch":
+    def fence(self) -> "Epochs":
         """Return a fence that lets through what is written in this epoch."""
-        return Epoch(self.name, self.epoch)
+        return Epochs({self.name: self.epoch})
 
     def assure(self) -> None:
         """Make sure that nobody else can have it yet; raises a `StoreError` where somebody may."""

@@ -1,14 +1,14 @@
-"""The processors of this process, and what readers in the same process ask of them.
+"""The partitions of this process, and what readers in the same process ask of who processes them.
 
 A ledger that one process has to itself has one partition, which is processed from `start()` to
-`stop()`. On one that is shared a processor comes with the lease of its partition and goes with it
+`stop()`. On one that is shared a partition comes with its lease and goes with it
 (`processing.keeper`); readers ask the ledger how far all of them are (`processing.progress`).
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 from meterhouse import limits
 from meterhouse.engine.client import EngineClient
@@ -19,6 +19,7 @@ from meterhouse.ledger import journal
 from meterhouse.metrics import Metrics
 from meterhouse.processing.demand import Demand
 from meterhouse.processing.lease import Lease
+from meterhouse.processing.parts import Part
 from meterhouse.processing.process import Backlog, Processor
 from meterhouse.processing.stillness import Pauses, Rest
 from meterhouse.stores import Stores
@@ -26,14 +27,8 @@ from meterhouse.stores import Stores
 log = logging.getLogger("meterhouse.partitions")
 
 
-class Waiting:
-    """The events of a partition that wait, as the last look at the journal has shown."""
-
-    journal_events = 0
-
-
 class Partitions:
-    """The processors of the partitions that this process has."""
+    """The partitions that this process has, and their processor."""
 
     def __init__(
         self,
@@ -53,57 +48,56 @@ class Partitions:
         self._stores = stores
         self._engine = engine
         self._identifiers = identifiers
-        self._loader = loader
         self._metrics = metrics
-        self._backlog = backlog
         self._pauses = pauses
+        self._parts: dict[int, Part] = {}
         self._rests: dict[int, Rest] = {}
-        self._processors: dict[int, Processor] = {}
+        self._processor = Processor(
+            stores, engine, identifiers, self.demand, metrics, backlog, loader.wake
+        )
         metrics.journal_events.set_function(lambda: self.journal_events)
         metrics.stored_position.set_function(lambda: self.stored_position)
 
     @property
-    def owned(self) -> Sequence[Processor]:
-        """The processors that are here now."""
-        return [*self._processors.values()]
+    def owned(self) -> Sequence[Part]:
+        """The partitions that are here now."""
+        return [*self._parts.values()]
 
     @property
     def journal_events(self) -> int:
         """The events that wait to be judged here."""
-        if self._backlog is not None:
-            return self._backlog.journal_events
-        return sum(one.backlog.journal_events for one in self.owned)
+        return self._processor.backlog.journal_events
 
     @property
     def stored_position(self) -> int:
         """The position up to which everything is stored, by what is known here."""
-        return min((one.stored_position for one in self.owned), default=0)
+        return self._processor.stored_position
 
     # ---- A ledger that this process has to itself ----
 
     async def start(self) -> None:
         """Finish what a crash left behind, then process from now on."""
-        await self._processor(0, None).start()
+        self._parts[0] = Part(0)
+        await self._processor.start(self.owned)
 
     async def stop(self, seconds: float) -> None:
         """Process what is pending, for at most `seconds`; what is left stays in the journal."""
-        await asyncio.gather(*(one.stop(seconds) for one in self.owned))
+        await self._processor.stop(seconds)
 
     def wake(self) -> None:
         """Tell that the journal has new rows."""
-        for one in self.owned:
-            one.wake()
+        self._processor.wake()
 
     def trouble(self) -> str | None:
         """Return why nothing is processed, None when it is.
 
         That the engine process has ended is found out here, and it is started again.
         """
-        troubles = [one.trouble() for one in self.owned]
-        if not any(troubles) and self._engine.ended():
+        trouble = self._processor.trouble()
+        if trouble is None and self._engine.ended():
             self.wake()
             return "The process of the usage store has ended and is started again."
-        return next(filter(None, troubles), None)
+        return trouble
 
     async def reach(self, *, strong: bool) -> bool:
         """Wait until a question may be answered; return if all that was acknowledged can be read.
@@ -115,92 +109,76 @@ class Partitions:
         if strong:
             return await self.settle(seconds)
         self.demand.ask()
-        for one in self.owned:
-            one.want()
-        if self._holds_back():
-            await self.demand.until(lambda: not self._holds_back(), seconds)
+        self._processor.want()
+        if self._processor.holds_back():
+            await self.demand.until(lambda: not self._processor.holds_back(), seconds)
         return False
 
     async def settle(self, seconds: float) -> bool:
         """Wait until all that was acknowledged before this call can be read; False if time ran out.
 
-        A waiting reader hurries the processors: they do not linger to fill a batch.
+        A waiting reader hurries the processor: it does not linger to fill a batch.
         """
         target = await self._stores.read(journal.last_position)
         if self.stored_position >= target:
             return True
-        for one in self.owned:
-            one.hurry()
+        self._processor.hurry()
         return await self.demand.until(lambda: self.stored_position >= target, seconds)
 
     @asynccontextmanager
     async def still(self) -> AsyncIterator[None]:
         """Keep both stores as they are, with nothing half-way between them."""
-        async with AsyncExitStack() as standing:
-            for one in self.owned:
-                await standing.enter_async_context(one.still())
+        async with self._processor.still():
             yield
-
-    def _holds_back(self) -> bool:
-        return any(one.holds_back() for one in self.owned)
 
     # ---- A ledger that several processes share ----
 
     def gained(self, lease: Lease) -> None:
         """Process a partition from now on."""
         number = self._numbers[lease]
-        self._identifiers.begin(number)
-        processor = self._processor(number, lease)
-        stores = self._stores.fenced(lease.fence())
-        rest = self._rests[number] = Rest(stores, self._pauses, number, processor.still)
+        part = self._parts[number] = Part(number, lease)
+        stores, hold = self._stores.fenced(lease.fence()), partial(self._processor.still, part)
+        rest = self._rests[number] = Rest(stores, self._pauses, number, hold)
+        part.admits = rest.admits
         rest.start()
-        processor.take_over(rest.admit)
-        self._loader.wake()
+        self._processor.join(part)
 
     async def lost(self, lease: Lease) -> None:
         """End with a partition that another process has."""
-        await self._end(self._numbers[lease], Processor.halt)
+        await self._end(self._numbers[lease], self._processor.halt)
 
     async def drained(self, lease: Lease) -> None:
         """End with a partition, so that nothing of it is half-way."""
-        await self._end(self._numbers[lease], Processor.leave)
+        await self._end(self._numbers[lease], self._processor.leave)
 
-    async def _end(self, number: int, how: Callable[[Processor], Awaitable[None]]) -> None:
-        processor = self._processors.get(number)
-        if processor is None:
+    async def _end(self, number: int, how: Callable[[Part], Awaitable[None]]) -> None:
+        part = self._parts.get(number)
+        if part is None:
             return
-        processor.close()
+        part.closing = True
         await self._rests.pop(number).stop()  # lest it holds the processor still
-        await how(processor)
-        del self._processors[number]
+        await how(part)
+        del self._parts[number]
         self._metrics.partition_backlog_events.remove(str(number))
         self._metrics.partition_lag_seconds.remove(str(number))
-        self.demand.processors = max(1, len(self._processors))
         self._identifiers.forget(number)
-        await asyncio.to_thread(self._engine.forget, number)
 
-    def show(self, instant: int) -> None:
-        """Show in the metrics how far each is at an instant of the ledger's clock."""
+    async def look(self, instant: int, waiting: Mapping[int, int], *, asked: bool) -> None:
+        """Hear what waits in the journal, by partition, in a view as of an instant.
+
+        What a reader has asked for is hurried.
+        """
+        if asked:
+            self.demand.ask()
+        await self._processor.look(instant, waiting)
+        if asked and waiting.keys() & self._parts.keys():
+            self._processor.hurry()
         for one in self.owned:
             number = str(one.number)
-            self._metrics.partition_backlog_events.labels(number).set(one.backlog.journal_events)
+            self._metrics.partition_backlog_events.labels(number).set(one.backlog_events)
             if one.as_of:
                 lag = (instant - one.as_of) / 1000
                 self._metrics.partition_lag_seconds.labels(number).set(lag)
-
-    def _processor(self, number: int, lease: Lease | None) -> Processor:
-        self._processors[number] = made = Processor(
-            number,
-            self._stores,
-            self._engine,
-            self._identifiers,
-            self._backlog or Waiting(),
-            self.demand,
-            self._metrics,
-            lease,
-        )
-        self.demand.processors = len(self._processors)
-        return made
 
 
 async def process_pending(
@@ -209,10 +187,10 @@ async def process_pending(
     identifiers: Identifiers,
     seconds: float,
 ) -> None:
-    """Process what waits in a ledger that no server has; `seconds` at most for each partition."""
-    demand, metrics = Demand(), Metrics()
-    for number in range(identifiers.partitions):
+    """Process what waits in a ledger that no server has; `seconds` at most."""
+    numbers = range(identifiers.partitions)
+    for number in numbers:
         identifiers.begin(number)
-        processor = Processor(number, stores, engine, identifiers, Waiting(), demand, metrics)
-        await processor.start()
-        await processor.stop(seconds)
+    processor = Processor(stores, engine, identifiers, Demand(), Metrics())
+    await processor.start([Part(number) for number in numbers])
+    await processor.stop(seconds)

@@ -1,16 +1,17 @@
-"""Process: from the journal rows of a partition to outcomes, and to the usage store.
+"""Process: from journal rows to outcomes, and to the usage store.
 
-One step takes the oldest rows of the partition, judges every event, and commits to the ledger, in
-one transaction: the books, what is new about dimensions, the blocks to insert, and the release of
-the journal rows. Then the blocks go to the usage store, each under its token, and are released: by
-the commit of a later batch, or by one of their own when there is none.
+One step takes the oldest rows of all partitions that this process has, judges every event, and
+commits to the ledger, in one transaction: the books, what is new about dimensions, the blocks to
+insert, and the release of the journal rows. Then the blocks go to the usage store, each under its
+token, and are released: by the commit of a later batch, or by one of their own when there is none.
 
 - An event is judged exactly once: the judgement and the release of its journal row are one commit.
-  Where several processes share the ledger, that commit stands only if the partition is still this
-  one's (`processing.lease`).
+  Where several processes share the ledger, that commit stands only if all partitions of the batch
+  are still this one's (`processing.lease`); else the rest is judged anew.
 - A block is inserted at least once and counts exactly once: the usage store is asked whether it has
   a block that may have been inserted before. What a crash, or another process, left behind goes
-  first.
+  first (`processing.parts`).
+- Partitions come and go when nothing of any of them is half-way.
 - A step that fails changes nothing and is tried again, later and later, for as long as it takes.
 - A few events wait in the journal until somebody asks; whoever asks waits for them.
 """
@@ -19,7 +20,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
@@ -32,7 +33,7 @@ from meterhouse.engine.service import EngineService
 from meterhouse.errors import OvertakenError, StoreError
 from meterhouse.identifiers.index import Identifiers
 from meterhouse.judging.dimension import Combinations
-from meterhouse.judging.judge import Verdict
+from meterhouse.judging.judge import UnderWay, Verdict
 from meterhouse.ledger import (
     activity,
     adjustments,
@@ -47,12 +48,13 @@ from meterhouse.ledger import (
 from meterhouse.ledger.thresholds import any_watched
 from meterhouse.metrics import Metrics
 from meterhouse.processing.demand import Demand
-from meterhouse.processing.lease import Lease
+from meterhouse.processing.parts import Part, Parts
 from meterhouse.stores import Stores
-from meterhouse.usage import block
 from meterhouse.usage.store import UsageStore
 
 log = logging.getLogger("meterhouse.process")
+
+_COMING_SECONDS = limits.PARTITION_COMING_MILLISECONDS / 1000
 
 
 class ConflictError(Exception):
@@ -65,66 +67,68 @@ class Backlog(Protocol):
     journal_events: int
 
 
-class Processor:
-    """Moves one partition of the journal into the usage store, one batch after the other.
+class Waiting:
+    """The events that wait in the partitions of this process, as far as it has looked."""
 
-    All up to `stored_position` is stored. Where the ledger is shared, `as_of` is the instant of the
-    database's clock up to which all that was committed is; and `lease` is the right to do all this.
+    journal_events = 0
+
+
+class Processor:
+    """Moves partitions of the journal into the usage store, one batch after the other.
+
+    All up to `stored_position` is stored. Where the ledger is shared, the `as_of` of each part is
+    the instant of the database's clock up to which all that was committed is.
     """
 
     def __init__(
         self,
-        number: int,
         stores: Stores,
         engine: EngineService | EngineClient,
         identifiers: Identifiers,
-        backlog: Backlog,
         demand: Demand,
         metrics: Metrics,
-        lease: Lease | None = None,
+        backlog: Backlog | None = None,
+        arrived: Callable[[], None] = lambda: None,
     ) -> None:
-        self.number = number
-        self.lease = lease
-        self.backlog = backlog
+        """Process; `backlog` counts what waits, where this process is the one that takes events.
+
+        `arrived` is called when a partition has come of which the usage store may know more.
+        """
+        self.backlog = backlog or Waiting()
         self.stored_position = 0
-        self.as_of = 0
-        self.fence = lease.fence() if lease else None
-        self._stores = stores.fenced(self.fence) if self.fence else stores
+        self._stores = stores
         self._engine = engine
         self._identifiers = identifiers
         self._demand = demand
         self._metrics = metrics
+        self._parts = Parts(stores, identifiers, arrived)
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._wanted = asyncio.Event()  # what is held back
         self._stopping = False
-        self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._stepping = asyncio.Lock()
         self._storing: asyncio.Task[None] | None = None
         self._ahead: asyncio.Task[list[bytes] | None] | None = None  # the next batch's judgement
         self._kept: list[Verdict] = []  # whose blocks are stored, and kept by the ledger still
-        self._committed = math.inf  # the newest batch that may be committed; unknown at first
-        self._stored_batch = 0  # the newest that is stored
-        self._still = False
+        self._begun = 0  # how many batches may be committed
+        self._done = 0  # how many of these are stored
+        self._resting = asyncio.Lock()
+        self._still = 0  # how many want it
+        self._doubted = False  # whether anything may be committed that is not noted here
         self._held_to = 0.0  # the last position that was held back, infinite while nobody knows it
         self._trouble: str | None = None
-        self._admit: Callable[[], Awaitable[None]] | None = None  # before the first step
 
     def trouble(self) -> str | None:
         """Return why nothing is processed, None when it is."""
         return self._trouble
 
-    async def start(self) -> None:
-        """Finish what a crash left behind, then process from now on."""
+    async def start(self, parts: Collection[Part]) -> None:
+        """Finish what a crash left behind, then process from now on, what nobody else can have."""
+        self._parts.begin(parts)
         await self._recover()
-        await self._move_to(await self._stores.read(_settled, self.number))
-        self._begin(failures=0)
-
-    def take_over(self, admit: Callable[[], Awaitable[None]]) -> None:
-        """Process once that is admitted, beginning with what another process may have left."""
-        self._admit = admit
-        self._begin(failures=1)
+        await self._move_to(await self._stores.read(_settled, self._parts.numbers))
+        self._begin()
 
     async def stop(self, seconds: float) -> None:
         """Process what is pending, for at most `seconds`; what is left stays in the journal."""
@@ -137,26 +141,36 @@ class Processor:
             self._task.cancel()
             log.warning("stopped with events still in the journal; the next start processes them")
 
-    def close(self) -> None:
-        """Begin no other step; `leave` or `halt` follows."""
-        self._closing = True
+    def join(self, part: Part) -> None:
+        """Process a partition, too, once nothing is left of what another process had begun."""
+        self._parts.coming.append(part)
+        self._wanted.set()
+        self._work.set()
+        if self._task is None:
+            self._begin()
 
-    async def leave(self) -> None:
-        """End with nothing half-way: finish the batch that is under way, and begin no other."""
-        async with self._stepping:
-            await self._forget_ahead()
-            try:
-                await self._stored()
-                await self._release()
-            except Exception as error:  # noqa: BLE001 - the next owner begins with what is left
-                log.warning("partition %d is left with a batch half-way: %s", self.number, error)
-            await self._end()
+    async def leave(self, part: Part) -> None:
+        """End with a partition with nothing half-way; once it is `closing` no step begins."""
+        async with self._between_steps():
+            if part in self._parts.members:
+                try:
+                    if self._doubted:
+                        await self._recover()
+                    await self._drain()
+                except Exception as error:  # noqa: BLE001 - the next owner begins with what is left
+                    self._doubted = True
+                    log.warning(
+                        "partition %d is left with a batch half-way: %s", part.number, error
+                    )
+            await self._without(part)
 
-    async def halt(self) -> None:
-        """End, now that the partition is another process's: nothing of ours can be committed."""
-        async with self._stepping:
-            await self._pause()
-            await self._end()
+    async def halt(self, part: Part) -> None:
+        """End with a partition that is another process's: nothing of it can be committed."""
+        async with self._between_steps():
+            if part in self._parts.members:
+                await self._pause()
+                self._doubted = True
+            await self._without(part)
 
     def wake(self) -> None:
         """Tell that the journal has new rows."""
@@ -179,53 +193,92 @@ class Processor:
         """Tell whether a reader would miss what was held back, and can wait for it."""
         return not self._still and self.stored_position < self._held_to
 
-    async def look(self, instant: int, *, empty: bool) -> None:
-        """Hear what the journal had of the partition in a view of the ledger as of an instant."""
-        if not empty:
+    async def look(self, instant: int, waiting: Mapping[int, int]) -> None:
+        """Hear what waits in the journal, by partition, in a view as of an instant."""
+        for one in self._parts.members:
+            one.backlog_events = waiting.get(one.number, 0)
+            if one.number not in waiting and self._done == self._begun:
+                one.as_of = max(one.as_of, instant)
+        self.backlog.journal_events = sum(one.backlog_events for one in self._parts.members)
+        if waiting.keys() & set(self._parts.numbers):
             self.wake()
-        elif self._stored_batch == self._committed:
-            await self._move_to(Settled(self.stored_position, instant))
+        await self._demand.moved()
 
     @asynccontextmanager
-    async def still(self) -> AsyncIterator[None]:
-        """Keep both stores as they are, with nothing of the partition half-way between them."""
-        async with self._stepping:
+    async def still(self, part: Part | None = None) -> AsyncIterator[None]:
+        """Keep both stores as they are, with nothing half-way between them.
+
+        That goes for all members, and for a `part` that is still coming, too.
+        """
+        async with self._resting:
+            if not self._still:
+                await self._come_to_rest()
+            self._still += 1
+        try:
+            while part in self._parts.coming and not await self._parts.is_clean(part):  # noqa: ASYNC110 - others tell nobody
+                await asyncio.sleep(_COMING_SECONDS)
+            await self._demand.moved()
+            yield
+        finally:
+            self._still -= 1
+            if not self._still:
+                self._stepping.release()
+            await self._demand.moved()
+
+    async def _come_to_rest(self) -> None:
+        await self._stepping.acquire()
+        try:
             await self._pause()
             await self._store_left_behind()
-            await self._stand(still=True)
-            try:
+        except BaseException:
+            self._stepping.release()
+            raise
+
+    @asynccontextmanager
+    async def _between_steps(self) -> AsyncIterator[None]:
+        """Keep a step from beginning, where it does not stand still anyhow."""
+        async with self._resting:
+            if self._still:
                 yield
-            finally:
-                await self._stand(still=False)
+                return
+            async with self._stepping:
+                yield
 
-    def _begin(self, failures: int) -> None:
+    def _begin(self) -> None:
         self._work.set()
-        self._task = asyncio.create_task(self._run(failures))
+        self._task = asyncio.create_task(self._run())
 
-    async def _end(self) -> None:
-        if self._task is not None:
+    async def _without(self, part: Part) -> None:
+        """Have a partition no more; with the last one the work ends."""
+        self._parts.remove(part)
+        self._work.set()
+        if not self._parts and self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        self._demand.rest(self.number)
+            self._task = None
+            self._demand.busy.clear()
         await self._let_go(0)
 
-    async def _run(self, failures: int) -> None:
+    async def _run(self) -> None:
+        failures = 0
         while True:
             await self._work.wait()
-            if not failures:
-                await self._hold_back()
-            self._work.clear()
-            self._demand.work(self.number)
-            started = time.perf_counter()
             try:
-                worked = await self._take_step(failures)
-            except OvertakenError as error:
-                log.info("partition %d is processed no more: %s", self.number, error)
-                return
+                if not failures and not self._parts.coming:
+                    await self._hold_back()
+                self._work.clear()
+                self._demand.busy.set()
+                started = time.perf_counter()
+                worked = await self._take_step(anew=failures > 0)
             except Exception as error:
                 failures += 1
+                self._doubted = True
                 self._work.set()
                 if isinstance(error, ConflictError):
+                    continue
+                if isinstance(error, OvertakenError):
+                    log.info("a batch is judged anew: %s", error)
+                    await asyncio.sleep(_retry_seconds(failures))
                     continue
                 self._trouble = _reason(error)
                 await self._let_go(0)  # nobody waits for what fails
@@ -240,40 +293,59 @@ class Processor:
                 self._metrics.batch_seconds.observe(time.perf_counter() - started)
                 await self._linger(started)
                 continue
-            self._demand.rest(self.number)
+            self._demand.busy.clear()
             if self._stopping and not self._work.is_set():
                 return
 
-    async def _take_step(self, failures: int) -> bool:
-        """Process one batch, as `_step` does, once and as long as that may be done."""
-        if self._admit is not None:
-            await self._admit()
-            self._admit = None
+    async def _take_step(self, *, anew: bool) -> bool:
+        """Process one batch, as `_step` does, of all partitions that are here by now."""
         async with self._stepping:
-            if self._closing:
-                raise OvertakenError("It is given back.")
-            if failures:
+            if self._parts.closing:
+                return False
+            if self._doubted:
                 await self._recover()
-            return await self._step(anew=failures > 0)
+            if self._parts.coming:
+                anew |= await self._let_in()
+            return await self._step(anew=anew)
+
+    async def _let_in(self) -> bool:
+        """Let partitions in that have come; those for which it is too early are looked at again."""
+        came = await self._parts.let_in(self._drain)
+        if came:
+            await self._count()
+        if self._parts.coming:
+            asyncio.get_running_loop().call_later(_COMING_SECONDS, self._work.set)
+        return came
 
     async def _recover(self) -> None:
-        """Finish what was left behind, and count anew what a broken commit left unclear.
-
-        The count goes through the writer's queue, so it comes in order with the acceptor's own.
-        """
+        """Finish what was left behind, and count anew what a broken commit left unclear."""
         await self._pause()
-        if self.lease is not None:  # answers have to hold what a former owner has stored
-            await self._stores.usage(UsageStore.sync)
-        await self._identifiers.recover(self._stores, self.number)
-        await self._store_left_behind()
-        self.backlog.journal_events = await self._stores.write(journal.pending_events, self.number)
+        await self._parts.recover()
+        self._forget_kept()
+        await self._count()
+        self._doubted = False
 
     async def _store_left_behind(self) -> None:
-        """Let the ledger keep no block of the partition at all."""
-        left = await store_left_behind(self._stores, self.number, self.lease)
-        self._identifiers.stored(left)
+        """Let the ledger keep no block of the members at all."""
+        await self._parts.bring()
+        self._forget_kept()
+
+    def _forget_kept(self) -> None:
         self._kept.clear()
-        self._committed = self._stored_batch
+        self._done = self._begun
+
+    async def _count(self) -> None:
+        """Count what waits, by way of the writer's queue: in order with the acceptor's counts."""
+        self.backlog.journal_events = await self._stores.write(
+            journal.pending_events, self._parts.numbers
+        )
+
+    async def _drain(self) -> None:
+        """Have nothing half-way, and nothing of one partition kept under another."""
+        await self._forget_ahead()
+        await self._stored()
+        await self._release()
+        await self._parts.part()
 
     async def _hold_back(self) -> None:
         """Leave events in the journal, where they are safe, until somebody asks or there are some.
@@ -287,12 +359,8 @@ class Processor:
             return
         if not await self._stores.read(_is_awaited):
             self._held_to = math.inf
-            self._demand.rest(self.number)
+            self._demand.busy.clear()
             await is_set_within(self._wanted, limits.PROCESS_HELD_MILLISECONDS_MAX / 1000)
-
-    async def _stand(self, *, still: bool) -> None:
-        self._still = still
-        await self._demand.moved()
 
     async def _let_go(self, position: int) -> None:
         """Tell up to where events were held back, now that this is known."""
@@ -302,11 +370,9 @@ class Processor:
     async def _linger(self, started: float) -> None:
         """Let a batch gather, unless somebody waits for what is in it.
 
-        Every insert makes parts that the usage store has to merge, so five a second are plenty, of
-        all the processors here together.
+        Every insert makes parts that the usage store has to merge, so five a second are plenty.
         """
-        lingers = limits.PROCESS_LINGER_MILLISECONDS / 1000 * self._demand.processors
-        left = started + lingers - time.perf_counter()
+        left = started + limits.PROCESS_LINGER_MILLISECONDS / 1000 - time.perf_counter()
         if left > 0 and not self._stopping and not await is_set_within(self._hurry, left):
             return
         if not self._stopping:
@@ -322,20 +388,18 @@ class Processor:
         if digests is None:
             await self._stored()
             await self._release()
-            await self._move_to(await self._stores.read(_settled, self.number))
+            await self._move_to(await self._stores.read(_settled, self._parts.numbers))
             await self._let_go(0)
             return False
         taken = await self._identifiers.find(self._stores, digests)
-        verdict = await asyncio.to_thread(self._engine.conclude, self.number, taken)
+        verdict = await asyncio.to_thread(self._engine.conclude, taken)
         await self._let_go(verdict.last)
-        events = sum(verdict.counts.values())
+        events = sum(verdict.events.values())
         if self.backlog.journal_events - events >= limits.PROCESS_AHEAD_EVENTS:
-            self._ahead = asyncio.create_task(
-                asyncio.to_thread(self._engine.judge, self.number, verdict.under_way)
-            )
-        self._committed = verdict.batch
+            self._ahead = asyncio.create_task(self._judge(verdict.under_way))
+        self._begun += 1
         kept, self._kept = self._kept, []
-        await self._stores.write_then(
+        await self._parts.writing(verdict.batches).write_then(
             lambda _: self._identifiers.claim(verdict.new_claims),
             _commit,
             verdict,
@@ -343,11 +407,9 @@ class Processor:
             self._identifiers,
         )
         self._released(kept)
-        self.backlog.journal_events = max(0, self.backlog.journal_events - events)
-        for line, events in verdict.counts.items():
-            self._metrics.events.labels(line.outcome, line.code).inc(events)
+        self._count_out(verdict, events)
         await self._stored()
-        self._storing = asyncio.create_task(self._store(verdict))
+        self._storing = asyncio.create_task(self._store(verdict, self._begun))
         return True
 
     async def _judged(self, *, anew: bool) -> list[bytes] | None:
@@ -355,7 +417,23 @@ class Processor:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             return await ahead
-        return await asyncio.to_thread(self._engine.judge, self.number, anew=anew)
+        return await self._judge(anew=anew)
+
+    async def _judge(
+        self, under_way: UnderWay | None = None, *, anew: bool = False
+    ) -> list[bytes] | None:
+        numbers = self._parts.numbers
+        if not numbers:
+            return None
+        return await asyncio.to_thread(self._engine.judge, numbers, under_way, anew=anew)
+
+    def _count_out(self, verdict: Verdict, events: int) -> None:
+        """Count events that wait no more, and what became of them."""
+        self.backlog.journal_events = max(0, self.backlog.journal_events - events)
+        for one in self._parts.members:
+            one.backlog_events = max(0, one.backlog_events - verdict.events.get(one.number, 0))
+        for line, counted in verdict.counts.items():
+            self._metrics.events.labels(line.outcome, line.code).inc(counted)
 
     async def _forget_ahead(self) -> None:
         """Forget what was judged ahead: by what was known before something failed or changed."""
@@ -376,18 +454,17 @@ class Processor:
         if storing is not None:
             await storing
 
-    async def _store(self, verdict: Verdict) -> None:
+    async def _store(self, verdict: Verdict, number: int) -> None:
         for one in verdict.blocks:
-            if self.lease is not None:
-                self.lease.assure()
+            self._parts.assure(verdict.under)
             await self._stores.usage(UsageStore.insert, one.destination, one.body, one.token)
         await self._stores.usage(UsageStore.confirm)
         self._kept.append(verdict)
-        self._stored_batch = verdict.batch
-        settled = await self._stores.read(_settled, self.number)
+        self._done = number
+        settled = await self._stores.read(_settled, self._parts.numbers)
         # Positions that were reserved and not needed count as settled, too, unless another batch
         # has left the journal meanwhile and is on its way.
-        if self._committed != verdict.batch:
+        if self._begun != number:
             settled = Settled(verdict.last, 0)
         await self._move_to(Settled(settled.position, max(settled.as_of, verdict.as_of)))
 
@@ -396,7 +473,8 @@ class Processor:
         kept, self._kept = self._kept, []
         tokens = _tokens(kept)
         if tokens:
-            await self._stores.write(blocks.release, tokens)
+            stores = self._parts.writing({verdict.under for verdict in kept})
+            await stores.write(blocks.release, tokens)
         self._released(kept)
 
     def _released(self, kept: list[Verdict]) -> None:
@@ -405,42 +483,19 @@ class Processor:
 
     async def _move_to(self, settled: "Settled") -> None:
         self.stored_position = max(self.stored_position, settled.position)
-        self.as_of = max(self.as_of, settled.as_of)
+        for one in self._parts.members:
+            one.as_of = max(one.as_of, settled.as_of)
         await self._demand.moved()
 
 
 class Settled(NamedTuple):
-    """Up to where all of a partition is judged: a position, and an instant, 0 where nothing tells.
+    """Up to where all of some partitions is judged: a position, and an instant, 0 if nothing tells.
 
     What was committed later than that instant may be judged as well.
     """
 
     position: int
     as_of: int
-
-
-async def store_left_behind(
-    stores: Stores, partition: int | None = None, lease: Lease | None = None
-) -> dict[int, list[bytes]]:
-    """Bring the blocks that a crash or a failure left behind into the usage store.
-
-    Those of one `partition` are brought, or all. Returns the digests of the identifiers among them,
-    by day.
-    """
-    left = await stores.read(blocks.read, None, partition)
-    for one in left:
-        if lease is not None:
-            lease.assure()
-        await stores.usage(UsageStore.insert_again, one.destination, one.body, one.token)
-    if left:
-        await stores.usage(UsageStore.confirm)
-        await stores.write(blocks.release, [one.token for one in left])
-    claimed: dict[int, list[bytes]] = {}
-    for one in left:
-        if one.destination == "identifiers":
-            for day, digests in block.claims(one.body).by_day().items():
-                claimed.setdefault(day, []).extend(digests)
-    return claimed
 
 
 def _tokens(verdicts: list[Verdict]) -> list[str]:
@@ -464,9 +519,9 @@ def _is_awaited(connection: sa.Connection) -> bool:
     return alerts.any_active(connection) or any_watched(connection)
 
 
-def _settled(connection: sa.Connection, partition: int) -> Settled:
+def _settled(connection: sa.Connection, numbers: Collection[int]) -> Settled:
     instant = partitions.instant(connection)
-    first = journal.first_position(connection, partition)
+    first = journal.first_position(connection, numbers)
     if first is None:
         return Settled(journal.last_position(connection), instant)
     return Settled(first - 1, 0)
@@ -477,11 +532,11 @@ def _commit(
 ) -> None:
     if identifiers.stand_against(verdict.new_claims, verdict.today):
         raise ConflictError
-    if partitions.next_batch(connection, verdict.partition) != verdict.batch:
+    if partitions.next_batches(connection, verdict.batches, verdict.under) != verdict.batches:
         raise ConflictError
     tallies.add(connection, verdict.counts)
     activity.add(connection, verdict.activity)
-    rejections.add(connection, verdict.rejections, verdict.partition)
+    rejections.add(connection, verdict.rejections, verdict.under)
     blocks.put(connection, verdict.blocks)
     touches.put(connection, verdict.touches)
     blocks.release(connection, stored)

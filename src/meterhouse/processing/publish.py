@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from meterhouse import limits
 from meterhouse.background import Background, is_set_within
-from meterhouse.errors import OvertakenError, StoreError
-from meterhouse.ledger import journal, partitions
-from meterhouse.processing.lease import Epoch
+from meterhouse.errors import StoreError
+from meterhouse.ledger import journal, leases, partitions
+from meterhouse.processing.lease import Epochs
 from meterhouse.processing.partitions import Partitions
 from meterhouse.stores import Stores
 
@@ -29,7 +29,7 @@ log = logging.getLogger("meterhouse.publish")
 class _Told(NamedTuple):
     """What is told of a partition, by who has it."""
 
-    fence: Epoch
+    fence: Epochs
     number: int
     as_of: int
     backlog_events: int
@@ -71,22 +71,14 @@ class Publisher(Background):
     async def _look(self) -> None:
         """Look at what waits in the journal; what a reader waits for is hurried."""
         asked, self._asked = self._asked, False
-        if not self._partitions.owned:
-            return
-        if asked:
-            self._partitions.demand.ask()
-        instant, waiting = await self._stores.read(_view)
-        for one in self._partitions.owned:
-            one.backlog.journal_events = waiting.get(one.number, 0)
-            await one.look(instant, empty=one.number not in waiting)
-            if asked and one.number in waiting:
-                one.hurry()
-        self._partitions.show(instant)
+        if self._partitions.owned:
+            instant, waiting = await self._stores.read(_view)
+            await self._partitions.look(instant, waiting, asked=asked)
 
     async def _publish(self) -> None:
         """Tell what is new."""
         new = [
-            _Told(one.fence, one.number, one.as_of, one.backlog.journal_events)
+            _Told(one.fence, one.number, one.as_of, one.backlog_events)
             for one in self._partitions.owned
             if one.fence is not None
         ]
@@ -104,9 +96,10 @@ def _publish(connection: sa.Connection, new: list[_Told]) -> None:
     """Tell it without waiting for the disk: what a crash loses is told again."""
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-    for one in new:
-        try:
-            one.fence.check(connection)
-        except OvertakenError:
-            continue  # the keeper finds it out
-        partitions.publish(connection, one.number, one.as_of, one.backlog_events)
+    epochs = {name: epoch for one in new for name, epoch in one.fence.of.items()}
+    ours = leases.lasting(connection, epochs)  # of what is not any more, the keeper finds it out
+    told = [
+        (one.number, one.as_of, one.backlog_events) for one in new if one.fence.of.keys() <= ours
+    ]
+    if told:
+        partitions.publish(connection, told)

@@ -67,7 +67,7 @@ class _Epoch(NamedTuple):
 
     def check(self, connection: sa.Connection) -> None:
         with suppress(OvertakenError):
-            leases.check(connection, LEASE, self.number)
+            leases.check(connection, {LEASE: self.number})
             if LEASE in leases.held(connection):  # else it was given back
                 return
         raise DisturbedError("Processing went on before this was finished.")
@@ -191,14 +191,13 @@ class Rest(Background):
         self._hold = hold
         self._holds = asyncio.Event()
 
-    async def admit(self) -> None:
-        """Wait until the partition may be worked at: its processor holds still if it has to.
+    async def admits(self) -> bool:
+        """Tell whether the partition may be worked at: its processor holds still if it has to.
 
         This comes after the lease was gained and the task was started.
         """
         await self._pauses.look()
-        while self._pauses.epoch is not None and not self._holds.is_set():
-            await is_set_within(self._holds, _POLL)
+        return self._pauses.epoch is None or self._holds.is_set()
 
     async def _run(self) -> None:
         while True:

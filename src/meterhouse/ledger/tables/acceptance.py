@@ -53,6 +53,8 @@ partitions = sa.Table(
     sa.Column("as_of", Whole64, nullable=False),  # all that was committed until then is stored
     sa.Column("backlog_events", Whole64, nullable=False),
     sa.Column("rest", Whole64, nullable=False, default=0),  # the epoch in which it stands still
+    # The partition under whose number the blocks of its newest batch are kept.
+    sa.Column("kept_under", sa.Integer, nullable=False),
 )
 
 # Identifiers that single events have taken of late, where several processes take events.

@@ -357,10 +357,11 @@ def _processes() -> None:
         sa.Column("as_of", Whole64, nullable=False),
         sa.Column("backlog_events", Whole64, nullable=False),
         sa.Column("rest", Whole64, nullable=False),
+        sa.Column("kept_under", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_partitions"),
     )
-    first = {"number": 0, "batch": 0, "as_of": 0, "backlog_events": 0, "rest": 0}
-    op.bulk_insert(partitions, [first])
+    columns = ("number", "batch", "as_of", "backlog_events", "rest", "kept_under")
+    op.bulk_insert(partitions, [dict.fromkeys(columns, 0)])
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
