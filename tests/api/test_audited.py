@@ -77,6 +77,7 @@ GRANT = {
     "applicability_config[scope][price_type]": "metered",
     "customer": "{payer}",
 }
+OUR_ALERT = {"meter": "{meter}", "steps[]": "0.5", "title": "Much"}
 PRICE = {"currency": "usd", "product": "priced", "unit_amount": "4"}
 CLOCK = {"frozen_time": "1000"}
 ITEM = {"customer": "{payer}", "amount": "500", "currency": "usd"}
@@ -123,6 +124,7 @@ STEPS = [
     Step("POST /v1/billing/credit_grants/{id}/expire", "credit_grant.expired", "grant"),
     Step("POST /v1/billing/credit_grants/{id}/void", "credit_grant.voided", "unused"),
     Step("POST /v1/billing/alerts", "alert.created", asked={"data": ALERT}),
+    Step("POST /meterhouse/v1/alerts", "alert.created", asked={"data": OUR_ALERT}),
     Step("POST /v1/billing/alerts/{id}/deactivate", "alert.deactivated", "alert"),
     Step("POST /v1/billing/alerts/{id}/activate", "alert.activated", "alert"),
     Step("POST /v1/billing/alerts/{id}/archive", "alert.archived", "alert"),

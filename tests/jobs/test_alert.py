@@ -246,6 +246,58 @@ def test_a_customer_who_lives_by_a_test_clock(local: LocalServer) -> None:
     assert event["created"] == NOW
 
 
+def test_an_alert_that_recurs_is_triggered_once_in_every_period(local: LocalServer) -> None:
+    """Given steps of a budget, each is reached in each day for itself, by late usage, too."""
+    world = World(local)
+    asked = {"title": "Budget", "meter": world.meter, "recurrence": "day", "budget": "8.4"}
+    asked |= {"steps[0]": "50", "steps[1]": "100"}
+    alert = local.create("/meterhouse/v1/alerts", data=asked)["id"]
+    yesterday = str(NOW - DAY)
+    world.send("4.2")
+    world.use("3", timestamp=yesterday)
+    world.use("1.2", timestamp=yesterday)
+    world.use("4.2")
+    path = f"/meterhouse/v1/alerts/{alert}/history"
+    told = local.request("GET", path).json()["data"][::-1]
+    today = NOW // DAY * DAY
+    days = {today: (today, today + DAY), today - DAY: (today - DAY, today)}
+    assert [(one["percent"], one["gte"], one["value"], one["period"]["start"]) for one in told] == [
+        ("50", "4.2", "4.2", today),
+        ("50", "4.2", "4.2", today - DAY),
+        ("100", "8.4", "8.4", today),
+    ]
+    assert {(one["period"]["start"], one["period"]["end"]) for one in told} == set(days.values())
+    assert world.triggered(alert) == [
+        (alert, world.customer, 4),
+        (alert, world.customer, 4),
+        (alert, world.customer, 8),
+    ]
+
+
+def test_an_alert_about_some_dimensions(local: LocalServer) -> None:
+    world = World(local)
+    asked = {
+        "title": "Large",
+        "meter": world.meter,
+        "dimensions[size]": "large",
+        "dimensions[place]": "here",
+        "steps[0]": "10",
+    }
+    alert = local.create("/meterhouse/v1/alerts", data=asked)["id"]
+    for value, size, place in (
+        ("9", "large", "here"),
+        ("50", "large", ""),
+        ("50", "small", "here"),
+    ):
+        extra = {"payload[size]": size} | ({"payload[place]": place} if place else {})
+        world.use(value, **extra)
+    assert world.triggered(alert) == []
+    large = {"payload[size]": "large", "payload[place]": "here"}
+    world.use("-5", **large)
+    world.use("6", **large)
+    assert world.triggered(alert) == [(alert, world.customer, 10)]
+
+
 def test_what_is_archived_is_triggered_no_more(local: LocalServer) -> None:
     world = World(local)
     alert = world.alert(10)

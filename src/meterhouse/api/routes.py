@@ -31,6 +31,7 @@ from meterhouse.api.meterhouse import (
     verification,
     what_if,
 )
+from meterhouse.api.meterhouse import alerts as our_alerts
 from meterhouse.api.meterhouse import customers as customers_by_text
 from meterhouse.api.meterhouse import meter_events as raw_events
 from meterhouse.api.rate_limits import Limit
@@ -129,6 +130,7 @@ def _operator(method: str, path: str, handler: Handler) -> Route:
 
 
 _EXTENSIONS = "/meterhouse/"
+_OUR_ALERT = "/meterhouse/v1/alerts/{id}"
 _METER = "/v1/billing/meters/{id}"
 _ALERT = "/v1/billing/alerts/{id}"
 _CUSTOMER = "/v1/customers/{id}"
@@ -364,6 +366,11 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/meterhouse/v1/audit_log", "audit_log", audit_log.list_),
     _route("GET", _DIMENSIONS, "billing_meters", dimensions.retrieve),
     _route("POST", _DIMENSIONS, "billing_meters", dimensions.update),
+    _route("POST", "/meterhouse/v1/alerts", "billing_alerts", our_alerts.create),
+    _route("GET", "/meterhouse/v1/alerts", "billing_alerts", our_alerts.list_),
+    _route("GET", _OUR_ALERT, "billing_alerts", our_alerts.retrieve),
+    _route("GET", _OUR_ALERT + "/history", "billing_alerts", our_alerts.history),
+    _route("GET", _OUR_ALERT + "/forecast", "billing_alerts", our_alerts.forecast),
     _route("GET", "/meterhouse/v1/usage", "billing_meter_usage", usage.retrieve)._replace(
         limit="meter_usage"
     ),

@@ -12,7 +12,7 @@ What a reader may rely on:
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from meterhouse.billing.money import EXACT
 from meterhouse.billing.period import Period, period_at
 from meterhouse.billing.price import Recurrence
-from meterhouse.limits import ALERT_TIME_LIMIT
+from meterhouse.limits import ALERT_TIME_LIMIT, BILLING_DIGITS_MAX, EVENT_VALUE_DECIMALS_MAX
 
 Status = Literal["active", "archived", "inactive"]
 Recurs = Literal["day", "month", "one_time", "week"]
@@ -31,6 +31,9 @@ ALWAYS = Period(0, ALERT_TIME_LIMIT)
 _MONDAY = 4 * 86_400_000  # the epoch was a Thursday
 _ANCHORS: Mapping[str, int] = {"day": 0, "week": _MONDAY, "month": 0}
 _HUNDRED = Decimal(100)
+_CEILING = Context(prec=50, rounding=ROUND_CEILING)
+_WIDE = Context(prec=BILLING_DIGITS_MAX)
+_LEAST = Decimal(1).scaleb(-EVENT_VALUE_DECIMALS_MAX)  # that usage differs by
 
 
 class Step(NamedTuple):
@@ -100,10 +103,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         """Its steps as usage."""
         if self.budget is None:
             return [Step(one) for one in self.steps]
-        return [
-            Step(EXACT.divide(EXACT.multiply(self.budget, one), _HUNDRED), one)
-            for one in self.steps
-        ]
+        return [Step(_part(self.budget, one), one) for one in self.steps]
 
     @property
     def plain(self) -> bool:
@@ -116,6 +116,22 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
             and len(self.steps) == 1
             and self.steps[0] == self.steps[0].to_integral_value()
         )
+
+
+class Pace(NamedTuple):
+    """How fast somebody uses something: so much in so many milliseconds."""
+
+    used: Decimal
+    milliseconds: int
+
+    def reaches(self, total: Decimal, gte: Decimal, now: int) -> int | None:
+        """Return when a total that stands there `now` reaches a step; None where it never does."""
+        if total >= gte:
+            return now
+        if self.used <= 0:
+            return None
+        rest = EXACT.multiply(gte - total, Decimal(self.milliseconds))
+        return now + int(_CEILING.divide(rest, self.used).to_integral_value(ROUND_CEILING))
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,3 +150,9 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     gte: Decimal
     value: Decimal
     created: int
+
+
+def _part(budget: Decimal, percent: Decimal) -> Decimal:
+    """Return the least usage that is so many percent of a budget."""
+    part = EXACT.divide(EXACT.multiply(budget, percent), _HUNDRED)
+    return part.quantize(_LEAST, ROUND_CEILING, _WIDE)

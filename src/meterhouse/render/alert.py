@@ -3,7 +3,7 @@
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from meterhouse.billing.alert import Alert, Trigger
+from meterhouse.billing.alert import Alert, Step, Trigger
 from meterhouse.billing.money import print_decimal
 from meterhouse.render.instant import seconds
 from meterhouse.wire.version import ACACIA, DEFAULT_VERSION, ApiVersion
@@ -76,6 +76,47 @@ def render_reached(one: Alert, trigger: Trigger) -> dict[str, Any]:
         "percent": None if percent is None else print_decimal(percent),
         "period": period,
         "value": print_decimal(trigger.value),
+    }
+
+
+def render_own(one: Alert, *, livemode: bool) -> dict[str, Any]:
+    """Render all that there is to say of an alert, which Stripe's shape has no room for."""
+    return {
+        "id": one.id,
+        "object": "meterhouse.alert",
+        "budget": None if one.budget is None else print_decimal(one.budget),
+        "created": seconds(one.created),
+        "customer": one.customer,
+        "dimensions": one.dimensions,
+        "hard_limit": one.hard_limit,
+        "livemode": livemode,
+        "meter": one.meter,
+        "recurrence": one.recurs,
+        "status": one.status,
+        "steps": [render_step(step) for step in one.lines],
+        "title": one.title,
+    }
+
+
+def render_step(step: Step) -> dict[str, Any]:
+    """Render a step: the usage that reaches it, and which part of the budget that is."""
+    percent = step.percent
+    return {
+        "gte": print_decimal(step.gte),
+        "percent": None if percent is None else print_decimal(percent),
+    }
+
+
+def render_trigger(one: Alert, trigger: Trigger, *, livemode: bool) -> dict[str, Any]:
+    """Render a row of an alert's history."""
+    return {
+        "id": trigger.id,
+        "object": "meterhouse.alert_trigger",
+        "alert": one.id,
+        "created": seconds(trigger.created),
+        "customer": trigger.customer,
+        "livemode": livemode,
+        **render_reached(one, trigger),
     }
 
 

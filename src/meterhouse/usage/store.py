@@ -50,6 +50,7 @@ from meterhouse.usage import (
     block,
     cluster,
     counted,
+    crossing,
     folder,
     periods,
     queries,
@@ -477,6 +478,11 @@ class UsageStore:
         """Tell which events at these positions count, and what the range comes to up to a place."""
         [found] = self._ask(*counted.counting(range_, upto, positions), counted.Counting)
         return found
+
+    def crossing(self, asked: crossing.Crossed) -> crossing.Crossing | None:
+        """Return the event at which a total reached a step, by what counts now."""
+        found = self._ask(*crossing.first(asked), crossing.Crossing)
+        return found[0] if found else None
 
     def count_rejected(self, wanted: EventSearch, page: Page) -> int:
         """Count the identifiers of the rejected events that a search is for."""

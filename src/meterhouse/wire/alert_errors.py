@@ -4,6 +4,7 @@ Stripe's words are not known of these; a plain sentence names the parameter.
 """
 
 from meterhouse.errors import Refusal
+from meterhouse.limits import ALERT_DECIMAL_DIGITS_MAX
 from meterhouse.wire import envelope
 from meterhouse.wire.envelope import quote
 
@@ -29,3 +30,33 @@ def too_many(most: int) -> Refusal:
 def inactive_meter(meter: str, param: str) -> Refusal:
     """Refuse an alert on a meter that takes no events."""
     return Refusal(f"The meter '{quote(meter)}' is inactive.", param=param)
+
+
+def invalid_decimal(name: str, text: str) -> Refusal:
+    """Refuse what is no positive decimal, or has too many digits."""
+    return Refusal(
+        f"Invalid decimal: {quote(text)}; must be greater than 0, and have at most "
+        f"{ALERT_DECIMAL_DIGITS_MAX} digits on each side of the point",
+        param=quote(name),
+    )
+
+
+def steps_not_rising(number: int) -> Refusal:
+    """Refuse steps that do not rise."""
+    return Refusal("Each step must be greater than the one before.", param=f"steps[{number}]")
+
+
+def only_of_sums(name: str) -> Refusal:
+    """Refuse what is only there for usage that adds up."""
+    return Refusal(
+        f"`{name}` needs a meter that counts or adds up, without an event time window.", param=name
+    )
+
+
+def customer_of_forecast() -> Refusal:
+    """Refuse a forecast of nobody, or of somebody whom the alert is not about."""
+    return Refusal(
+        "A forecast is made of one customer: that of the alert, or one that is named where the "
+        "alert is about every customer.",
+        param="customer",
+    )
