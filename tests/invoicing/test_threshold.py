@@ -15,6 +15,7 @@ from meterhouse.invoicing.threshold import check
 from meterhouse.invoicing.turn import Turn, take
 from meterhouse.ledger import customers
 from meterhouse.ledger.announce import Cause
+from meterhouse.ledger.tables import touches
 from tests.api.local import DAY, kept_store, local_server
 from tests.jobs.test_invoice import FEBRUARY, HOUR, JANUARY, MARCH
 from tests.jobs.world import World
@@ -39,6 +40,9 @@ def _kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with local_server(tmp_path_factory.mktemp("shared")) as local:
         yield World(local)
+
+
+_TOUCHED = sa.select(sa.exists(sa.select(touches)))
 
 
 class Story:
@@ -72,6 +76,7 @@ class Story:
     def look(self) -> None:
         services = self.http.meterhouse.services
         assert self.http.run(services.progress.settle(30))
+        self.http.until(lambda connection: not connection.execute(_TOUCHED).scalar_one())
         touched = {(1, self.world.meter, self.customer)}
         now = self.http.clock.now()
         self.http.run(check(services.stores, self.world.terms, now, touched))

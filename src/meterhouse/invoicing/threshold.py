@@ -30,7 +30,7 @@ from meterhouse.errors import OutdatedError, StoreError
 from meterhouse.invoicing.bill import recurrences_of
 from meterhouse.invoicing.count import count
 from meterhouse.invoicing.recount import names
-from meterhouse.invoicing.turn import Terms, Turn, bill_of, take
+from meterhouse.invoicing.turn import Terms, Turn, bills_of, take
 from meterhouse.ledger import (
     accounts,
     credit_grants,
@@ -54,7 +54,7 @@ Touched = tuple[int, str, str]
 class _Compared(NamedTuple):
     """What a subscription would be billed now: its turn at an instant, and the bill of it.
 
-    `billed_before` is how much usage of its items was billed early, by their ids; `grants` are what
+    `billed_before` is how much usage of items was billed early, by their ids; `grants` are what
     credits may pay for it with.
     """
 
@@ -150,20 +150,21 @@ class _Look:
 
     def _compare(self, connection: sa.Connection, some: Sequence[Subscription]) -> list[_Compared]:
         """Return what those would be billed now who are to be compared."""
-        found: list[_Compared] = []
+        turns: list[tuple[Subscription, int, Turn]] = []
         for one in some:
             now = self._present(connection, one, lock=False)
-            if now is None or overdue(one, now) or not is_compared(one, now):
-                continue
-            turn = _turn(one, recurrences_of(connection, one), now)
-            bill = bill_of(connection, turn)
-            if bill is not None:
-                open_ = [segment for segment in bill.segments if is_open(segment)]
-                before = invoice_segments.billed_early(connection, open_)
-                used = {key.subscription_item or "": last.usage for key, last in before.items()}
-                grants = credit_grants.unspent(connection, {one.customer})[one.customer]
-                found.append(_Compared(one, now, turn, bill, used, grants))
-        return found
+            if now is not None and not overdue(one, now) and is_compared(one, now):
+                turns.append((one, now, _turn(one, recurrences_of(connection, one), now)))
+        bills = bills_of(connection, [turn for _, _, turn in turns])
+        asked = [segment for bill in bills if bill for segment in bill.segments]
+        before = invoice_segments.billed_early(connection, [one for one in asked if is_open(one)])
+        used = {key.subscription_item or "": last.usage for key, last in before.items()}
+        grants = credit_grants.unspent(connection, {one.customer for one, _, _ in turns})
+        return [
+            _Compared(one, now, turn, bill, used, grants[one.customer])
+            for (one, now, turn), bill in zip(turns, bills, strict=True)
+            if bill is not None
+        ]
 
     def _present(self, connection: sa.Connection, one: Subscription, *, lock: bool) -> int | None:
         """Return what time it is for a subscription; None where its clock is elsewhere."""

@@ -95,17 +95,26 @@ class Alerter(Worker):
         known = await self._stores.read(meters.by_ids, rows["meter"].dictionary.to_pylist())
         asked = await asyncio.to_thread(self._watch.asked, rows, known)
         reached = await self._reached(asked)
-        await self._bill(await asyncio.to_thread(_touched, rows, known, self._thresholds))
+        touched = await asyncio.to_thread(_touched, rows, known, self._thresholds)
+        if touched:  # who waits to be told does not wait until others are billed
+            await self._tell(reached, [])
+            await self._bill(touched)
+            reached = []
+        await self._tell(reached, ready.seqs)
+        return True
+
+    async def _tell(self, reached: Sequence[Reached], done: Sequence[int]) -> None:
+        """Tell of steps that are reached, and be done with what brought it about."""
         size = limits.ALERT_WRITE_ROWS_MAX
         for start in range(0, max(len(reached), 1), size):
-            done = ready.seqs if start + size >= len(reached) else []
-            now = self._timekeeper.now()
-            await self._stores.write(_trigger, reached[start : start + size], done, now)
-        return True
+            last = start + size >= len(reached)
+            some, now = reached[start : start + size], self._timekeeper.now()
+            if some or done:
+                await self._stores.write(_trigger, some, done if last else [], now)
 
     async def _bill(self, touched: Collection[Touched]) -> None:
         """Invoice those early who have reached a threshold."""
-        if touched and self._stores.shared:
+        if self._stores.shared:
             await self._stores.usage(UsageStore.sync)
         await check(self._stores, self._terms, self._timekeeper.now(), touched)
 
