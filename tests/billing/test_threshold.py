@@ -53,6 +53,16 @@ def test_a_period_that_begins_anew_is_counted_from_the_threshold() -> None:
     assert anew.period == Period(AT, AT + 31 * DAY)
 
 
+def test_what_goes_by_the_end_of_a_period_moves_with_it() -> None:
+    details = {"billing_cycle_anchor_config": {"day_of_month": 1}, "mode_updated": 1}
+    one = watched(details=details, cancel_at=MONTH.end, cancel_at_period_end=True)
+    anew = replace(one, threshold=Threshold(resets=True))
+    after = change.threshold_reached(anew, RECURRENCES, AT, UNTIL).subscription
+    assert (after.cancel_at, after.details) == (AT + 31 * DAY, {"mode_updated": 1})
+    after = change.threshold_reached(one, RECURRENCES, AT, UNTIL).subscription
+    assert (after.cancel_at, after.details) == (MONTH.end, details)
+
+
 @pytest.mark.parametrize(
     ("changes", "at", "is_so"),
     [

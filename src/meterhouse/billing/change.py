@@ -28,6 +28,8 @@ from meterhouse.billing.subscription import Item, Subscription
 Fate = Literal["billed", "dropped", "early", "free"]
 Recurrences = Mapping[str, Recurrence]
 
+_ANCHOR_DAY = "billing_cycle_anchor_config"  # among the details of a subscription
+
 
 class Stretch(NamedTuple):
     """Usage of an item, as it was, that is settled: what is in the half-open `usage_in`."""
@@ -142,11 +144,16 @@ def threshold_reached(
 ) -> Change:
     """Bill early what was used up to `until`, in periods that go on or, if told, begin anew.
 
-    They are counted from `at` then, and usage from `until` on.
+    They are counted from `at` then, on no day that was told before, and usage from `until` on; an
+    end at the period's end moves with it.
     """
     early = replace(subscription, billed_early=until)
     if early.threshold is not None and early.threshold.resets:
-        return _anew(replace(early, anchor=at), recurrences, at, "early", until)
+        settled = _anew(replace(early, anchor=at), recurrences, at, "early", until)
+        anew = settled.subscription
+        told = {name: one for name, one in anew.details.items() if name != _ANCHOR_DAY}
+        ends = anew.period.end if anew.cancel_at_period_end else anew.cancel_at
+        return Change(replace(anew, details=told, cancel_at=ends), settled.settled)
     stretches = (_stretch(item, until, "early") for item in early.items)
     return Change(early, tuple(stretch for some in stretches for stretch in some))
 
