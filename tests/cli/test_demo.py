@@ -66,13 +66,16 @@ def test_the_server_counts_exactly_what_is_sent(server: Server) -> None:
     invoices = get(server, account, "/v1/invoices?limit=100")["data"]
     assert {one["status"] for one in invoices} == {"open", "paid"}
     assert sum(one["total"] for one in invoices) > 0
-    assert upcoming(server, account, largest) > 0
+    assert upcoming(server, account, largest) == 0  # credit pays for it
+    grants = get(server, account, "/v1/billing/credit_grants")["data"]
+    assert len(grants) == told["credit grants"] == 3
 
     again = demo(server, account, "--api-key", TEST_KEY)
     assert again["accepted"] < EVENTS / 20
     assert len(get(server, account, "/v1/prices?limit=100")["data"]) == again["prices"]
     assert len(get(server, account, "/v1/subscriptions?limit=100")["data"]) == len(COMPANIES)
     assert len(get(server, account, "/v1/invoices?limit=100")["data"]) == len(invoices)
+    assert len(get(server, account, "/v1/billing/credit_grants")["data"]) == len(grants)
     assert len(get(server, account, "/v1/customers?limit=100")["data"]) == len(COMPANIES)
     assert len(get(server, account, "/v1/billing/meters?limit=100")["data"]) == len(METERS)
 

@@ -41,6 +41,7 @@ class Site:
     invoice: str = ""
     line: str = ""
     clock: str = ""
+    grant: str = ""
 
     def post(self, path: str, **details: Any) -> dict[str, Any]:
         answer = httpx.post(self.server.url + path, auth=(TEST_KEY, ""), trust_env=False, **details)
@@ -100,6 +101,18 @@ def tiered(meter: str) -> dict[str, str]:
     }
 
 
+def granted(customer: str) -> dict[str, str]:
+    """Return the parameters of credit for a customer."""
+    return {
+        "customer": customer,
+        "amount[type]": "monetary",
+        "amount[monetary][currency]": "usd",
+        "amount[monetary][value]": "2500",
+        "category": "paid",
+        "applicability_config[scope][price_type]": "metered",
+    }
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with browsing() as opened:
@@ -140,7 +153,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
         ready.send("wordy", value="many")
         invoice = ready.bill()
         line = invoice["lines"]["data"][0]["id"]
-        yield replace(ready, invoice=invoice["id"], line=line, clock=clock)
+        grant = began.post("/v1/billing/credit_grants", data=granted(customer))["id"]
+        yield replace(ready, invoice=invoice["id"], line=line, clock=clock, grant=grant)
 
 
 @pytest.fixture
@@ -491,6 +505,8 @@ def test_what_is_live_goes_when_its_session_ends(browser: Browser, site: Site) -
         "/billing/invoices",
         "/billing/invoices/{invoice}",
         "/billing/invoices/{invoice}/lines/{line}",
+        "/billing/credits?customer={customer}",
+        "/billing/credits/{grant}",
         "/billing/late",
         "/billing/revenue",
         "/billing/what-if?price={price}",

@@ -28,7 +28,7 @@ from rich.text import Text
 
 from meterhouse import limits
 from meterhouse.cli.client import AccountId, ApiKey, Client, Target, Url, connected, find
-from meterhouse.cli.demo_billing import make_prices, subscribe
+from meterhouse.cli.demo_billing import grant_credit, make_prices, subscribe
 from meterhouse.cli.demo_traffic import COMPANIES, METERS, DemoMeter, Event, Traffic
 from meterhouse.cli.options import DataDir
 from meterhouse.cli.output import print_table, remark
@@ -75,13 +75,16 @@ def demo(
         asyncio.run(_send(keyed, traffic, events))
         counted = _counted(client, before)
         prices = make_prices(client, meters)
-        subscribed = subscribe(client, list(customers.values()), prices, int(now.timestamp()))
+        payers = list(customers.values())
+        subscribed = subscribe(client, payers, prices, int(now.timestamp()))
+        granted = grant_credit(client, payers)
     seconds = time.perf_counter() - started
     made = {
         "customers": len(COMPANIES),
         "meters": len(METERS),
         "prices": len(prices),
         "subscriptions": subscribed,
+        "credit grants": granted,
     }
     _report(find(target).base_url, made | {"events": events} | counted, seconds)
 

@@ -1,5 +1,7 @@
 """What the demo's usage costs: a price for each meter, and a subscription for each company.
 
+The largest companies have paid before, and have credit.
+
 What is there already, by the prices' lookup keys and the customers' subscriptions, stays as it is.
 Some companies are invoiced at once, and most of those have paid; the others see their month in the
 invoice that comes next.
@@ -12,10 +14,12 @@ from meterhouse import limits
 from meterhouse.cli.client import Client
 
 _LOOKUP = "demo_{}"
+_GRANTS = "/v1/billing/credit_grants"
 _MONTHLY = {"recurring[interval]": "month", "recurring[usage_type]": "metered"}
 _DAY = 86_400
 _EACH, _AT_ONCE = 3, 1  # of so many companies, the one that is invoiced at once
 _PAY = 4  # of so many of them, all but one have paid
+_CREDITS = (130, 250, 70)  # in percent of what comes next, of the companies by their size
 
 # By the event name of the meter: what is sold, and the rest of the price, in cents.
 PRICES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
@@ -76,6 +80,27 @@ def subscribe(client: Client, customers: Sequence[str], prices: Sequence[str], n
         if not client.get("/v1/subscriptions", asked)["data"]:
             _subscribe(client, customer, prices, now, rank)
     return len(customers)
+
+
+def grant_credit(client: Client, customers: Sequence[str]) -> int:
+    """Grant credit to the largest of the customers that have none; return how many have been given.
+
+    The customers are subscribed, the largest comes first.
+    """
+    for customer, percent in zip(customers, _CREDITS, strict=False):
+        if not client.get(_GRANTS, {"customer": customer, "limit": 1})["data"]:
+            coming = client.post_form("/v1/invoices/create_preview", {"customer": customer})
+            form = {
+                "customer": customer,
+                "name": "Prepaid usage",
+                "category": "paid",
+                "amount[type]": "monetary",
+                "amount[monetary][currency]": "usd",
+                "amount[monetary][value]": coming["total"] * percent // 10_000 * 100 + 100,
+                "applicability_config[scope][price_type]": "metered",
+            }
+            client.post_form(_GRANTS, form)
+    return len(_CREDITS)
 
 
 def _subscribe(client: Client, customer: str, prices: Sequence[str], now: int, rank: int) -> None:

@@ -1,7 +1,6 @@
 """Test clocks: the list, one of them with whom it has, and moving it forward."""
 
 import asyncio
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +10,7 @@ from meterhouse.billing.period import beginning
 from meterhouse.billing.price import Interval, Recurrence
 from meterhouse.dashboard import billing
 from meterhouse.dashboard.client import ApiError, path_part
+from meterhouse.dashboard.form import read_instant
 from meterhouse.dashboard.visit import Visit
 
 _PATH = "/v1/test_helpers/test_clocks"
@@ -28,7 +28,7 @@ async def list_(visit: Visit) -> Response:
 
 async def create(visit: Visit) -> Response:
     """Make a clock, which stands still."""
-    form = [("frozen_time", _instant(visit.said("frozen_time"), visit.now))]
+    form = [("frozen_time", read_instant(visit.said("frozen_time")) or visit.now)]
     if visit.said("name"):
         form.append(("name", visit.said("name")))
     try:
@@ -106,14 +106,4 @@ def _target(visit: Visit, clock: dict[str, Any]) -> int | str:
         return now + _HOUR
     if step in _STEPS:
         return beginning(now * 1000, Recurrence(_STEPS[step]), 1) // 1000
-    return _instant(visit.said("frozen_time"), now)
-
-
-def _instant(text: str, otherwise: int) -> int | str:
-    """Return the instant of a field, in UTC; what cannot be read is for the API to refuse."""
-    if not text:
-        return otherwise
-    try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
-    except (ValueError, OverflowError):
-        return text
+    return read_instant(visit.said("frozen_time")) or now

@@ -1,5 +1,6 @@
 """The form of a change: what a page of ours sends, and no more than that."""
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,14 @@ async def read_form(request: Request, bytes_max: int = limits.REQUEST_BODY_BYTES
     except ValueError:
         raise ApiError(HTTPStatus.BAD_REQUEST, "The form cannot be read.") from None
     return FormData(dict(pairs))
+
+
+def read_instant(text: str) -> int | str:
+    """Return the instant of a field, in UTC; what cannot be read is for the API to refuse."""
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+    except (ValueError, OverflowError):
+        return text
 
 
 async def _read_body(request: Request, bytes_max: int) -> bytes:
