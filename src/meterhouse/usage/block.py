@@ -27,7 +27,8 @@ Destination = Literal["duplicate_events", "events", "identifiers", "rejected_eve
 DAY_MILLISECONDS = 86_400_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("ms", tz="UTC")
-COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+# A body lives for a second, and handing its columns to threads costs more than they save.
+COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 class Block(msgspec.Struct, frozen=True):
