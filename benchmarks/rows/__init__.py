@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from benchmarks.bench import Bench
 from benchmarks.result import Row
 from benchmarks.rows import (
+    alerts,
     billing,
     creates,
     freshness,
@@ -37,4 +38,5 @@ ROWS: dict[str, Measure] = {
     "trickle": trickle.measure,
     "search": search.measure,
     "billing": billing.measure,
+    "alerts": alerts.measure,
 }
