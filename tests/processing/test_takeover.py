@@ -139,6 +139,17 @@ def test_partitions_move_as_workers_come_and_go(workers: Workers) -> None:
     balanced(workers, 40 + 40 + 60 + 70, 70)
 
 
+def test_readers_hear_that_nothing_is_missing_while_nothing_comes(workers: Workers) -> None:
+    async def body() -> None:
+        worker = await workers.add()
+        await shared(workers, worker)
+        for _ in range(2):
+            await workers.stored(worker)
+        await worker.stop()
+
+    run(body)
+
+
 def test_what_waits_when_a_worker_comes_is_processed(workers: Workers) -> None:
     async def body() -> None:
         workers.send(*names(0, 30))
