@@ -92,5 +92,4 @@ def test_a_commit_has_one_row_for_each_partition(pipeline: Pipeline) -> None:
         assert commit(connection, sent, NOW, claims, 2).events == 30
         rows = all_of(connection)
         assert [row.events for row in rows] == [*Counter(partition(e, 2) for e in EVENTS).values()]
-        found = dict(events_of(journal.events_of(rows)))
-        assert [found[position] for position in sorted(found)] == EVENTS
+        assert [*journal.events_of(rows).one_by_one()] == EVENTS

@@ -24,7 +24,6 @@ def find_pending(connection: sa.Connection, wanted: EventSearch) -> list[FoundEv
         limits.PROCESS_BATCH_BYTES_MAX,
     )
     events = journal.events_of(entries)
-    events = events.take(np.argsort(events.positions))
     events = events.take(
         np.flatnonzero(
             events.which([head.scope == wanted.scope.id for head in events.heads.values])

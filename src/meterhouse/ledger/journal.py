@@ -285,10 +285,15 @@ def read(
 
 
 def events_of(entries: Iterable[Entry]) -> Events:
-    """Return the events of rows as columns."""
+    """Return the events of rows as columns, in the order of their positions.
+
+    Rows of several partitions have positions between each other's.
+    """
     some = [entry for entry in entries if entry.parts]
     positions = np.fromiter(chain.from_iterable(entry.positions for entry in some), np.int64)
-    return Events.of_parts(positions, [part for entry in some for part in entry.parts])
+    events = Events.of_parts(positions, [part for entry in some for part in entry.parts])
+    ordered = (positions[1:] > positions[:-1]).all()
+    return events if ordered else events.take(np.argsort(positions))
 
 
 def _all(connection: sa.Connection, partitions: Collection[int] | None = None) -> Iterator[Entry]:
