@@ -69,6 +69,8 @@ def test_the_server_counts_exactly_what_is_sent(server: Server) -> None:
     assert upcoming(server, account, largest) == 0  # credit pays for it
     grants = get(server, account, "/v1/billing/credit_grants")["data"]
     assert len(grants) == told["credit grants"] == 3
+    alerts = get(server, account, "/meterhouse/v1/alerts")["data"]
+    assert len(alerts) == told["alerts"] == 2
 
     again = demo(server, account, "--api-key", TEST_KEY)
     assert again["accepted"] < EVENTS / 20
@@ -76,6 +78,7 @@ def test_the_server_counts_exactly_what_is_sent(server: Server) -> None:
     assert len(get(server, account, "/v1/subscriptions?limit=100")["data"]) == len(COMPANIES)
     assert len(get(server, account, "/v1/invoices?limit=100")["data"]) == len(invoices)
     assert len(get(server, account, "/v1/billing/credit_grants")["data"]) == len(grants)
+    assert len(get(server, account, "/meterhouse/v1/alerts")["data"]) == len(alerts)
     assert len(get(server, account, "/v1/customers?limit=100")["data"]) == len(COMPANIES)
     assert len(get(server, account, "/v1/billing/meters?limit=100")["data"]) == len(METERS)
 

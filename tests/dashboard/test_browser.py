@@ -42,6 +42,7 @@ class Site:
     line: str = ""
     clock: str = ""
     grant: str = ""
+    alert: str = ""
 
     def post(self, path: str, **details: Any) -> dict[str, Any]:
         answer = httpx.post(self.server.url + path, auth=(TEST_KEY, ""), trust_env=False, **details)
@@ -148,13 +149,17 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
         clock = began.post(
             "/v1/test_helpers/test_clocks", data={"frozen_time": "1798000000", "name": "A month"}
         )["id"]
+        watching = {"title": "Tokens", "meter": meter, "steps[0]": "1000", "steps[1]": "90000"}
+        alert = began.post("/meterhouse/v1/alerts", data=watching)["id"]
         ready.send("one", "two", "three")
         ready.send("lost-1", "lost-2", event_name="mystery")
         ready.send("wordy", value="many")
         invoice = ready.bill()
         line = invoice["lines"]["data"][0]["id"]
         grant = began.post("/v1/billing/credit_grants", data=granted(customer))["id"]
-        yield replace(ready, invoice=invoice["id"], line=line, clock=clock, grant=grant)
+        yield replace(
+            ready, invoice=invoice["id"], line=line, clock=clock, grant=grant, alert=alert
+        )
 
 
 @pytest.fixture
@@ -505,6 +510,8 @@ def test_what_is_live_goes_when_its_session_ends(browser: Browser, site: Site) -
         "/billing/invoices",
         "/billing/invoices/{invoice}",
         "/billing/invoices/{invoice}/lines/{line}",
+        "/billing/alerts",
+        "/billing/alerts/{alert}?customer={customer}",
         "/billing/credits?customer={customer}",
         "/billing/credits/{grant}",
         "/billing/late",

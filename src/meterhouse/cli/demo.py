@@ -28,7 +28,7 @@ from rich.text import Text
 
 from meterhouse import limits
 from meterhouse.cli.client import AccountId, ApiKey, Client, Target, Url, connected, find
-from meterhouse.cli.demo_billing import grant_credit, make_prices, subscribe
+from meterhouse.cli.demo_billing import grant_credit, make_alerts, make_prices, subscribe
 from meterhouse.cli.demo_traffic import COMPANIES, METERS, DemoMeter, Event, Traffic
 from meterhouse.cli.options import DataDir
 from meterhouse.cli.output import print_table, remark
@@ -70,6 +70,7 @@ def demo(
     with _with_key(target) as keyed, connected(keyed) as client:
         customers = _customers(client)
         meters = _meters(client)
+        alerts = make_alerts(client, meters, events)
         before = client.get(_STATUS)
         traffic = Traffic(seed, events, now).events(customers)
         asyncio.run(_send(keyed, traffic, events))
@@ -85,6 +86,7 @@ def demo(
         "prices": len(prices),
         "subscriptions": subscribed,
         "credit grants": granted,
+        "alerts": alerts,
     }
     _report(find(target).base_url, made | {"events": events} | counted, seconds)
 

@@ -1,6 +1,6 @@
 """What the demo's usage costs: a price for each meter, and a subscription for each company.
 
-The largest companies have paid before, and have credit.
+The largest companies have paid before, and have credit. Alerts watch the usage of all.
 
 What is there already, by the prices' lookup keys and the customers' subscriptions, stays as it is.
 Some companies are invoiced at once, and most of those have paid; the others see their month in the
@@ -15,6 +15,7 @@ from meterhouse.cli.client import Client
 
 _LOOKUP = "demo_{}"
 _GRANTS = "/v1/billing/credit_grants"
+_ALERTS = "/meterhouse/v1/alerts"
 _MONTHLY = {"recurring[interval]": "month", "recurring[usage_type]": "metered"}
 _DAY = 86_400
 _EACH, _AT_ONCE = 3, 1  # of so many companies, the one that is invoiced at once
@@ -49,6 +50,31 @@ PRICES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "agent_minutes": ("Agent minutes", "minute", {"unit_amount_decimal": "2.5"}),
     "storage_gb": ("Storage", "GB", {"unit_amount_decimal": "0.02"}),
 }
+
+# By the event name of the meter: alerts, and the budget of each for ten events of the demo.
+ALERTS: Mapping[str, tuple[int, dict[str, str]]] = {
+    "ai_tokens": (
+        12_000,
+        {
+            "title": "Tokens of a month",
+            "recurrence": "month",
+            "steps[0]": "50",
+            "steps[1]": "80",
+            "steps[2]": "100",
+        },
+    ),
+    "api_requests": (1, {"title": "Many requests", "steps[0]": "100"}),
+}
+
+
+def make_alerts(client: Client, meters: Mapping[str, str], events: int) -> int:
+    """Make the alerts that are missing of these meters, by event name, for so many events."""
+    for event_name, (budget, about) in ALERTS.items():
+        meter = meters[event_name]
+        if not client.get(_ALERTS, {"meter": meter, "limit": 1})["data"]:
+            form: dict[str, Any] = about | {"meter": meter, "budget": budget * events // 10 + 1}
+            client.post_form(_ALERTS, form)
+    return len(ALERTS)
 
 
 def make_prices(client: Client, meters: Mapping[str, str]) -> list[str]:

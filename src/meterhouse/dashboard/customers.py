@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from meterhouse import limits
-from meterhouse.dashboard import billing, credit, usage
+from meterhouse.dashboard import alert, billing, credit, usage
 from meterhouse.dashboard.client import ApiError, path_part
 from meterhouse.dashboard.question import read_question, span
 from meterhouse.dashboard.visit import Visit
@@ -36,7 +36,7 @@ async def list_(visit: Visit) -> Response:
 async def show(visit: Visit) -> Response:
     """Show a customer: a chart, the totals of every meter, the latest events, what is billed.
 
-    Where it has credit, what is left of that is shown, too.
+    Where it has credit, what is left of that is shown, too, and where it stands with alerts.
     """
     id_ = visit.named("id")
     customer, meters = await asyncio.gather(visit.get(f"{_PATH}/{path_part(id_)}"), visit.meters())
@@ -47,13 +47,13 @@ async def show(visit: Visit) -> Response:
         return visit.page("_usage.html", here="customers", **await drawing)
     question = read_question(visit.request.query_params.multi_items())
     whole = span(question, visit.clock.now())
-    found, totals, events, bills, upcoming, credits_ = await asyncio.gather(
+    found, totals, events, bills, upcoming, (credits_, alerts) = await asyncio.gather(
         drawing,
         _totals(visit, id_, meters, whole.start // 1000, whole.end // 1000),
         visit.items("/meterhouse/v1/meter_events", [("customer", id_), ("limit", _RECENT)]),
         billing.of_customer(visit, id_),
         billing.upcoming(visit, id_),
-        credit.of_customer(visit, id_),
+        asyncio.gather(credit.of_customer(visit, id_), alert.of_customer(visit, id_)),
     )
     return visit.page(
         "customer.html",
@@ -64,6 +64,7 @@ async def show(visit: Visit) -> Response:
         bills=bills,
         upcoming=upcoming,
         credit=credits_,
+        alerts=alerts,
         **found,
     )
 

@@ -33,6 +33,7 @@ from meterhouse import limits
 from meterhouse.clock import Clock
 from meterhouse.config import Config
 from meterhouse.dashboard import (
+    alert,
     assets,
     audit,
     billing,
@@ -132,6 +133,10 @@ ROWS: tuple[Row, ...] = (
     Row("GET", "/billing/invoices/{id}/pdf", invoices.pdf),
     Row("GET", "/billing/invoices/{id}/lines/{line}", invoice_lines.show),
     Row("POST", "/billing/invoices/{id}/{change}", invoices.change),
+    Row("GET", "/billing/alerts", alert.list_),
+    Row("POST", "/billing/alerts", alert.create),
+    Row("GET", "/billing/alerts/{id}", alert.show),
+    Row("POST", "/billing/alerts/{id}/{change}", alert.change),
     Row("GET", "/billing/credits", credit.list_),
     Row("POST", "/billing/credits", credit.create),
     Row("GET", "/billing/credits/{id}", credit.show),

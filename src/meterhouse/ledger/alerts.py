@@ -82,7 +82,7 @@ def update_alert(connection: sa.Connection, alert: Alert) -> None:
 
 def count_active(connection: sa.Connection, meter: str, customer: str | None) -> int:
     """Count the active alerts on a meter that are about a customer, or about each of them."""
-    own = sa.or_(alerts.c.customer.is_(None), alerts.c.customer == customer)
+    own = _about(customer)
     query = sa.select(sa.func.count()).where(alerts.c.meter == meter, own, _active)
     count: int = connection.execute(query).scalar_one()
     return count
@@ -99,18 +99,23 @@ def list_alerts(
 ) -> tuple[list[Alert], bool] | None:
     """Return a page of the alerts that are not archived, newest first, and whether there are more.
 
-    With `plain` those alone that Stripe could have made. Returns None when the cursor of `page`
-    names no alert.
+    With a `customer` those that are about it: its own, and those about each. With `plain` those
+    alone that Stripe could have made. Returns None when the cursor of `page` names no alert.
     """
     query = _alerts.where(alerts.c.status != "archived")
     if meter is not None:
         query = query.where(alerts.c.meter == meter)
     if customer is not None:
-        query = query.where(alerts.c.customer == customer)
+        query = query.where(_about(customer))
     if plain:
         query = query.where(alerts.c.plain)
     found = read_page(connection, alerts, query, scope, page)
     return ([_alert(row) for row in found.rows], found.has_more) if found else None
+
+
+def _about(customer: str | None) -> sa.ColumnElement[bool]:
+    """Return what is so of alerts about each customer, and about this one."""
+    return sa.or_(alerts.c.customer.is_(None), alerts.c.customer == customer)
 
 
 def _row(connection: sa.Connection, alert: Alert) -> dict[str, Any]:

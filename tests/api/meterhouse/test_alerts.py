@@ -71,7 +71,10 @@ def test_what_there_is_to_say_of_an_alert(local: LocalServer) -> None:
         plain
     ]
     mine = local.request("GET", PATH, params={"customer": customer, "meter": meter}).json()
-    assert [one["id"] for one in mine["data"]] == [alert]
+    assert [one["id"] for one in mine["data"]] == [plain, alert]
+    other = {"customer": local.customer(), "meter": meter}
+    mine = local.request("GET", PATH, params=other).json()
+    assert [one["id"] for one in mine["data"]] == [plain]
     local.create(f"/v1/billing/alerts/{alert}/archive")
     assert len(local.request("GET", PATH).json()["data"]) == 1
 
