@@ -11,6 +11,7 @@ import tempfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from PIL import Image
@@ -69,6 +70,11 @@ def _pages(page: Page, server: Server) -> dict[str, str]:
     page.goto(f"{home}/billing/invoices")
     billed = page.get_by_role("row", name="Lumen & Vale").get_by_role("link").first
     invoice = str(billed.evaluate("link => link.href"))
+    page.goto(f"{home}/billing/alerts")
+    alert = str(page.get_by_role("link", name="Tokens of a month").evaluate("link => link.href"))
+    page.goto(f"{home}/billing/credits")
+    prepaid = page.get_by_role("row", name="Northgate").get_by_role("link").last
+    credit = str(prepaid.evaluate("link => link.href"))
     page.goto(f"{home}/meters")
     meter = str(page.get_by_role("link", name="AI tokens").evaluate("link => link.href"))
     usage = f"{home}/usage?meter={meter.rsplit('/', 1)[1]}"
@@ -86,6 +92,8 @@ def _pages(page: Page, server: Server) -> dict[str, str]:
         "resend": first("errors", "errors/resend"),
         "price": price,
         "invoice": invoice,
+        "credits": credit,
+        "alert": f"{alert}?{urlsplit(credit).query}",
         "logs": f"{home}/developers/logs",
         "destinations": f"{home}/developers/destinations",
         "keys": f"{home}/developers/keys",

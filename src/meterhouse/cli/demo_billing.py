@@ -72,7 +72,7 @@ def make_alerts(client: Client, meters: Mapping[str, str], events: int) -> int:
     for event_name, (budget, about) in ALERTS.items():
         meter = meters[event_name]
         if not client.get(_ALERTS, {"meter": meter, "limit": 1})["data"]:
-            form: dict[str, Any] = about | {"meter": meter, "budget": budget * events // 10 + 1}
+            form: dict[str, Any] = about | {"meter": meter, "budget": max(budget * events // 10, 1)}
             client.post_form(_ALERTS, form)
     return len(ALERTS)
 

@@ -104,7 +104,7 @@ def outlook(forecast: dict[str, Any]) -> str:
     if forecast["pace"] is None:
         return ""
     if coming[0]["reached_at"] is None:
-        return "Not reached at this pace"
+        return f"At this pace does not reach {_step(coming[0])}"
     return f"At this pace reaches {_step(coming[0])} on {day(coming[0]['reached_at'])}"
 
 

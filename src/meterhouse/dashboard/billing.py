@@ -1,13 +1,15 @@
 """What a customer is billed: subscriptions, what comes next as usage has it now, and invoices."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
 from meterhouse.dashboard import prices
 from meterhouse.dashboard.client import ApiError, path_part
+from meterhouse.dashboard.position import Position, position
 from meterhouse.dashboard.statement import Statement, state
 from meterhouse.dashboard.streaming import event_stream
 from meterhouse.dashboard.visit import Visit
@@ -33,6 +35,24 @@ class Bills(NamedTuple):
     more_invoices: bool
 
 
+class Threshold(NamedTuple):
+    """How far it is to an invoice that is made early.
+
+    That is in money, or in usage of the item of this price, by its id.
+    """
+
+    position: Position
+    price: str | None
+
+
+class Coming(NamedTuple):
+    """An invoice that comes next, as it would be printed, and how far it is to an earlier one."""
+
+    invoice: dict[str, Any]
+    statement: Statement
+    thresholds: list[Threshold]
+
+
 async def of_customer(visit: Visit, customer: str) -> Bills:
     """Return the subscriptions and the invoices of a customer."""
     asked = [("customer", customer), ("limit", _SHOWN)]
@@ -52,7 +72,7 @@ async def of_customer(visit: Visit, customer: str) -> Bills:
     )
 
 
-async def upcoming(visit: Visit, customer: str) -> list[tuple[dict[str, Any], Statement]]:
+async def upcoming(visit: Visit, customer: str) -> list[Coming]:
     """Return the next invoice of each subscription that goes on, as usage has it now."""
     asked = [("customer", customer), ("limit", _SHOWN)]
     subscriptions = await visit.items(_SUBSCRIPTIONS, asked)
@@ -60,10 +80,39 @@ async def upcoming(visit: Visit, customer: str) -> list[tuple[dict[str, Any], St
     found = await asyncio.gather(*(_preview(visit, one) for one in going_on))
     who = await visit.get(f"/v1/customers/{path_part(customer)}") if any(found) else {}
     return [
-        (one, state(one, one["lines"]["data"], customer=who, more=_more(one)))
-        for one in found
+        Coming(
+            one,
+            state(one, one["lines"]["data"], customer=who, more=_more(one)),
+            list(thresholds(subscription, one)),
+        )
+        for subscription, one in zip(going_on, found, strict=True)
         if one
     ]
+
+
+def thresholds(subscription: dict[str, Any], preview: dict[str, Any]) -> Iterator[Threshold]:
+    """Yield how far a subscription is from its thresholds, by the whole of what comes next.
+
+    Left out is an item of which an invoice has billed a part early: how much, no line tells.
+    """
+    if _more(preview):
+        return
+    items = [one for one in subscription["items"]["data"] if one["price"]["recurring"]["meter"]]
+    lines: dict[str, list[dict[str, Any]]] = {one["id"]: [] for one in items}
+    for line in preview["lines"]["data"]:
+        details = line["parent"]["subscription_item_details"]
+        if details and details["subscription_item"] in lines:
+            lines[details["subscription_item"]].append(line)
+    whole = subscription["billing_thresholds"]
+    if whole and whole["amount_gte"] is not None:
+        amount = sum(_owed(line) for own in lines.values() for line in own)
+        yield Threshold(position(Decimal(amount), [Decimal(whole["amount_gte"])]), None)
+    for one in items:
+        own = lines[one["id"]]
+        if one["billing_thresholds"] and all(line["amount"] >= 0 for line in own):
+            used = sum((Decimal(line["quantity_decimal"]) for line in own), Decimal(0))
+            gte = Decimal(one["billing_thresholds"]["usage_gte"])
+            yield Threshold(position(used, [gte]), one["price"]["id"])
 
 
 async def live(visit: Visit) -> Response:
@@ -93,6 +142,11 @@ async def _preview(visit: Visit, subscription: dict[str, Any]) -> dict[str, Any]
     except ApiError:  # nothing comes next
         return None
     return found
+
+
+def _owed(line: dict[str, Any]) -> int:
+    """Return what a line comes to after what credits pay of it."""
+    return int(line["amount"] - sum(one["amount"] for one in line["pretax_credit_amounts"]))
 
 
 def _more(invoice: dict[str, Any]) -> int:
