@@ -82,6 +82,11 @@ STORED_VALUE_DIGITS_MAX = 38  # of the usage store's column, decimals included
 USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 
 # Alerts: https://docs.stripe.com/api/billing/alert
+ENTITLEMENT_FRESH_SECONDS = 1  # an older one is given, and found anew behind it
+ENTITLEMENT_AGE_SECONDS_MAX = 10  # an older one is not given any more
+ENTITLEMENTS_KEPT_ITEMS_MAX = 100_000  # in memory, some 2 KB each at most
+ENTITLEMENT_LISTENERS_MAX = 1_000
+ENTITLEMENT_SILENCE_SECONDS = 15  # after which a stream says that it is still there
 ALERT_TITLE_CHARS_MAX = 256
 ALERT_FILTERS_ITEMS_MAX = 1
 ALERT_ACTIVE_ITEMS_MAX = 25  # on a meter, for one customer

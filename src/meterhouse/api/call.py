@@ -1,6 +1,6 @@
 """One request on its way through the api room, and its answer."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import IO, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
@@ -31,7 +31,8 @@ ParamsT = TypeVar("ParamsT", bound=RequestParams)
 class Answer(NamedTuple):
     """A status, a body, and headers beyond those that every answer has.
 
-    The body may be a `file` instead, which is sent piece by piece and closed.
+    The body may be a `file` instead, which is sent piece by piece and closed; or `pieces`, each of
+    which is sent when it comes.
     """
 
     status: int
@@ -39,6 +40,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS
     content_type: str = "application/json"
     file: IO[bytes] | None = None
+    pieces: AsyncGenerator[bytes] | None = None
 
 
 def ok(document: Any) -> Answer:

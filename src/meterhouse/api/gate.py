@@ -12,6 +12,8 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import IO, Any
 
@@ -379,10 +381,9 @@ def _exact(request: Request) -> bool:
 
 
 async def _send(send: Send, request: Request, answer: Answer) -> None:
-    size = len(answer.body) if answer.file is None else os.fstat(answer.file.fileno()).st_size
     headers = [
         (b"content-type", answer.content_type.encode("latin-1")),
-        (b"content-length", b"%d" % size),
+        *_length(answer),
         (b"request-id", request.id.encode()),
         (b"stripe-version", request.version.text.encode()),
     ]
@@ -393,6 +394,9 @@ async def _send(send: Send, request: Request, answer: Answer) -> None:
     begin = {"type": "http.response.start", "status": answer.status, "headers": headers}
     if answer.file is not None:
         await _send_file(send, begin, request, answer.file)
+        return
+    if answer.pieces is not None:
+        await _send_stream(send, begin, request, answer.pieces)
         return
     await send(begin)
     body = b"" if request.method == "HEAD" else answer.body
@@ -406,6 +410,30 @@ async def _send_file(send: Send, begin: dict[str, Any], request: Request, file: 
         if request.method != "HEAD":
             await until_gone(request.receive, _send_pieces(send, file))
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_stream(
+    send: Send, begin: dict[str, Any], request: Request, pieces: AsyncGenerator[bytes]
+) -> None:
+    """Send pieces as they come, until there are no more or the client goes away."""
+
+    async def send_all() -> None:
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    await send(begin)
+    async with aclosing(pieces):
+        if request.method != "HEAD":
+            await until_gone(request.receive, send_all())
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _length(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Return the header that tells how long an answer is, where that is known."""
+    if answer.pieces is not None:
+        return []
+    size = len(answer.body) if answer.file is None else os.fstat(answer.file.fileno()).st_size
+    return [(b"content-length", b"%d" % size)]
 
 
 async def _send_pieces(send: Send, file: IO[bytes]) -> None:

@@ -18,6 +18,7 @@ from meterhouse.api.meterhouse import (
     destinations,
     dimensions,
     embed_tokens,
+    entitlement,
     erasures,
     holdups,
     invoice_lines,
@@ -377,6 +378,8 @@ ROUTES: tuple[Route, ...] = (
     _route(
         "GET", "/meterhouse/v1/credit_burn_down", "billing_credits", credit_burn_down.retrieve
     )._replace(limit="meter_usage"),
+    _route("GET", "/meterhouse/v1/entitlement", "billing_alerts", entitlement.retrieve),
+    _route("GET", "/meterhouse/v1/entitlement/stream", "billing_alerts", entitlement.stream),
     _route("GET", "/meterhouse/v1/holdups", "invoices", holdups.list_),
     _route("GET", "/meterhouse/v1/late_usage", "invoices", late_usage.list_)._replace(
         limit="meter_usage"

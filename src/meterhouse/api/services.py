@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from meterhouse.api.authentication import Authentication
 from meterhouse.api.embed_tokens import EmbedTokens
+from meterhouse.api.entitlements import Entitlements
 from meterhouse.api.idempotency import KeysInUse
 from meterhouse.api.questions import Questions
 from meterhouse.api.rate_limits import RateLimits
@@ -58,6 +59,7 @@ class Services:
     trouble: Callable[[], str | None]  # why nothing is processed here, None when it is
     rate_limits: RateLimits | None
     keys_in_use: KeysInUse
+    entitlements: Entitlements
     operator_token: str
     note: NoteRequest
 

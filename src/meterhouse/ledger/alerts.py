@@ -29,6 +29,11 @@ _watching = sa.select(alerts.c.id, alerts.c.status, alerts.c.meter, alerts.c.cus
 _by_ids = _alerts.where(any_of(alerts.c.id, "ids"))
 # A bound value would not do for SQLite to use the index of those that are active.
 _active = alerts.c.status == sa.literal_column("'active'")
+_active_about = _alerts.where(
+    alerts.c.meter == sa.bindparam("meter"),
+    sa.or_(alerts.c.customer.is_(None), alerts.c.customer == sa.bindparam("customer")),
+    _active,
+).order_by(alerts.c.seq)
 _any_active = sa.select(sa.exists().where(_active))
 
 
@@ -78,6 +83,12 @@ def update_alert(connection: sa.Connection, alert: Alert) -> None:
     """Store what an alert has become; nobody else writes alerts until we commit."""
     row = _row(connection, alert)
     connection.execute(sa.update(alerts).where(alerts.c.id == alert.id).values(row))
+
+
+def active_about(connection: sa.Connection, meter: str, customer: str) -> list[Alert]:
+    """Return the active alerts on a meter that are about a customer, oldest first."""
+    rows = connection.execute(_active_about, {"meter": meter, "customer": customer}).mappings()
+    return [_alert(row) for row in rows]
 
 
 def count_active(connection: sa.Connection, meter: str, customer: str | None) -> int:

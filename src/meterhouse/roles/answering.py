@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from meterhouse.api.authentication import Authentication
 from meterhouse.api.embed_tokens import EmbedTokens
+from meterhouse.api.entitlements import Entitlements
 from meterhouse.api.gate import Gate
 from meterhouse.api.idempotency import KeysInUse
 from meterhouse.api.questions import Questions
@@ -116,6 +117,7 @@ class Answering:
             work.trouble,
             None if rates is None else RateLimits(rates, clock, work.nodes),
             KeysInUse(),
+            Entitlements(),
             config.operator_token or new_token(OPERATOR_TOKEN),
             note,
         )
@@ -142,6 +144,7 @@ class Answering:
 
     async def stop(self) -> None:
         """End it, and commit what waits; the requests have ended before."""
+        await self.services.entitlements.stop()
         await self.services.verification.stop()
         await self._broadcast.stop()
         await self.request_logs.stop()

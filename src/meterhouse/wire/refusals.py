@@ -44,6 +44,20 @@ def no_websocket() -> Refusal:
     )
 
 
+# ---- Entitlements ----
+
+
+def too_many_streams() -> Refusal:
+    """Refuse a stream, because this process serves as many as it may."""
+    return Refusal(
+        "Too many streams of entitlements are open. Close some of them, or ask for each "
+        "entitlement when it is needed.",
+        status=429,
+        code="rate_limit",
+        headers={"Stripe-Rate-Limited-Reason": "resource-specific"},
+    )
+
+
 # ---- Destinations and deliveries ----
 
 
