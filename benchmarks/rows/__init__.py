@@ -12,6 +12,7 @@ from benchmarks.rows import (
     billing,
     creates,
     freshness,
+    gate,
     generator,
     history,
     overload,
@@ -39,4 +40,5 @@ ROWS: dict[str, Measure] = {
     "search": search.measure,
     "billing": billing.measure,
     "alerts": alerts.measure,
+    "gate": gate.measure,
 }

@@ -84,6 +84,8 @@ USAGE_DIGITS_MAX = 76  # of a total: what the usage store adds up in
 # Alerts: https://docs.stripe.com/api/billing/alert
 ENTITLEMENT_FRESH_SECONDS = 1  # an older one is given, and found anew behind it
 ENTITLEMENT_AGE_SECONDS_MAX = 10  # an older one is not given any more
+ENTITLEMENT_GATHER_MILLISECONDS = 100  # before what nobody waits for is found
+ENTITLEMENTS_AT_ONCE_ITEMS_MAX = 500  # that are found together
 ENTITLEMENTS_KEPT_ITEMS_MAX = 100_000  # in memory, some 2 KB each at most
 ENTITLEMENT_LISTENERS_MAX = 1_000
 ENTITLEMENT_SILENCE_SECONDS = 15  # after which a stream says that it is still there

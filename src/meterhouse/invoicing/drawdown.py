@@ -9,6 +9,7 @@ What a reader may rely on:
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -51,6 +52,15 @@ class Use(NamedTuple):
         return self.grant.balance - self.drafts - self.periods
 
 
+class _Open(NamedTuple):
+    """The grants of a customer, its drafts, and the next invoices of its subscriptions."""
+
+    as_of: int
+    grants: list[Grant]
+    drafts: list[Invoice]
+    coming: list[Preview]
+
+
 class BurnDown(NamedTuple):
     """The grants of a customer in the order in which they pay, as of an instant of its time."""
 
@@ -68,17 +78,27 @@ async def left_of(stores: Asked, scope: Scope, customer: str, now: int) -> list[
 
 
 async def burn_down(
-    stores: Asked, scope: Scope, customer: Customer, terms: Terms, now: int
-) -> BurnDown:
-    """Return how the open periods of a customer use its grants."""
-    grants, drafts = await stores.read(_read, customer.id)
-    as_of, previews = await stores.read(_open_periods, customer, terms, now)
-    counted = await recounted(stores, scope, drafts, now)
-    open_ = await _previewed(stores, scope, previews, now)
-    ordered = in_order(grants)
-    after_drafts = _after(ordered, counted)
-    after_periods = _after(after_drafts, open_)
-    paces = [pace for one in open_ for pace in _paces(one, as_of)]
+    stores: Asked, scope: Scope, whose: Sequence[Customer], terms: Terms, now: int
+) -> list[BurnDown]:
+    """Return how the open periods of customers use their grants, in the order of the customers."""
+    open_ = await stores.read(_read_open, whose, terms, now)
+    drafts = await recounted(stores, scope, [one for each in open_ for one in each.drafts], now)
+    coming = await _previewed(stores, scope, [one for each in open_ for one in each.coming], now)
+    drafts_left, coming_left = iter(drafts), iter(coming)
+    return [
+        _burnt(
+            each, [*islice(drafts_left, len(each.drafts))], [*islice(coming_left, len(each.coming))]
+        )
+        for each in open_
+    ]
+
+
+def _burnt(open_: _Open, drafts: Sequence[Stored], coming: Sequence[Previewed]) -> BurnDown:
+    """Return what becomes of a customer's grants by what was counted of its drafts and periods."""
+    as_of, ordered = open_.as_of, in_order(open_.grants)
+    after_drafts = _after(ordered, drafts)
+    after_periods = _after(after_drafts, coming)
+    paces = [pace for one in coming for pace in _paces(one, as_of)]
     ends = used_up(after_periods, paces, as_of)
     uses = [
         Use(
@@ -113,14 +133,18 @@ def _read(connection: sa.Connection, customer: str) -> tuple[list[Grant], list[I
     return grants, invoices.drafts_of(connection, customer) if grants else []
 
 
-def _open_periods(
-    connection: sa.Connection, customer: Customer, terms: Terms, now: int
-) -> tuple[int, list[Preview]]:
-    """Return what time it is for a customer, and the next invoices of its subscriptions."""
-    known = subscriptions.of_customer(connection, customer.scope, customer.id)
-    coming = [next_of(connection, customer, one, terms) for one in known]
-    as_of = shown_at(connection, customer.scope, customer.test_clock, now)
-    return as_of, [one for one in coming if one is not None]
+def _read_open(
+    connection: sa.Connection, whose: Sequence[Customer], terms: Terms, now: int
+) -> list[_Open]:
+    """Return the grants of customers, and what will take of them."""
+    found = []
+    for customer in whose:
+        grants, drafts = _read(connection, customer.id)
+        known = subscriptions.of_customer(connection, customer.scope, customer.id)
+        coming = [next_of(connection, customer, one, terms) for one in known]
+        as_of = shown_at(connection, customer.scope, customer.test_clock, now)
+        found.append(_Open(as_of, grants, drafts, [one for one in coming if one is not None]))
+    return found
 
 
 async def _previewed(

@@ -21,6 +21,7 @@ from meterhouse.dashboard.site import Dashboard
 from meterhouse.delivery.broadcast import Broadcast
 from meterhouse.ingest.accept import Acceptor
 from meterhouse.ingest.claims import LocalClaims, SharedClaims
+from meterhouse.invoicing.turn import Terms
 from meterhouse.jobs.exports import Exports
 from meterhouse.jobs.key_uses import KeyUses
 from meterhouse.jobs.request_logs import RequestLogs
@@ -117,7 +118,7 @@ class Answering:
             work.trouble,
             None if rates is None else RateLimits(rates, clock, work.nodes),
             KeysInUse(),
-            Entitlements(),
+            Entitlements(stores, self._freshness, clock, Terms.of(config)),
             config.operator_token or new_token(OPERATOR_TOKEN),
             note,
         )

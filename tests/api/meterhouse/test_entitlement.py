@@ -214,13 +214,13 @@ def test_many_who_ask_at_once_have_it_found_once(
     world = World(local)
     found = []
     known = local.meterhouse.services.entitlements
-    keep = known._keep
+    find_some = known._find_some
 
-    async def counted(*args: Any) -> Any:
+    async def counted(*args: Any) -> None:
         found.append(args)
-        return await keep(*args)
+        await find_some(*args)
 
-    monkeypatch.setattr(known, "_keep", counted)
+    monkeypatch.setattr(known, "_find_some", counted)
 
     async def ask() -> None:
         await asyncio.gather(*(world.glance() for _ in range(20)))

@@ -31,7 +31,7 @@ async def retrieve(call: Call) -> Answer:
     customer = await call.read(common.customer_asked, call, params.customer)
     settled = await call.services.progress.reach(strong=call.strong)
     terms = Terms.of(call.services.config)
-    found = await burn_down(call, call.scope, customer, terms, call.now)
+    [found] = await burn_down(call, call.scope, [customer], terms, call.now)
     document = {
         "object": "meterhouse.credit_burn_down",
         "as_of": seconds(found.as_of),

@@ -6,33 +6,25 @@ test key.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
-
-import sqlalchemy as sa
+from collections.abc import AsyncGenerator
+from typing import Any
 
 from meterhouse import limits
 from meterhouse.api.call import Answer, Call
-from meterhouse.api.entitlements import Found, Key
-from meterhouse.api.questions import Questions
+from meterhouse.api.entitlements import Found
 from meterhouse.api.services import Services
 from meterhouse.background import is_set_within
 from meterhouse.billing.charge import ZERO
 from meterhouse.billing.entitlement import Entitlement, Position
 from meterhouse.errors import CrowdedError, StoreError
-from meterhouse.invoicing.entitlement import entitlement
-from meterhouse.invoicing.turn import Terms
+from meterhouse.invoicing.entitlement import Pair
 from meterhouse.metering.model import Scope
 from meterhouse.metering.value import print_value
 from meterhouse.render.instant import seconds, seconds_or_none
-from meterhouse.usage.store import UsageStore
 from meterhouse.wire.body import to_json
 from meterhouse.wire.expand import check_expand
 from meterhouse.wire.params import RequestParams
 from meterhouse.wire.refusals import too_many_streams
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class EntitlementParams(RequestParams, kw_only=True):
@@ -43,24 +35,6 @@ class EntitlementParams(RequestParams, kw_only=True):
     require_credits: bool = False
 
 
-class _Sender:
-    """Asks both stores within the share of a sender, also when the request is answered."""
-
-    def __init__(self, questions: Questions, sender: int) -> None:
-        self._questions = questions
-        self._sender = sender
-
-    async def read(
-        self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._questions.read(self._sender, None, work, *args, **kwargs)
-
-    async def usage(
-        self, work: Callable[Concatenate[UsageStore, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._questions.usage(self._sender, None, work, *args, **kwargs)
-
-
 class _Asked:
     """One question: what finds its answer, and how that is shown."""
 
@@ -69,15 +43,13 @@ class _Asked:
         check_expand(self._params.expand)
         self._services: Services = call.services
         self._scope: Scope = call.scope
-        self._sender = _Sender(call.services.questions, call.sender)
         self._strong = call.headers.get(b"meterhouse-consistency") == b"strong"
-        self._key = Key(call.scope.id, self._params.customer, self._params.meter)
+        self._pair = Pair(self._params.customer, self._params.meter)
 
     async def answer(self) -> Answer:
         known = self._services.entitlements
         settled = self._strong and await self._services.progress.reach(strong=True)
-        ask = known.find_anew if self._strong else known.get
-        found = await ask(self._key, self._find)
+        found = await (known.find if self._strong else known.get)(self._scope, self._pair)
         consistency = "strong" if settled else "eventual"
         return Answer(200, self._body(found), {"Meterhouse-Consistency": consistency})
 
@@ -104,22 +76,9 @@ class _Asked:
     async def _get(self) -> Found | None:
         """Return what is known; None while a store does not answer."""
         try:
-            return await self._services.entitlements.get(self._key, self._find)
+            return await self._services.entitlements.get(self._scope, self._pair)
         except (CrowdedError, StoreError):
             return None
-
-    async def _find(self) -> Entitlement:
-        services, params = self._services, self._params
-        _, complete_until = await services.freshness.reach(strong=False)
-        return await entitlement(
-            self._sender,
-            self._scope,
-            params.customer,
-            params.meter,
-            Terms.of(services.config),
-            services.clock.now(),
-            complete_until,
-        )
 
     def _body(self, found: Found) -> bytes:
         age = asyncio.get_running_loop().time() - found.at
