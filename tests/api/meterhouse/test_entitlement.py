@@ -4,7 +4,6 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -12,9 +11,6 @@ import httpx
 import pytest
 
 from meterhouse import limits
-from meterhouse.billing.alert import Alert, Recurs
-from meterhouse.ledger import accounts, alerts
-from meterhouse.wire.ids import new_id
 from tests.api.local import DAY, NOW, LocalServer, local_server
 from tests.server import TEST_KEY
 
@@ -40,29 +36,16 @@ class World:
         self.meter = local.meter(self.name)
         self.customer = local.customer()
 
-    def limit(self, *steps: str, recurs: Recurs = "one_time", **extra: Any) -> str:
-        """Draw a hard limit."""
-        values: dict[str, Any] = {"hard_limit": True} | extra
-        (scope,) = (
-            id_
-            for id_, scope in self.local.run(
-                self.local.meterhouse.services.stores.read(accounts.scopes_by_id)
-            ).items()
-            if not scope.livemode
-        )
-        alert = Alert(
-            id=new_id("alrt"),
-            scope=scope,
-            title="No more",
-            meter=self.meter,
-            recurs=recurs,
-            steps=tuple(map(Decimal, steps)),
-            since=0,
-            created=NOW * 1000,
-            **values,
-        )
-        self.local.run(self.local.meterhouse.services.stores.write(alerts.create_alert, alert))
-        return alert.id
+    def limit(self, *steps: str, hard: bool = True, **extra: str) -> str:
+        """Draw a line, which is a hard limit unless told otherwise."""
+        data = {
+            "title": "No more",
+            "meter": self.meter,
+            "hard_limit": str(hard).lower(),
+            **{f"steps[{number}]": step for number, step in enumerate(steps)},
+        }
+        made: str = self.local.create("/meterhouse/v1/alerts", data=data | extra)["id"]
+        return made
 
     def use(self, value: str, **extra: str | int) -> None:
         data: dict[str, Any] = {
@@ -112,7 +95,7 @@ def test_whoever_has_no_limit_may_go_on(local: LocalServer) -> None:
 
 def test_a_hard_limit_ends_it_and_an_alert_does_not(local: LocalServer) -> None:
     world = World(local)
-    warned = world.limit("2", hard_limit=False)
+    warned = world.limit("2", hard=False)
     limited = world.limit("4", "7.5")
     world.use("7.25")
     before = world.ask()
@@ -138,7 +121,7 @@ def test_a_hard_limit_ends_it_and_an_alert_does_not(local: LocalServer) -> None:
 
 def test_a_limit_of_a_day_counts_that_day(local: LocalServer) -> None:
     world = World(local)
-    world.limit("10", recurs="day")
+    world.limit("10", recurrence="day")
     world.use("10", timestamp=NOW - DAY)
     found = world.ask()
     assert (found["entitled"], found["alerts"][0]["used"]) == (True, "0")
