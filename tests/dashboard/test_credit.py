@@ -1,6 +1,7 @@
 import re
 from typing import Any
 
+from meterhouse import limits
 from tests.api.local import DAY, NOW, LocalServer
 from tests.dashboard.selling import sell
 from tests.dashboard.test_prices import send
@@ -38,6 +39,15 @@ def test_a_grant_burns_down(local: LocalServer) -> None:
     assert f"Granted {id_} — $25.00" in mine
     shown = told(visit(local, f"/customers/{sold.customer}", held).text)
     assert "$13.77 left $11.23 in open periods" in shown
+
+
+def test_a_grant_that_lasts_longer_than_calendars(local: LocalServer) -> None:
+    held, sold = cookie(local), sell(local, mode="classic")
+    id_ = grant(local, held, sold.customer, amount=str(limits.PRICE_AMOUNT_LIMIT))
+    for path in (f"/billing/credits/{id_}", f"/customers/{sold.customer}"):
+        page = visit(local, path, held)
+        assert page.status_code == 200
+        assert "At this pace not used up" in told(page.text)
 
 
 def test_what_paid_for_an_invoice_is_told(local: LocalServer) -> None:

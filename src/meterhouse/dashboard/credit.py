@@ -36,6 +36,12 @@ class Burning(NamedTuple):
     use: dict[str, Any]
     parts: list[Part]
 
+    @property
+    def is_foreseen(self) -> bool:
+        """Tell whether it is used up in a time that calendars reach to."""
+        at = self.use["used_up_at"]
+        return at is not None and at <= limits.REQUEST_TIMESTAMP_SECONDS_MAX
+
 
 class Credit(NamedTuple):
     """What a customer has left: each grant in the order in which they pay, and all in a currency.
