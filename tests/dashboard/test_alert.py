@@ -29,10 +29,10 @@ def test_who_has_reached_an_alert_is_told_with_the_event_that_crossed(local: Loc
     assert "50, 100 % of 200: 100, 200, every month" in told(page)
     assert "50 % 160 from 1 Nov 2026 &lt;i&gt;second&lt;/i&gt; brought 70 to 160" in told(page)
     mine = told(visit(local, path, held, params={"customer": customer}).text)
-    assert "At this pace reaches 100 % on 26 Nov 2026" in mine
+    assert "At this pace it reaches 100 % on 26 Nov 2026" in mine
     assert "160 of 100 (reached), 200" in mine
     other = told(visit(local, path, held, params={"customer": idle}).text)
-    assert "At this pace does not reach 50 %. 0 of 100, 200" in other
+    assert "At this pace it does not reach 50 %. 0 of 100, 200" in other
     assert "Nobody yet." in other
     shown = told(visit(local, f"/customers/{customer}", held).text)
     assert "160 of 100 (reached), 200" in shown
@@ -47,7 +47,7 @@ def test_an_alert_of_one_customer(local: LocalServer) -> None:
     page = told(visit(local, f"/billing/alerts/{id_}", held).text)
     assert "model = large" in page
     assert "may use no more" in page
-    assert "At this pace does not reach 10.5. 0 of 10.5" in page
+    assert "At this pace it does not reach 10.5. 0 of 10.5" in page
     listed = told(visit(local, "/billing/alerts", held).text)
     assert "model = large 10.5 a hard limit once" in listed
     for asked, found in (({"customer": customer}, True), ({"customer": local.customer()}, False)):

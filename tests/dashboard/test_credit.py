@@ -30,7 +30,7 @@ def test_a_grant_burns_down(local: LocalServer) -> None:
     assert "<b>Prepaid" not in page
     assert '<div class="total">$13.77</div>' in page
     assert "$13.77 left $11.23 in open periods" in told(page)
-    assert "At this pace used up on 3 Dec 2026" in told(page)
+    assert "At this pace it is used up on 3 Dec 2026" in told(page)
     listed = told(visit(local, "/billing/credits", held).text)
     assert "$25.00 all metered prices 21 Nov 2026 never in effect" in listed
     mine = told(visit(local, "/billing/credits", held, params={"customer": sold.customer}).text)
@@ -47,7 +47,7 @@ def test_a_grant_that_lasts_longer_than_calendars(local: LocalServer) -> None:
     for path in (f"/billing/credits/{id_}", f"/customers/{sold.customer}"):
         page = visit(local, path, held)
         assert page.status_code == 200
-        assert "At this pace not used up" in told(page.text)
+        assert "At this pace it is not used up" in told(page.text)
 
 
 def test_what_paid_for_an_invoice_is_told(local: LocalServer) -> None:

@@ -104,8 +104,8 @@ def outlook(forecast: dict[str, Any]) -> str:
     if forecast["pace"] is None:
         return ""
     if coming[0]["reached_at"] is None:
-        return f"At this pace does not reach {_step(coming[0])}"
-    return f"At this pace reaches {_step(coming[0])} on {day(coming[0]['reached_at'])}"
+        return f"At this pace it does not reach {_step(coming[0])}"
+    return f"At this pace it reaches {_step(coming[0])} on {day(coming[0]['reached_at'])}"
 
 
 def _is_reached(step: dict[str, Any], forecast: dict[str, Any]) -> bool:
