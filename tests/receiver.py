@@ -75,7 +75,11 @@ def receiving() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length", 0))
-            heard = Heard(self.path, dict(self.headers), self.rfile.read(length))
+            received = self.rfile.read(length)
+            if len(received) < length:  # its sender was killed in the midst of it
+                self.close_connection = True
+                return
+            heard = Heard(self.path, dict(self.headers), received)
             status, body, headers = receiver.take(heard)
             if status == 0:
                 lingering = struct.pack("ii", 1, 0)

@@ -66,6 +66,8 @@ class Books:
         )["id"]
         self.price = self.post("/v1/prices", data=self._price())["id"]
         self.invoice, self.line = self._bill()
+        self.alert = self._alert()
+        self.grant = self._grant()
         self.clock = "clock_none" if livemode else self._clock()
 
     @property
@@ -76,7 +78,8 @@ class Books:
     def marks(self) -> list[str]:
         """What tells that something is of these books."""
         ids = [self.customer, self.meter, self.key, self.destination, self.delivery, self.resend]
-        return [self.mark, *ids, self.price, self.invoice, self.line, self.clock]
+        billed = [self.price, self.invoice, self.line, self.alert, self.grant]
+        return [self.mark, *ids, *billed, self.clock]
 
     def post(self, path: str, **details: Any) -> dict[str, Any]:
         return self._ask("POST", path, **details)
@@ -96,6 +99,8 @@ class Books:
             "/billing/prices/": self.price,
             "/billing/invoices/": self.invoice,
             "/billing/clocks/": self.clock,
+            "/billing/alerts/": self.alert,
+            "/billing/credits/": self.grant,
             "/live/upcoming/": self.customer,
         }
         id_ = next((one for start, one in ids.items() if row.path.startswith(start)), "dses_none")
@@ -139,6 +144,23 @@ class Books:
         }
         invoice = self.post("/v1/subscriptions", data=form)["latest_invoice"]
         return invoice, self.get(f"/v1/invoices/{invoice}/lines")["data"][0]["id"]
+
+    def _alert(self) -> str:
+        form = {"title": self.mark, "meter": self.meter, "steps[0]": "100"}
+        made: str = self.post("/meterhouse/v1/alerts", data=form)["id"]
+        return made
+
+    def _grant(self) -> str:
+        form = {
+            "customer": self.customer,
+            "name": self.mark,
+            "amount[type]": "monetary",
+            "amount[monetary][currency]": "usd",
+            "amount[monetary][value]": "1000",
+            "applicability_config[scope][price_type]": "metered",
+        }
+        made: str = self.post("/v1/billing/credit_grants", data=form)["id"]
+        return made
 
     def _clock(self) -> str:
         form = {"name": self.mark, "frozen_time": str(self._local.clock.now() // 1000)}

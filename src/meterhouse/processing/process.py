@@ -357,10 +357,12 @@ class Processor:
         some = self.backlog.journal_events >= limits.PROCESS_HELD_EVENTS_MAX
         if self._demand.asked() or some or self._stopping:
             return
-        if not await self._stores.read(_is_awaited):
-            self._held_to = math.inf
-            self._demand.busy.clear()
-            await is_set_within(self._wanted, limits.PROCESS_HELD_MILLISECONDS_MAX / 1000)
+        held_to, self._held_to = self._held_to, math.inf  # whoever asks from now on waits
+        if await self._stores.read(_is_awaited):
+            await self._let_go(held_to)
+            return
+        self._demand.busy.clear()
+        await is_set_within(self._wanted, limits.PROCESS_HELD_MILLISECONDS_MAX / 1000)
 
     async def _let_go(self, position: int) -> None:
         """Tell up to where events were held back, now that this is known."""

@@ -46,10 +46,11 @@ def steps_not_rising(number: int) -> Refusal:
     return Refusal("Each step must be greater than the one before.", param=f"steps[{number}]")
 
 
-def only_of_sums(name: str) -> Refusal:
+def only_of_sums(param: str) -> Refusal:
     """Refuse what is only there for usage that adds up."""
     return Refusal(
-        f"`{name}` needs a meter that counts or adds up, without an event time window.", param=name
+        f"`{param}` needs a meter that counts or adds up, without an event time window.",
+        param=param,
     )
 
 
