@@ -364,7 +364,7 @@ class Processor:
         self._demand.busy.clear()
         await is_set_within(self._wanted, limits.PROCESS_HELD_MILLISECONDS_MAX / 1000)
 
-    async def _let_go(self, position: int) -> None:
+    async def _let_go(self, position: float) -> None:
         """Tell up to where events were held back, now that this is known."""
         self._held_to = min(self._held_to, position)
         await self._demand.moved()
