@@ -146,6 +146,8 @@ async def _told(bench: Bench, house: House) -> Row:
                 "event_name": house.event_names[0],
                 "payload[stripe_customer_id]": customer,
                 "payload[value]": str(_REACHED),
+                "payload[region]": "eu",
+                "payload[model]": "large",
             }
             sent = await client.ask(traffic.post("/v1/billing/meter_events", KEY, event))
             if sent.status == 200:
