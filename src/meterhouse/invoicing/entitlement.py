@@ -15,11 +15,12 @@ from meterhouse.billing.entitlement import Entitlement, Position
 from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price
 from meterhouse.errors import Refusal
+from meterhouse.invoicing.bill import prices_of
 from meterhouse.invoicing.count import Asked
 from meterhouse.invoicing.drawdown import BurnDown, burn_down
 from meterhouse.invoicing.present import shown_at
 from meterhouse.invoicing.turn import Terms
-from meterhouse.ledger import alerts, credit_grants, customers, meters, prices
+from meterhouse.ledger import alerts, credit_grants, customers, meters
 from meterhouse.ledger.customers import Customer
 from meterhouse.metering.model import Meter, Scope
 from meterhouse.metering.usage import PeriodQuery
@@ -108,13 +109,12 @@ def _about(
     as_of = shown_at(connection, customer.scope, customer.test_clock, now)
     active = alerts.active_about(connection, meter.id, customer.id)
     named = {price for grant in grants for price in grant.prices}
-    priced = prices.by_ids(connection, customer.scope, named) if named else {}
     return _About(
         customer,
         meter,
         [(alert, alert.measure.period_at(as_of)) for alert in active],
         bool(grants),
-        _of_meter(priced, meter.id),
+        _of_meter(prices_of(connection, customer.scope, named), meter.id),
     )
 
 
