@@ -16,8 +16,8 @@ from meterhouse.billing.period import Period
 from meterhouse.billing.price import Price
 from meterhouse.errors import Refusal
 from meterhouse.invoicing.bill import prices_of
+from meterhouse.invoicing.burn_down import BurnDown, burn_down
 from meterhouse.invoicing.count import Asked
-from meterhouse.invoicing.drawdown import BurnDown, burn_down
 from meterhouse.invoicing.present import shown_at
 from meterhouse.invoicing.turn import Terms
 from meterhouse.ledger import alerts, credit_grants, customers, meters

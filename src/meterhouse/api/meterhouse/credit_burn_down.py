@@ -9,7 +9,7 @@ from typing import Any
 from meterhouse.api import credit as common
 from meterhouse.api.call import Answer, Call
 from meterhouse.billing.burn_down import Pace
-from meterhouse.invoicing.drawdown import Use, burn_down
+from meterhouse.invoicing.burn_down import Use, burn_down
 from meterhouse.invoicing.turn import Terms
 from meterhouse.metering.window import MILLISECONDS
 from meterhouse.render.instant import seconds, seconds_or_none

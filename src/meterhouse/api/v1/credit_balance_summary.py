@@ -13,7 +13,7 @@ from meterhouse.api import credit as common
 from meterhouse.api.call import Answer, Call, ok
 from meterhouse.api.invoice import expand_members
 from meterhouse.billing.credit import Grant
-from meterhouse.invoicing.drawdown import Left, left_of
+from meterhouse.invoicing.burn_down import Left, left_of
 from meterhouse.invoicing.present import shown_at
 from meterhouse.ledger import credit_grants
 from meterhouse.render.credit import Balance, render_summary
